@@ -1,0 +1,141 @@
+/**
+ * What the push server asks of the thing that keeps the logs and carries messages between instances.
+ * The comments state each method's guarantee; memory-broker.ts and redis-broker.ts keep them, and one
+ * behavioural test file runs against both.
+ */
+
+/**
+ * Where a message stands in its channel. Offsets count 1, 2, 3 … within an epoch; offset 0 with an empty
+ * id stands before the first message. The id is unguessable, so a store that rewound and counts again
+ * is noticed: same epoch and offset, other id.
+ */
+export interface Position {
+  epoch: string;
+  offset: number;
+  id: string;
+}
+
+/**
+ * How a payload's bytes are to be read: a string as it is, JSON text, raw bytes, or the key of something
+ * that the application's `resolve` turns into data where it is delivered.
+ */
+export type PayloadKind = 'text' | 'json' | 'binary' | 'reference';
+
+export interface StoredMessage extends Position {
+  channel: string;
+  /** Milliseconds since 1970 by the broker's clock, at the moment it was stored. */
+  time: number;
+  kind: PayloadKind;
+  payload: Buffer;
+}
+
+export interface Receipt extends Position {
+  channel: string;
+  /** True if this idempotency key was stored before: then the rest is the first receipt's. */
+  duplicate: boolean;
+}
+
+/** How long a channel keeps its messages; whichever bound is met first. Both are always in force. */
+export interface Retention {
+  maxMessages: number;
+  /** Milliseconds. */
+  maxAge: number;
+}
+
+export interface PublishOptions {
+  retention: Retention;
+  /** The same key on the same channel within the window returns the first receipt. */
+  idempotencyKey?: string;
+  /** Milliseconds that the key is remembered. Default 24 hours. */
+  idempotencyWindow?: number;
+  /** Also wait for this many replicas to have it (Redis WAIT), at most `replicaTimeout` ms. */
+  replicas?: number;
+  replicaTimeout?: number;
+}
+
+/** A part of a channel's log, oldest first. */
+export interface LogPage {
+  messages: StoredMessage[];
+  /** The newest position of the channel when the page was read; offset 0 in a channel never used. */
+  top: Position;
+  /** The lowest offset still retained; `top.offset + 1` when nothing is. */
+  first: number;
+}
+
+/** An acknowledgement: `device` has everything of `channel` up to and including `position`. */
+export interface Cursor {
+  channel: string;
+  device: string;
+  position: Position;
+}
+
+/** A session as other instances see it. */
+export interface PresenceEntry {
+  session: string;
+  instance: string;
+  user: string;
+  device?: string;
+  /** Milliseconds since 1970. */
+  since: number;
+}
+
+/** What a broker tells the push server. Calls come in the order of events; none may throw. */
+export interface BrokerListener {
+  /** A stored message of a subscribed channel, as it was published. Gaps are possible and show in offsets. */
+  message(message: StoredMessage): void;
+  /** A payload that no log keeps, from a plain PUBLISH or `notify`. At most once. */
+  transient(channel: string, payload: Buffer): void;
+  /** A device of a subscribed channel has acknowledged. At most once. */
+  acknowledged(cursor: Cursor): void;
+  /** The connection to the store was lost: live messages may be missing from here on. */
+  down(error: Error): void;
+  /** It is back, and every subscription is in force again: read the logs to see what was missed. */
+  up(): void;
+}
+
+export interface Broker {
+  /** Connects and begins to call `listener`. Resolves when the store is reachable for the first time. */
+  open(listener: BrokerListener): Promise<void>;
+
+  /**
+   * Appends to the channel's log and rings the doorbell, in one step. Resolves only once the store has
+   * it; rejects where that is not known (then a retry with the same idempotency key is safe).
+   */
+  publish(channel: string, kind: PayloadKind, payload: Buffer, options: PublishOptions): Promise<Receipt>;
+
+  /** Hands a payload to whoever is subscribed at this moment; nothing is kept. */
+  notify(channel: string, payload: Buffer): Promise<void>;
+
+  /**
+   * Resolves when the subscription is in force: what is published after that reaches the listener unless
+   * the connection drops in between (then `up` follows). Subscribing twice is the same as once.
+   */
+  subscribe(channel: string): Promise<void>;
+  unsubscribe(channel: string): Promise<void>;
+
+  /** The retained messages after `offset`, oldest first, at most `limit` of them and some 1 MiB of payload. */
+  read(channel: string, offset: number, limit: number): Promise<LogPage>;
+
+  /** The one retained message at `offset`, to check a position's id. */
+  entry(channel: string, offset: number): Promise<StoredMessage | undefined>;
+
+  /** The newest positions of many channels, in one round trip per store node. */
+  tops(channels: string[]): Promise<Position[]>;
+
+  /**
+   * Moves a device's cursor forward, never back within an epoch, and tells subscribers of the channel.
+   * Cursors expire `ttl` ms after their last move.
+   */
+  acknowledge(cursor: Cursor, ttl: number): Promise<void>;
+  /** The cursors of all the channel's devices. */
+  cursors(channel: string): Promise<Cursor[]>;
+
+  /** Makes a session visible to all instances for `ttl` ms; say it again before that. */
+  announce(entries: PresenceEntry[], ttl: number): Promise<void>;
+  withdraw(entries: PresenceEntry[]): Promise<void>;
+  /** The user's sessions on all instances, without those whose time has run out. */
+  presence(user: string): Promise<PresenceEntry[]>;
+
+  /** Ends connections and timers. Publishes under way settle first. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,177 @@
+/**
+ * The objects of the `tidings.1` subprotocol: one JSON object per text frame, told apart by `type`.
+ * docs/wire.md specifies them. Unknown fields are ignored; an unknown type is answered with `error`.
+ * The page's client imports these types and the constants, nothing else of the server.
+ */
+
+export const SUBPROTOCOL = 'tidings.1';
+
+/** See `Position` in pubsub/broker.ts: the last message that a client has seen in a channel. */
+export interface WirePosition {
+  epoch: string;
+  offset: number;
+  id: string;
+}
+
+/** Why a channel could not be continued from where the client was. */
+export type GapReason =
+  /** The messages after the client's position are no longer retained. */
+  | 'trimmed'
+  /** The store has lost or rewound what the client has seen: other epoch, or other id at the offset. */
+  | 'rewound'
+  /** The client's position is not one of this channel. */
+  | 'unknown-position';
+
+/** Where a channel's messages to this client begin. */
+export interface ChannelState {
+  /** The position after which messages follow. */
+  position: WirePosition;
+  /** True if nothing between the client's position and the next message is missing. */
+  recovered: boolean;
+  reason?: GapReason;
+  /** What the client's devices have acknowledged, for the inbox: the highest position of any device. */
+  acked?: WirePosition;
+}
+
+// ── client → server ────────────────────────────────────────────────────────────────────────────────
+
+/** First frame of every connection. */
+export interface Hello {
+  type: 'hello';
+  /** Chosen once by the client and kept (localStorage): owns the ack cursor. At most 64 characters. */
+  device?: string;
+  /** By channel: continue after these. The inbox is named `inbox` or `user:<name>`. */
+  positions?: Record<string, WirePosition>;
+  /** Topics to subscribe to at once. */
+  topics?: string[];
+  /** Where a channel begins for which there is neither position nor cursor. Default `now`. */
+  start?: 'now' | 'retained';
+}
+export interface Subscribe {
+  type: 'subscribe';
+  channel: string;
+  position?: WirePosition;
+  start?: 'now' | 'retained';
+}
+export interface Unsubscribe {
+  type: 'unsubscribe';
+  channel: string;
+}
+/** This device has everything of the channel up to this position. */
+export interface Ack {
+  type: 'ack';
+  channel: string;
+  position: WirePosition;
+}
+/** Only where the application permits it. Answered by `published` or `error` with the same `ref`. */
+export interface Publish {
+  type: 'publish';
+  channel: string;
+  data: unknown;
+  ref?: string;
+  idempotencyKey?: string;
+}
+export interface Ping {
+  type: 'ping';
+}
+export type ClientFrame = Hello | Subscribe | Unsubscribe | Ack | Publish | Ping;
+
+// ── server → client ────────────────────────────────────────────────────────────────────────────────
+
+/** Answers `hello`, before any message. */
+export interface Welcome {
+  type: 'welcome';
+  session: string;
+  instance: string;
+  user: string;
+  /** Milliseconds: ping after `interval` of silence, give up after `timeout` more. */
+  heartbeat: { interval: number; timeout: number };
+  channels: Record<string, ChannelState>;
+}
+export interface Subscribed extends ChannelState {
+  type: 'subscribed';
+  channel: string;
+}
+export interface Unsubscribed {
+  type: 'unsubscribed';
+  channel: string;
+}
+export interface WireMessage extends WirePosition {
+  type: 'message';
+  channel: string;
+  /** Milliseconds since 1970. */
+  time: number;
+  /** What was sent: any JSON value; with `encoding: 'base64'` the bytes of a binary message. */
+  data: unknown;
+  encoding?: 'base64';
+}
+/** A payload that no log keeps (a plain PUBLISH from outside, or `notify`): no position, at most once. */
+export interface TransientMessage {
+  type: 'transient';
+  channel: string;
+  data: unknown;
+  encoding?: 'base64';
+}
+/** Another session's device (or this one's) has acknowledged up to here. */
+export interface Acked {
+  type: 'acked';
+  channel: string;
+  device: string;
+  position: WirePosition;
+}
+/** From here on the channel begins anew at this position, because something was lost: reload. */
+export interface Gap extends ChannelState {
+  type: 'gap';
+  channel: string;
+}
+/** Whether live messages can be late just now, because the store is away. */
+export interface Status {
+  type: 'status';
+  behind: boolean;
+}
+export interface Published extends WirePosition {
+  type: 'published';
+  channel: string;
+  ref?: string;
+  duplicate: boolean;
+}
+export interface Pong {
+  type: 'pong';
+}
+/** This instance is going: reconnect at a random moment within `window` ms. */
+export interface Drain {
+  type: 'drain';
+  window: number;
+}
+export interface ErrorFrame {
+  type: 'error';
+  code: string;
+  message: string;
+  ref?: string;
+  channel?: string;
+}
+export type ServerFrame =
+  | Welcome
+  | Subscribed
+  | Unsubscribed
+  | WireMessage
+  | TransientMessage
+  | Acked
+  | Gap
+  | Status
+  | Published
+  | Pong
+  | Drain
+  | ErrorFrame;
+
+/** tidings' own close codes: 4000–4499 ask to reconnect, 4500–4999 ask not to. */
+export const CloseCode = {
+  HEARTBEAT_TIMEOUT: 4408,
+  DRAIN: 4412,
+  RATE_LIMIT: 4429,
+  TOO_SLOW: 4430,
+  MALFORMED: 4500,
+  NOT_AUTHENTICATED: 4501,
+  FORBIDDEN: 4503,
+  REPLACED: 4509,
+} as const;

@@ -1,0 +1,60 @@
+/**
+ * What an application's session rides on, whichever way it came in: a WebSocket connection or a SockJS
+ * session. Interceptors and handlers are written once, against this.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** `sent`: handed to the kernel or on its way this tick; `queued`: the peer reads slower than we write; `dropped`: not accepted. */
+export type SendResult = 'sent' | 'queued' | 'dropped';
+
+export interface Transport {
+  /** The subprotocol in use; empty where there is none. */
+  readonly protocol: string;
+  /** 0 connecting, 1 open, 2 closing, 3 closed, as in the browser's WebSocket. */
+  readonly readyState: 0 | 1 | 2 | 3;
+  /** Bytes accepted by `send` that the network has not taken yet. */
+  readonly bufferedAmount: number;
+  /** What interceptors have put there; `attributes.user` is the user's name. */
+  readonly attributes: Attributes;
+  /** A string goes as text, bytes as binary. Never throws because of the peer. */
+  send(data: string | Buffer): SendResult;
+  close(code?: number, reason?: string): void;
+  /** Cuts the connection without a closing handshake. */
+  terminate(): void;
+}
+
+export interface Attributes {
+  user?: string;
+  [name: string]: unknown;
+}
+
+/** The request that opened a session: Node's IncomingMessage, or the raw listener's own. */
+export interface HandshakeRequest {
+  readonly method?: string;
+  readonly url?: string;
+  /** Lower-case names. */
+  readonly headers: IncomingHttpHeaders;
+  readonly socket: { readonly remoteAddress?: string; readonly encrypted?: boolean };
+}
+
+/** Runs around the opening handshake, in the order given (`after` in the reverse order). */
+export interface Interceptor {
+  /**
+   * Looks at the request and fills `attributes`. A returned Response refuses the handshake with it; a
+   * throw or a rejection refuses it with 500.
+   */
+  before?(
+    request: HandshakeRequest,
+    attributes: Attributes,
+  ): Response | undefined | void | Promise<Response | undefined | void>;
+  /** The handshake has succeeded (`transport`) or not (`error`). */
+  after?(request: HandshakeRequest, transport: Transport | undefined, error: Error | undefined): void;
+}
+
+/** What the application does with a session's life. None of these may throw past the session. */
+export interface Handler<T> {
+  opened?(session: T, request: HandshakeRequest): void;
+  message?(session: T, data: Buffer, isBinary: boolean): void;
+  transportError?(session: T, error: Error): void;
+  closed?(session: T, code: number, reason: string): void;
+}

@@ -1,0 +1,81 @@
+/** A real Redis (or Valkey) server of the test's own, on a free loopback port. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { freePort } from './net.ts';
+import { find } from './programs.ts';
+
+export interface RedisServer {
+  readonly port: number;
+  readonly url: string;
+  /** The folder with its snapshot and append-only file. */
+  readonly folder: string;
+  readonly process: ChildProcess;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port with the same folder. */
+  start(): Promise<void>;
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>;
+}
+
+/** @param args more command-line settings, such as `['--appendonly', 'yes']` */
+export async function startRedis(args: string[] = [], port?: number): Promise<RedisServer> {
+  const program = find('redis');
+  if (program === undefined) throw new Error('redis-server is not on PATH');
+  const chosen = port ?? (await freePort());
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
+  let child: ChildProcess;
+
+  const start = async (): Promise<void> => {
+    const own = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...args];
+    child = spawn(program, own, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let output = '';
+    child.stdout?.on('data', (text) => {
+      output += text;
+    });
+    for (let tries = 0; !(await accepts(chosen)); tries++) {
+      if (child.exitCode !== null || tries > 400) throw new Error(`redis-server did not start:\n${output}`);
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  };
+  const kill = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  };
+
+  await start();
+  return {
+    port: chosen,
+    url: `redis://127.0.0.1:${chosen}`,
+    folder,
+    get process() {
+      return child;
+    },
+    start,
+    kill,
+    async stop() {
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** True once the server answers PING (or asks for a password): a port that is open may still be loading. */
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(port, '127.0.0.1', () => socket.write('PING\r\n'));
+    socket.setTimeout(1000, () => socket.destroy());
+    socket.once('data', (data) => {
+      const answer = data.toString();
+      resolve(answer.startsWith('+PONG') || answer.startsWith('-NOAUTH'));
+      socket.destroy();
+    });
+    socket.once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
+  });
+}
