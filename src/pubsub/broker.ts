@@ -79,7 +79,10 @@ export interface PresenceEntry {
   since: number;
 }
 
-/** What a broker tells the push server. Calls come in the order of events; none may throw. */
+/**
+ * What a broker tells the push server. Calls come in the order of events; none may throw. Messages and
+ * payloads are the listener's for good, never a view of something read into again.
+ */
 export interface BrokerListener {
   /** A stored message of a subscribed channel, as it was published. Gaps are possible and show in offsets. */
   message(message: StoredMessage): void;
@@ -113,18 +116,26 @@ export interface Broker {
   subscribe(channel: string): Promise<void>;
   unsubscribe(channel: string): Promise<void>;
 
-  /** The retained messages after `offset`, oldest first, at most `limit` of them and some 1 MiB of payload. */
+  /**
+   * The retained messages after `offset`, oldest first, at most `limit` of them and some 1 MiB of payload.
+   * A channel never used gets its epoch here, so that a client that stands at offset 0 can tell later
+   * whether what it missed is all there was.
+   */
   read(channel: string, offset: number, limit: number): Promise<LogPage>;
 
   /** The one retained message at `offset`, to check a position's id. */
   entry(channel: string, offset: number): Promise<StoredMessage | undefined>;
 
-  /** The newest positions of many channels, in one round trip per store node. */
+  /**
+   * The newest positions of many channels, in one round trip per store node. A channel that the store
+   * does not know has an empty epoch and offset 0.
+   */
   tops(channels: string[]): Promise<Position[]>;
 
   /**
-   * Moves a device's cursor forward, never back within an epoch, and tells subscribers of the channel.
-   * Cursors expire `ttl` ms after their last move.
+   * Moves a device's cursor forward, never back within an epoch, and tells subscribers of the channel if
+   * it moved. A position of another epoch than the channel's, or beyond its top, moves nothing. Cursors
+   * expire `ttl` ms after their last move.
    */
   acknowledge(cursor: Cursor, ttl: number): Promise<void>;
   /** The cursors of all the channel's devices. */
