@@ -1,0 +1,58 @@
+/**
+ * Policy requests that arrive on an HTTP port. A player that finds nobody on 843 asks at the port it is
+ * about to use; to Node's HTTP parser that is a parse error, reported as `clientError`.
+ */
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { encodePolicyAnswer, isPolicyRequest, POLICY_REQUEST } from './policy-request.ts';
+
+/** Milliseconds from the first byte of a policy request to the end of its connection. */
+const TIMEOUT = 5_000;
+
+/**
+ * Answers policy requests on `server`, whole or byte by byte. Every other parse error takes the way that it
+ * took before: the application's own `clientError` listeners, or Node's 400.
+ *
+ * @param policy the file, as `buildPolicyFile` makes it
+ * @returns undoes it
+ */
+export function answerInBand(server: Server, policy: string): () => void {
+  const answer = encodePolicyAnswer(policy);
+  /** By connection: how many bytes of the request have come. */
+  const progress = new WeakMap<Socket, number>();
+
+  const claims = (error: Error & { rawPacket?: Buffer }, socket: Socket): boolean => {
+    const matched = progress.get(socket) ?? 0;
+    if (matched === POLICY_REQUEST.length) return true;
+    const { rawPacket } = error;
+    if (rawPacket === undefined) return false;
+    // A parse error later in a connection that began with HTTP is no policy request.
+    if (socket.bytesRead !== matched + rawPacket.length) return false;
+    const verdict = isPolicyRequest(rawPacket, matched);
+    if (verdict === 'other') return false;
+
+    if (matched === 0) {
+      const deadline = setTimeout(() => socket.destroy(), TIMEOUT);
+      socket.once('close', () => clearTimeout(deadline));
+    }
+    if (verdict === 'complete') {
+      progress.set(socket, POLICY_REQUEST.length);
+      socket.end(answer);
+    } else {
+      progress.set(socket, matched + rawPacket.length);
+    }
+    return true;
+  };
+
+  // A listener would not do: it replaces Node's own 400 for everybody, and can't keep the application's
+  // listeners from answering a request that has only begun.
+  const emit = server.emit;
+  const emitOrClaim = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
+    if (event === 'clientError' && claims(args[0] as Error, args[1] as Socket)) return true;
+    return Reflect.apply(emit, this, [event, ...args]) as boolean;
+  };
+  server.emit = emitOrClaim as typeof server.emit;
+  return () => {
+    if (server.emit === emitOrClaim) server.emit = emit;
+  };
+}

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { answerInBand, buildPolicyFile } from '../../src/policy/index.ts';
+
+const policy = buildPolicyFile({ allow: [{ domain: 'app.example.com', ports: 8080 }] });
+const REQUEST = '<policy-file-request/>\0';
+
+async function start(t: TestContext, prepare?: (server: Server) => void): Promise<number> {
+  const server = createServer((_, response) => response.end('hello'));
+  answerInBand(server, policy);
+  prepare?.(server);
+  server.listen(0, '127.0.0.1');
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+async function exchange(port: number, pieces: Iterable<string>): Promise<string> {
+  const socket: Socket = connect(port, '127.0.0.1');
+  socket.setNoDelay(true);
+  socket.on('error', () => {});
+  let text = '';
+  socket.setEncoding('utf8').on('data', (data) => {
+    text += data;
+  });
+  for (const piece of pieces) {
+    if (!socket.writable) break;
+    await new Promise((resolve) => socket.write(piece, resolve));
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  if (!socket.closed) await once(socket, 'close');
+  return text;
+}
+
+test('a policy request on an HTTP port is answered, whole', async (t) => {
+  assert.equal(await exchange(await start(t), [REQUEST]), `${policy}\0`);
+});
+
+test('and byte by byte', async (t) => {
+  assert.equal(await exchange(await start(t), REQUEST), `${policy}\0`);
+});
+
+test('HTTP goes on as before', async (t) => {
+  const port = await start(t);
+  assert.equal(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'hello');
+});
+
+test("other parse errors keep Node's 400, also where they begin like a policy request", async (t) => {
+  const port = await start(t);
+  for (const pieces of [['garbage\r\n\r\n'], ['<html>'], [...'<policy-fool']]) {
+    assert.match(await exchange(port, pieces), /^HTTP\/1\.1 400 Bad Request\r\n/);
+  }
+});
+
+test('markup behind a request on a kept-alive connection is not a policy request', async (t) => {
+  const port = await start(t);
+  const text = await exchange(port, ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', REQUEST]);
+  assert.match(text, /hello.*HTTP\/1\.1 400 Bad Request/s);
+});
+
+test("the application's own clientError listener gets other errors, and only those", async (t) => {
+  const seen: string[] = [];
+  const port = await start(t, (server) =>
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      seen.push(error.code ?? '');
+      socket.end('HTTP/1.1 418 Teapot\r\n\r\n');
+    }),
+  );
+  assert.equal(await exchange(port, REQUEST), `${policy}\0`);
+  assert.deepEqual(seen, []);
+  assert.match(await exchange(port, ['<?xml']), /^HTTP\/1\.1 418/);
+  assert.deepEqual(seen, ['HPE_INVALID_METHOD']);
+});
+
+test('it can be undone', async (t) => {
+  const server = createServer();
+  const emit = server.emit;
+  answerInBand(server, policy)();
+  assert.equal(server.emit, emit);
+  t.after(() => server.close());
+});
