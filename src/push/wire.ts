@@ -6,6 +6,12 @@
 
 export const SUBPROTOCOL = 'tidings.1';
 
+/** The user's own inbox, in frames of both directions. Clients may also say `user:<name>`. */
+export const INBOX = 'inbox';
+
+/** Where transient messages for every session come from. */
+export const BROADCAST = 'broadcast';
+
 /** See `Position` in pubsub/broker.ts: the last message that a client has seen in a channel. */
 export interface WirePosition {
   epoch: string;
@@ -40,7 +46,7 @@ export interface Hello {
   type: 'hello';
   /** Chosen once by the client and kept (localStorage): owns the ack cursor. At most 64 characters. */
   device?: string;
-  /** By channel: continue after these. The inbox is named `inbox` or `user:<name>`. */
+  /** By channel: continue after these. Topics named here are subscribed to, as those in `topics` are. */
   positions?: Record<string, WirePosition>;
   /** Topics to subscribe to at once. */
   topics?: string[];
@@ -86,6 +92,7 @@ export interface Welcome {
   user: string;
   /** Milliseconds: ping after `interval` of silence, give up after `timeout` more. */
   heartbeat: { interval: number; timeout: number };
+  /** The inbox and the topics of `hello`, without those refused (an `error` with `channel` tells which). */
   channels: Record<string, ChannelState>;
 }
 export interface Subscribed extends ChannelState {
@@ -104,6 +111,10 @@ export interface WireMessage extends WirePosition {
   /** What was sent: any JSON value; with `encoding: 'base64'` the bytes of a binary message. */
   data: unknown;
   encoding?: 'base64';
+  /** The application's key, where the message was stored by reference and `data` was resolved from it. */
+  reference?: string;
+  /** The reference could not be resolved in time: `data` is null, fetch it by `reference`. */
+  unresolved?: true;
 }
 /** A payload that no log keeps (a plain PUBLISH from outside, or `notify`): no position, at most once. */
 export interface TransientMessage {
@@ -124,7 +135,7 @@ export interface Gap extends ChannelState {
   type: 'gap';
   channel: string;
 }
-/** Whether live messages can be late just now, because the store is away. */
+/** Whether live messages can be late just now, because the store is away. Can come before `welcome`. */
 export interface Status {
   type: 'status';
   behind: boolean;
@@ -145,11 +156,28 @@ export interface Drain {
 }
 export interface ErrorFrame {
   type: 'error';
-  code: string;
+  code: ErrorCode;
   message: string;
   ref?: string;
   channel?: string;
 }
+/** Why a frame was not obeyed; the connection stays open. */
+export type ErrorCode =
+  /** `type` is none of the client's. */
+  | 'unknown-type'
+  /** A field is missing or not of its kind. */
+  | 'bad-frame'
+  /** Not a channel that a client may name, or a name that is too long. */
+  | 'bad-channel'
+  /** The application does not permit it. */
+  | 'forbidden'
+  | 'too-many-subscriptions'
+  | 'not-subscribed'
+  /** An acknowledgement beyond what was sent, or without a `device` in `hello`. */
+  | 'bad-ack'
+  /** The store did not take it: try again, with the same idempotency key. */
+  | 'unavailable';
+
 export type ServerFrame =
   | Welcome
   | Subscribed
