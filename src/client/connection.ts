@@ -1,0 +1,204 @@
+/**
+ * Keeps a connection: dials, watches the heartbeat, and dials again when it is lost. It knows nothing of
+ * the frames but that text goes both ways; `Client` gives them their meaning.
+ */
+import { CloseCode } from '../push/wire.ts';
+import type { CloseEvent, ConnectionState } from './events.ts';
+import { Heartbeat } from './heartbeat.ts';
+import type { ConnectOptions } from './options.ts';
+import { reconnectDelay } from './reconnect.ts';
+import type { Transport, TransportFactory } from './transport.ts';
+import { onWake } from './wake.ts';
+
+/** Milliseconds that a connection must answer within when the page wakes up or the network has changed. */
+const WAKE_PATIENCE = 5_000;
+
+/** What a connection asks of its client. */
+export interface ConnectionUser {
+  /** The way is open: greet. The client calls `established` once the server has answered. */
+  opened(): void;
+  received(data: unknown): void;
+  /** Send a ping now. */
+  ping(): void;
+  /** The page may be about to end. */
+  leave(): void;
+  state(state: ConnectionState): void;
+  closed(event: CloseEvent): void;
+  heartbeat(roundTrip: number | undefined): void;
+  /** An attempt could not even begin. */
+  failed(error: Error): void;
+}
+
+export class Connection {
+  readonly #options: ConnectOptions;
+  readonly #factory: TransportFactory;
+  readonly #protocols: string[];
+  readonly #url: URL;
+  readonly #user: ConnectionUser;
+  #state: ConnectionState = { name: 'closed', code: 1000, reason: '' };
+  #transport: Transport | undefined;
+  #heartbeat: Heartbeat | undefined;
+  #unwake: (() => void) | undefined;
+  /** Counts attempts, so that what comes late from an earlier one is known. */
+  #turn = 0;
+  /** Tries in a row that have failed. */
+  #attempt = 0;
+  /** Of the retry while waiting, of the connect timeout while connecting, of a drain while connected. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    options: ConnectOptions,
+    url: URL,
+    protocols: string[],
+    factory: TransportFactory,
+    user: ConnectionUser,
+  ) {
+    this.#options = options;
+    this.#url = url;
+    this.#protocols = protocols;
+    this.#factory = factory;
+    this.#user = user;
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  get isConnected(): boolean {
+    return this.#state.name === 'connected';
+  }
+
+  /** Does nothing if it is connected or about to be. */
+  connect(): void {
+    if (this.isConnected || this.#state.name === 'connecting') return;
+    this.#unwake ??= onWake(
+      () => this.#wake(),
+      () => this.#user.leave(),
+    );
+    this.#open();
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#state.name === 'closed') return;
+    this.#end(code, reason);
+    this.#finish(code, reason);
+  }
+
+  send(text: string): void {
+    this.#transport?.send(text);
+  }
+
+  /** The server has answered: connected. Times are the server's wishes; the page's options come first. */
+  established(interval = 60_000, timeout = 60_000): void {
+    clearTimeout(this.#timer);
+    this.#attempt = 0;
+    const wishes = this.#options.heartbeat;
+    this.#heartbeat = new Heartbeat(
+      wishes?.interval ?? interval,
+      wishes?.timeout ?? timeout,
+      () => {
+        this.#user.ping();
+        this.#user.heartbeat(undefined);
+      },
+      () => this.lost(CloseCode.HEARTBEAT_TIMEOUT, 'heartbeat timeout'),
+    );
+    this.#setState({ name: 'connected' });
+  }
+
+  /** Dials anew at once and without a word to the page: it was greeted in a wrong name. */
+  redial(): void {
+    this.#end(1000, '');
+    this.#open();
+  }
+
+  /** The server is going: leave at a random moment within `window` ms. */
+  drain(window: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.lost(CloseCode.DRAIN, 'draining', 0), Math.random() * window);
+  }
+
+  /** @param delay milliseconds until the next attempt. Default: by the `reconnect` option */
+  lost(code: number, reason: string, delay?: number): void {
+    this.#end(code, reason);
+    const turn = this.#turn;
+    const attempt = this.#attempt + 1;
+    const wait = delay ?? reconnectDelay(this.#options.reconnect ?? {}, attempt, code, Math.random());
+    if (wait === undefined) {
+      this.#finish(code, reason);
+      return;
+    }
+    if (delay === undefined) this.#attempt = attempt;
+    this.#timer = setTimeout(() => this.#open(), wait);
+    const until = Date.now() + wait;
+    this.#setState({ name: 'waiting', attempt: this.#attempt, delay: wait, until, code, reason });
+    if (turn === this.#turn) this.#user.closed({ code, reason, willReconnect: true });
+  }
+
+  #open(): void {
+    clearTimeout(this.#timer);
+    const turn = ++this.#turn;
+    this.#timer = setTimeout(
+      () => this.lost(CloseCode.HEARTBEAT_TIMEOUT, 'no welcome from the server in time'),
+      this.#options.connectTimeout ?? 15_000,
+    );
+    this.#setState({ name: 'connecting', attempt: this.#attempt });
+    this.#dial(turn).catch((error: unknown) => {
+      if (turn !== this.#turn) return;
+      this.#user.failed(error instanceof Error ? error : new Error(String(error)));
+      if (turn === this.#turn) this.lost(1006, String(error));
+    });
+  }
+
+  async #dial(turn: number): Promise<void> {
+    const { ticket, ticketParameter } = this.#options;
+    const value = typeof ticket === 'function' ? await ticket() : ticket;
+    if (turn !== this.#turn) return;
+    const url = new URL(this.#url);
+    if (value) url.searchParams.set(ticketParameter ?? 'ticket', value);
+    this.#transport = this.#factory(url.href, this.#protocols, {
+      open: () => {
+        if (turn === this.#turn) this.#user.opened();
+      },
+      message: (data) => {
+        if (turn !== this.#turn) return;
+        const roundTrip = this.#heartbeat?.heard();
+        if (roundTrip !== undefined) this.#user.heartbeat(roundTrip);
+        this.#user.received(data);
+      },
+      close: (code, reason) => {
+        if (turn !== this.#turn) return;
+        this.#transport = undefined;
+        this.lost(code, reason);
+      },
+    });
+  }
+
+  #end(code: number, reason: string): void {
+    this.#turn++;
+    clearTimeout(this.#timer);
+    this.#heartbeat?.stop();
+    this.#heartbeat = undefined;
+    const transport = this.#transport;
+    this.#transport = undefined;
+    transport?.close(code, reason);
+  }
+
+  #finish(code: number, reason: string): void {
+    this.#unwake?.();
+    this.#unwake = undefined;
+    this.#attempt = 0;
+    const turn = this.#turn;
+    this.#setState({ name: 'closed', code, reason });
+    if (turn === this.#turn) this.#user.closed({ code, reason, willReconnect: false });
+  }
+
+  #wake(): void {
+    if (this.#state.name === 'waiting') this.#open();
+    else this.#heartbeat?.probe(WAKE_PATIENCE);
+  }
+
+  #setState(state: ConnectionState): void {
+    this.#state = state;
+    this.#user.state(state);
+  }
+}

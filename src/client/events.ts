@@ -1,0 +1,80 @@
+/** What the client tells the page. */
+import type { ChannelState, GapReason, WirePosition } from '../push/wire.ts';
+
+/** A message, handed out once and in the order of its channel. */
+export interface Message<Data = unknown> {
+  /** `user:<name>` for the inbox, else the topic. */
+  channel: string;
+  /** What was sent; a Uint8Array for a binary message; in plain mode the text of the frame. */
+  data: Data;
+  /** Absent if no log keeps it (a plain PUBLISH from outside; plain mode): then there is nothing to acknowledge. */
+  position?: WirePosition;
+  /** Unique and unguessable; absent like `position`. */
+  id?: string;
+  /** Milliseconds since 1970 by the server's clock; absent like `position`. */
+  time?: number;
+}
+
+/** Connected. In plain mode all but `resumed` are empty. */
+export interface OpenEvent {
+  session: string;
+  instance: string;
+  user: string;
+  /** False for the first connection of this client. */
+  resumed: boolean;
+  /** Where each channel goes on. */
+  channels: Record<string, ChannelState>;
+}
+
+/** Messages were lost to this page: load its data anew. Messages after this event are complete again. */
+export interface GapEvent {
+  channel: string;
+  reason: GapReason | undefined;
+  /** The channel goes on after this. */
+  position: WirePosition;
+}
+
+/** Some device of the user, perhaps this one, has handled everything up to this position. */
+export interface AckedEvent {
+  channel: string;
+  device: string;
+  position: WirePosition;
+}
+
+export interface CloseEvent {
+  code: number;
+  reason: string;
+  willReconnect: boolean;
+}
+
+/** Which of them holds; `state` events bring every change. */
+export type ConnectionState =
+  | { name: 'connecting' /** 0, or how many tries in a row have failed. */; attempt: number }
+  | { name: 'connected' }
+  | {
+      name: 'waiting';
+      attempt: number;
+      /** Milliseconds until the next try. */
+      delay: number;
+      /** Milliseconds since 1970 of the next try, for a countdown. */
+      until: number;
+      /** Why the connection ended. */
+      code: number;
+      reason: string;
+    }
+  | { name: 'closed'; code: number; reason: string };
+
+export interface ClientEvents<Data = unknown> {
+  open: OpenEvent;
+  message: Message<Data>;
+  gap: GapEvent;
+  acked: AckedEvent;
+  /** `behind`: messages can be late just now, because the server's store is away. */
+  status: { behind: boolean };
+  state: ConnectionState;
+  /** `roundTrip` is undefined when the ping goes out, and milliseconds when it is answered. */
+  heartbeat: { roundTrip: number | undefined };
+  /** What the server refused, or a ticket that could not be had. The connection goes on where it can. */
+  error: { code: string; message: string; channel?: string };
+  close: CloseEvent;
+}

@@ -1,0 +1,107 @@
+/**
+ * Who this page is to the server: a device id, chosen once and kept, that owns the acknowledgements; and,
+ * where asked for, the positions it had reached. Both are kept by user, so that two users of one browser
+ * never take each other's place in a channel.
+ */
+import type { WirePosition } from '../push/wire.ts';
+
+export interface StorageLike {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+}
+
+export interface IdentityOptions {
+  /** The device id; `null` for none (then nothing is kept at the server, and acks have no owner). */
+  device: string | null | undefined;
+  user: string | undefined;
+  storage: StorageLike | undefined;
+  /** Where positions are kept between page loads. Default: nowhere. */
+  positions: StorageLike | undefined;
+  /** Tells the positions of one server from another's. */
+  scope: string;
+}
+
+const PREFIX = 'tidings:';
+
+export class Identity {
+  readonly #options: IdentityOptions;
+  /** The user whose device this is: as given, else as the server said, else the last one of this browser. */
+  user: string | undefined;
+  device: string | undefined;
+  /** What earlier page loads, and this one, have handled. */
+  positions: Record<string, WirePosition> = {};
+
+  constructor(options: IdentityOptions) {
+    this.#options = options;
+    this.user = options.user ?? read(options.storage, 'user');
+    this.#load();
+  }
+
+  /** The server says who the user is. Returns true if what it was told before was another user's. */
+  confirm(user: string): boolean {
+    const { user: was, device, positions } = this;
+    this.user = user;
+    write(this.#options.storage, 'user', user);
+    if (was === user) return false;
+    // A user new to this browser keeps the device that was made up before their name was known.
+    if (
+      was === undefined &&
+      this.#options.device === undefined &&
+      read(this.#options.storage, `device:${user}`) === undefined
+    )
+      write(this.#options.storage, `device:${user}`, device as string);
+    this.#load();
+    return device !== this.device || Object.keys(positions).length > 0;
+  }
+
+  /** The page is done with everything of this channel up to here; undefined forgets the channel. */
+  keep(channel: string, position: WirePosition | undefined): void {
+    if (this.#options.positions === undefined) return;
+    if (position === undefined) delete this.positions[channel];
+    else this.positions[channel] = position;
+    write(this.#options.positions, this.#key(), JSON.stringify(this.positions));
+  }
+
+  #key(): string {
+    return `positions:${this.#options.scope}:${this.user}`;
+  }
+
+  #load(): void {
+    const { device, storage, positions } = this.#options;
+    if (device !== undefined) this.device = device ?? undefined;
+    else {
+      this.device = (this.user !== undefined && read(storage, `device:${this.user}`)) || randomId();
+      if (this.user !== undefined) write(storage, `device:${this.user}`, this.device);
+    }
+    this.positions = {};
+    try {
+      this.positions = JSON.parse(read(positions, this.#key()) ?? '{}');
+    } catch {
+      // Not ours, or cut short: begin without.
+    }
+  }
+}
+
+/** 128 random bits in hex. Not randomUUID(), which pages without TLS don't have. */
+export function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('');
+}
+
+// Storage can be full, forbidden or taken away at any moment: the page works on without.
+function read(storage: StorageLike | undefined, key: string): string | undefined {
+  try {
+    return storage?.getItem(PREFIX + key) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function write(storage: StorageLike | undefined, key: string, value: string): void {
+  try {
+    storage?.setItem(PREFIX + key, value);
+  } catch {
+    // As above.
+  }
+}

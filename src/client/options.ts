@@ -1,0 +1,54 @@
+/** What `connect` takes. */
+import type { StorageLike } from './identity.ts';
+import type { ReconnectOptions } from './reconnect.ts';
+import type { TransportFactory, WebSocketConstructor } from './transport.ts';
+
+type Ticket = string | null | undefined;
+
+export interface ConnectOptions {
+  /** Of the push endpoint: absolute (`wss:`, `https:`, …) or relative to the page. Default `/socketServer`. */
+  url?: string;
+  /** The user's name, sent as a query parameter. Only servers that trust it by configuration take it as proof. */
+  user?: string;
+  /** That parameter's name. Default `operator`. */
+  userParameter?: string;
+  /** A signed ticket, or a function that gets a fresh one: it is asked before every attempt. */
+  ticket?: Ticket | (() => Ticket | Promise<Ticket>);
+  /** The query parameter that carries it. Default `ticket`. */
+  ticketParameter?: string;
+
+  /** Topics to subscribe to from the start. */
+  topics?: string[];
+  /**
+   * Where a channel begins for which neither this page nor the server knows how far this device has come:
+   * with the next message (`now`, the default) or with the oldest that is retained.
+   */
+  start?: 'now' | 'retained';
+  /** This device's stable id. Default: made up once per user and kept in localStorage; null for none. */
+  device?: string | null;
+  /**
+   * Where to keep positions between page loads, such as `sessionStorage`. Default: nowhere, as the server
+   * remembers what each device has acknowledged.
+   */
+  positions?: StorageLike;
+  /** `auto`: when the page's `message` listeners have returned, or their promises are fulfilled. Default `auto`. */
+  ack?: 'auto' | 'manual';
+  /** Milliseconds that acknowledgements are gathered for. Default 200. */
+  ackDelay?: number;
+
+  /** When to try again, or `false` for never. Default: full jitter, 0.5 s doubling to 20 s, for ever. */
+  reconnect?: ReconnectOptions | false;
+  /** Milliseconds of silence before a ping, and from there to giving up. Default: as the server says, else 60_000 each. */
+  heartbeat?: { interval?: number; timeout?: number };
+  /** Milliseconds from the beginning of an attempt until the server has welcomed the client. Default 15_000. */
+  connectTimeout?: number;
+
+  /** No subprotocol: frames are the bare data, `ping` is answered by `hb_ok`, nothing is recovered. */
+  plain?: boolean;
+  /** Default: the environment's own. */
+  WebSocket?: WebSocketConstructor;
+  /** What carries the frames. Default: `webSocketTransport(options.WebSocket)`. */
+  transport?: TransportFactory;
+  /** Where the device id is kept. Default: localStorage in a page, otherwise nowhere. */
+  storage?: StorageLike;
+}

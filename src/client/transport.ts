@@ -1,0 +1,63 @@
+/**
+ * The seam below the client: something that carries text both ways. WebSocket here; the SockJS transports
+ * that stand in for it where a proxy breaks it are files of their own with the same two interfaces.
+ */
+
+/** What a transport tells the client. After `close` it says nothing more. */
+export interface TransportEvents {
+  open(): void;
+  message(data: unknown): void;
+  close(code: number, reason: string): void;
+}
+
+export interface Transport {
+  /** Only after `open`. */
+  send(text: string): void;
+  /** Ends it. From this call on it is silent: no `close` event follows, however long the peer takes. */
+  close(code?: number, reason?: string): void;
+}
+
+/**
+ * Begins a connection and reports by `events`, never before it has returned.
+ * @param url absolute, `ws:` or `wss:`, with its query
+ * @param protocols subprotocols to offer; none in plain mode
+ */
+export type TransportFactory = (url: string, protocols: string[], events: TransportEvents) => Transport;
+
+/** As much of a WebSocket as is used here: the browser's, Node's, that of `tidings/ws` and `ws` all have it. */
+export interface WebSocketLike {
+  binaryType: string;
+  onopen: ((event: never) => unknown) | null;
+  onmessage: ((event: never) => unknown) | null;
+  onclose: ((event: never) => unknown) | null;
+  onerror: ((event: never) => unknown) | null;
+  send(data: string): void;
+  close(code?: number, reason?: string): void;
+}
+export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike;
+
+/**
+ * @param Constructor default: the environment's own `WebSocket`
+ * @throws where there is none
+ */
+export function webSocketTransport(
+  Constructor = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket,
+): TransportFactory {
+  if (Constructor === undefined) throw new Error('no WebSocket here: pass one as the option `WebSocket`');
+  return (url, protocols, events) => {
+    const socket = new Constructor(url, protocols);
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => events.open();
+    socket.onmessage = (event: { data: unknown }) => events.message(event.data);
+    socket.onclose = (event: { code: number; reason: string }) => events.close(event.code, event.reason);
+    // A close event follows every error; and EventEmitter-based sockets throw where nobody listens.
+    socket.onerror = () => {};
+    return {
+      send: (text) => socket.send(text),
+      close(code, reason) {
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.close(code, reason);
+      },
+    };
+  };
+}
