@@ -1,0 +1,118 @@
+/**
+ * The admin API of `tidings serve`: programs in any language send messages by HTTP. Everything below /api/
+ * needs the admin token; every answer is JSON.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
+
+/** What the API needs of a push server. */
+export interface AdminTarget {
+  send(user: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
+  publish(topic: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
+  sessions(user: string): Promise<unknown>;
+  stats(): unknown;
+}
+
+export interface AdminOptions {
+  target: AdminTarget;
+  /** Without one the API is off. */
+  token: string | undefined;
+  /** Bytes of a request's body. */
+  maxBody: number;
+}
+
+interface Call {
+  request: IncomingMessage;
+  /** What the pattern's group has matched, decoded. */
+  name: string;
+}
+
+interface Route {
+  pattern: RegExp;
+  methods: Record<string, (call: Call) => Promise<{ status: number; body: unknown }>>;
+}
+
+/** Answers requests whose path begins with /api/; never rejects. */
+export function adminApi({ target, token, maxBody }: AdminOptions) {
+  const deliver =
+    (to: 'send' | 'publish') =>
+    async ({ request, name }: Call) => {
+      const key = idempotencyKey(request);
+      const data = await readJson(request, maxBody);
+      const options = key === undefined ? {} : { idempotencyKey: key };
+      return { status: 201, body: await target[to](name, data, options) };
+    };
+  const routes: Route[] = [
+    { pattern: /^\/api\/users\/([^/]+)\/messages$/, methods: { POST: deliver('send') } },
+    { pattern: /^\/api\/topics\/([^/]+)\/messages$/, methods: { POST: deliver('publish') } },
+    {
+      pattern: /^\/api\/users\/([^/]+)\/sessions$/,
+      methods: { GET: async ({ name }) => ({ status: 200, body: await target.sessions(name) }) },
+    },
+    { pattern: /^\/api\/stats$/, methods: { GET: async () => ({ status: 200, body: target.stats() }) } },
+  ];
+
+  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      authorize(request, token);
+      const path = (request.url ?? '').split('?', 1)[0] as string;
+      for (const { pattern, methods } of routes) {
+        const match = pattern.exec(path);
+        if (match === null) continue;
+        const handle = methods[request.method ?? ''];
+        if (handle === undefined) {
+          const allow = Object.keys(methods).join(', ');
+          throw new HttpError(405, 'method_not_allowed', `${path} takes ${allow}`, { Allow: allow });
+        }
+        const { status, body } = await handle({ request, name: decodeName(match[1] ?? '') });
+        sendJson(response, status, body);
+        return;
+      }
+      throw new HttpError(404, 'not_found', `there is nothing at ${path}`);
+    } catch (error) {
+      if (!response.headersSent && !response.destroyed) sendError(response, asHttpError(error));
+    }
+  };
+}
+
+function authorize(request: IncomingMessage, token: string | undefined): void {
+  if (token === undefined) {
+    throw new HttpError(403, 'admin_api_off', 'the admin API is off: start the server with --admin-token');
+  }
+  const challenge = { 'WWW-Authenticate': 'Bearer realm="tidings"' };
+  const [, given] = /^Bearer +([^\s]+) *$/i.exec(request.headers.authorization ?? '') ?? [];
+  if (given === undefined) {
+    throw new HttpError(401, 'token_missing', 'send the header Authorization: Bearer TOKEN', challenge);
+  }
+  // Digests have one length, and comparing them takes one time, whatever was given.
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  if (!timingSafeEqual(digest(given), digest(token))) {
+    throw new HttpError(403, 'token_wrong', 'this is not the admin token');
+  }
+}
+
+function idempotencyKey(request: IncomingMessage): string | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
+  throw new HttpError(400, 'bad_idempotency_key', 'an Idempotency-Key is 1 to 255 ASCII characters');
+}
+
+function decodeName(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    throw new HttpError(400, 'bad_name', 'the name in the path is not percent-encoded UTF-8');
+  }
+}
+
+/** Type and range errors are the caller's; whatever else a send fails with is the store's. */
+function asHttpError(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
+  const { message } = error as Error;
+  if (error instanceof TypeError || error instanceof RangeError) {
+    return new HttpError(400, 'bad_request', message);
+  }
+  return new HttpError(503, 'not_stored', message, { 'Retry-After': '1' });
+}
