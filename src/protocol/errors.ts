@@ -1,0 +1,55 @@
+/**
+ * The two ways in which a peer's bytes end a connection: a broken frame (RFC 6455 §7.1.7) and a broken
+ * opening handshake (§4).
+ */
+
+/**
+ * What is wrong, as `error.code`. The names that ws 8 has are ws's, with its messages; the others are for
+ * what ws accepts. Errors of zlib keep zlib's own code, `Z_DATA_ERROR` for instance.
+ */
+export const ProtocolErrorCode = {
+  EXPECTED_FIN: 'WS_ERR_EXPECTED_FIN',
+  EXPECTED_MASK: 'WS_ERR_EXPECTED_MASK',
+  INVALID_CLOSE_CODE: 'WS_ERR_INVALID_CLOSE_CODE',
+  INVALID_CONTROL_PAYLOAD_LENGTH: 'WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH',
+  INVALID_OPCODE: 'WS_ERR_INVALID_OPCODE',
+  INVALID_UTF8: 'WS_ERR_INVALID_UTF8',
+  TOO_MANY_PARTS: 'WS_ERR_TOO_MANY_BUFFERED_PARTS',
+  UNEXPECTED_MASK: 'WS_ERR_UNEXPECTED_MASK',
+  UNEXPECTED_RSV_1: 'WS_ERR_UNEXPECTED_RSV_1',
+  UNEXPECTED_RSV_2_3: 'WS_ERR_UNEXPECTED_RSV_2_3',
+  UNSUPPORTED_DATA_PAYLOAD_LENGTH: 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH',
+  UNSUPPORTED_MESSAGE_LENGTH: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
+  /** Not in ws: a length in a longer form than it needs, or with its top bit set (§5.2). */
+  INVALID_PAYLOAD_LENGTH: 'WS_ERR_INVALID_PAYLOAD_LENGTH',
+} as const;
+
+/** The peer broke RFC 6455 or RFC 7692, or went over a limit: the connection is to be failed (§7.1.7). */
+export class ProtocolError extends RangeError {
+  override readonly name = 'ProtocolError';
+  /** One of `ProtocolErrorCode`, or a code of zlib's. */
+  readonly code: string;
+  /** The close code to send (§7.4.1): 1002, 1007, 1008 or 1009. */
+  readonly closeCode: number;
+
+  constructor(message: string, code: string, closeCode: number) {
+    super(message);
+    this.code = code;
+    this.closeCode = closeCode;
+  }
+}
+
+/** The opening handshake can't succeed (§4.2.2): answer with `status` and `headers`, then close. */
+export class HandshakeError extends Error {
+  override readonly name = 'HandshakeError';
+  /** The HTTP status to answer with. On the client, the status that came. */
+  readonly status: number;
+  /** Header lines that must go with the answer. */
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(message: string, status: number, headers: Readonly<Record<string, string>> = {}) {
+    super(message);
+    this.status = status;
+    this.headers = headers;
+  }
+}

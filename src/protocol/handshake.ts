@@ -1,0 +1,259 @@
+/** The opening handshake of RFC 6455 §4, both sides, on heads that somebody else has read or will send. */
+import { hash, randomBytes } from 'node:crypto';
+import { HandshakeError } from './errors.ts';
+import { type ExtensionOffer, parseExtensions } from './extension.ts';
+import { hasToken, isToken, splitList } from './token.ts';
+
+/** Header lines as node:http gives them: lower-case names, duplicates joined or listed. */
+export type HeaderFields = Readonly<Record<string, string | string[] | undefined>>;
+
+export interface OpeningRequest {
+  readonly method?: string | undefined;
+  /** `1.1`, for example. Not checked where it is missing. */
+  readonly httpVersion?: string | undefined;
+  readonly headers: HeaderFields;
+}
+
+/** What a valid request asks for. */
+export interface ParsedRequest {
+  /** The value of Sec-WebSocket-Key, for `formatResponse`. */
+  key: string;
+  /** 13 is the standard; 8 differs in nothing that is handled here. */
+  version: 13 | 8;
+  /** In the client's order of preference. */
+  protocols: string[];
+  extensions: ExtensionOffer[];
+}
+
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+/** 16 bytes as base64 (§4.1). */
+const keyPattern = /^[+/0-9A-Za-z]{22}==$/;
+
+/** The value of Sec-WebSocket-Accept for a key (§4.2.2, step 5.4). */
+export function acceptKey(key: string): string {
+  return hash('sha1', key + GUID, 'base64');
+}
+
+/**
+ * Checks a client's request (§4.2.1).
+ *
+ * @throws {HandshakeError} with the status to answer: 405 for another method than GET, 426 for a version
+ * that isn't spoken here, 400 for everything else. Its headers are to be sent along.
+ */
+export function parseRequest(request: OpeningRequest): ParsedRequest {
+  const { method, httpVersion, headers } = request;
+  if (method !== 'GET') throw new HandshakeError('Invalid HTTP method', 405, { Allow: 'GET' });
+  if (httpVersion !== undefined && Number(httpVersion) < 1.1) {
+    throw new HandshakeError('The opening handshake needs HTTP/1.1', 400);
+  }
+  const upgrade = joined(headers['upgrade']);
+  if (upgrade === undefined || !hasToken(upgrade, 'websocket')) {
+    throw new HandshakeError('Invalid Upgrade header', 400);
+  }
+  const connection = joined(headers['connection']);
+  if (connection === undefined || !hasToken(connection, 'upgrade')) {
+    throw new HandshakeError('Invalid Connection header', 400);
+  }
+  const key = joined(headers['sec-websocket-key']);
+  if (key === undefined || !keyPattern.test(key)) {
+    throw new HandshakeError('Missing or invalid Sec-WebSocket-Key header', 400);
+  }
+  return {
+    key,
+    version: parseVersion(joined(headers['sec-websocket-version'])),
+    protocols: parseProtocols(joined(headers['sec-websocket-protocol'])),
+    extensions: parseOffers(joined(headers['sec-websocket-extensions'])),
+  };
+}
+
+export interface ResponseParts {
+  /** The request's Sec-WebSocket-Key. */
+  key: string;
+  /** One of the request's subprotocols. */
+  protocol?: string | undefined;
+  /** The value of Sec-WebSocket-Extensions. */
+  extensions?: string | undefined;
+  /** More header lines: pairs, or whole lines without their end (`Name: value`). */
+  headers?: Iterable<readonly [string, string] | string> | undefined;
+}
+
+/**
+ * The head of the 101 response, to its empty line (§4.2.2, step 5).
+ *
+ * @throws {TypeError} where a part would end its line, so that nothing can be smuggled in
+ */
+export function formatResponse({ key, protocol, extensions, headers }: ResponseParts): string {
+  let head =
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+    `Sec-WebSocket-Accept: ${acceptKey(key)}\r\n`;
+  if (protocol) {
+    if (!isToken(protocol)) throw new TypeError('A subprotocol must be a token (RFC 6455 §4.1)');
+    head += `Sec-WebSocket-Protocol: ${protocol}\r\n`;
+  }
+  if (extensions) head += `Sec-WebSocket-Extensions: ${fieldValue(extensions)}\r\n`;
+  if (headers !== undefined) {
+    for (const header of headers) head += `${headerLine(header)}\r\n`;
+  }
+  return `${head}\r\n`;
+}
+
+export interface RequestParts {
+  /** In order of preference. */
+  protocols?: readonly string[] | undefined;
+  /** The value of Sec-WebSocket-Extensions. */
+  extensions?: string | undefined;
+  /** Default 13. */
+  version?: 13 | 8 | undefined;
+}
+
+/**
+ * A client's header lines, without Host (§4.1), with a new random key.
+ *
+ * @throws {SyntaxError} for a subprotocol that is no token or comes twice
+ */
+export function createRequest({ protocols = [], extensions, version = 13 }: RequestParts = {}): {
+  key: string;
+  headers: Record<string, string>;
+} {
+  const key = randomBytes(16).toString('base64');
+  const headers: Record<string, string> = {
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': String(version),
+    'Sec-WebSocket-Key': key,
+  };
+  if (protocols.length > 0) {
+    if (new Set(protocols).size !== protocols.length || !protocols.every(isToken)) {
+      throw new SyntaxError('An invalid or duplicated subprotocol was specified');
+    }
+    headers['Sec-WebSocket-Protocol'] = protocols.join(',');
+  }
+  if (extensions) headers['Sec-WebSocket-Extensions'] = fieldValue(extensions);
+  return { key, headers };
+}
+
+export interface OpeningResponse {
+  readonly status: number;
+  readonly headers: HeaderFields;
+}
+
+/** What the client had asked for. */
+export interface Offered {
+  readonly protocols?: readonly string[] | undefined;
+  /** Names of extensions. */
+  readonly extensions?: readonly string[] | undefined;
+}
+
+/**
+ * Checks the server's response (§4.1, the list at its end).
+ *
+ * @returns the subprotocol, empty for none, and the extensions that the server agreed to
+ * @throws {HandshakeError} if the connection must be failed
+ */
+export function parseResponse(
+  response: OpeningResponse,
+  key: string,
+  offered: Offered = {},
+): { protocol: string; extensions: ExtensionOffer[] } {
+  const { status, headers } = response;
+  const failed = (message: string): HandshakeError => new HandshakeError(message, status);
+  if (status !== 101) throw failed(`Unexpected server response: ${status}`);
+  if (joined(headers['upgrade'])?.toLowerCase() !== 'websocket') throw failed('Invalid Upgrade header');
+  if (!hasToken(joined(headers['connection']) ?? '', 'upgrade')) throw failed('Invalid Connection header');
+  if (joined(headers['sec-websocket-accept']) !== acceptKey(key)) {
+    throw failed('Invalid Sec-WebSocket-Accept header');
+  }
+
+  const protocol = joined(headers['sec-websocket-protocol']);
+  const protocols = offered.protocols ?? [];
+  if (protocol === undefined) {
+    if (protocols.length > 0) throw failed('Server sent no subprotocol');
+  } else if (protocols.length === 0) {
+    throw failed('Server sent a subprotocol but none was requested');
+  } else if (!protocols.includes(protocol)) {
+    throw failed('Server sent an invalid subprotocol');
+  }
+
+  const extensions = parseAnswer(joined(headers['sec-websocket-extensions']), offered, failed);
+  return { protocol: protocol ?? '', extensions };
+}
+
+function parseVersion(version: string | undefined): 13 | 8 {
+  if (version === '13') return 13;
+  if (version === '8') return 8;
+  // §4.4: what is spoken here, so that the client can try again.
+  const spoken = { 'Sec-WebSocket-Version': '13' };
+  if (version !== undefined && /^[0-9]{1,3}$/.test(version)) {
+    throw new HandshakeError(`Sec-WebSocket-Version ${version} is not supported`, 426, {
+      ...spoken,
+      Upgrade: 'websocket',
+    });
+  }
+  throw new HandshakeError('Missing or invalid Sec-WebSocket-Version header', 400, spoken);
+}
+
+function parseProtocols(header: string | undefined): string[] {
+  if (header === undefined) return [];
+  const protocols = splitList(header);
+  if (!protocols.every(isToken) || new Set(protocols).size !== protocols.length) {
+    throw new HandshakeError('Invalid Sec-WebSocket-Protocol header', 400);
+  }
+  return protocols;
+}
+
+function parseOffers(header: string | undefined): ExtensionOffer[] {
+  if (header === undefined) return [];
+  try {
+    return parseExtensions(header);
+  } catch {
+    throw new HandshakeError('Invalid or unacceptable Sec-WebSocket-Extensions header', 400);
+  }
+}
+
+function parseAnswer(
+  header: string | undefined,
+  { extensions: names = [] }: Offered,
+  failed: (message: string) => HandshakeError,
+): ExtensionOffer[] {
+  if (header === undefined) return [];
+  if (names.length === 0) {
+    throw failed('Server sent a Sec-WebSocket-Extensions header but no extension was requested');
+  }
+  let answer: ExtensionOffer[];
+  try {
+    answer = parseExtensions(header);
+  } catch {
+    throw failed('Invalid Sec-WebSocket-Extensions header');
+  }
+  const seen = new Set<string>();
+  for (const { name } of answer) {
+    if (!names.includes(name)) throw failed('Server indicated an extension that was not requested');
+    if (seen.has(name)) throw failed('Invalid Sec-WebSocket-Extensions header');
+    seen.add(name);
+  }
+  return answer;
+}
+
+function joined(field: string | string[] | undefined): string | undefined {
+  return Array.isArray(field) ? field.join(', ') : field;
+}
+
+function headerLine(header: readonly [string, string] | string): string {
+  if (typeof header !== 'string') {
+    if (!isToken(header[0])) throw new TypeError(`Not a header name: ${JSON.stringify(header[0])}`);
+    return `${header[0]}: ${fieldValue(header[1])}`;
+  }
+  const colon = header.indexOf(':');
+  if (!isToken(header.slice(0, Math.max(colon, 0)))) {
+    throw new TypeError(`Not a header line: ${JSON.stringify(header)}`);
+  }
+  return fieldValue(header);
+}
+
+/** The value as it is, if it is one: no control characters but tabs (RFC 9110 §5.5), nothing past latin1. */
+function fieldValue(value: string): string {
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
+    throw new TypeError(`Not a header value: ${JSON.stringify(value)}`);
+  }
+  return value;
+}

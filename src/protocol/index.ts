@@ -1,0 +1,43 @@
+/**
+ * `tidings/protocol`: RFC 6455 and RFC 7692 without a socket. Bytes in, calls out; calls in, bytes out.
+ */
+export { type CloseCodeEntry, closeCodes, isValidCloseCode } from './close-codes.ts';
+export { HandshakeError, ProtocolError, ProtocolErrorCode } from './errors.ts';
+export {
+  type ExtensionOffer,
+  type ExtensionParameter,
+  formatExtensions,
+  parseExtensions,
+} from './extension.ts';
+export {
+  FrameReader,
+  type FrameReaderOptions,
+  type FrameSink,
+  type MessageInflater,
+} from './frame-reader.ts';
+export {
+  encodeClosePayload,
+  encodeFrame,
+  FIN,
+  headerLength,
+  MAX_CONTROL_PAYLOAD,
+  Opcode,
+  RSV1,
+  writeHeader,
+} from './frame-writer.ts';
+export {
+  acceptKey,
+  createRequest,
+  formatResponse,
+  type HeaderFields,
+  type Offered,
+  type OpeningRequest,
+  type OpeningResponse,
+  type ParsedRequest,
+  parseRequest,
+  parseResponse,
+  type RequestParts,
+  type ResponseParts,
+} from './handshake.ts';
+export { applyMask, randomKey, readKey, rotateKey, wordsOf } from './mask.ts';
+export { advanceUtf8, isValidUtf8, UTF8_INVALID, UTF8_START, type Utf8State } from './utf8.ts';

@@ -1,0 +1,62 @@
+/**
+ * The bytes of a message whose end has not come yet, in one buffer of its own.
+ *
+ * A fragment costs its bytes and nothing else, whether a message comes in one or in a million of them, so
+ * limits count bytes. What is allocated is bounded by what has come, not by what a header promised: a peer
+ * that announces 100 MiB and sends 10 bytes gets a buffer of 4 KiB.
+ */
+import { constants } from 'node:buffer';
+
+/** A buffer is never larger than this many bytes or GROWTH times what has come. */
+const FIRST_CAPACITY = 4096;
+const GROWTH = 16;
+
+export class MessageAssembly {
+  /** Bytes of the message that have come, kept here or handed on. */
+  received = 0;
+  #buffer: Buffer | undefined;
+
+  /**
+   * @param expected how many bytes are known to follow
+   * @returns false if there is no memory for it
+   */
+  append(part: Buffer, expected: number): boolean {
+    const at = this.received;
+    const needed = at + part.length;
+    if (this.#buffer === undefined || needed > this.#buffer.length) {
+      if (part.length === 0) return true;
+      const grown = allocate(this.#capacityFor(needed, expected));
+      if (grown === undefined) return false;
+      if (this.#buffer !== undefined) this.#buffer.copy(grown, 0, 0, at);
+      this.#buffer = grown;
+    }
+    this.#buffer.set(part, at);
+    this.received = needed;
+    return true;
+  }
+
+  /** The message. It is the caller's from then on. */
+  take(): Buffer {
+    const buffer = this.#buffer;
+    this.#buffer = undefined;
+    if (buffer === undefined) return Buffer.alloc(0);
+    return buffer.length === this.received ? buffer : buffer.subarray(0, this.received);
+  }
+
+  // Where the frame's end is known, exactly that much, if what has come vouches for it. Across frames, whose
+  // number nobody knows, twice as much each time.
+  #capacityFor(needed: number, expected: number): number {
+    const bound = Math.max(FIRST_CAPACITY, needed * GROWTH);
+    const known = Math.min(needed + expected, bound);
+    const doubled = this.#buffer === undefined ? 0 : this.#buffer.length * 2;
+    return Math.min(Math.max(known, Math.min(doubled, bound)), constants.MAX_LENGTH);
+  }
+}
+
+function allocate(length: number): Buffer | undefined {
+  try {
+    return Buffer.allocUnsafeSlow(length);
+  } catch {
+    return undefined;
+  }
+}
