@@ -1,0 +1,51 @@
+/**
+ * The one buffer that sockets are read into, and unmasking in it (RFC 6455 §5.3) by WebAssembly SIMD.
+ * simd.wat is the source of the module; where WebAssembly is missing (`node --jitless`), the buffer is
+ * ordinary memory and mask.ts does the work.
+ */
+import { Buffer } from 'node:buffer';
+import { applyMask, WORDS_FROM, wordsOf } from './mask.ts';
+
+// Compiled from simd.wat by `npm run wat`.
+// biome-ignore format: one line, replaced by scripts/wat.ts
+const MODULE =
+  'AGFzbQEAAAABCAFgA39/fwF/AwIBAAUEAQEBAQcTAgZtZW1vcnkCAAZ1bm1hc2sAAArUAQHRAQIDewN/IAL9ESEDIAAgAUFwcWohCAJAA0AgACAIRg0BIAD9AAAAIAP9USEEIAAgBP0LAAAgBSAE/VAhBSAAQRBqIQAMAAsLIAggAUEMcWohCAJAA0AgACAIRg0BIAAoAAAgAnMhBiAAIAY2AAAgByAGciEHIABBBGohAAwACwsgCCABQQNxaiEIAkADQCAAIAhGDQEgAC0AACACQf8BcXMhBiAAIAY6AAAgByAGciEHIAJBCHYhAiAAQQFqIQAMAAsLIAX9ZCAHQYCBgoR4cXIL';
+
+interface Exports {
+  memory: { buffer: ArrayBuffer };
+  unmask(at: number, length: number, key: number): number;
+}
+
+// @types/node does not declare what every Node has.
+declare const WebAssembly:
+  | {
+      Module: new (bytes: Uint8Array) => object;
+      Instance: new (module: object) => { exports: unknown };
+    }
+  | undefined;
+
+const simd =
+  typeof WebAssembly === 'undefined'
+    ? undefined
+    : (new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(MODULE, 'base64'))).exports as Exports);
+
+/** 64 KiB. What lies in it is valid until the next read of any socket. */
+export const sharedBuffer: Buffer = simd ? Buffer.from(simd.memory.buffer) : Buffer.allocUnsafeSlow(65536);
+
+const sharedWords = wordsOf(sharedBuffer.buffer);
+
+/** `applyMask` for `sharedBuffer`, and for any other bytes as well. Same contract. */
+export const unmask: (bytes: Uint8Array, start: number, end: number, key: number) => number =
+  simd === undefined ? unmaskByWords : unmaskBySimd(simd.unmask);
+
+function unmaskBySimd(run: Exports['unmask']) {
+  return (bytes: Uint8Array, start: number, end: number, key: number): number =>
+    bytes === sharedBuffer ? run(start, end - start, key) : unmaskByWords(bytes, start, end, key);
+}
+
+/** The plain path, where there is no WebAssembly or the bytes lie elsewhere. */
+export function unmaskByWords(bytes: Uint8Array, start: number, end: number, key: number): number {
+  const words =
+    bytes === sharedBuffer ? sharedWords : end - start < WORDS_FROM ? undefined : wordsOf(bytes.buffer);
+  return applyMask(bytes, words, start, end, key);
+}
