@@ -35,14 +35,13 @@ export interface FrameSink {
 /** Undoes permessage-deflate, message by message. `MessageDeflate` is one. */
 export interface MessageInflater {
   /**
-   * @param isOwned whether `data` stays as it is after the call
+   * @param data valid during the call only
    * @param limit bytes of output, 0 for no limit
    * @returns the message, or undefined if `done` is called with it later
    * @throws {ProtocolError}
    */
   inflate(
     data: Buffer,
-    isOwned: boolean,
     limit: number,
     done: (error: ProtocolError | null, data: Buffer) => void,
   ): Buffer | undefined;
@@ -324,7 +323,7 @@ export class FrameReader {
   #message(payload: Buffer, high: number): void {
     this.#fragments = 0;
     if (this.#isCompressed) {
-      this.#inflate(payload, false);
+      this.#inflate(payload);
       return;
     }
     const isBinary = this.#opcode === Opcode.BINARY;
@@ -407,7 +406,7 @@ export class FrameReader {
     this.#assembly = undefined;
     this.#fragments = 0;
     if (this.#isCompressed) {
-      this.#inflate(assembly.take(), true);
+      this.#inflate(assembly.take());
       return;
     }
     if (this.#utf8 !== UTF8_START) throw this.#badUtf8();
@@ -416,14 +415,12 @@ export class FrameReader {
     else this.#sink.onFragment!(EMPTY, isBinary, true);
   }
 
-  #inflate(payload: Buffer, isOwned: boolean): void {
+  #inflate(payload: Buffer): void {
     const limit = this.#limit === Infinity ? 0 : this.#limit;
     this.#isInflating = true;
     let message: Buffer | undefined;
     try {
-      message = this.#deflate!.inflate(payload, isOwned, limit, (error, inflated) =>
-        this.#inflated(error, inflated),
-      );
+      message = this.#deflate!.inflate(payload, limit, (error, inflated) => this.#inflated(error, inflated));
     } catch (error) {
       this.#isInflating = false;
       this.#end();

@@ -2,6 +2,16 @@
  * `tidings/protocol`: RFC 6455 and RFC 7692 without a socket. Bytes in, calls out; calls in, bytes out.
  */
 export { type CloseCodeEntry, closeCodes, isValidCloseCode } from './close-codes.ts';
+export {
+  acceptAnswer,
+  acceptOffer,
+  createOffer,
+  type DeflateOptions,
+  type DeflateParameters,
+  EXTENSION_NAME,
+  formatParameters,
+  validateDeflateOptions,
+} from './deflate-negotiation.ts';
 export { HandshakeError, ProtocolError, ProtocolErrorCode } from './errors.ts';
 export {
   type ExtensionOffer,
@@ -40,4 +50,5 @@ export {
   type ResponseParts,
 } from './handshake.ts';
 export { applyMask, randomKey, readKey, rotateKey, wordsOf } from './mask.ts';
+export { type DeflateDone, MessageDeflate } from './permessage-deflate.ts';
 export { advanceUtf8, isValidUtf8, UTF8_INVALID, UTF8_START, type Utf8State } from './utf8.ts';

@@ -1,0 +1,321 @@
+/**
+ * permessage-deflate (RFC 7692 §7.2), a message at a time.
+ *
+ * No zlib stream lives between messages. Where a context is taken over, the last bytes of what went before are
+ * kept, and given to zlib as a dictionary; both sides' streams are the same as with a stream that lived on.
+ * Small messages are done at once, as the trip to the thread pool and back costs more than they do.
+ */
+import { constants as bufferConstants } from 'node:buffer';
+import {
+  deflateRaw,
+  deflateRawSync,
+  type InflateRaw,
+  inflateRaw,
+  inflateRawSync,
+  type ZlibOptions,
+  constants as zlib,
+} from 'node:zlib';
+import type { DeflateOptions, DeflateParameters } from './deflate-negotiation.ts';
+import { ProtocolErrorCode as Code, ProtocolError } from './errors.ts';
+import type { MessageInflater } from './frame-reader.ts';
+import { SlidingWindow } from './sliding-window.ts';
+import { runInZlibQueue } from './zlib-queue.ts';
+
+/** Bytes up to which zlib is called at once. */
+const SYNC_INPUT = 10 * 1024;
+/** Bytes of output after which inflating is left to the thread pool: little input can be much output. */
+const SYNC_OUTPUT = 64 * 1024;
+/** What a compressor looks back at. More of the window costs zlib 3 µs per KiB and message, and saves little. */
+const SEND_HISTORY = 8 * 1024;
+/**
+ * Final blocks that a message may have (§7.2.3.5 allows any number): each is a zlib stream of its own, so that
+ * 2 bytes could buy 10 µs of our time.
+ */
+const MAX_STREAMS = 64;
+/** What a sender takes from a message's end (§7.2.1). */
+const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+/** An empty message (§7.2.3.6). */
+const EMPTY_MESSAGE = Buffer.from([0x00]);
+const EMPTY = Buffer.alloc(0);
+
+export type DeflateDone = (error: Error | null, payload: Buffer) => void;
+type InflateDone = (error: ProtocolError | null, data: Buffer) => void;
+
+interface Inflated {
+  buffer: Buffer;
+  engine: InflateRaw;
+}
+
+/** Compresses and decompresses the messages of one connection. Holds nothing but what context takeover needs. */
+export class MessageDeflate implements MessageInflater {
+  /** False if the peer wants a window that zlib can't keep to: then send everything uncompressed, as is allowed. */
+  readonly canDeflate: boolean;
+  /** The window of what is sent, for `deflateShared`. */
+  readonly sendWindowBits: number;
+  readonly #receiveWindowBits: number;
+  readonly #threshold: number;
+  readonly #options: DeflateOptions;
+  #sent: SlidingWindow | undefined;
+  #received: SlidingWindow | undefined;
+  /** Messages to be compressed and resets of the context, in order; the first is at work. */
+  readonly #queue: ({ data: Buffer; done: DeflateDone } | 'reset')[] = [];
+  #isClosed = false;
+
+  /**
+   * @param role whose side this is
+   * @param parameters what `acceptOffer` or `acceptAnswer` returned
+   */
+  constructor(role: 'server' | 'client', parameters: DeflateParameters, options: DeflateOptions = {}) {
+    const server = {
+      bits: parameters.serverMaxWindowBits ?? 15,
+      isAlone: parameters.serverNoContextTakeover,
+    };
+    const client = {
+      bits: parameters.clientMaxWindowBits ?? 15,
+      isAlone: parameters.clientNoContextTakeover,
+    };
+    const [sending, receiving] = role === 'server' ? [server, client] : [client, server];
+    this.canDeflate = sending.bits >= 9;
+    this.sendWindowBits = sending.bits;
+    this.#receiveWindowBits = receiving.bits;
+    this.#threshold = sending.isAlone ? (options.threshold ?? 1024) : 0;
+    this.#options = options;
+    if (!sending.isAlone) this.#sent = new SlidingWindow(Math.min(1 << sending.bits, SEND_HISTORY));
+    if (!receiving.isAlone) this.#received = new SlidingWindow(1 << receiving.bits);
+  }
+
+  /** Whether a message of so many bytes should be compressed. */
+  wants(length: number): boolean {
+    return this.canDeflate && length >= this.#threshold;
+  }
+
+  /**
+   * Compresses a whole message, which stays as it is until `done` is called: at once if it is small and
+   * nothing is pending, otherwise later, and in order.
+   */
+  deflate(data: Buffer, done: DeflateDone): void {
+    if (this.#isClosed) {
+      done(closed(), EMPTY);
+    } else if (this.#queue.length === 0 && data.length <= SYNC_INPUT) {
+      const options = this.#deflateOptions(data);
+      done(null, this.#deflated(data, deflateRawSync(data, options)));
+    } else {
+      this.#queue.push({ data, done });
+      if (this.#queue.length === 1) this.#work();
+    }
+  }
+
+  /**
+   * A message compressed on its own, for any connection whose `sendWindowBits` are at least as many. On a
+   * connection with context takeover `resetSendContext` must follow. Blocks for as long as zlib takes.
+   *
+   * @param windowBits 9–15
+   */
+  static deflateShared(data: Buffer, windowBits = 15, options: ZlibOptions = {}): Buffer {
+    if (data.length === 0) return EMPTY_MESSAGE;
+    return withoutTail(deflateRawSync(data, oneShot(data, windowBits, options)));
+  }
+
+  /**
+   * Forgets what was sent before. To be called when a shared frame was sent in between: the peer's context
+   * then holds it and ours doesn't, and later messages would inflate to other bytes, without an error.
+   */
+  resetSendContext(): void {
+    if (this.#queue.length > 0) this.#queue.push('reset');
+    else this.#sent?.clear();
+  }
+
+  inflate(data: Buffer, limit: number, done: InflateDone): Buffer | undefined {
+    const bound = Math.min(limit || bufferConstants.MAX_LENGTH, bufferConstants.MAX_LENGTH);
+    if (data.length <= SYNC_INPUT) {
+      const inflated = this.#inflateSync(data, Math.min(bound, SYNC_OUTPUT));
+      if (inflated !== undefined) return inflated;
+      if (bound <= SYNC_OUTPUT) throw tooLong();
+    }
+    this.#inflateAsync(Buffer.concat([data, TAIL]), bound, done);
+    return undefined;
+  }
+
+  /** Drops what is held. Messages that wait to be compressed end with an error. */
+  close(): void {
+    this.#isClosed = true;
+    this.#sent = undefined;
+    this.#received = undefined;
+    for (const entry of this.#queue.splice(0)) if (entry !== 'reset') entry.done(closed(), EMPTY);
+  }
+
+  #deflateOptions(data: Buffer): ZlibOptions {
+    const options = oneShot(data, this.sendWindowBits, this.#options.zlibDeflateOptions);
+    const dictionary = this.#sent?.bytes;
+    if (dictionary !== undefined && dictionary.length > 0) options.dictionary = dictionary;
+    return options;
+  }
+
+  #deflated(data: Buffer, output: Buffer): Buffer {
+    this.#sent?.append(data);
+    return data.length === 0 ? EMPTY_MESSAGE : withoutTail(output);
+  }
+
+  #work(): void {
+    const entry = this.#queue[0];
+    if (entry === undefined) return;
+    if (entry === 'reset') {
+      this.#sent?.clear();
+      this.#queue.shift();
+      this.#work();
+      return;
+    }
+    const { data, done } = entry;
+    runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
+      deflateRaw(data, this.#deflateOptions(data), (error, output) => {
+        release();
+        if (this.#isClosed) return;
+        const payload = error === null ? this.#deflated(data, output) : EMPTY;
+        this.#queue.shift();
+        this.#work();
+        done(error, payload);
+      });
+    });
+  }
+
+  #inflateSync(data: Buffer, bound: number): Buffer | undefined {
+    const parts = new InflatedParts(this.#received?.bytes, bound);
+    let input: Buffer = Buffer.concat([data, TAIL]);
+    try {
+      do {
+        const inflated = inflateRawSync(input, this.#inflateOptions(parts)) as unknown as Inflated;
+        input = parts.add(inflated, input);
+      } while (input.length > 0);
+    } catch (error) {
+      if (isTooLarge(error)) return undefined;
+      throw asProtocolError(error);
+    }
+    return this.#inflated(parts);
+  }
+
+  #inflateAsync(input: Buffer, bound: number, done: InflateDone): void {
+    const parts = new InflatedParts(this.#received?.bytes, bound);
+    const finish = (error: unknown): void => {
+      if (error !== null) done(isTooLarge(error) ? tooLong() : asProtocolError(error), EMPTY);
+      else done(null, this.#inflated(parts));
+    };
+    runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
+      const step = (rest: Buffer): void => {
+        inflateRaw(rest, this.#inflateOptions(parts), (error, result) => {
+          let failure: unknown = error;
+          let left: Buffer = EMPTY;
+          if (error === null) {
+            try {
+              left = parts.add(result as unknown as Inflated, rest);
+            } catch (thrown) {
+              failure = thrown;
+            }
+          }
+          if (failure === null && left.length > 0) {
+            step(left);
+          } else {
+            release();
+            if (!this.#isClosed) finish(failure);
+          }
+        });
+      };
+      step(input);
+    });
+  }
+
+  #inflateOptions(parts: InflatedParts): ZlibOptions & { info: true } {
+    const options: ZlibOptions & { info: true } = {
+      ...this.#options.zlibInflateOptions,
+      windowBits: this.#receiveWindowBits,
+      finishFlush: zlib.Z_SYNC_FLUSH,
+      maxOutputLength: parts.allowance,
+      info: true,
+    };
+    const { dictionary } = parts;
+    if (dictionary !== undefined && dictionary.length > 0) options.dictionary = dictionary;
+    return options;
+  }
+
+  #inflated(parts: InflatedParts): Buffer {
+    const data = parts.join();
+    this.#received?.append(data);
+    return data;
+  }
+}
+
+/**
+ * The output of the streams that a message may consist of: where a block is marked as the last one, zlib
+ * stops, and the bytes behind it begin a new stream with the same context (RFC 7692 §7.2.3.4).
+ */
+class InflatedParts {
+  /** What the next stream may refer to. */
+  dictionary: Buffer | undefined;
+  readonly #bound: number;
+  readonly #parts: Buffer[] = [];
+  #length = 0;
+
+  constructor(dictionary: Buffer | undefined, bound: number) {
+    this.dictionary = dictionary;
+    this.#bound = bound;
+  }
+
+  /** zlib takes no bound of 0; `add` sees what is over. */
+  get allowance(): number {
+    return Math.max(1, this.#bound - this.#length);
+  }
+
+  /** @returns the input that is left for another stream */
+  add({ buffer, engine }: Inflated, input: Buffer): Buffer {
+    this.#length += buffer.length;
+    if (this.#length > this.#bound) throw tooLong();
+    this.#parts.push(buffer);
+    const rest = input.subarray(engine.bytesWritten);
+    if (rest.length === 0 || rest.equals(TAIL) || (rest.length === 5 && rest[0] === 0)) return EMPTY;
+    if (this.#parts.length === MAX_STREAMS) {
+      throw new ProtocolError('Too many final blocks in a compressed message', Code.TOO_MANY_PARTS, 1008);
+    }
+    this.dictionary = Buffer.concat([this.dictionary ?? EMPTY, buffer]).subarray(-32768);
+    return rest;
+  }
+
+  join(): Buffer {
+    const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#length);
+    // zlib's output may be a small part of a large chunk, which is not to be kept for it.
+    return data.buffer.byteLength > 2 * data.length + 64 ? copyOf(data) : data;
+  }
+}
+
+function oneShot(data: Buffer, windowBits: number, options: ZlibOptions = {}): ZlibOptions {
+  const chunkSize = options.chunkSize ?? Math.min(data.length + 64, 64 * 1024);
+  return { ...options, windowBits, chunkSize, finishFlush: zlib.Z_SYNC_FLUSH };
+}
+
+function withoutTail(output: Buffer): Buffer {
+  return output.subarray(0, output.length - TAIL.length);
+}
+
+function copyOf(data: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(data.length);
+  data.copy(copy);
+  return copy;
+}
+
+function isTooLarge(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === 'ERR_BUFFER_TOO_LARGE' || code === Code.UNSUPPORTED_MESSAGE_LENGTH;
+}
+
+function tooLong(): ProtocolError {
+  return new ProtocolError('Max payload size exceeded', Code.UNSUPPORTED_MESSAGE_LENGTH, 1009);
+}
+
+/** zlib's own words and code, with the close code for a payload that is not what it says it is (§7.2.2). */
+function asProtocolError(error: unknown): ProtocolError {
+  if (error instanceof ProtocolError) return error;
+  const { message, code } = error as { message: string; code: string };
+  return new ProtocolError(message, code, 1007);
+}
+
+function closed(): Error {
+  return new Error('The deflate stream was closed while data was being processed');
+}
