@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { clientBundle } from './client-bundle.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -29,16 +30,6 @@ for (const entry of readdirSync('src', { recursive: true, withFileTypes: true })
   if (entry.isFile() && extname(path) !== '.ts') cpSync(path, path.replace(/^src/, 'dist'));
 }
 
-await build({
-  entryPoints: ['src/client/index.ts'],
-  outfile: 'dist/client/tidings.js',
-  bundle: true,
-  minify: true,
-  format: 'iife',
-  globalName: 'tidings',
-  // Without private methods of classes the script would be a third larger: these are the first that have them.
-  target: ['chrome84', 'edge84', 'firefox90', 'safari15'],
-  sourcemap: true,
-});
+await build(clientBundle);
 
 if (existsSync('dist/cli.js')) chmodSync('dist/cli.js', 0o755);

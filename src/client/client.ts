@@ -6,6 +6,7 @@ import {
   type ChannelState,
   type ClientFrame,
   type ErrorFrame,
+  INBOX,
   type Published,
   type ServerFrame,
   SUBPROTOCOL,
@@ -21,24 +22,19 @@ import { Emitter } from './emitter.ts';
 import type { ClientEvents, ConnectionState, Message } from './events.ts';
 import { Identity, randomId, type StorageLike } from './identity.ts';
 import type { ConnectOptions } from './options.ts';
+import { Publishes } from './publishes.ts';
 import { webSocketTransport } from './transport.ts';
 
-/** Publishes waiting for their answer; more are refused. */
-const MAX_PUBLISHING = 1_000;
-
-interface Waiting<T> {
-  resolve(value: T): void;
+interface Waiting {
+  resolve(state: ChannelState): void;
   reject(error: Error): void;
-}
-interface Publishing extends Waiting<Published> {
-  frame: ClientFrame;
 }
 interface Topic {
   start: 'now' | 'retained' | undefined;
   position: WirePosition | undefined;
   /** As the server has confirmed it on this connection. */
   state: ChannelState | undefined;
-  waiting: Waiting<ChannelState>[];
+  waiting: Waiting[];
 }
 
 export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
@@ -53,8 +49,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   readonly #topics = new Map<string, Topic>();
   /** Topics just left, whose late messages are not for the page any more. */
   readonly #leaving = new Set<string>();
-  readonly #publishing = new Map<string, Publishing>();
-  #refs = 0;
+  readonly #publishes = new Publishes((frame) => {
+    if (this.#connection.isConnected) this.#send(frame);
+  });
   #resumed = false;
 
   /** @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket */
@@ -157,23 +154,15 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
 
   /**
    * Publishes to a channel, where the application permits it; resolves when the message is stored. Without a
-   * connection it waits for one, and after a reconnect it asks again with the same idempotency key, so that
-   * the message is stored once. Rejects when the server refuses, on `close()`, and with 1,000 under way.
+   * connection it waits for one, and where no answer came it asks again with the same idempotency key, so
+   * that the message is stored once. Rejects when the server refuses, on `close()`, and with 1,000 under way.
    */
   publish(channel: string, data: unknown, options: { idempotencyKey?: string } = {}): Promise<Published> {
     const why = this.#options.plain
       ? 'plain mode has no way to'
-      : this.state.name === 'closed'
-        ? 'the client is closed'
-        : this.#publishing.size >= MAX_PUBLISHING && 'too many publishes are under way';
+      : this.state.name === 'closed' && 'the client is closed';
     if (why) return Promise.reject(new Error(`can't publish to ${channel}: ${why}`));
-    const ref = String(++this.#refs);
-    const idempotencyKey = options.idempotencyKey ?? randomId();
-    const frame: ClientFrame = { type: 'publish', channel, data, ref, idempotencyKey };
-    return new Promise((resolve, reject) => {
-      this.#publishing.set(ref, { frame, resolve, reject });
-      if (this.#connection.isConnected) this.#send(frame);
-    });
+    return this.#publishes.add(channel, data, options.idempotencyKey ?? randomId());
   }
 
   /** This device has dealt with this message and all before it in its channel. */
@@ -207,10 +196,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   /** Of the user's own inbox and the topics asked for; what is kept of others is not this server's business. */
   #positions(): Record<string, WirePosition> {
     const known = { ...this.#identity.positions, ...this.#channels.positions() };
-    const inbox = `user:${this.user}`;
-    const mine = Object.entries(known).filter(
-      ([name]) => name === inbox || name === 'inbox' || this.#topics.has(name),
-    );
+    const mine = Object.entries(known).filter(([name]) => name === INBOX || this.#topics.has(name));
     return Object.fromEntries(mine);
   }
 
@@ -233,7 +219,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     for (const [name, state] of Object.entries(frame.channels)) this.#begin(name, state);
     for (const [name, topic] of own) if (this.#topics.get(name) === topic) this.#join(name, topic);
     this.#acks.again();
-    for (const { frame } of this.#publishing.values()) this.#send(frame);
+    this.#publishes.again();
   }
 
   #opened({
@@ -281,11 +267,11 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         this.emit('acked', { channel: frame.channel, device: frame.device, position: frame.position });
         return;
       case 'status':
+        this.#connection.alive();
         this.emit('status', { behind: frame.behind });
         return;
       case 'published':
-        this.#publishing.get(frame.ref ?? '')?.resolve(frame);
-        this.#publishing.delete(frame.ref ?? '');
+        this.#publishes.answered(frame);
         return;
       case 'drain':
         this.#connection.drain(frame.window);
@@ -303,10 +289,13 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       this.emit('message', { channel, data });
       return;
     }
-    const { epoch, offset, id, time } = frame;
+    const { epoch, offset, id, time, reference, unresolved } = frame;
     const position = { epoch, offset, id };
     if (!this.#channels.advance(channel, position)) return;
-    this.#channels.handed(channel, position, this.emit('message', { channel, data, position, id, time }));
+    const message: Message<Data> = { channel, data, position, id, time };
+    if (reference !== undefined) message.reference = reference;
+    if (unresolved) message.unresolved = true;
+    this.#channels.handed(channel, position, this.emit('message', message));
   }
 
   /** A channel goes on after this position, with or without something lost before it. */
@@ -324,13 +313,8 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   }
 
   #refused({ code, message, ref, channel }: ErrorFrame): void {
-    const publishing = ref === undefined ? undefined : this.#publishing.get(ref);
     const error = Object.assign(new Error(message), { code });
-    if (publishing !== undefined) {
-      this.#publishing.delete(ref as string);
-      publishing.reject(error);
-      return;
-    }
+    if (this.#publishes.refused(ref, code, error)) return;
     const topic = channel === undefined ? undefined : this.#topics.get(channel);
     if (topic !== undefined && topic.state === undefined) this.#dropTopic(channel as string, topic, error);
     this.emit('error', { code, message, ...(channel !== undefined && { channel }) });
@@ -363,8 +347,8 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       this.#acks.stop();
       const error = new Error(`the connection is closed: ${state.code} ${state.reason}`.trimEnd());
       const waiting = [...this.#topics.values()].flatMap((topic) => topic.waiting.splice(0));
-      for (const { reject } of [...waiting, ...this.#publishing.values()]) reject(error);
-      this.#publishing.clear();
+      for (const { reject } of waiting) reject(error);
+      this.#publishes.close(error);
     }
     this.emit('state', state);
   }

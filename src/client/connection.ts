@@ -89,9 +89,17 @@ export class Connection {
   }
 
   /** The server has answered: connected. Times are the server's wishes; the page's options come first. */
-  established(interval = 60_000, timeout = 60_000): void {
-    clearTimeout(this.#timer);
+  established(interval?: number, timeout?: number): void {
+    this.alive(interval, timeout);
     this.#attempt = 0;
+    this.#setState({ name: 'connected' });
+  }
+
+  /** The server is there, though perhaps not ready: from here on the heartbeat judges it, not the connect timeout. */
+  alive(interval = 60_000, timeout = 60_000): void {
+    if (this.isConnected) return;
+    clearTimeout(this.#timer);
+    this.#heartbeat?.stop();
     const wishes = this.#options.heartbeat;
     this.#heartbeat = new Heartbeat(
       wishes?.interval ?? interval,
@@ -102,7 +110,6 @@ export class Connection {
       },
       () => this.lost(CloseCode.HEARTBEAT_TIMEOUT, 'heartbeat timeout'),
     );
-    this.#setState({ name: 'connected' });
   }
 
   /** Dials anew at once and without a word to the page: it was greeted in a wrong name. */
@@ -154,8 +161,10 @@ export class Connection {
     const value = typeof ticket === 'function' ? await ticket() : ticket;
     if (turn !== this.#turn) return;
     const url = new URL(this.#url);
-    if (value) url.searchParams.set(ticketParameter ?? 'ticket', value);
-    this.#transport = this.#factory(url.href, this.#protocols, {
+    const protocols = [...this.#protocols];
+    if (value && ticketParameter !== undefined) url.searchParams.set(ticketParameter, value);
+    else if (value) protocols.push(`ticket.${value}`);
+    this.#transport = this.#factory(url.href, protocols, {
       open: () => {
         if (turn === this.#turn) this.#user.opened();
       },

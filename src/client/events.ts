@@ -3,7 +3,7 @@ import type { ChannelState, GapReason, WirePosition } from '../push/wire.ts';
 
 /** A message, handed out once and in the order of its channel. */
 export interface Message<Data = unknown> {
-  /** `user:<name>` for the inbox, else the topic. */
+  /** `inbox` for what was sent to the user, else the topic; `broadcast` for what was sent to everyone; `''` in plain mode. */
   channel: string;
   /** What was sent; a Uint8Array for a binary message; in plain mode the text of the frame. */
   data: Data;
@@ -13,6 +13,10 @@ export interface Message<Data = unknown> {
   id?: string;
   /** Milliseconds since 1970 by the server's clock; absent like `position`. */
   time?: number;
+  /** The application's own key, for a message that was sent by reference. */
+  reference?: string;
+  /** The application's server could not supply the data in time: fetch it by `reference`. */
+  unresolved?: true;
 }
 
 /** Connected. In plain mode all but `resumed` are empty. */

@@ -34,7 +34,7 @@ export class Identity {
   constructor(options: IdentityOptions) {
     this.#options = options;
     this.user = options.user ?? read(options.storage, 'user');
-    this.#load();
+    this.#load(undefined);
   }
 
   /** The server says who the user is. Returns true if what it was told before was another user's. */
@@ -43,14 +43,8 @@ export class Identity {
     this.user = user;
     write(this.#options.storage, 'user', user);
     if (was === user) return false;
-    // A user new to this browser keeps the device that was made up before their name was known.
-    if (
-      was === undefined &&
-      this.#options.device === undefined &&
-      read(this.#options.storage, `device:${user}`) === undefined
-    )
-      write(this.#options.storage, `device:${user}`, device as string);
-    this.#load();
+    // Made up before a name was known, it is the device of a user who is new to this browser.
+    this.#load(was === undefined ? device : undefined);
     return device !== this.device || Object.keys(positions).length > 0;
   }
 
@@ -66,12 +60,14 @@ export class Identity {
     return `positions:${this.#options.scope}:${this.user}`;
   }
 
-  #load(): void {
+  /** @param fresh what to take for the device of a user that has none; default: a new one */
+  #load(fresh: string | undefined): void {
     const { device, storage, positions } = this.#options;
     if (device !== undefined) this.device = device ?? undefined;
     else {
-      this.device = (this.user !== undefined && read(storage, `device:${this.user}`)) || randomId();
-      if (this.user !== undefined) write(storage, `device:${this.user}`, this.device);
+      const key = `device:${this.user}`;
+      this.device = (this.user !== undefined && read(storage, key)) || fresh || randomId();
+      if (this.user !== undefined) write(storage, key, this.device);
     }
     this.positions = {};
     try {

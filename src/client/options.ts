@@ -14,7 +14,10 @@ export interface ConnectOptions {
   userParameter?: string;
   /** A signed ticket, or a function that gets a fresh one: it is asked before every attempt. */
   ticket?: Ticket | (() => Ticket | Promise<Ticket>);
-  /** The query parameter that carries it. Default `ticket`. */
+  /**
+   * The query parameter that carries the ticket. Default: none, it goes as the subprotocol `ticket.<ticket>`,
+   * which access logs don't show.
+   */
   ticketParameter?: string;
 
   /** Topics to subscribe to from the start. */
