@@ -21,11 +21,12 @@ const rooms: Record<string, Room> = {
   policy: { rooms: [], builtins: 'all', packages: [] },
   pubsub: { rooms: [], builtins: 'all', packages: ['redis-parser'] },
   push: { rooms: below, builtins: 'all', packages: [] },
+  check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },
-  cli: { rooms: [...below, 'push', 'client', 'demo', ''], builtins: 'all', packages: [] },
+  cli: { rooms: [...below, 'push', 'client', 'check', 'demo', ''], builtins: 'all', packages: [] },
   // The entry points of the package, directly in src/.
-  '': { rooms: [...below, 'push', 'client', 'demo', 'cli'], builtins: 'all', packages: [] },
+  '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'cli'], builtins: 'all', packages: [] },
 };
 
 /** The module specifiers of a source text. */

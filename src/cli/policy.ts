@@ -1,0 +1,70 @@
+/** The Flash policy of `tidings serve`, from its settings: on a port of its own, and in-band on the HTTP port. */
+import type { Server } from 'node:http';
+import {
+  answerInBand,
+  buildPolicyFile,
+  explainUnreachableGrants,
+  type PolicyGrant,
+  PolicyServer,
+} from '../policy/index.ts';
+import { UsageError } from './options.ts';
+
+export interface PolicySettings {
+  policyPort: string | undefined;
+  policyAllow: string[];
+  demo: boolean;
+  host: string;
+}
+
+/**
+ * @param port the HTTP port, which the demo grants to pages of this machine
+ * @returns the policy server that listens, or undefined where there is none; a port that can't be bound is
+ *   reported to `warn`, unless nobody has asked for it
+ */
+export async function servePolicy(
+  http: Server,
+  port: number,
+  { policyPort, policyAllow, demo, host }: PolicySettings,
+  warn: (message: string) => void,
+): Promise<PolicyServer | undefined> {
+  const wanted = parsePolicyPort(policyPort);
+  let allow = parseGrants(policyAllow);
+  if (allow.length === 0 && demo)
+    allow = ['127.0.0.1', 'localhost'].map((domain) => ({ domain, ports: port }));
+  if (allow.length > 0) answerInBand(http, buildPolicyFile({ allow }));
+  if (wanted === 'off' || (wanted === undefined && allow.length === 0)) return undefined;
+
+  const problem = explainUnreachableGrants({ allow }, port);
+  const policy = new PolicyServer({ port: wanted ?? 843, host, allow, onWarning: warn });
+  try {
+    await policy.listen();
+  } catch (error) {
+    const isAskedFor = wanted !== undefined || policyAllow.length > 0;
+    if (isAskedFor) warn((error as Error).message);
+    if (isAskedFor && problem !== undefined) warn(problem);
+    return undefined;
+  }
+  return policy;
+}
+
+/** @throws {UsageError} */
+export function parsePolicyPort(text: string | undefined): number | 'off' | undefined {
+  if (text === undefined || text === 'off') return text;
+  const port = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (port >= 0 && port <= 65_535) return port;
+  throw new UsageError(`--policy-port '${text}' must be a port or off`);
+}
+
+/** `app.example.com:80,443`, with the ports after the last colon. @throws {UsageError} */
+export function parseGrants(texts: string[]): PolicyGrant[] {
+  const grants = texts.map((text) => {
+    const colon = text.lastIndexOf(':');
+    return { domain: text.slice(0, Math.max(colon, 0)), ports: text.slice(colon + 1) };
+  });
+  try {
+    buildPolicyFile({ allow: grants });
+  } catch (error) {
+    throw new UsageError(`--policy-allow: ${(error as Error).message}`);
+  }
+  return grants;
+}

@@ -1,0 +1,52 @@
+/** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
+import { flag, integer, list, text } from './options.ts';
+
+export const serveOptions = {
+  host: text('HOST', 'Address to listen on; 0.0.0.0 or :: for all', '127.0.0.1'),
+  port: integer('PORT', 'Port to listen on; 0 for any free one', { min: 0, max: 65_535, fallback: 8080 }),
+  path: text('PATH', 'Path of the WebSocket endpoint', '/socketServer'),
+  sockjs: text('PREFIX|off', 'Path of the SockJS endpoint', '/sockjs/socketServer'),
+  redis: text(
+    'URL',
+    'The store that the instances share, such as redis://127.0.0.1:6379; without it this process keeps everything in memory',
+  ),
+  instance: text('NAME', 'What this instance is called; default: host name and process id'),
+  secret: text(
+    'SECRET',
+    'Pages sign in with tickets signed with this (see tidings ticket); at least 16 bytes',
+  ),
+  queryUser: text(
+    'PARAMETER',
+    'Believe the bare user name in this query parameter. Anyone can be anyone: for closed networks only',
+  ),
+  topics: list(
+    'TOPIC',
+    'Pages may subscribe to this topic; a trailing * stands for any ending; may be repeated',
+    /[\s,]+/,
+  ),
+  origins: list(
+    'ORIGIN',
+    'Pages of this origin may connect besides those of this server, such as https://app.example.com; * for all; may be repeated',
+    /[\s,]+/,
+  ),
+  proxies: list(
+    'ADDRESS',
+    'Believe X-Forwarded-For from this address or CIDR block; may be repeated',
+    /[\s,]+/,
+  ),
+  adminToken: text('TOKEN', 'Switches the admin API on (POST /api/users/USER/messages …)'),
+  policyPort: text('PORT|off', 'Port of the Flash policy server; default: 843 where --policy-allow is given'),
+  policyAllow: list(
+    'DOMAIN:PORTS',
+    'Flash content of this site may connect to these ports, such as app.example.com:80,443; may be repeated',
+    /\s+/,
+  ),
+  drain: integer('MS', 'Milliseconds over which clients are spread when the server is told to end', {
+    min: 0,
+    max: 3_600_000,
+    fallback: 5_000,
+  }),
+  demo: flag(
+    'Serve the mail demo: adds its page, --query-user operator, --topics "*", and on loopback --admin-token demo',
+  ),
+};

@@ -1,0 +1,66 @@
+/** The HTTP side of `tidings serve`: health, the page's script, the admin API, the demo; JSON 404 for the rest. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { HttpError, sendError, sendJson } from './json-http.ts';
+
+export interface SiteParts {
+  /** What /healthz says; 503 unless `ok`. */
+  health(): { ok: boolean; [detail: string]: unknown };
+  admin(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Gets what is not listed here. */
+  rest?: RequestListener | undefined;
+}
+
+export function site({ health, admin, rest }: SiteParts): RequestListener {
+  const script = clientScript();
+  return (request, response) => {
+    const path = (request.url ?? '').split('?', 1)[0] as string;
+    if (path.startsWith('/api/')) {
+      void admin(request, response);
+    } else if (path === '/healthz') {
+      if (!allows(request, response)) return;
+      const state = health();
+      sendJson(response, state.ok ? 200 : 503, state);
+    } else if (path === '/tidings.js') {
+      if (allows(request, response)) script(request, response);
+    } else if (rest !== undefined) {
+      rest(request, response);
+    } else {
+      sendError(response, new HttpError(404, 'not_found', `there is nothing at ${path}`));
+    }
+  };
+}
+
+function allows(request: IncomingMessage, response: ServerResponse): boolean {
+  if (request.method === 'GET' || request.method === 'HEAD') return true;
+  const headers = { Allow: 'GET, HEAD' };
+  sendError(response, new HttpError(405, 'method_not_allowed', 'this is only there to be read', headers));
+  return false;
+}
+
+/** The self-contained client for a <script> tag, as the build has made it. */
+function clientScript(): RequestListener {
+  let body: Buffer;
+  try {
+    body = readFileSync(new URL('../client/tidings.js', import.meta.url));
+  } catch {
+    return (_, response) => {
+      sendError(response, new HttpError(404, 'not_built', 'the script is made by `npm run build`'));
+    };
+  }
+  const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+  return (request, response) => {
+    const headers = {
+      'Content-Type': 'text/javascript; charset=utf-8',
+      'Cache-Control': 'no-cache',
+      ETag: etag,
+    };
+    if (request.headers['if-none-match'] === etag) {
+      response.writeHead(304, headers).end();
+      return;
+    }
+    response.writeHead(200, { ...headers, 'Content-Length': body.length });
+    response.end(request.method === 'HEAD' ? undefined : body);
+  };
+}
