@@ -1,0 +1,49 @@
+/** Which names users, topics and devices may have, and what their channels are called in the store. */
+import { BROADCAST, INBOX } from './wire.ts';
+
+const MAX_USER = 128;
+const MAX_TOPIC = 256;
+const MAX_DEVICE = 64;
+const INBOX_PREFIX = 'user:';
+
+/** C0, DEL, C1 and lone surrogates: nothing of these belongs into a name, a log line or a Redis key. */
+const UNFIT = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
+
+/** What is wrong with a user's name; undefined if nothing is. */
+export function userProblem(user: unknown): string | undefined {
+  if (typeof user !== 'string' || user === '') return 'the user name is empty or no string';
+  if (user.length > MAX_USER) return `the user name is longer than ${MAX_USER} characters`;
+  if (UNFIT.test(user)) return 'the user name has control characters or lone surrogates';
+  return undefined;
+}
+
+/** What is wrong with a topic's name; undefined if nothing is. */
+export function topicProblem(topic: unknown): string | undefined {
+  if (typeof topic !== 'string' || topic === '') return 'the topic is empty or no string';
+  if (topic.length > MAX_TOPIC) return `the topic is longer than ${MAX_TOPIC} characters`;
+  if (UNFIT.test(topic)) return 'the topic has control characters or lone surrogates';
+  if (topic === INBOX || topic === BROADCAST || topic.startsWith(INBOX_PREFIX)) {
+    return `${topic} is not a topic: ${INBOX}, ${BROADCAST} and what begins with ${INBOX_PREFIX} are reserved`;
+  }
+  return undefined;
+}
+
+export function isDevice(device: unknown): device is string {
+  return (
+    typeof device === 'string' && device !== '' && device.length <= MAX_DEVICE && !UNFIT.test(device)
+  );
+}
+
+/** The channel of a user's inbox, as the broker knows it. */
+export function inboxOf(user: string): string {
+  return INBOX_PREFIX + user;
+}
+
+export function isInbox(channel: string): boolean {
+  return channel.startsWith(INBOX_PREFIX);
+}
+
+/** The name that a channel goes by on the wire. */
+export function wireName(channel: string): string {
+  return isInbox(channel) ? INBOX : channel;
+}
