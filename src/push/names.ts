@@ -29,9 +29,7 @@ export function topicProblem(topic: unknown): string | undefined {
 }
 
 export function isDevice(device: unknown): device is string {
-  return (
-    typeof device === 'string' && device !== '' && device.length <= MAX_DEVICE && !UNFIT.test(device)
-  );
+  return typeof device === 'string' && device !== '' && device.length <= MAX_DEVICE && !UNFIT.test(device);
 }
 
 /** The channel of a user's inbox, as the broker knows it. */

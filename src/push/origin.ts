@@ -38,7 +38,9 @@ function isSameOrigin(origin: string, request: HandshakeRequest): boolean {
 
 function normalized(origin: string): string {
   if (origin === 'null' || /^https?:\/\/[^/?#]+$/.test(origin)) return origin.toLowerCase();
-  throw new TypeError(`origins: ${JSON.stringify(origin)} is not of the form https://host or https://host:port`);
+  throw new TypeError(
+    `origins: ${JSON.stringify(origin)} is not of the form https://host or https://host:port`,
+  );
 }
 
 function printable(origin: string): string {

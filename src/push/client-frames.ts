@@ -1,0 +1,117 @@
+/** Reads what a `tidings.1` client sends. Nothing of it is believed before it has been looked at. */
+import { inboxOf, isDevice, topicProblem } from './names.ts';
+import { type ErrorCode, INBOX, type WirePosition } from './wire.ts';
+
+const MAX_ID = 64;
+const MAX_REF = 64;
+const MAX_KEY = 256;
+
+/** A frame that is not obeyed; the connection stays open. */
+export class FrameError extends Error {
+  readonly code: ErrorCode;
+  readonly channel: string | undefined;
+  constructor(code: ErrorCode, message: string, channel?: string) {
+    super(message);
+    this.code = code;
+    this.channel = channel;
+  }
+}
+
+export type RawFrame = { type: string } & Record<string, unknown>;
+
+/** A JSON object with a string `type`; `undefined` for anything else, which closes the connection. */
+export function parseFrame(text: string): RawFrame | undefined {
+  try {
+    const frame: unknown = JSON.parse(text);
+    if (!isRecord(frame) || typeof frame['type'] !== 'string') return undefined;
+    return frame as RawFrame;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The broker's name of a channel that a client has named: its own inbox or a topic.
+ *
+ * @throws {FrameError} forbidden for the inbox of somebody else, bad-channel
+ */
+export function channelOf(name: unknown, user: string): string {
+  if (name === INBOX || name === inboxOf(user)) return inboxOf(user);
+  const printable = typeof name === 'string' ? name.slice(0, 300) : undefined;
+  if (printable?.startsWith(inboxOf(''))) {
+    throw new FrameError('forbidden', 'the inbox of another user', printable);
+  }
+  const problem = topicProblem(name);
+  if (problem !== undefined) throw new FrameError('bad-channel', problem, printable);
+  return name as string;
+}
+
+/** @throws {FrameError} bad-frame */
+export function positionOf(value: unknown, channel?: string): WirePosition {
+  if (isRecord(value)) {
+    const { epoch, offset, id } = value;
+    const isFit =
+      typeof epoch === 'string' &&
+      epoch.length <= MAX_ID &&
+      typeof id === 'string' &&
+      id.length <= MAX_ID &&
+      Number.isSafeInteger(offset) &&
+      (offset as number) >= 0;
+    if (isFit) return { epoch, offset: offset as number, id };
+  }
+  throw new FrameError('bad-frame', 'a position is {epoch, offset, id}', channel);
+}
+
+/** @throws {FrameError} bad-frame */
+export function startOf(value: unknown): 'now' | 'retained' {
+  if (value === undefined || value === 'now') return 'now';
+  if (value === 'retained') return 'retained';
+  throw new FrameError('bad-frame', 'start is "now" or "retained"');
+}
+
+export interface HelloWishes {
+  device: string | undefined;
+  start: 'now' | 'retained';
+  /** As the client named them. */
+  positions: Map<string, WirePosition>;
+  topics: string[];
+}
+
+/**
+ * @param limit topics that may be named
+ * @throws {FrameError} bad-frame
+ */
+export function helloOf(frame: Record<string, unknown>, limit: number): HelloWishes {
+  const { device, positions = {}, topics = [] } = frame;
+  if (device !== undefined && !isDevice(device)) {
+    throw new FrameError('bad-frame', 'device is a string of 1 to 64 characters');
+  }
+  if (!isRecord(positions) || !Array.isArray(topics)) {
+    throw new FrameError('bad-frame', 'positions is an object, topics an array');
+  }
+  const named = Object.entries(positions);
+  if (named.length + topics.length > 2 * limit + 1) {
+    throw new FrameError('too-many-subscriptions', `more than ${limit} topics`);
+  }
+  return {
+    device,
+    start: startOf(frame['start']),
+    positions: new Map(named.map(([channel, position]) => [channel, positionOf(position, channel)])),
+    topics: topics.map((topic) => {
+      if (typeof topic !== 'string') throw new FrameError('bad-frame', 'topics are strings');
+      return topic;
+    }),
+  };
+}
+
+/** @throws {FrameError} bad-frame */
+export function optionalString(value: unknown, field: 'ref' | 'idempotencyKey'): string | undefined {
+  const longest = field === 'ref' ? MAX_REF : MAX_KEY;
+  if (value === undefined) return undefined;
+  if (typeof value === 'string' && value.length <= longest) return value;
+  throw new FrameError('bad-frame', `${field} is a string of at most ${longest} characters`);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,156 @@
+/** The options of a push server and what they are when left out. */
+import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
+import type { Broker, Retention } from '../pubsub/broker.ts';
+import type { Handler, Interceptor } from '../server/transport.ts';
+import type { Origins } from './origin.ts';
+import type { Resolve } from './references.ts';
+import type { Session } from './session.ts';
+
+/** All bounds of a push server. 0 turns one off, except where it says otherwise. */
+export interface Limits {
+  /** Bytes of one message, in both directions. Over it: close 1009, or a RangeError from `send`. Default 1 MiB; never off. */
+  message: number;
+  /** Bytes that wait for a session to read them. Over it: close 4430, recovery from the log. Default 1 MiB; never off. */
+  outbox: number;
+  /** Sessions of one user on this instance. Over it the oldest is closed with 4509. Default 100. */
+  sessionsPerUser: number;
+  /** Sessions of one address (see `proxies`). Over it: 429. Default 20,000. */
+  sessionsPerAddress: number;
+  /** Sessions of this instance. Over it: 503. Default 200,000. */
+  sessions: number;
+  /** Frames from one session within a second. Over it: close 4429. Default 100. */
+  messagesPerSecond: number;
+  /** Topics that one session may subscribe to. Default 100; never off. */
+  subscriptions: number;
+  /** Milliseconds that a `tidings.1` client may take for its `hello`. Over it: close 4408. Default 10,000; never off. */
+  helloTimeout: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  message: 1024 * 1024,
+  outbox: 1024 * 1024,
+  sessionsPerUser: 100,
+  sessionsPerAddress: 20_000,
+  sessions: 200_000,
+  messagesPerSecond: 100,
+  subscriptions: 100,
+  helloTimeout: 10_000,
+};
+
+export interface Heartbeat {
+  /** Milliseconds of silence after which a client pings; told to it in `welcome`. Default 60,000. */
+  interval: number;
+  /** Milliseconds more after which a client gives the connection up. Default 60,000. */
+  timeout: number;
+  /** Milliseconds without a byte after which the server sends a WebSocket ping; two unanswered close with 4408. Default 25,000; 0 turns it off. */
+  ping: number;
+}
+
+export const DEFAULT_HEARTBEAT: Heartbeat = { interval: 60_000, timeout: 60_000, ping: 25_000 };
+
+/**
+ * What happens to a topic's messages for a session that reads too slowly.
+ * - `close`: all are kept up to `limits.outbox`, then the session is closed with 4430 and recovers.
+ * - `conflate`: only the newest waits.
+ * - `drop-oldest`: the newest `keep` wait.
+ */
+export type Overflow = 'close' | 'conflate' | 'drop-oldest';
+
+export interface TopicOptions {
+  /** Default: `retention.topic`. */
+  retention?: Partial<Retention>;
+  /** Default `close`. */
+  overflow?: Overflow;
+  /** Messages that wait under `drop-oldest`. Default 100. */
+  keep?: number;
+}
+
+const HOUR = 60 * 60 * 1000;
+
+/** The longest that a message stays in a log. */
+export interface RetentionOptions {
+  /** Default 1,000 messages and 7 days. */
+  inbox?: Partial<Retention>;
+  /** Default 1,000 messages and 24 hours. */
+  topic?: Partial<Retention>;
+}
+
+export const DEFAULT_RETENTION: { inbox: Retention; topic: Retention } = {
+  inbox: { maxMessages: 1000, maxAge: 7 * 24 * HOUR },
+  topic: { maxMessages: 1000, maxAge: 24 * HOUR },
+};
+
+/** How long an acknowledgement cursor outlives its last move, in milliseconds. */
+export const DEFAULT_CURSOR_TTL = 30 * 24 * HOUR;
+
+/** What clients may do with topics. Left out, the answer is no. */
+export interface Authorize {
+  subscribe?(session: Session, topic: string): boolean | Promise<boolean>;
+  publish?(session: Session, topic: string, data: unknown): boolean | Promise<boolean>;
+}
+
+export interface ReferenceOptions {
+  /**
+   * Looks the application's object up. `undefined`: there is no such thing (any more). A rejection is
+   * tried again with backoff until `timeout`.
+   */
+  resolve: Resolve;
+  /**
+   * A channel on which other programs PUBLISH bare keys: `PUBLISH <prefix>:mail 42`. Each instance that
+   * hears one resolves it and stores the reference in that user's inbox, all of them together once.
+   */
+  channel?: string;
+  /** Milliseconds that an unresolved message may hold up what follows it in its channel. Default 10,000. */
+  timeout?: number;
+  /** Milliseconds that a result is used again. Default 10,000. */
+  cache?: number;
+}
+
+export interface PolicyOptions {
+  /** Default 843, which needs a privilege on most systems; without it the push server runs on. */
+  port?: number;
+  host?: string;
+  allow: { domain: string; ports: string; secure?: boolean }[];
+}
+
+export type LogLevel = 'info' | 'warn' | 'error';
+export type Log = (level: LogLevel, message: string) => void;
+
+export interface PushServerOptions {
+  /** An HTTP(S) server to share; its other requests and upgrades are left alone. Or give `port`. */
+  server?: HttpServer | HttpsServer;
+  /** A port of its own; 0 for any free one. */
+  port?: number;
+  /** Default: all interfaces. Only with `port`. */
+  host?: string;
+  /** Default `/socketServer`. */
+  path?: string;
+  /** Belongs to the push server from here on: `close` closes it. Default `memoryBroker()`. */
+  broker?: Broker;
+  /** They say who the user is (`attributes.user`). Who stays unknown is refused with 401. */
+  interceptors?: Interceptor[];
+  /** The application's part in the life of sessions. Gets what plain mode sends besides pings. */
+  handler?: Handler<Session>;
+  /** Pages that may connect besides those of the same origin; `*` for all. */
+  origins?: Origins;
+  /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is believed. Default: none. */
+  proxies?: string[];
+  heartbeat?: Partial<Heartbeat>;
+  limits?: Partial<Limits>;
+  retention?: RetentionOptions;
+  /** By topic; a name that ends in `*` stands for all that begin so, the longest match counts. */
+  topics?: Record<string, TopicOptions>;
+  authorize?: Authorize;
+  references?: ReferenceOptions;
+  /** A Flash policy server beside this one. */
+  policy?: PolicyOptions;
+  /** Milliseconds after which the position of a channel without messages is compared with the store. Default 15,000. */
+  checkInterval?: number;
+  /** Milliseconds that a vanished instance's sessions stay visible to `sessions` and `online`. Default 30,000. */
+  presenceTtl?: number;
+  /** Milliseconds that an acknowledgement is kept after a device's last one. Default 30 days. */
+  cursorTtl?: number;
+  /** Default: warnings and errors to the console. Every line also goes to the diagnostics channel `tidings:log`. */
+  log?: Log;
+}
