@@ -1,0 +1,69 @@
+/**
+ * Compiles what is measured, and what measures, to plain JavaScript in bench/dist: no run pays for a
+ * TypeScript loader. Imports of our own src/ go to the built dist/, as a user would run it.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+
+export const benchFolder = fileURLToPath(new URL('.', import.meta.url));
+const root = join(benchFolder, '..');
+export const outFolder = join(benchFolder, 'dist');
+
+/** Programs of these folders run on their own, outside the process of `npm run bench`. */
+const PROGRAM_FOLDERS = ['peers', 'load', 'resp', 'codec'];
+
+/** `../../src/ws.ts`, seen from bench/peers, is `../../../dist/ws.js`, seen from bench/dist/peers. */
+const ownDist: Plugin = {
+  name: 'own-dist',
+  setup(builder) {
+    builder.onResolve({ filter: /^\.\.\/\.\.\/src\// }, ({ path }) => ({
+      path: path.replace('../../src/', '../../../dist/').replace(/\.ts$/, '.js'),
+      external: true,
+    }));
+  },
+};
+
+/** Builds src/ if its dist/ is missing or older, the peers' packages if they are missing, and bench/dist. */
+export async function buildBench(): Promise<void> {
+  if (!existsSync(join(benchFolder, 'node_modules'))) {
+    console.error('installing the peers of bench/package.json');
+    execFileSync('npm', ['ci', '--prefix', benchFolder, '--no-audit', '--no-fund'], {
+      stdio: ['ignore', 2, 2],
+    });
+  }
+  if (newest(join(root, 'src')) > newest(join(root, 'dist'))) {
+    execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
+  }
+  const entryPoints = PROGRAM_FOLDERS.filter((folder) => existsSync(join(benchFolder, folder))).flatMap(
+    (folder) =>
+      readdirSync(join(benchFolder, folder))
+        .filter((file) => file.endsWith('.ts'))
+        .map((file) => join(benchFolder, folder, file)),
+  );
+  await build({
+    entryPoints,
+    outdir: outFolder,
+    outbase: benchFolder,
+    bundle: true,
+    packages: 'external',
+    format: 'esm',
+    platform: 'node',
+    target: 'es2023',
+    plugins: [ownDist],
+    logLevel: 'warning',
+  });
+}
+
+/** When the newest file of a folder was changed; 0 for none. */
+function newest(folder: string): number {
+  if (!existsSync(folder)) return 0;
+  let time = 0;
+  for (const entry of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    const stat = statSync(join(folder, entry));
+    if (stat.isFile()) time = Math.max(time, stat.mtimeMs);
+  }
+  return time;
+}

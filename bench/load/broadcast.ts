@@ -1,0 +1,76 @@
+/**
+ * The first connection sends, all receive. A message is done when everyone has it; `depth` of them are under
+ * way at any time. Deliveries are counted, and the window begins and ends where a message is done.
+ */
+
+import { connectAll } from './connect-all.ts';
+import type { Connection } from './connection.ts';
+import { buildContent } from './content.ts';
+import { Histogram } from './histogram.ts';
+import type { Job, JobResult } from './job.ts';
+import { Window } from './window.ts';
+
+export async function broadcast(job: Job, fail: (error: Error) => void): Promise<JobResult> {
+  const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
+  const connections = await connectAll(content, job, fail);
+  const [sender] = connections as [Connection];
+  const latencies = new Histogram();
+  const window = new Window(job.pids);
+  const depth = job.depth;
+  const sentAt = new Float64Array(depth);
+  /** How many connections have the messages under way, by number modulo depth. */
+  const reached = new Uint32Array(depth);
+  let deliveries = 0;
+  let done = 0;
+
+  return new Promise((resolve) => {
+    let phase: 'warm up' | 'measure' | 'over' = 'warm up';
+    let until = performance.now() + job.warmup;
+
+    const onMessages = (connection: Connection, count: number) => {
+      const now = performance.now();
+      deliveries += count;
+      let completed = 0;
+      for (let i = connection.received - count; i < connection.received; i++) {
+        const slot = i % depth;
+        latencies.add(now - sentAt[slot]!, 1);
+        if (++reached[slot]! === connections.length) {
+          reached[slot] = 0;
+          completed++;
+        }
+      }
+      if (completed === 0) return;
+      done += completed;
+      if (now >= until) turn(now);
+      if (phase !== 'over') send(completed);
+    };
+    const send = (count: number) => {
+      const now = performance.now();
+      for (let i = sender.sent; i < sender.sent + count; i++) sentAt[i % depth] = now;
+      sender.send(count);
+    };
+    const turn = (now: number) => {
+      if (phase === 'warm up') {
+        phase = 'measure';
+        until = now + job.duration;
+        deliveries = 0;
+        latencies.clear();
+        window.open();
+        return;
+      }
+      const used = window.close();
+      phase = 'over';
+      for (const connection of connections) connection.cut();
+      resolve({
+        ...used,
+        messages: deliveries,
+        p50: latencies.quantile(0.5),
+        p99: latencies.quantile(0.99),
+        memoryBefore: 0,
+      });
+    };
+
+    for (const connection of connections) connection.onMessages = onMessages;
+    send(depth);
+  });
+}

@@ -1,0 +1,53 @@
+/** Every connection keeps `depth` messages outstanding: as many as come back are sent again, in one write. */
+
+import { connectAll } from './connect-all.ts';
+import type { Connection } from './connection.ts';
+import { buildContent } from './content.ts';
+import { Histogram } from './histogram.ts';
+import type { Job, JobResult } from './job.ts';
+import { Window } from './window.ts';
+
+export async function echo(job: Job, fail: (error: Error) => void): Promise<JobResult> {
+  const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
+  const connections = await connectAll(content, job, fail);
+  const latencies = new Histogram();
+  const depth = job.depth;
+  let messages = 0;
+
+  const onMessages = (connection: Connection, count: number) => {
+    const now = performance.now();
+    const sentAt = connection.sentAt!;
+    messages += count;
+    for (let i = connection.received - count; i < connection.received; i++) {
+      latencies.add(now - sentAt[i % depth]!, 1);
+    }
+    for (let i = connection.sent; i < connection.sent + count; i++) sentAt[i % depth] = now;
+    connection.send(count);
+  };
+  for (const connection of connections) {
+    connection.sentAt = new Float64Array(depth).fill(performance.now());
+    connection.onMessages = onMessages;
+    connection.send(depth);
+  }
+
+  await elapse(job.warmup);
+  const window = new Window(job.pids);
+  window.open();
+  messages = 0;
+  latencies.clear();
+  await elapse(job.duration);
+  const used = window.close();
+  const result = {
+    ...used,
+    messages,
+    p50: latencies.quantile(0.5),
+    p99: latencies.quantile(0.99),
+    memoryBefore: 0,
+  };
+  for (const connection of connections) connection.cut();
+  return result;
+}
+
+function elapse(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

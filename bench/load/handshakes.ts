@@ -1,0 +1,55 @@
+/** Connections are opened and closed again in order, `depth` of them at a time. */
+
+import { sourceAddress } from './connect-all.ts';
+import { Connection } from './connection.ts';
+import { buildContent } from './content.ts';
+import { Histogram } from './histogram.ts';
+import type { Job, JobResult } from './job.ts';
+import { Window } from './window.ts';
+
+export function handshakes(job: Job, fail: (error: Error) => void): Promise<JobResult> {
+  const content = buildContent(job.wire, 'text', 16, 1, false);
+  const latencies = new Histogram();
+  const window = new Window(job.pids);
+  let completed = 0;
+  let started = 0;
+  let over = false;
+
+  const next = () => {
+    const from = performance.now();
+    const connection = new Connection(content, {
+      port: job.port,
+      wire: job.wire,
+      deflate: job.deflate,
+      // The ports of one address would not last for a minute of TIME_WAIT.
+      localAddress: sourceAddress(started++),
+    });
+    connection.onError = fail;
+    connection.onOpen = () => connection.close();
+    connection.onClose = () => {
+      completed++;
+      latencies.add(performance.now() - from, 1);
+      if (!over) next();
+    };
+  };
+  for (let i = 0; i < job.depth; i++) next();
+
+  return new Promise((resolve) => {
+    setTimeout(() => {
+      completed = 0;
+      latencies.clear();
+      window.open();
+      setTimeout(() => {
+        const used = window.close();
+        over = true;
+        resolve({
+          ...used,
+          messages: completed,
+          p50: latencies.quantile(0.5),
+          p99: latencies.quantile(0.99),
+          memoryBefore: 0,
+        });
+      }, job.duration);
+    }, job.warmup);
+  });
+}

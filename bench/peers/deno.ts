@@ -1,0 +1,23 @@
+/** Deno's own server. It has no permessage-deflate on the server side. Run by deno. */
+import { listening, peerOptions } from './peer-options.ts';
+
+const { port, host, mode } = peerOptions();
+const clients = new Set<WebSocket>();
+Deno.serve(
+  { port, hostname: host, onListen: (address) => listening('ws', host, address.port) },
+  (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
+    socket.binaryType = 'arraybuffer';
+    socket.onerror = () => {};
+    if (mode === 'echo') {
+      socket.onmessage = (event) => socket.send(event.data);
+    } else if (mode === 'broadcast') {
+      socket.onopen = () => clients.add(socket);
+      socket.onclose = () => clients.delete(socket);
+      socket.onmessage = (event) => {
+        for (const client of clients) client.send(event.data);
+      };
+    }
+    return response;
+  },
+);

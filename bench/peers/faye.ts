@@ -1,0 +1,23 @@
+/** faye-websocket on an http.Server: the only way it has. */
+import { createServer } from 'node:http';
+import FayeWebSocket from 'faye-websocket';
+import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
+
+const { port, host, mode } = peerOptions();
+const clients = new Set<FayeWebSocket>();
+const server = createServer();
+server.on('upgrade', (request, socket, head) => {
+  socket.on('error', () => {});
+  const client = new FayeWebSocket(request, socket, head, [], { maxLength: MAX_MESSAGE });
+  client.on('error', () => {});
+  if (mode === 'echo') {
+    client.on('message', (event: { data: string | Buffer }) => client.send(event.data));
+  } else if (mode === 'broadcast') {
+    clients.add(client);
+    client.on('close', () => clients.delete(client));
+    client.on('message', (event: { data: string | Buffer }) => {
+      for (const other of clients) other.send(event.data);
+    });
+  }
+});
+server.listen(port, host, 4096, () => listening('ws', host, portOf(server)));

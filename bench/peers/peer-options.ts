@@ -1,0 +1,57 @@
+/**
+ * What every peer is told on its command line, and what it tells its starter: one line when it listens.
+ * Runs on Node, Bun and Deno.
+ */
+import { parseArgs } from 'node:util';
+
+export interface PeerOptions {
+  port: number;
+  host: string;
+  /** echo: back to the sender; broadcast: to everybody; idle: nothing is ever answered. */
+  mode: 'echo' | 'broadcast' | 'idle';
+  /** Offer permessage-deflate, and compress what is sent. */
+  deflate: boolean;
+  /** On an http.Server, where a peer also has a listener of its own. */
+  embedded: boolean;
+}
+
+/** Larger than any message of the benches; peers whose default is lower are raised to it. */
+export const MAX_MESSAGE = 128 * 1024 * 1024;
+
+export function peerOptions(): PeerOptions {
+  const { values } = parseArgs({
+    args: process.argv.slice(2),
+    options: {
+      port: { type: 'string', default: '0' },
+      host: { type: 'string', default: '127.0.0.1' },
+      mode: { type: 'string', default: 'echo' },
+      deflate: { type: 'boolean', default: false },
+      embedded: { type: 'boolean', default: false },
+    },
+  });
+  const mode = values.mode;
+  if (mode !== 'echo' && mode !== 'broadcast' && mode !== 'idle') throw new Error(`unknown mode ${mode}`);
+  process.on('SIGTERM', () => process.exit(0));
+  process.on('SIGINT', () => process.exit(0));
+  // Idle memory is read after a collection, or it would be the allocation history that is measured.
+  process.on('SIGUSR2', () => {
+    if (typeof Bun !== 'undefined') Bun.gc(true);
+    else (globalThis as { gc?: () => void }).gc?.();
+  });
+  return {
+    port: Number(values.port),
+    host: values.host,
+    mode,
+    deflate: values.deflate,
+    embedded: values.embedded,
+  };
+}
+
+export function listening(scheme: 'ws' | 'tcp' | 'http', host: string, port: number): void {
+  console.log(`listening on ${scheme}://${host}:${port}/`);
+}
+
+/** The port of a server that listens, whatever it was asked for. */
+export function portOf(server: { address(): unknown }): number {
+  return (server.address() as { port: number }).port;
+}

@@ -1,0 +1,152 @@
+/** Every server that can be started: by name, with the program that runs it and the wire it speaks. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { benchFolder, outFolder } from './build.ts';
+
+/** How the load generator opens a connection and what it puts on it. */
+export type Wire = 'websocket' | 'raw' | 'socket.io' | 'sockjs';
+export type Mode = 'echo' | 'broadcast' | 'idle';
+
+export interface Peer {
+  name: string;
+  /** For the report. */
+  what: string;
+  runtime: 'node' | 'bun' | 'deno';
+  /** The file in peers/, without its ending. */
+  entry: string;
+  wire: Wire;
+  /** It can negotiate permessage-deflate. */
+  deflate: boolean;
+  args?: string[];
+  env?: Record<string, string>;
+}
+
+const list: Peer[] = [
+  { name: 'ws', what: 'ws with bufferutil', runtime: 'node', entry: 'ws', wire: 'websocket', deflate: true },
+  {
+    name: 'ws-js',
+    what: 'ws without bufferutil',
+    runtime: 'node',
+    entry: 'ws',
+    wire: 'websocket',
+    deflate: true,
+    env: { WS_NO_BUFFER_UTIL: '1' },
+  },
+  {
+    name: 'tidings',
+    what: 'tidings, its own listener',
+    runtime: 'node',
+    entry: 'tidings',
+    wire: 'websocket',
+    deflate: true,
+  },
+  {
+    name: 'tidings-embedded',
+    what: 'tidings on an http.Server',
+    runtime: 'node',
+    entry: 'tidings',
+    wire: 'websocket',
+    deflate: true,
+    args: ['--embedded'],
+  },
+  { name: 'faye', what: 'faye-websocket', runtime: 'node', entry: 'faye', wire: 'websocket', deflate: false },
+  { name: 'net', what: 'raw net, no protocol', runtime: 'node', entry: 'net', wire: 'raw', deflate: false },
+  { name: 'bun', what: 'Bun, native', runtime: 'bun', entry: 'bun', wire: 'websocket', deflate: true },
+  { name: 'deno', what: 'Deno, native', runtime: 'deno', entry: 'deno', wire: 'websocket', deflate: false },
+  {
+    name: 'socket.io',
+    what: 'Socket.IO',
+    runtime: 'node',
+    entry: 'socketio',
+    wire: 'socket.io',
+    deflate: true,
+  },
+  { name: 'sockjs', what: 'sockjs-node', runtime: 'node', entry: 'sockjs', wire: 'sockjs', deflate: false },
+];
+
+export const roster: ReadonlyMap<string, Peer> = new Map(list.map((peer) => [peer.name, peer]));
+
+export function peerNamed(name: string): Peer {
+  const peer = roster.get(name);
+  if (!peer) throw new Error(`no peer is called ${name}; there are ${[...roster.keys()].join(', ')}`);
+  return peer;
+}
+
+export interface ServerOptions {
+  port?: number;
+  host?: string;
+  mode: Mode;
+  deflate?: boolean;
+  /** Lets the collector be asked for (SIGUSR2), for measuring memory at rest. */
+  exposeGc?: boolean;
+  /** More flags for node, such as --cpu-prof. */
+  nodeFlags?: string[];
+}
+
+/** The program and arguments that start a peer, from the JavaScript that `buildBench` made. */
+export function command(
+  peer: Peer,
+  options: ServerOptions,
+): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
+  const script = join(outFolder, 'peers', `${peer.entry}.js`);
+  if (!existsSync(script)) throw new Error(`${peer.name} is not here yet: no bench/peers/${peer.entry}.ts`);
+  const flags: string[] = [];
+  let file = process.execPath;
+  if (peer.runtime === 'node') {
+    if (options.exposeGc) flags.push('--expose-gc');
+    flags.push(...(options.nodeFlags ?? []));
+  } else {
+    file = nativeProgram(peer.runtime);
+    if (peer.runtime === 'bun') flags.push('run');
+    else
+      flags.push(
+        'run',
+        '--allow-all',
+        '--no-config',
+        '--no-lock',
+        ...(options.exposeGc ? ['--v8-flags=--expose-gc'] : []),
+      );
+  }
+  const own = ['--port', String(options.port ?? 0), '--mode', options.mode];
+  if (options.host) own.push('--host', options.host);
+  if (options.deflate) own.push('--deflate');
+  return {
+    file,
+    args: [...flags, script, ...own, ...(peer.args ?? [])],
+    env: {
+      ...process.env,
+      NODE_ENV: 'production',
+      DENO_NO_UPDATE_CHECK: '1',
+      DENO_NO_PACKAGE_JSON: '1',
+      ...peer.env,
+    },
+  };
+}
+
+/**
+ * Where npm has put the program: in the package itself where its install script ran, in the platform's
+ * package where scripts are off.
+ */
+export function nativeProgram(name: 'bun' | 'deno'): string {
+  const modules = join(benchFolder, 'node_modules');
+  const scope = join(modules, name === 'bun' ? '@oven' : '@deno');
+  const platforms = existsSync(scope)
+    ? readdirSync(scope).flatMap((folder) => [join(scope, folder, 'bin', name), join(scope, folder, name)])
+    : [];
+  const own = name === 'bun' ? join(modules, 'bun', 'bin', 'bun.exe') : join(modules, 'deno', 'deno');
+  for (const path of [own, ...platforms]) {
+    // The package's own file is a placeholder of some hundred bytes until its install script has run.
+    if (existsSync(path) && statSync(path).size > 1_000_000) return path;
+  }
+  throw new Error(`${name} is not installed: npm ci --prefix bench`);
+}
+
+/** A peer that can't run here says why; undefined for one that can. */
+export function whyNot(peer: Peer): string | undefined {
+  try {
+    command(peer, { mode: 'echo' });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

@@ -1,0 +1,190 @@
+/** Every row of the table: what is measured, with which peers. */
+import type { Job } from './load/job.ts';
+
+export interface Row {
+  /** Its name in JSON, targets and `--rows`. */
+  id: string;
+  title: string;
+  scenario: 'echo' | 'broadcast' | 'handshakes' | 'idle';
+  conns: number;
+  depth: number;
+  /** Payload bytes. */
+  size: number;
+  kind: Job['kind'];
+  deflate: boolean;
+  /** What `cost` counts: server CPU microseconds per message, or resident KiB per connection. */
+  unit: 'µs' | 'KiB';
+  /** The peer whose cost is divided by everyone's. It runs twice, for the noise. */
+  reference: string;
+  peers: string[];
+  /** Belongs to the curve over connections, not to the main table. */
+  isScale?: boolean;
+}
+
+const ECHO_PEERS = ['ws', 'ws-js', 'tidings', 'tidings-embedded', 'faye', 'net', 'bun', 'deno'];
+const BROADCAST_PEERS = [
+  'ws',
+  'tidings',
+  'tidings-embedded',
+  'socket.io',
+  'sockjs',
+  'faye',
+  'net',
+  'bun',
+  'deno',
+];
+const DEFLATE_PEERS = ['ws', 'tidings', 'tidings-embedded', 'bun'];
+
+export function bytes(size: number): string {
+  if (size >= 1024 * 1024) return `${size / (1024 * 1024)} MiB`;
+  return size >= 1024 ? `${size / 1024} KiB` : `${size} B`;
+}
+
+interface EchoShape {
+  size: number;
+  kind?: Row['kind'];
+  conns?: number;
+  depth?: number;
+  peers?: string[];
+  deflate?: boolean;
+}
+
+export function echoRow({
+  size,
+  kind = 'text',
+  conns = 64,
+  depth = 1,
+  peers = ECHO_PEERS,
+  deflate = false,
+}: EchoShape): Row {
+  return {
+    id: `echo-${size}-${kind}-${conns}x${depth}${deflate ? '-deflate' : ''}`,
+    title: `echo ${bytes(size)} ${kind}${deflate ? ' compressed' : ''}, ${count(conns, 'connection')}, ${depth} outstanding`,
+    scenario: 'echo',
+    conns,
+    depth,
+    size,
+    kind,
+    deflate,
+    unit: 'µs',
+    reference: 'ws',
+    peers: deflate ? DEFLATE_PEERS : peers,
+  };
+}
+
+export function broadcastRow(conns: number, depth: number, shape: Partial<EchoShape> = {}): Row {
+  const {
+    size = 128,
+    kind = 'text',
+    deflate = false,
+    peers = deflate ? DEFLATE_PEERS : BROADCAST_PEERS,
+  } = shape;
+  return {
+    id: `broadcast-${size}-${kind}-${conns}x${depth}${deflate ? '-deflate' : ''}`,
+    title: `broadcast ${bytes(size)} ${kind}${deflate ? ' compressed' : ''} to ${conns.toLocaleString('en')}, ${depth} in flight`,
+    scenario: 'broadcast',
+    conns,
+    depth,
+    size,
+    kind,
+    deflate,
+    unit: 'µs',
+    reference: 'ws',
+    peers,
+  };
+}
+
+export function handshakesRow(
+  depth: number,
+  peers = ECHO_PEERS.filter((name) => name !== 'ws-js' && name !== 'net'),
+): Row {
+  return {
+    id: `handshakes-${depth}`,
+    title: `handshakes, open and close, ${depth} at a time`,
+    scenario: 'handshakes',
+    conns: depth,
+    depth,
+    size: 16,
+    kind: 'text',
+    deflate: false,
+    unit: 'µs',
+    reference: 'ws',
+    peers,
+  };
+}
+
+export function idleRow(conns: number, deflate: boolean, peers?: string[]): Row {
+  return {
+    id: `idle-${conns}${deflate ? '-deflate' : ''}`,
+    title: `memory of ${conns.toLocaleString('en')} idle connections${deflate ? ', permessage-deflate, after one message each' : ''}`,
+    scenario: 'idle',
+    conns,
+    depth: 1,
+    size: 2048,
+    kind: 'json',
+    deflate,
+    unit: 'KiB',
+    reference: 'ws',
+    peers:
+      peers ??
+      (deflate ? DEFLATE_PEERS : ECHO_PEERS.filter((name) => name !== 'ws-js').concat('socket.io', 'sockjs')),
+  };
+}
+
+function count(n: number, what: string): string {
+  return `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
+}
+
+const KIB = 1024;
+const MIB = 1024 * 1024;
+
+export const rows: Row[] = [
+  echoRow({ size: 16 }),
+  echoRow({ size: 16, depth: 16 }),
+  echoRow({ size: 125, conns: 1 }),
+  echoRow({ size: 125, conns: 1, depth: 16 }),
+  echoRow({ size: 125 }),
+  echoRow({ size: 125, depth: 16 }),
+  echoRow({ size: 125, kind: 'binary', depth: 16 }),
+  echoRow({ size: 125, kind: 'utf8', depth: 16 }),
+  echoRow({ size: KIB }),
+  echoRow({ size: KIB, depth: 16 }),
+  echoRow({ size: KIB, kind: 'json', depth: 16, deflate: true }),
+  echoRow({ size: 64 * KIB }),
+  echoRow({ size: 64 * KIB, kind: 'binary' }),
+  echoRow({ size: MIB, kind: 'binary', conns: 1 }),
+  echoRow({ size: MIB, kind: 'binary' }),
+  // Throughput of large messages.
+  echoRow({ size: 16 * MIB, kind: 'binary', conns: 4 }),
+  broadcastRow(1000, 1),
+  broadcastRow(1000, 4),
+  broadcastRow(1000, 16),
+  broadcastRow(10_000, 1),
+  broadcastRow(10_000, 4),
+  broadcastRow(10_000, 16),
+  broadcastRow(1000, 1, { size: KIB, kind: 'json', peers: ['ws', 'tidings', 'tidings-embedded', 'bun'] }),
+  broadcastRow(1000, 1, { size: KIB, kind: 'json', deflate: true }),
+  handshakesRow(64),
+  idleRow(10_000, false),
+  idleRow(10_000, true),
+];
+
+/** Cost over connections: it should not rise with them. */
+export const scaleRows: Row[] = [1000, 10_000, 50_000].flatMap((conns) =>
+  [1, 16, 64].map((depth) => ({
+    ...echoRow({ size: 125, conns, depth, peers: ['ws', 'tidings', 'net'] }),
+    isScale: true,
+  })),
+);
+
+/** One row of each scenario, small: every peer and every path runs, nothing is to be read from the figures. */
+export const shortRows: Row[] = [
+  echoRow({ size: 125, conns: 16, depth: 4 }),
+  echoRow({ size: MIB, kind: 'binary', conns: 1, peers: ['ws', 'tidings', 'net'] }),
+  echoRow({ size: KIB, kind: 'json', conns: 8, depth: 2, deflate: true }),
+  broadcastRow(100, 4),
+  broadcastRow(100, 2, { size: KIB, kind: 'json', deflate: true }),
+  handshakesRow(8),
+  idleRow(200, false, ['ws', 'tidings', 'net']),
+  idleRow(200, true, ['ws', 'tidings']),
+];

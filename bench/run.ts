@@ -1,0 +1,143 @@
+/** `npm run bench`: measures the rows that were asked for and prints them with their targets. */
+import { parseArgs } from 'node:util';
+import { buildBench } from './build.ts';
+import { measureRow, type RowResult } from './measure.ts';
+import { describeMachine, formatRow, formatTargets } from './report/table.ts';
+import {
+  broadcastRow,
+  echoRow,
+  handshakesRow,
+  idleRow,
+  type Row,
+  rows,
+  scaleRows,
+  shortRows,
+} from './rows.ts';
+import { checkTargets } from './targets.ts';
+
+const HELP = `npm run bench -- [SCENARIO…] [options]
+
+Measures server CPU per message of tidings and its peers, in interleaved rounds, and prints the ratios to ws.
+Without a scenario: the whole table. SCENARIO: echo, broadcast, handshakes, idle, scale.
+
+One row of one's own:
+  --size N         payload bytes; K and M mean KiB and MiB
+  --conns N        connections
+  --depth N        messages outstanding per connection; broadcast: in flight in all
+  --kind K         text (default), binary, utf8, json
+  --deflate        with permessage-deflate
+What runs:
+  --peers A,B      only these; ws is always among them, twice: A/A is the noise
+  --rows ID,ID     only rows whose id contains one of these
+  --rounds N       default 5
+  --time S         seconds of each window, default 1.5
+  --short          one small row of each scenario, once: proves that all runs, judges nothing
+Output:
+  --json           JSON on standard output instead of the table
+  --report         writes docs/performance.json, .svg and the tables in docs/performance.md
+  --quiet          no progress on standard error
+
+Exit status 1 if anything failed to run. A target that is not reached is no failure: time is not a test.
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    size: { type: 'string' },
+    conns: { type: 'string' },
+    depth: { type: 'string' },
+    kind: { type: 'string' },
+    deflate: { type: 'boolean' },
+    peers: { type: 'string' },
+    rows: { type: 'string' },
+    rounds: { type: 'string' },
+    time: { type: 'string' },
+    short: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
+    quiet: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  console.log(HELP);
+  process.exit(0);
+}
+if (process.platform !== 'linux') {
+  console.error('the benches read CPU time and memory from /proc: Linux only');
+  process.exit(2);
+}
+
+await buildBench();
+const chosen = choose();
+if (chosen.length === 0) {
+  console.error('no row matches');
+  process.exit(2);
+}
+const seconds = Number(values.time ?? (values.short ? 0.3 : 1.5));
+const options = {
+  rounds: Number(values.rounds ?? (values.short ? 1 : 5)),
+  warmup: values.short ? 100 : 700,
+  duration: seconds * 1000,
+  progress: values.quiet ? undefined : (text: string) => console.error(text),
+};
+
+const machine = describeMachine();
+if (!values.json) console.log(machine.text);
+const results: RowResult[] = [];
+for (const row of chosen) {
+  const result = await measureRow(row, options);
+  results.push(result);
+  if (!values.json) console.log(formatRow(result));
+}
+const targets = values.short ? [] : checkTargets(results);
+if (values.json)
+  console.log(
+    JSON.stringify({ machine, options: { rounds: options.rounds, seconds }, results, targets }, null, 1),
+  );
+else if (targets.length > 0) console.log(formatTargets(targets));
+const failed = results.flatMap(({ row, peers }) =>
+  peers.filter((peer) => peer.failure).map((peer) => `${row.id}: ${peer.name}: ${peer.failure}`),
+);
+for (const line of failed) console.error(`failed: ${line}`);
+process.exit(failed.length > 0 ? 1 : 0);
+
+function choose(): Row[] {
+  const scenarios = positionals.length > 0 ? positionals : undefined;
+  let list: Row[];
+  if (values.size ?? values.conns ?? values.depth ?? values.kind ?? values.deflate)
+    list = [ownRow(scenarios?.[0] ?? 'echo')];
+  else if (values.short) list = shortRows;
+  else list = [...rows, ...scaleRows];
+  if (scenarios) {
+    list = list.filter((row) => scenarios.includes(row.isScale ? 'scale' : row.scenario));
+  }
+  if (values.rows) {
+    const parts = values.rows.split(',');
+    list = list.filter((row) => parts.some((part) => row.id.includes(part)));
+  }
+  if (values.peers) {
+    const names = values.peers.split(',');
+    list = list.map((row) => ({ ...row, peers: [...new Set([row.reference, ...names])] }));
+  }
+  return list;
+}
+
+function ownRow(scenario: string): Row {
+  const size = values.size ? sizeOf(values.size) : undefined;
+  const kind = values.kind as Row['kind'] | undefined;
+  const conns = values.conns ? Number(values.conns) : undefined;
+  const depth = values.depth ? Number(values.depth) : undefined;
+  const deflate = values.deflate;
+  if (scenario === 'echo') return echoRow({ size: size ?? 125, kind, conns, depth, deflate });
+  if (scenario === 'broadcast') return broadcastRow(conns ?? 1000, depth ?? 1, { size, kind, deflate });
+  if (scenario === 'handshakes') return handshakesRow(depth ?? 64);
+  if (scenario === 'idle') return idleRow(conns ?? 10_000, deflate ?? false);
+  throw new Error(`no scenario is called ${scenario}`);
+}
+
+function sizeOf(text: string): number {
+  const match = /^(\d+)([KM]?)/i.exec(text);
+  if (!match) throw new Error(`--size ${text}: a number of bytes, with K or M`);
+  return Number(match[1]) * ({ K: 1024, M: 1024 * 1024 }[match[2]!.toUpperCase()] ?? 1);
+}
