@@ -184,16 +184,15 @@ async function measureOnce(peer: Peer, row: Row, options: MeasureOptions): Promi
   };
 }
 
-/** Far beyond what any run takes, opening 50,000 connections included. */
-const JOB_TIMEOUT = 180_000;
-
 function runJob(job: Job): Promise<JobResult> {
   return new Promise((resolve, reject) => {
     const generator = fork(join(outFolder, 'load', 'main.js'), { execArgv: [] });
+    // Far beyond what any run takes on a busy machine.
+    const timeout = 30_000 + job.conns * 10 + 4 * (job.warmup + job.duration);
     const cut = setTimeout(() => {
       generator.kill('SIGKILL');
-      reject(new Error(`the load generator was not done after ${JOB_TIMEOUT} ms`));
-    }, JOB_TIMEOUT);
+      reject(new Error(`the load generator was not done after ${timeout} ms`));
+    }, timeout);
     generator.once('message', (answer: { result?: JobResult; error?: string }) => {
       if (answer.result) resolve(answer.result);
       else reject(new Error(answer.error));

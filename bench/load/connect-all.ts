@@ -20,6 +20,7 @@ export function connectAll(content: Content, job: Job, fail: (error: Error) => v
         wire: job.wire,
         deflate: job.deflate,
         localAddress: sourceAddress(job.firstConnection + index),
+        isGreeted: job.scenario === 'broadcast',
         verify: job.deflate && index === 0,
       });
       connections.push(connection);

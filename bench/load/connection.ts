@@ -16,6 +16,8 @@ export interface ConnectionOptions {
   deflate: boolean;
   /** Where the connection comes from: one loopback address has only some 28,000 ports. */
   localAddress: string;
+  /** On the raw wire: the server sends one byte when it has accepted. */
+  isGreeted?: boolean;
   /** Inflate compressed messages and compare them; the others only count them. */
   verify?: boolean;
 }
@@ -90,7 +92,8 @@ export class Connection {
       },
     });
     this.#socket.on('connect', () => {
-      if (this.#wire === 'raw') this.#open();
+      if (this.#wire === 'raw' && options.isGreeted) this.#phase = GREETING;
+      else if (this.#wire === 'raw') this.#open();
       else this.#socket.write(requestHead(options, key));
     });
     this.#socket.on('error', (error) => this.onError(error));
@@ -138,6 +141,10 @@ export class Connection {
     if (this.#phase === HANDSHAKE) {
       at = this.#readHead(length);
       if (at < 0) return;
+    }
+    if (this.#phase === GREETING && this.#wire === 'raw') {
+      this.#open();
+      return;
     }
     const before = this.received;
     if (this.#wire === 'raw') this.#readRaw(length);
@@ -243,7 +250,7 @@ export class Connection {
   /** Checks what this read holds of the current message; returns how many bytes that were. */
   #payload(at: number, length: number): number {
     const available = length - at;
-    const size = this.#remaining < available ? this.#remaining : available;
+    const size = Math.min(this.#remaining, available);
     const offset = this.#offset;
     if (!this.#isCompressed) {
       const content = this.#content;

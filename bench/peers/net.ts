@@ -10,6 +10,8 @@ const server = createServer({ noDelay: true }, (socket) => {
     socket.on('data', (chunk) => socket.write(chunk));
   } else if (mode === 'broadcast') {
     clients.add(socket);
+    // The client's connect succeeds before this process has accepted it: it begins when it sees this byte.
+    socket.write('\n');
     socket.on('close', () => clients.delete(socket));
     socket.on('data', (chunk) => {
       for (const client of clients) client.write(chunk);
