@@ -1,0 +1,326 @@
+/**
+ * The broker over Redis. Each channel is a stream that Lua scripts append to; publishing rings a doorbell that
+ * carries the whole message, so that a subscriber only reads the stream where it missed something.
+ */
+import type {
+  Broker,
+  BrokerListener,
+  Cursor,
+  LogPage,
+  PayloadKind,
+  Position,
+  PresenceEntry,
+  PublishOptions,
+  Receipt,
+  StoredMessage,
+} from './broker.ts';
+import { epochId, messageId } from './random-id.ts';
+import { RedisError, wasNotExecuted } from './redis-errors.ts';
+import {
+  ACK_MAGIC,
+  ChannelKeys,
+  decodeDoorbell,
+  isCursor,
+  kindOf,
+  letterOf,
+  MESSAGE_MAGIC,
+  presenceKey,
+} from './redis-layout.ts';
+import type { RedisOptions } from './redis-options.ts';
+import { SingleTopology } from './redis-single.ts';
+import type { RedisTopology, ScriptCall } from './redis-topology.ts';
+import { Script } from './script.ts';
+
+const file = (name: string): URL => new URL(`lua/${name}.lua`, import.meta.url);
+const publishScript = Script.load(file('retention'), file('publish'));
+const readScript = Script.load(file('retention'), file('read'));
+const acknowledgeScript = Script.load(file('acknowledge'));
+const announceScript = Script.load(file('announce'));
+const liveScript = Script.load(file('live'));
+
+/** The bound on one page of `read`, in bytes of payload. */
+const PAGE_BYTES = 1024 * 1024;
+const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
+const DEFAULT_IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
+const DEFAULT_REPLICA_TIMEOUT = 1000;
+
+export interface RedisBrokerOptions extends RedisOptions {
+  /** Begins every key, and every channel on the bus: `<prefix>:<channel>`. Without braces. Default `tidings`. */
+  prefix?: string;
+  /**
+   * Milliseconds after its last use that a channel keeps its epoch and offset. After that it begins anew, and a
+   * client with an older position is told so. Default 30 days.
+   */
+  idleChannelTtl?: number;
+  /**
+   * Milliseconds that `publish` goes on trying while Redis is away or refuses because it is failing over, as
+   * long as nothing can have been stored twice. Default 10_000; 0 fails at once.
+   */
+  publishMaxWait?: number;
+}
+
+/** The message is stored, but fewer replicas than asked for confirmed it in time. */
+export class ReplicationError extends RedisError {
+  readonly receipt: Receipt;
+  /** How many replicas confirmed. */
+  readonly confirmed: number;
+
+  constructor(receipt: Receipt, confirmed: number, wanted: number) {
+    super(
+      'REDIS_NOT_REPLICATED',
+      `message ${receipt.offset} of ${receipt.channel} is stored, but only ${confirmed} of ${wanted} replicas confirmed it in time`,
+    );
+    this.name = 'ReplicationError';
+    this.receipt = receipt;
+    this.confirmed = confirmed;
+  }
+}
+
+/**
+ * A broker over a Redis (or Valkey) server of version 6.2 or later.
+ *
+ * @param url `redis://…`, `rediss://…`, `redis+unix:///path`, or options
+ * @throws {TypeError} if the URL or the prefix can't be used
+ */
+export function redisBroker(url: string | RedisOptions, options: RedisBrokerOptions = {}): Broker {
+  const { prefix, idleChannelTtl, publishMaxWait, ...connection } = options;
+  const wait = publishMaxWait ?? connection.queueMaxWait;
+  return new RedisBroker(
+    new SingleTopology(url, wait === undefined ? connection : { ...connection, queueMaxWait: wait }),
+    options,
+  );
+}
+
+class RedisBroker implements Broker {
+  readonly #topology: RedisTopology;
+  readonly #prefix: string;
+  readonly #idleChannelTtl: string;
+  readonly #publishMaxWait: number;
+  /** By the name on the bus. */
+  readonly #subscribed = new Map<string, string>();
+  #listener: BrokerListener | undefined;
+  #isClosed = false;
+
+  constructor(topology: RedisTopology, options: RedisBrokerOptions) {
+    this.#topology = topology;
+    this.#prefix = options.prefix ?? 'tidings';
+    if (this.#prefix === '' || /[{}]/.test(this.#prefix)) {
+      throw new TypeError(`a prefix of keys must not be empty or hold braces: ${this.#prefix}`);
+    }
+    this.#idleChannelTtl = String(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL);
+    this.#publishMaxWait = options.publishMaxWait ?? 10_000;
+  }
+
+  async open(listener: BrokerListener): Promise<void> {
+    this.#listener = listener;
+    await this.#topology.open({
+      message: (bus, payload) => this.#ring(bus, payload),
+      down: (error) => listener.down(error),
+      up: () => listener.up(),
+    });
+  }
+
+  async publish(
+    channel: string,
+    kind: PayloadKind,
+    payload: Buffer,
+    options: PublishOptions,
+  ): Promise<Receipt> {
+    const keys = new ChannelKeys(this.#prefix, channel);
+    const id = messageId();
+    const key = options.idempotencyKey;
+    const call: ScriptCall = {
+      script: publishScript,
+      keys: key === undefined ? [keys.meta, keys.log] : [keys.meta, keys.log, keys.receipt(key)],
+      args: [
+        epochId(),
+        id,
+        letterOf(kind),
+        payload,
+        Math.max(1, options.retention.maxMessages),
+        Math.max(1, options.retention.maxAge),
+        options.idempotencyWindow ?? DEFAULT_IDEMPOTENCY_WINDOW,
+        this.#idleChannelTtl,
+        this.#topology.publishCommand,
+        keys.bus,
+        MESSAGE_MAGIC,
+      ],
+    };
+    const { replicas, replicaTimeout } = options;
+    if (replicas !== undefined && replicas > 0) {
+      const timeout = replicaTimeout ?? DEFAULT_REPLICA_TIMEOUT;
+      const [reply, confirmed] = await this.#persist(key !== undefined, () =>
+        this.#topology.evaluateReplicated(call, replicas, timeout),
+      );
+      const receipt = toReceipt(channel, reply as string, id);
+      if (confirmed < replicas) throw new ReplicationError(receipt, confirmed, replicas);
+      return receipt;
+    }
+    return toReceipt(
+      channel,
+      (await this.#persist(key !== undefined, () => this.#topology.evaluate(call))) as string,
+      id,
+    );
+  }
+
+  /**
+   * Tries again what certainly was not executed, or can't be executed twice, for as long as `publish` may take.
+   * The first error is thrown in the end where it says more than the last.
+   */
+  async #persist<T>(isIdempotent: boolean, attempt: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + this.#publishMaxWait;
+    for (let delay = 25; ; delay = Math.min(delay * 2, 400)) {
+      try {
+        return await attempt();
+      } catch (error) {
+        const isUnknown = error instanceof RedisError && error.code === 'REDIS_OUTCOME_UNKNOWN';
+        const mayRepeat = wasNotExecuted(error) || (isIdempotent && isUnknown);
+        if (!mayRepeat || this.#isClosed || performance.now() + delay > deadline) throw error;
+        await new Promise((resolve) => setTimeout(resolve, delay));
+      }
+    }
+  }
+
+  async notify(channel: string, payload: Buffer): Promise<void> {
+    const { bus } = new ChannelKeys(this.#prefix, channel);
+    await this.#topology.command(bus, [this.#topology.publishCommand, bus, payload]);
+  }
+
+  async subscribe(channel: string): Promise<void> {
+    const { bus } = new ChannelKeys(this.#prefix, channel);
+    this.#subscribed.set(bus, channel);
+    await this.#topology.subscribe(bus);
+  }
+
+  async unsubscribe(channel: string): Promise<void> {
+    const { bus } = new ChannelKeys(this.#prefix, channel);
+    this.#subscribed.delete(bus);
+    await this.#topology.unsubscribe(bus);
+  }
+
+  async read(channel: string, offset: number, limit: number): Promise<LogPage> {
+    const keys = new ChannelKeys(this.#prefix, channel);
+    const reply = (await this.#topology.evaluate({
+      script: readScript,
+      keys: [keys.meta, keys.log],
+      args: [epochId(), offset, limit, PAGE_BYTES, this.#idleChannelTtl],
+      returnBuffers: true,
+    })) as Buffer[];
+    const [epoch, top, id, first] = reply.slice(0, 4).map(String) as [string, string, string, string];
+    const messages: StoredMessage[] = [];
+    for (let i = 4; i < reply.length; i += 5) {
+      messages.push({
+        channel,
+        epoch,
+        offset: Number(reply[i]),
+        id: String(reply[i + 1]),
+        time: Number(reply[i + 2]),
+        kind: kindOf(String(reply[i + 3])),
+        payload: reply[i + 4]!,
+      });
+    }
+    return { messages, top: { epoch, offset: Number(top), id }, first: Number(first) };
+  }
+
+  async entry(channel: string, offset: number): Promise<StoredMessage | undefined> {
+    const { messages } = await this.read(channel, offset - 1, 1);
+    return messages[0]?.offset === offset ? messages[0] : undefined;
+  }
+
+  async tops(channels: string[]): Promise<Position[]> {
+    const replies = await Promise.all(
+      channels.map((channel) => {
+        const { meta } = new ChannelKeys(this.#prefix, channel);
+        return this.#topology.command(meta, ['HMGET', meta, 'epoch', 'offset', 'id']);
+      }),
+    );
+    return replies.map((reply) => {
+      const [epoch, offset, id] = reply as (string | null)[];
+      return { epoch: epoch ?? '', offset: Number(offset ?? 0), id: id ?? '' };
+    });
+  }
+
+  async acknowledge({ channel, device, position }: Cursor, ttl: number): Promise<void> {
+    const keys = new ChannelKeys(this.#prefix, channel);
+    const { epoch, offset, id } = position;
+    await this.#topology.evaluate({
+      script: acknowledgeScript,
+      keys: [keys.meta, keys.cursors],
+      args: [device, epoch, offset, id, ttl, this.#topology.publishCommand, keys.bus, ACK_MAGIC],
+    });
+  }
+
+  async cursors(channel: string): Promise<Cursor[]> {
+    const { cursors } = new ChannelKeys(this.#prefix, channel);
+    const reply = (await this.#topology.evaluate({
+      script: liveScript,
+      keys: [cursors],
+      args: [],
+    })) as string[];
+    const result: Cursor[] = [];
+    for (let i = 0; i < reply.length; i += 2) {
+      const [epoch, offset, id] = reply[i + 1]!.split(' ') as [string, string, string];
+      result.push({ channel, device: reply[i]!, position: { epoch, offset: Number(offset), id } });
+    }
+    return result;
+  }
+
+  async announce(entries: PresenceEntry[], ttl: number): Promise<void> {
+    await Promise.all(
+      byUser(entries).map(([user, sessions]) =>
+        this.#topology.evaluate({
+          script: announceScript,
+          keys: [presenceKey(this.#prefix, user)],
+          args: [ttl, ...sessions.flatMap((entry) => [entry.session, JSON.stringify(entry)])],
+        }),
+      ),
+    );
+  }
+
+  async withdraw(entries: PresenceEntry[]): Promise<void> {
+    await Promise.all(
+      byUser(entries).map(([user, sessions]) => {
+        const key = presenceKey(this.#prefix, user);
+        return this.#topology.command(key, ['HDEL', key, ...sessions.map((entry) => entry.session)]);
+      }),
+    );
+  }
+
+  async presence(user: string): Promise<PresenceEntry[]> {
+    const key = presenceKey(this.#prefix, user);
+    const reply = (await this.#topology.evaluate({ script: liveScript, keys: [key], args: [] })) as string[];
+    return reply.filter((_, i) => i % 2 === 1).map((text) => JSON.parse(text) as PresenceEntry);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#topology.close();
+    this.#subscribed.clear();
+  }
+
+  #ring(bus: string, payload: Buffer): void {
+    const channel = this.#subscribed.get(bus);
+    if (channel === undefined || this.#isClosed) return;
+    const doorbell = decodeDoorbell(channel, payload);
+    const listener = this.#listener!;
+    if (doorbell === undefined) listener.transient(channel, Buffer.from(payload));
+    else if (isCursor(doorbell)) listener.acknowledged(doorbell);
+    else listener.message(doorbell);
+  }
+}
+
+/** @param id that this call chose: a receipt with it is of this call's own first attempt, and no duplicate */
+function toReceipt(channel: string, reply: string, id: string): Receipt {
+  const [known, epoch, offset, stored] = reply.split(' ') as [string, string, string, string];
+  return { channel, epoch, offset: Number(offset), id: stored, duplicate: known === '1' && stored !== id };
+}
+
+function byUser(entries: PresenceEntry[]): [string, PresenceEntry[]][] {
+  const users = new Map<string, PresenceEntry[]>();
+  for (const entry of entries) {
+    const sessions = users.get(entry.user);
+    if (sessions === undefined) users.set(entry.user, [entry]);
+    else sessions.push(entry);
+  }
+  return [...users];
+}

@@ -1,0 +1,66 @@
+/** What can go wrong with Redis, and whether a command may have been executed nevertheless. */
+
+/** An error of the Redis client. Messages name the server and what to do, and hold no password. */
+export class RedisError extends Error {
+  /** One of the codes in `RedisErrorCode`. */
+  readonly code: RedisErrorCode;
+
+  constructor(code: RedisErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'RedisError';
+    this.code = code;
+  }
+}
+
+export type RedisErrorCode =
+  /** Redis answered with an error: see `RedisReplyError`. */
+  | 'REDIS_REPLY'
+  /** Not connected, and not within the time that commands may wait: nothing was sent. */
+  | 'REDIS_UNAVAILABLE'
+  /** The queue of waiting commands is full: nothing was sent. */
+  | 'REDIS_QUEUE_FULL'
+  /** The connection dropped, or no reply came in time, after the command was written: it may have been executed. */
+  | 'REDIS_OUTCOME_UNKNOWN'
+  /** The client was closed: nothing was sent. */
+  | 'REDIS_CLOSED'
+  /** The connection ended or could not be made; the client connects again by itself. */
+  | 'REDIS_CONNECTION'
+  /** What came is not RESP2, or larger than `maxReplySize`. */
+  | 'REDIS_PROTOCOL'
+  /** Stored, but fewer replicas than asked for confirmed in time: see `ReplicationError`. */
+  | 'REDIS_NOT_REPLICATED';
+
+/** Redis executed nothing and said why, such as `WRONGTYPE Operation against a key …`. */
+export class RedisReplyError extends RedisError {
+  /** The first word of the reply: `ERR`, `WRONGTYPE`, `NOSCRIPT`, `MOVED` … */
+  readonly prefix: string;
+  /** The whole reply, without what this client adds to the message. */
+  readonly reply: string;
+
+  constructor(reply: string, command = '') {
+    super('REDIS_REPLY', command === '' ? reply : `${reply} (answer to ${command})`);
+    this.name = 'RedisReplyError';
+    this.reply = reply;
+    const end = reply.indexOf(' ');
+    this.prefix = end === -1 ? reply : reply.slice(0, end);
+  }
+}
+
+/** True if the command that failed with this error was certainly not executed, so that it may be sent again. */
+export function wasNotExecuted(error: unknown): boolean {
+  if (error instanceof RedisReplyError) return REFUSED.has(error.prefix);
+  if (!(error instanceof RedisError)) return false;
+  return error.code === 'REDIS_UNAVAILABLE' || error.code === 'REDIS_QUEUE_FULL';
+}
+
+/** Replies of a server that can't serve just now, or no longer, and did nothing. */
+const REFUSED = new Set([
+  'LOADING',
+  'READONLY',
+  'MASTERDOWN',
+  'CLUSTERDOWN',
+  'TRYAGAIN',
+  'MOVED',
+  'ASK',
+  'BUSY',
+]);

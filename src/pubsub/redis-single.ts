@@ -1,0 +1,132 @@
+/** One Redis server, or the master that Sentinels point to: a connection for commands, one for subscriptions. */
+import type { RedisError } from './redis-errors.ts';
+import type { LinkSettings } from './redis-link.ts';
+import type { RedisOptions } from './redis-options.ts';
+import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
+import { RespClient } from './resp-client.ts';
+import type { RespArgument } from './resp-encoder.ts';
+import type { RespReply } from './resp-reader.ts';
+import { RespSubscriber } from './resp-subscriber.ts';
+
+export class SingleTopology implements RedisTopology {
+  readonly publishCommand = 'PUBLISH';
+  readonly #settings: Pick<LinkSettings, 'locate' | 'role'>;
+  readonly #client: RespClient;
+  #subscriber: RespSubscriber | undefined;
+  /** For WAIT and blocking reads, by purpose. */
+  readonly #dedicated = new Map<string, RespClient>();
+  #hooks: TopologyHooks | undefined;
+  #isUp = false;
+  #isDownTold = false;
+  #opened: (() => void) | undefined;
+
+  constructor(
+    url: string | RedisOptions,
+    options: RedisOptions = {},
+    settings: Pick<LinkSettings, 'locate' | 'role'> = {},
+  ) {
+    this.#settings = settings;
+    this.#client = new RespClient(url, options, settings);
+  }
+
+  async open(hooks: TopologyHooks): Promise<void> {
+    this.#hooks = hooks;
+    const settle = (): void => this.#settle();
+    this.#subscriber = new RespSubscriber(
+      this.#client.options,
+      { up: settle, down: (error) => this.#lost(error), retry: (error) => this.#lost(error) },
+      this.#settings,
+    );
+    this.#client.on('ready', settle);
+    this.#client.on('down', (error) => this.#lost(error));
+    this.#client.on('retry', (error) => this.#lost(error));
+    this.#subscriber.connect();
+    const opened = new Promise<void>((resolve) => {
+      this.#opened = resolve;
+    });
+    await this.#client.connect();
+    await opened;
+  }
+
+  evaluate({ script, keys, args, returnBuffers }: ScriptCall): Promise<RespReply> {
+    return returnBuffers === true
+      ? this.#client.evaluateBuffers(script, keys, args)
+      : this.#client.evaluate(script, keys, args);
+  }
+
+  command(_key: string, [name, ...args]: readonly [string, ...RespArgument[]]): Promise<RespReply> {
+    return this.#client.command(name, ...args);
+  }
+
+  async evaluateReplicated(
+    { script, keys, args }: ScriptCall,
+    replicas: number,
+    timeout: number,
+  ): Promise<[RespReply, number]> {
+    // While WAIT blocks, nothing else is answered, so the connection is silent for longer than others may be.
+    const client = this.#dedicatedClient('wait', { probeInterval: 60_000 });
+    // WAIT is about what this same connection wrote before it: both in one write, and by EVAL, as the repetition
+    // after NOSCRIPT would come too late.
+    const [reply, confirmed] = await Promise.all([
+      client.command('EVAL', script.source, keys.length, ...keys, ...args),
+      client.command('WAIT', replicas, Math.max(1, timeout)),
+    ]);
+    return [reply, Number(confirmed)];
+  }
+
+  blocking(
+    purpose: string,
+    _key: string,
+    [name, ...args]: readonly [string, ...RespArgument[]],
+  ): Promise<RespReply> {
+    return this.#dedicatedClient(purpose).command(name, ...args);
+  }
+
+  subscribe(busChannel: string): Promise<void> {
+    return this.#subscriber!.subscribe('channel', busChannel, this.#message);
+  }
+
+  unsubscribe(busChannel: string): Promise<void> {
+    return this.#subscriber!.unsubscribe('channel', busChannel);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([
+      this.#client.close(),
+      this.#subscriber?.close(),
+      ...[...this.#dedicated.values()].map((client) => client.close()),
+    ]);
+  }
+
+  readonly #message = (payload: Buffer, busChannel: string): void => {
+    this.#hooks!.message(busChannel, payload);
+  };
+
+  #dedicatedClient(purpose: string, options: RedisOptions = {}): RespClient {
+    let client = this.#dedicated.get(purpose);
+    if (client === undefined) {
+      client = new RespClient(this.#client.options, { commandTimeout: 0, ...options }, this.#settings);
+      this.#dedicated.set(purpose, client);
+    }
+    return client;
+  }
+
+  #settle(): void {
+    if (this.#isUp || !this.#client.isReady || !this.#subscriber?.isUp) return;
+    this.#isUp = true;
+    this.#isDownTold = false;
+    if (this.#opened === undefined) {
+      this.#hooks!.up();
+    } else {
+      this.#opened();
+      this.#opened = undefined;
+    }
+  }
+
+  #lost(error: RedisError): void {
+    this.#isUp = false;
+    if (this.#isDownTold) return;
+    this.#isDownTold = true;
+    this.#hooks!.down(error);
+  }
+}
