@@ -21,16 +21,19 @@ import { Connection } from './connection.ts';
 import { Emitter } from './emitter.ts';
 import type { ClientEvents, ConnectionState, Message } from './events.ts';
 import { Identity, randomId, type StorageLike } from './identity.ts';
-import type { ConnectOptions } from './options.ts';
+import type { ConnectOptions, Start } from './options.ts';
 import { Publishes } from './publishes.ts';
 import { webSocketTransport } from './transport.ts';
+
+/** Before the first message of any log. */
+const ORIGIN: WirePosition = { epoch: '', offset: 0, id: '' };
 
 interface Waiting {
   resolve(state: ChannelState): void;
   reject(error: Error): void;
 }
 interface Topic {
-  start: 'now' | 'retained' | undefined;
+  start: Start | undefined;
   position: WirePosition | undefined;
   /** As the server has confirmed it on this connection. */
   state: ChannelState | undefined;
@@ -124,7 +127,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
    */
   subscribe(
     channel: string,
-    options: { start?: 'now' | 'retained'; position?: WirePosition } = {},
+    options: { start?: Start; position?: WirePosition } = {},
   ): Promise<ChannelState> {
     let topic = this.#topics.get(channel);
     if (topic === undefined) {
@@ -187,7 +190,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     this.#send({
       type: 'hello',
       ...(device !== undefined && { device }),
-      ...(start !== undefined && { start }),
+      ...(start !== undefined && start !== 'beginning' && { start }),
       positions: this.#positions(),
       topics: [...this.#topics].filter(([name, topic]) => this.#inHello(name, topic)).map(([name]) => name),
     });
@@ -196,8 +199,14 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   /** Of the user's own inbox and the topics asked for; what is kept of others is not this server's business. */
   #positions(): Record<string, WirePosition> {
     const known = { ...this.#identity.positions, ...this.#channels.positions() };
-    const mine = Object.entries(known).filter(([name]) => name === INBOX || this.#topics.has(name));
-    return Object.fromEntries(mine);
+    const positions: Record<string, WirePosition> = {};
+    const unknown = this.#options.start === 'beginning' ? ORIGIN : undefined;
+    for (const [name, topic] of [[INBOX, undefined] as const, ...this.#topics]) {
+      const position = known[name] ?? unknown;
+      if (position !== undefined && (topic === undefined || this.#inHello(name, topic)))
+        positions[name] = position;
+    }
+    return positions;
   }
 
   /** A topic with a beginning of its own is joined by a frame of its own, the first time. */
@@ -322,7 +331,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
 
   // ── topics and state ───────────────────────────────────────────────────────────────────────────────
 
-  #addTopic(channel: string, options: { start?: 'now' | 'retained'; position?: WirePosition }): Topic {
+  #addTopic(channel: string, options: { start?: Start; position?: WirePosition }): Topic {
     const topic = { start: options.start, position: options.position, state: undefined, waiting: [] };
     this.#topics.set(channel, topic);
     return topic;
@@ -334,9 +343,15 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   }
 
   #join(channel: string, topic: Topic): void {
-    const position = topic.position ?? this.#channels.seen(channel) ?? this.#identity.positions[channel];
     const start = topic.start ?? this.#options.start;
-    this.#send({ type: 'subscribe', channel, ...(position && { position }), ...(start && { start }) });
+    const position =
+      topic.position ?? this.#identity.positions[channel] ?? (start === 'beginning' ? ORIGIN : undefined);
+    this.#send({
+      type: 'subscribe',
+      channel,
+      ...(position !== undefined && { position }),
+      ...(start !== undefined && start !== 'beginning' && { start }),
+    });
   }
 
   #changed(state: ConnectionState): void {

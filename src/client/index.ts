@@ -23,7 +23,7 @@ export type {
   OpenEvent,
 } from './events.ts';
 export type { StorageLike } from './identity.ts';
-export type { ConnectOptions } from './options.ts';
+export type { ConnectOptions, Start } from './options.ts';
 export type { BackoffOptions, FixedOptions, ReconnectOptions } from './reconnect.ts';
 export {
   type Transport,

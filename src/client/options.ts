@@ -3,6 +3,7 @@ import type { StorageLike } from './identity.ts';
 import type { ReconnectOptions } from './reconnect.ts';
 import type { TransportFactory, WebSocketConstructor } from './transport.ts';
 
+export type Start = 'now' | 'retained' | 'beginning';
 type Ticket = string | null | undefined;
 
 export interface ConnectOptions {
@@ -23,10 +24,13 @@ export interface ConnectOptions {
   /** Topics to subscribe to from the start. */
   topics?: string[];
   /**
-   * Where a channel begins for which neither this page nor the server knows how far this device has come:
-   * with the next message (`now`, the default) or with the oldest that is retained.
+   * Where a channel begins for which this page has no position yet:
+   * - `now` (the default): after what this device has acknowledged, else with the next message;
+   * - `retained`: after what this device has acknowledged, else with the oldest message that is retained;
+   * - `beginning`: with the oldest that is retained in any case, for a page that keeps nothing itself. Where
+   *   older ones are gone, a `gap` event with reason `trimmed` says so.
    */
-  start?: 'now' | 'retained';
+  start?: Start;
   /** This device's stable id. Default: made up once per user and kept in localStorage; null for none. */
   device?: string | null;
   /**

@@ -83,6 +83,22 @@ describe('hello and welcome', () => {
     );
   });
 
+  test('start at the beginning: says so by a position before the first message, until it has one', async () => {
+    const client = open({ device: 'd', start: 'beginning', topics: ['news'] });
+    const messages = record(client, 'message');
+    const origin = { epoch: '', offset: 0, id: '' };
+    const first = await server.next();
+    const hello = await first.frame('hello');
+    assert.equal(hello.start, undefined);
+    assert.deepEqual(hello.positions, { inbox: origin, news: origin });
+    await first.welcome({ channels: { inbox: { position: at(0), recovered: true } } });
+    first.message(1);
+    await until('the message', () => messages.length);
+    first.socket.terminate();
+    const again = await (await server.next()).frame('hello');
+    assert.deepEqual(again.positions, { inbox: at(1), news: origin });
+  });
+
   test('user goes into the query, a ticket into the subprotocols', async () => {
     open({ url: `${server.url}?x=1`, user: 'zoë', ticket: 't1.abc.def' });
     const connection = await server.next();
