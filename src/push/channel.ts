@@ -225,7 +225,9 @@ export class Channel {
       try {
         if (mustSubscribe) await this.#host.broker.subscribe(this.name);
         mustSubscribe = false;
-        const top = await this.#host.top(this.name);
+        let top = await this.#host.top(this.name);
+        // Reading gives a channel that was never used its epoch, so that a store that forgets it is noticed.
+        if (top.epoch === '') ({ top } = await this.#host.broker.read(this.name, 0, 1));
         if (this.#state === 'finding' && !this.#again) this.#take(top);
       } catch {
         await this.#host.pause(attempt);

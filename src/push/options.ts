@@ -1,6 +1,7 @@
 /** The options of a push server and what they are when left out. */
 import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
+import type { PolicyGrant } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/broker.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
 import type { Origins } from './origin.ts';
@@ -111,7 +112,7 @@ export interface PolicyOptions {
   /** Default 843, which needs a privilege on most systems; without it the push server runs on. */
   port?: number;
   host?: string;
-  allow: { domain: string; ports: string; secure?: boolean }[];
+  allow: readonly PolicyGrant[];
 }
 
 export type LogLevel = 'info' | 'warn' | 'error';

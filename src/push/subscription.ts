@@ -86,6 +86,11 @@ export class Subscription implements Subscriber {
     return { position: wirePosition(this.#position), recovered: true };
   }
 
+  /** For a session that can't say where it was. */
+  runFromNow(): void {
+    void this.begin({}).then(() => this.run());
+  }
+
   /** Sends what the log has behind the place found, then goes live. */
   run(): void {
     void this.#recover();
@@ -93,10 +98,10 @@ export class Subscription implements Subscriber {
 
   async #recover(): Promise<void> {
     let fruitless = 0;
-    while (!this.#isClosed) {
+    while (!this.#isOver) {
       if (await this.#sendHeld()) {
         await this.channel.ready();
-        if (this.#isClosed) return;
+        if (this.#isOver) return;
         if (this.channel.attach(this, this.#position)) {
           this.#session.caughtUp();
           return;
@@ -105,17 +110,30 @@ export class Subscription implements Subscriber {
       const judgement = await this.#read(this.#isAnchored ? follow : judge);
       if (judgement === undefined) return;
       const { reason, from, messages } = judgement;
+      const isSameEpoch = from.epoch === this.#position.epoch;
       this.#position = from;
       this.#held = messages;
       fruitless = messages.length === 0 && reason === undefined ? fruitless + 1 : 0;
       if (reason !== undefined) {
         this.#session.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
+        if (reason === 'rewound' && isSameEpoch && !this.#session.isTidings) await this.#skipToNow();
       } else if (fruitless > 1) {
         // The log ends here, but the channel is elsewhere: it must look where it is.
         this.channel.doubt();
         await this.#router.pause(Math.min(fruitless, 4));
       }
     }
+  }
+
+  /** Plain mode has no ids by which a page could drop what it has seen before the store rewound. */
+  async #skipToNow(): Promise<void> {
+    await this.channel.ready();
+    this.#held = [];
+    this.#position = this.channel.position;
+  }
+
+  get #isOver(): boolean {
+    return this.#isClosed || this.#session.transport.readyState > 1;
   }
 
   /** A beginning that the server chose, so that there is no id to compare. */
@@ -133,7 +151,7 @@ export class Subscription implements Subscriber {
         return false;
       }
       if (message.lookup !== undefined) await message.lookup;
-      if (this.#isClosed) return false;
+      if (this.#isOver) return false;
       this.#session.sendMessage(message);
       this.#position = message.place;
     }
@@ -144,10 +162,10 @@ export class Subscription implements Subscriber {
   async #read(
     verdict: (position: Position, page: OutgoingPage, skip: number) => Judgement<Outgoing>,
   ): Promise<Judgement<Outgoing> | undefined> {
-    for (let attempt = 0; !this.#isClosed; attempt++) {
+    for (let attempt = 0; !this.#isOver; attempt++) {
       try {
         const page = await this.channel.page(this.#position, this.#isAnchored && verdict === follow);
-        return this.#isClosed ? undefined : verdict(this.#position, page, 0);
+        return this.#isOver ? undefined : verdict(this.#position, page, 0);
       } catch {
         await this.#router.pause(attempt);
       }
@@ -176,7 +194,7 @@ export class Subscription implements Subscriber {
     await this.#pacer.wait(this.#session.transport, BUSY / 2);
     const pending = this.#pending ?? [];
     this.#pending = undefined;
-    if (this.#isClosed) return;
+    if (this.#isOver) return;
     for (const message of pending) this.deliver(message);
   }
 

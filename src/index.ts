@@ -1,0 +1,13 @@
+/** `tidings`: the push server and what it is put together from. */
+export type * from './pubsub/broker.ts';
+export { MemoryStore, memoryBroker } from './pubsub/memory-broker.ts';
+export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/redis-broker.ts';
+export * from './push/index.ts';
+export type {
+  Attributes,
+  Handler,
+  HandshakeRequest,
+  Interceptor,
+  SendResult,
+  Transport,
+} from './server/transport.ts';

@@ -1,0 +1,435 @@
+/**
+ * The push server composed: a listener and what it accepts, sessions by user, channels and their delivery,
+ * and the application's way to send.
+ */
+import { randomBytes } from 'node:crypto';
+import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
+import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
+import { memoryBroker } from '../pubsub/memory-broker.ts';
+import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
+import { Acknowledger } from './acknowledger.ts';
+import { admission } from './admission.ts';
+import { ChannelRouter } from './channel-router.ts';
+import { Dialogue, type DialogueHost } from './dialogue.ts';
+import { drainSessions } from './drain.ts';
+import { Listeners } from './listeners.ts';
+import { inboxOf, topicProblem } from './names.ts';
+import {
+  DEFAULT_CURSOR_TTL,
+  DEFAULT_HEARTBEAT,
+  DEFAULT_LIMITS,
+  type Heartbeat,
+  type Limits,
+  type LogLevel,
+  type PushServerOptions,
+  type TopicOptions,
+} from './options.ts';
+import type { OutgoingTransient } from './outgoing.ts';
+import { Pacer } from './pacer.ts';
+import { Presence } from './presence.ts';
+import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './publisher.ts';
+import { ReferenceChannel } from './reference-channel.ts';
+import { References } from './references.ts';
+import { clientAddress, trustedProxies } from './request.ts';
+import { Session } from './session.ts';
+import { SessionRegistry } from './session-registry.ts';
+import { Subscription } from './subscription.ts';
+import { BROADCAST, CloseCode } from './wire.ts';
+
+const DEFAULT_CHECK_INTERVAL = 15_000;
+const DEFAULT_PRESENCE_TTL = 30_000;
+const DEFAULT_PENDING_LIMIT = 100;
+const SWEEP_INTERVAL = 1_000;
+
+const logged = diagnosticsChannel('tidings:log');
+const sessionOpened = diagnosticsChannel('tidings:session:open');
+const sessionClosed = diagnosticsChannel('tidings:session:close');
+
+/** What a push server is doing, for monitoring. */
+export interface Stats {
+  instance: string;
+  sessions: number;
+  channels: number;
+  /** Messages stored through this instance. */
+  published: number;
+  /** Sessions opened since the start. */
+  opened: number;
+  /** Whether the store can't be reached. */
+  storeAway: boolean;
+  draining: boolean;
+}
+
+export class PushServer {
+  /** This instance's name among the others. */
+  readonly instance = `i${randomBytes(6).toString('base64url')}`;
+  /** Resolves when it listens and the store has been reached; rejects if it can't listen. */
+  readonly ready: Promise<void>;
+  /** @internal For transports of another kind: they run these around their handshake … */
+  readonly interceptors: Interceptor[];
+  /** @internal … and tell this what happens on the transports. */
+  readonly transportHandler: Handler<Transport>;
+
+  readonly #limits: Limits;
+  readonly #heartbeat: Heartbeat;
+  readonly #options: PushServerOptions;
+  readonly #proxies: ReturnType<typeof trustedProxies>;
+  readonly #registry: SessionRegistry;
+  readonly #router: ChannelRouter;
+  readonly #presence: Presence;
+  readonly #publisher: Publisher;
+  readonly #acknowledger: Acknowledger;
+  readonly #dialogue: Dialogue;
+  readonly #referenceChannel: ReferenceChannel | undefined;
+  readonly #pacer = new Pacer();
+  readonly #listeners: Listeners;
+  readonly #sessions = new Map<Transport, Session>();
+  /** Sessions that have not said hello, in the order in which they came. */
+  readonly #silent = new Map<Session, number>();
+  readonly #sweeper: NodeJS.Timeout;
+  #opened = 0;
+  #drainSeconds: number | undefined;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Begins to listen at once (`ready` says when it does), unless neither `server` nor `port` is given:
+   * then it only sends.
+   *
+   * @throws {TypeError} for options that make no sense
+   */
+  constructor(options: PushServerOptions = {}) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#heartbeat = { ...DEFAULT_HEARTBEAT, ...options.heartbeat };
+    this.#proxies = trustedProxies(options.proxies ?? []);
+    const problem = options.references?.channel && topicProblem(options.references.channel);
+    if (problem) throw new TypeError(`references.channel: ${problem}`);
+    const broker = options.broker ?? memoryBroker();
+    const references =
+      options.references &&
+      new References(options.references, (key, error) =>
+        this.#log('warn', `reference ${key} could not be resolved: ${String(error)}`),
+      );
+    this.#router = new ChannelRouter(
+      broker,
+      references,
+      {
+        broadcastChannel: BROADCAST,
+        checkInterval: options.checkInterval ?? DEFAULT_CHECK_INTERVAL,
+      },
+      {
+        acknowledged: (cursor) => this.#onAcknowledged(cursor),
+        broadcast: (message) => this.#onBroadcast(message),
+        heard: (channel, payload) => this.#onReference(channel, payload),
+        storeState: (isAway, error) => this.#onStoreState(isAway, error),
+      },
+    );
+    this.#registry = new SessionRegistry(this.#limits);
+    this.#presence = new Presence(broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
+      this.#log('warn', `presence could not be told to the store: ${String(error)}`),
+    );
+    this.#publisher = new Publisher(this.#router, this.#limits.message, options);
+    this.#acknowledger = new Acknowledger(broker, options.cursorTtl ?? DEFAULT_CURSOR_TTL, (cursor, error) =>
+      this.#log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${String(error)}`),
+    );
+    this.#referenceChannel =
+      references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));
+    this.#dialogue = new Dialogue(this.#dialogueHost());
+    this.interceptors = admission({
+      registry: this.#registry,
+      router: this.#router,
+      proxies: this.#proxies,
+      origins: options.origins ?? [],
+      interceptors: options.interceptors ?? [],
+      drainingFor: () => this.#drainSeconds,
+    });
+    this.transportHandler = {
+      opened: (transport, request) => this.#onOpened(transport, request),
+      message: (transport, data, isBinary) => this.#onMessage(transport, data, isBinary),
+      transportError: (transport, error) => this.#onTransportError(transport, error),
+      closed: (transport, code, reason) => this.#onClosed(transport, code, reason),
+    };
+    this.#listeners = new Listeners(options, this.#limits, this.#heartbeat, {
+      interceptors: this.interceptors,
+      handler: this.transportHandler,
+      log: (level, message) => this.#log(level, message),
+    });
+    this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_INTERVAL).unref();
+    this.ready = this.#start();
+    // Whoever does not ask still gets the log line.
+    this.ready.catch(() => {});
+  }
+
+  // ── sending ────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Stores a message in a user's inbox. Every page the user has open, on any instance, gets it.
+   *
+   * @param data a string, bytes, or anything that JSON can say
+   * @returns once the store has it
+   * @throws {TypeError} for an unfit name or data, {RangeError} for data over `limits.message`,
+   *   {ConfirmTimeoutError} where `confirm: 'acked'` was not met in time, or the broker's error; where it is
+   *   not known whether it was stored, send again with the same idempotency key
+   */
+  send(user: string, data: unknown, settings: PublishSettings = {}): Promise<SendReceipt> {
+    return this.#publisher.send(user, data, settings);
+  }
+
+  /** Stores a message in a topic; otherwise as `send`. */
+  publish(topic: string, data: unknown, settings: PublishSettings = {}): Promise<Receipt> {
+    return this.#publisher.publish(topic, data, settings);
+  }
+
+  /** Stores only the application's key in a user's inbox; `references.resolve` supplies the data where it is delivered. */
+  sendReference(user: string, key: string, settings: PublishSettings = {}): Promise<SendReceipt> {
+    return this.#publisher.sendReference(user, key, settings);
+  }
+
+  /**
+   * Resolves a key to find its user, and stores it in that inbox; once, however often and on however many
+   * instances it is done. The same as PUBLISH on the reference channel, but with a receipt.
+   */
+  publishReference(channel: string, key: string | number): Promise<Receipt> {
+    if (this.#referenceChannel === undefined) return Promise.reject(new TypeError('references is not set'));
+    return this.#referenceChannel.store(channel, String(key));
+  }
+
+  /** To the pages that the user has open at this moment; nothing is stored, at most once. */
+  notify(user: string, data: unknown): Promise<void> {
+    return this.#publisher.notifyUser(user, data);
+  }
+
+  /** To all sessions of all instances at this moment; nothing is stored, at most once. */
+  broadcast(data: unknown): Promise<void> {
+    return this.#publisher.broadcast(data);
+  }
+
+  // ── looking ────────────────────────────────────────────────────────────────────────────────────
+
+  /** The user's sessions on all instances. Those of an instance that died vanish after `presenceTtl`. */
+  async sessions(user: string): Promise<PresenceEntry[]> {
+    await this.#presence.flush();
+    return this.#router.broker.presence(user);
+  }
+
+  async online(user: string): Promise<boolean> {
+    return this.#registry.of(user).size > 0 || (await this.sessions(user)).length > 0;
+  }
+
+  /** What no device of the user has acknowledged yet, with at most `limit` messages (default 100). */
+  pending(user: string, limit: number = DEFAULT_PENDING_LIMIT): Promise<Pending> {
+    return this.#publisher.pending(user, limit);
+  }
+
+  /** This instance's own sessions. */
+  localSessions(): Iterable<Session> {
+    return this.#registry;
+  }
+
+  stats(): Stats {
+    return {
+      instance: this.instance,
+      sessions: this.#registry.size,
+      channels: this.#router.size,
+      published: this.#publisher.published,
+      opened: this.#opened,
+      storeAway: this.#router.isAway,
+      draining: this.#drainSeconds !== undefined,
+    };
+  }
+
+  /** Where it listens, as `net.Server#address`; null while it doesn't. */
+  address(): ReturnType<Listeners['address']> {
+    return this.#listeners.address();
+  }
+
+  // ── life ───────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Accepts nobody any more, sends everybody away, hands over what was acknowledged, and closes the broker.
+   * A `server` that was given is left open. Calling it again waits for the same end.
+   *
+   * @param options.drain milliseconds over which sessions are spread; default 0: all at once
+   */
+  close({ drain = 0 }: { drain?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(drain);
+    return this.#closing;
+  }
+
+  async #close(drain: number): Promise<void> {
+    this.#drainSeconds = Math.ceil(drain / 1000);
+    this.#listeners.stop();
+    await drainSessions(this.#registry, drain);
+    clearInterval(this.#sweeper);
+    await Promise.all([this.#acknowledger.flush(), this.#presence.flush()]);
+    await Promise.all([this.#listeners.close(), this.#router.close()]);
+  }
+
+  async #start(): Promise<void> {
+    const { references } = this.#options;
+    const storeReached = this.#router
+      .open()
+      .then(() => (references?.channel === undefined ? undefined : this.#router.listen(references.channel)));
+    try {
+      await Promise.all([storeReached, this.#listeners.listen()]);
+    } catch (error) {
+      if (this.#closing === undefined)
+        this.#log('error', `the push server could not start: ${String(error)}`);
+      throw error;
+    }
+  }
+
+  #dialogueHost(): DialogueHost {
+    return {
+      instance: this.instance,
+      limits: this.#limits,
+      heartbeat: this.#heartbeat,
+      authorize: this.#options.authorize ?? {},
+      router: this.#router,
+      pacer: this.#pacer,
+      acknowledger: this.#acknowledger,
+      topicOptions: (topic: string): TopicOptions => this.#publisher.topicOptions(topic),
+      publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
+      greeted: (session) => {
+        this.#silent.delete(session);
+        if (session.device !== undefined) this.#presence.add(this.#entryOf(session));
+      },
+      warn: (message) => this.#log('warn', message),
+    };
+  }
+
+  // ── transports ─────────────────────────────────────────────────────────────────────────────────
+
+  #onOpened(transport: Transport, request: HandshakeRequest): void {
+    const user = transport.attributes.user!;
+    const address = clientAddress(request, this.#proxies);
+    const id = `s${randomBytes(9).toString('base64url')}`;
+    const session = new Session(id, user, address, transport, this.#limits.outbox);
+    this.#sessions.set(transport, session);
+    this.#opened++;
+    const oldest = this.#registry.add(session);
+    oldest?.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
+    this.#presence.add(this.#entryOf(session));
+    if (session.isTidings) this.#silent.set(session, performance.now());
+    else this.#beginPlain(session);
+    if (sessionOpened.hasSubscribers) sessionOpened.publish({ session });
+    this.#tell(() => this.#options.handler?.opened?.(session, request));
+  }
+
+  #beginPlain(session: Session): void {
+    session.phase = 'open';
+    const channel = inboxOf(session.user);
+    const subscription = new Subscription(session, channel, this.#router, this.#pacer, {});
+    session.subscriptions.set(channel, subscription);
+    subscription.runFromNow();
+  }
+
+  #entryOf(session: Session): PresenceEntry {
+    const { id, user, since, device } = session;
+    const entry = { session: id, instance: this.instance, user, since };
+    return device === undefined ? entry : { ...entry, device };
+  }
+
+  #onMessage(transport: Transport, data: Buffer, isBinary: boolean): void {
+    const session = this.#sessions.get(transport);
+    if (session === undefined) return;
+    if (!session.countFrame(this.#limits.messagesPerSecond)) {
+      session.close(CloseCode.RATE_LIMIT, `more than ${this.#limits.messagesPerSecond} frames a second`);
+      return;
+    }
+    if (session.isTidings) {
+      if (isBinary) session.close(CloseCode.MALFORMED, 'tidings.1 has no binary frames');
+      else this.#dialogue.receive(session, data.toString());
+      return;
+    }
+    if (!isBinary && isPing(data)) session.write('hb_ok');
+    else this.#tell(() => this.#options.handler?.message?.(session, data, isBinary));
+  }
+
+  #onTransportError(transport: Transport, error: Error): void {
+    const session = this.#sessions.get(transport);
+    if (session !== undefined) this.#tell(() => this.#options.handler?.transportError?.(session, error));
+  }
+
+  #onClosed(transport: Transport, code: number, reason: string): void {
+    const session = this.#sessions.get(transport);
+    if (session === undefined) return;
+    this.#sessions.delete(transport);
+    this.#silent.delete(session);
+    this.#registry.delete(session);
+    this.#presence.remove(session.id);
+    session.end();
+    if (sessionClosed.hasSubscribers) sessionClosed.publish({ session, code, reason });
+    this.#tell(() => this.#options.handler?.closed?.(session, code, reason));
+  }
+
+  /** An application's mistake must not end other sessions. */
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#log('error', `the handler threw: ${error instanceof Error ? error.stack : String(error)}`);
+    }
+  }
+
+  // ── the store ──────────────────────────────────────────────────────────────────────────────────
+
+  #onAcknowledged(cursor: Parameters<Publisher['confirmations']['acknowledged']>[0]): void {
+    this.#publisher.confirmations.acknowledged(cursor);
+    this.#forInbox(cursor.channel, (session) => {
+      const { device, position } = cursor;
+      session.sendFrame({ type: 'acked', channel: 'inbox', device, position });
+    });
+  }
+
+  #forInbox(channel: string, call: (session: Session) => void): void {
+    if (!channel.startsWith(inboxOf(''))) return;
+    for (const session of this.#registry.of(channel.slice(inboxOf('').length))) {
+      if (session.isTidings && session.phase === 'open') call(session);
+    }
+  }
+
+  #onBroadcast(message: OutgoingTransient): void {
+    for (const session of this.#registry) session.sendTransient(message);
+  }
+
+  #onReference(channel: string, payload: Buffer): void {
+    this.#referenceChannel?.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
+      this.#log('error', `a reference on ${channel} was not stored: ${String(error)}`);
+    });
+  }
+
+  #onStoreState(isAway: boolean, error: Error | undefined): void {
+    if (isAway) {
+      this.#log('warn', `the store is away, live messages are late: ${error?.message ?? 'connection lost'}`);
+      for (const session of this.#registry) if (session.phase === 'open') session.fallBehind();
+      return;
+    }
+    this.#log('info', 'the store is back');
+    this.#publisher.confirmations.lookAgain();
+    this.#presence.refresh();
+  }
+
+  #sweep(now: number): void {
+    for (const [session, since] of this.#silent) {
+      if (now - since < this.#limits.helloTimeout) break;
+      this.#silent.delete(session);
+      session.close(CloseCode.HEARTBEAT_TIMEOUT, 'no hello in time');
+    }
+    this.#router.sweep(now);
+    this.#presence.sweep(now);
+  }
+
+  #log(level: LogLevel, message: string): void {
+    if (logged.hasSubscribers) logged.publish({ level, message, instance: this.instance });
+    const { log } = this.#options;
+    if (log !== undefined) log(level, message);
+    else if (level !== 'info') console.error(`tidings: ${message}`);
+  }
+}
+
+const PING = Buffer.from('ping');
+const QUOTED_PING = Buffer.from('"ping"');
+
+function isPing(data: Buffer): boolean {
+  return (data.length === 4 && data.equals(PING)) || (data.length === 6 && data.equals(QUOTED_PING));
+}
