@@ -6,8 +6,12 @@ export {
   wasNotExecuted,
 } from './pubsub/redis-errors.ts';
 export { parseRedisUrl, type RedisOptions } from './pubsub/redis-options.ts';
-export { type ReplyHandler, RespClient, type RespClientEvents } from './pubsub/resp-client.ts';
+export {
+  type MessageListener,
+  type ReplyHandler,
+  RespClient,
+  type RespClientEvents,
+} from './pubsub/resp-client.ts';
 export type { RespArgument } from './pubsub/resp-encoder.ts';
 export type { RespReply } from './pubsub/resp-reader.ts';
-export type { MessageListener } from './pubsub/resp-subscriber.ts';
 export { Script } from './pubsub/script.ts';

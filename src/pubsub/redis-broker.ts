@@ -19,6 +19,7 @@ import { RedisError, wasNotExecuted } from './redis-errors.ts';
 import {
   ACK_MAGIC,
   ChannelKeys,
+  copyOf,
   decodeDoorbell,
   isCursor,
   kindOf,
@@ -114,7 +115,7 @@ class RedisBroker implements Broker {
   async open(listener: BrokerListener): Promise<void> {
     this.#listener = listener;
     await this.#topology.open({
-      message: (bus, payload) => this.#ring(bus, payload),
+      message: (bus, bytes, start, end) => this.#ring(bus, bytes, start, end),
       down: (error) => listener.down(error),
       up: () => listener.up(),
     });
@@ -298,12 +299,12 @@ class RedisBroker implements Broker {
     this.#subscribed.clear();
   }
 
-  #ring(bus: string, payload: Buffer): void {
+  #ring(bus: string, bytes: Buffer, start: number, end: number): void {
     const channel = this.#subscribed.get(bus);
     if (channel === undefined || this.#isClosed) return;
-    const doorbell = decodeDoorbell(channel, payload);
+    const doorbell = decodeDoorbell(channel, bytes, start, end);
     const listener = this.#listener!;
-    if (doorbell === undefined) listener.transient(channel, Buffer.from(payload));
+    if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
     else if (isCursor(doorbell)) listener.acknowledged(doorbell);
     else listener.message(doorbell);
   }

@@ -57,16 +57,22 @@ function busName(prefix: string, channel: string): string {
 }
 
 /**
- * What came over the bus for `channel`: a stored message, an acknowledgement, or undefined for a payload that
- * is not ours. `payload` is copied from.
+ * What came over the bus for `channel` as bytes[start, end): a stored message, an acknowledgement, or undefined
+ * for a payload that is not ours. Nothing of it is a view of `bytes`.
  */
-export function decodeDoorbell(channel: string, payload: Buffer): StoredMessage | Cursor | undefined {
-  if (payload[0] !== 0 || payload.length < MAGIC_LENGTH) return undefined;
-  for (let i = 1; i < MAGIC.length; i++) if (payload[i] !== MAGIC[i]) return undefined;
-  const end = payload.indexOf(10, MAGIC_LENGTH);
-  if (end === -1) return undefined;
-  const [epoch, offset, id, time, kind] = payload.toString('latin1', MAGIC_LENGTH, end).split(' ');
-  if (payload[MAGIC_LENGTH - 2] === MESSAGE_LETTER) {
+export function decodeDoorbell(
+  channel: string,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): StoredMessage | Cursor | undefined {
+  if (end - start < MAGIC_LENGTH) return undefined;
+  for (let i = 0; i < MAGIC.length; i++) if (bytes[start + i] !== MAGIC[i]) return undefined;
+  let line = start + MAGIC_LENGTH;
+  while (line < end && bytes[line] !== 10) line++;
+  if (line === end) return undefined;
+  const [epoch, offset, id, time, kind] = bytes.toString('latin1', start + MAGIC_LENGTH, line).split(' ');
+  if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
     return {
       channel,
       epoch: epoch!,
@@ -74,11 +80,17 @@ export function decodeDoorbell(channel: string, payload: Buffer): StoredMessage 
       id: id ?? '',
       time: Number(time),
       kind: kindOf(kind ?? ''),
-      payload: Buffer.from(payload.subarray(end + 1)),
+      payload: copyOf(bytes, line + 1, end),
     };
   }
   const position = { epoch: epoch!, offset: Number(offset), id: id ?? '' };
-  return { channel, device: payload.toString('utf8', end + 1), position };
+  return { channel, device: bytes.toString('utf8', line + 1, end), position };
+}
+
+export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  bytes.copy(copy, 0, start, end);
+  return copy;
 }
 
 export function isCursor(doorbell: StoredMessage | Cursor): doorbell is Cursor {

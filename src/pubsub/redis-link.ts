@@ -353,8 +353,15 @@ export class RedisLink implements RespSink {
     return this.#state === 'ready' && this.#owner.wantsBuffers();
   }
 
-  message(kind: MessageKind, channel: string, payload: Buffer, pattern: string): void {
-    this.#owner.message(kind, channel, payload, pattern);
+  message(
+    kind: MessageKind,
+    channel: string,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    pattern: string,
+  ): void {
+    this.#owner.message(kind, channel, bytes, start, end, pattern);
   }
 }
 

@@ -6,7 +6,7 @@ import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
-import { RespSubscriber } from './resp-subscriber.ts';
+import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
 
 export class SingleTopology implements RedisTopology {
   readonly publishCommand = 'PUBLISH';
@@ -98,8 +98,8 @@ export class SingleTopology implements RedisTopology {
     ]);
   }
 
-  readonly #message = (payload: Buffer, busChannel: string): void => {
-    this.#hooks!.message(busChannel, payload);
+  readonly #message: RawListener = (bytes, start, end, busChannel) => {
+    this.#hooks!.message(busChannel, bytes, start, end);
   };
 
   #dedicatedClient(purpose: string, options: RedisOptions = {}): RespClient {

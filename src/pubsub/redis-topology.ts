@@ -8,8 +8,8 @@ import type { RespReply } from './resp-reader.ts';
 import type { Script } from './script.ts';
 
 export interface TopologyHooks {
-  /** A message on a channel of the bus. `payload` is a view that is valid during the call. */
-  message(busChannel: string, payload: Buffer): void;
+  /** A message on a channel of the bus: bytes[start, end), valid during the call. */
+  message(busChannel: string, bytes: Buffer, start: number, end: number): void;
   /** A connection that carries commands or subscriptions was lost. */
   down(error: RedisError): void;
   /** All of them are there again, and every subscription is in force. */

@@ -8,7 +8,7 @@ import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import { type RedisOptions, type ResolvedRedisOptions, resolveRedisOptions } from './redis-options.ts';
 import { encodeCommand, type RespArgument } from './resp-encoder.ts';
 import type { MessageKind, RespReply } from './resp-reader.ts';
-import { type MessageListener, RespSubscriber } from './resp-subscriber.ts';
+import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
 import type { Script } from './script.ts';
 
 /**
@@ -32,6 +32,19 @@ export interface RespClientEvents {
   /** An attempt to connect failed; the message says when the next is due. */
   retry: [error: RedisError];
 }
+
+/** Gets the messages of a subscription. */
+export type MessageListener<Payload> = (payload: Payload, channel: string) => void;
+
+const decoding =
+  (listener: MessageListener<string>): RawListener =>
+  (bytes, start, end, channel) =>
+    listener(bytes.toString('utf8', start, end), channel);
+
+const viewing =
+  (listener: MessageListener<Buffer>): RawListener =>
+  (bytes, start, end, channel) =>
+    listener(bytes.subarray(start, end), channel);
 
 /**
  * A client of one Redis (or Valkey) server, RESP2. It connects with the first command, or `connect()`, and
@@ -209,27 +222,39 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
 
   /**
    * Subscribes to channels; resolves when all are in force. They stay so over lost connections, with a gap
-   * while there is none. `listener` gets the payload as a view that is valid during the call (`toString()` or
-   * `Buffer.from(payload)` keeps it).
+   * while there is none. Subscribing again to a channel replaces its listener.
+   *
+   * @param listener gets each payload decoded from UTF-8
    */
-  async subscribe(channels: string | readonly string[], listener: MessageListener): Promise<void> {
-    await this.subscriber.subscribe('channel', channels, listener);
+  async subscribe(channels: string | readonly string[], listener: MessageListener<string>): Promise<void> {
+    await this.subscriber.subscribe('channel', channels, decoding(listener));
+  }
+
+  /**
+   * As `subscribe`, without decoding: `listener` gets each payload as a view of the read buffer that is valid
+   * during the call. `Buffer.from(payload)` keeps it.
+   */
+  async subscribeBuffers(
+    channels: string | readonly string[],
+    listener: MessageListener<Buffer>,
+  ): Promise<void> {
+    await this.subscriber.subscribe('channel', channels, viewing(listener));
   }
   async unsubscribe(channels: string | readonly string[]): Promise<void> {
     await this.#subscriber?.unsubscribe('channel', channels);
   }
 
   /** As `subscribe`, for all channels that match a pattern (PSUBSCRIBE). */
-  async psubscribe(patterns: string | readonly string[], listener: MessageListener): Promise<void> {
-    await this.subscriber.subscribe('pattern', patterns, listener);
+  async psubscribe(patterns: string | readonly string[], listener: MessageListener<string>): Promise<void> {
+    await this.subscriber.subscribe('pattern', patterns, decoding(listener));
   }
   async punsubscribe(patterns: string | readonly string[]): Promise<void> {
     await this.#subscriber?.unsubscribe('pattern', patterns);
   }
 
   /** As `subscribe`, for sharded channels of Redis 7 and later (SSUBSCRIBE). */
-  async ssubscribe(channels: string | readonly string[], listener: MessageListener): Promise<void> {
-    await this.subscriber.subscribe('shard', channels, listener);
+  async ssubscribe(channels: string | readonly string[], listener: MessageListener<string>): Promise<void> {
+    await this.subscriber.subscribe('shard', channels, decoding(listener));
   }
   async sunsubscribe(channels: string | readonly string[]): Promise<void> {
     await this.#subscriber?.unsubscribe('shard', channels);
@@ -452,7 +477,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   }
 
   /** @internal */
-  message(_kind: MessageKind, _channel: string, _payload: Buffer): void {
+  message(_kind: MessageKind): void {
     // Never on this connection: subscriptions have their own.
   }
 

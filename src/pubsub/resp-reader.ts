@@ -19,8 +19,15 @@ export interface RespSink {
   replyError(message: string): void;
   /** Whether the next reply's strings are wanted as Buffers. */
   wantsBuffers(): boolean;
-  /** A pub/sub message. `payload` is a view that is valid during the call. */
-  message(kind: MessageKind, channel: string, payload: Buffer, pattern: string): void;
+  /** A pub/sub message whose payload is bytes[start, end): valid during the call, as the buffer is read into again. */
+  message(
+    kind: MessageKind,
+    channel: string,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    pattern: string,
+  ): void;
 }
 
 const CR = 13;
@@ -181,11 +188,12 @@ export class RespReader {
     const channelStart = this.#bulkStart;
     const payloadEnd = this.#bulkEnd(bytes, channelEnd + 2, end);
     if (payloadEnd === INCOMPLETE) return INCOMPLETE;
-    const payload = bytes.subarray(this.#bulkStart, payloadEnd);
+    const payloadStart = this.#bulkStart;
+    const channel = this.#channel(bytes, channelStart, channelEnd);
     // The boundary scan of this reply, if it was begun, ends with it.
     this.#scanned = 0;
     this.#elements = 1;
-    this.#sink.message(kind, this.#channel(bytes, channelStart, channelEnd), payload, pattern);
+    this.#sink.message(kind, channel, bytes, payloadStart, payloadEnd, pattern);
     return payloadEnd + 2;
   }
 

@@ -7,8 +7,11 @@ import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import type { ResolvedRedisOptions } from './redis-options.ts';
 import type { MessageKind, RespReply } from './resp-reader.ts';
 
-/** @param payload a view that is valid during the call */
-export type MessageListener = (payload: Buffer, channel: string) => void;
+/**
+ * Gets a message whose payload is bytes[start, end). They are read into again after the call: copy or decode
+ * what outlives it.
+ */
+export type RawListener = (bytes: Buffer, start: number, end: number, channel: string) => void;
 
 /** SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE. */
 export type SubscriptionKind = 'channel' | 'pattern' | 'shard';
@@ -92,7 +95,7 @@ export class RespSubscriber implements LinkOwner {
   async subscribe(
     kind: SubscriptionKind,
     names: string | readonly string[],
-    listener: MessageListener,
+    listener: RawListener,
   ): Promise<void> {
     if (this.#link.isClosed) throw this.#closedError();
     this.#link.connect();
@@ -333,7 +336,14 @@ export class RespSubscriber implements LinkOwner {
   }
 
   /** @internal */
-  message(kind: MessageKind, channel: string, payload: Buffer, pattern: string): void {
+  message(
+    kind: MessageKind,
+    channel: string,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    pattern: string,
+  ): void {
     const subscription =
       kind === 'message'
         ? this.#names.channel.get(channel)
@@ -342,7 +352,7 @@ export class RespSubscriber implements LinkOwner {
           : this.#names.pattern.get(pattern);
     if (subscription === undefined || !subscription.isWanted) return;
     try {
-      subscription.listener(payload, channel);
+      subscription.listener(bytes, start, end, channel);
     } catch (error) {
       // The application's own error: it must surface, but not in the middle of a read.
       process.nextTick(() => {
@@ -371,7 +381,7 @@ function matches(kind: string, request: Request): boolean {
 class Subscription {
   readonly kind: SubscriptionKind;
   readonly name: string;
-  listener: MessageListener;
+  listener: RawListener;
   isWanted = true;
   isOn = false;
   isInFlight = false;
@@ -379,7 +389,7 @@ class Subscription {
   isRestoring = false;
   waiters: { resolve: () => void; reject: (error: RedisError) => void }[] | undefined;
 
-  constructor(kind: SubscriptionKind, name: string, listener: MessageListener) {
+  constructor(kind: SubscriptionKind, name: string, listener: RawListener) {
     this.kind = kind;
     this.name = name;
     this.listener = listener;
