@@ -123,7 +123,9 @@ export class CaseRun implements EndpointListener {
       if (events && isEqual(this.received, events)) {
         this.behavior = behavior;
         this.result =
-          behavior === 'OK' ? 'What came is what was expected.' : 'What came is allowed, but not what is best.';
+          behavior === 'OK'
+            ? 'What came is what was expected.'
+            : 'What came is allowed, but not what is best.';
         break;
       }
     }

@@ -17,7 +17,7 @@ import {
   randomMaskKey,
   Violation,
 } from './frames.ts';
-import { WireLog } from './wire-log.ts';
+import type { WireLog } from './wire-log.ts';
 
 export interface EndpointListener {
   onMessage(data: Buffer, isBinary: boolean): void;

@@ -79,6 +79,8 @@ export async function dial(url: URL, offers: string | undefined, timeout: number
   const port = Number(url.port) || (isSecure ? 443 : 80);
   const socket = isSecure ? connectTls({ host, port, servername: host }) : connectTcp({ host, port });
   socket.setNoDelay(true);
+  // A broken connection is told by 'close' as well.
+  socket.on('error', () => {});
   const key = randomBytes(16).toString('base64');
   const request = [
     `GET ${url.pathname}${url.search} HTTP/1.1`,
@@ -130,7 +132,8 @@ export function refusalOf(request: Head): string | undefined {
   if (!hasToken(headers.get('connection'), 'upgrade')) return 'no «Connection: Upgrade»';
   if (headers.get('sec-websocket-version') !== '13') return 'not «Sec-WebSocket-Version: 13»';
   const key = headers.get('sec-websocket-key') ?? '';
-  if (Buffer.from(key, 'base64').length !== 16) return `Sec-WebSocket-Key «${key}» is not 16 octets in base64`;
+  if (Buffer.from(key, 'base64').length !== 16)
+    return `Sec-WebSocket-Key «${key}» is not 16 octets in base64`;
   if (!headers.has('host')) return 'no Host header';
   return undefined;
 }

@@ -41,6 +41,8 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
     this.#server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
+      // A broken connection is told by 'close' as well.
+      socket.on('error', () => {});
       void this.#serve(socket);
     });
   }
@@ -160,6 +162,7 @@ function agentOf(url: URL): string {
 
 function refuse(socket: Socket, reason: string): void {
   const body = `${reason}\n`;
+  socket.resume();
   socket.end(
     `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );

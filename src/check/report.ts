@@ -29,8 +29,8 @@ function fileOf({ agent, id }: CaseResult, extension: string): string {
 export function indexOf(results: CaseResult[]): Index {
   const index: Index = {};
   for (const result of results) {
-    const ofAgent = (index[result.agent] ??= {});
-    ofAgent[result.id] = {
+    index[result.agent] ??= {};
+    index[result.agent]![result.id] = {
       behavior: result.behavior,
       behaviorClose: result.behaviorClose,
       duration: result.duration,
@@ -55,7 +55,7 @@ export function writeReport(folder: string, results: CaseResult[]): string {
   return join(folder, 'index.html');
 }
 
-function escape(text: unknown): string {
+function escapeHtml(text: unknown): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
   return String(text).replace(/[&<>"]/g, (character) => entities[character]!);
 }
@@ -71,7 +71,7 @@ code, pre { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; whi
 .failed { background: #d223; } .sent { color: #27c; } .received { color: #385; } .runner { color: #888; }`;
 
 function page(title: string, body: string): string {
-  return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(title)}</title><style>${style}</style></head>\n<body>\n${body}\n</body>\n</html>\n`;
+  return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(title)}</title><style>${style}</style></head>\n<body>\n${body}\n</body>\n</html>\n`;
 }
 
 function indexPage(results: CaseResult[]): string {
@@ -90,7 +90,7 @@ function indexPage(results: CaseResult[]): string {
     const section = title === undefined ? group : subgroup;
     if (section !== lastSection) {
       const heading = `${section} ${groupTitles[group]}${title === undefined ? '' : `: ${title}`}`;
-      rows.push(`<tr><th colspan="${agents.length + 2}">${escape(heading)}</th></tr>`);
+      rows.push(`<tr><th colspan="${agents.length + 2}">${escapeHtml(heading)}</th></tr>`);
       lastSection = section;
     }
     const [any] = row.values();
@@ -98,11 +98,11 @@ function indexPage(results: CaseResult[]): string {
       const result = row.get(agent);
       return result ? cell(result) : '<td>not run</td>';
     });
-    rows.push(`<tr><td>${id}</td><td>${escape(any!.description)}</td>${cells.join('')}</tr>`);
+    rows.push(`<tr><td>${id}</td><td>${escapeHtml(any!.description)}</td>${cells.join('')}</tr>`);
   }
   const lines = agents.map((agent) => {
     const ofAgent = results.filter((result) => result.agent === agent);
-    return `<li><b>${escape(agent)}</b>: ${summaryLine(summarize(ofAgent))}</li>`;
+    return `<li><b>${escapeHtml(agent)}</b>: ${summaryLine(summarize(ofAgent))}</li>`;
   });
   return page(
     'WebSocket conformance',
@@ -111,7 +111,7 @@ function indexPage(results: CaseResult[]): string {
 behaviour, the second on the closing, then the code that the peer closed with.</p>
 <ul>${lines.join('')}</ul>
 <table>
-<tr><th>Case</th><th>What is sent</th>${agents.map((agent) => `<th>${escape(agent)}</th>`).join('')}</tr>
+<tr><th>Case</th><th>What is sent</th>${agents.map((agent) => `<th>${escapeHtml(agent)}</th>`).join('')}</tr>
 ${rows.join('\n')}
 </table>`,
   );
@@ -146,11 +146,11 @@ function casePage(result: CaseResult): string {
   const { agent, id, ending } = result;
   const rows = Object.entries(endingMeanings).map(
     ([key, meaning]) =>
-      `<tr><td>${key}</td><td><code>${escape(ending[key as keyof typeof ending])}</code></td><td>${meaning}</td></tr>`,
+      `<tr><td>${key}</td><td><code>${escapeHtml(ending[key as keyof typeof ending])}</code></td><td>${meaning}</td></tr>`,
   );
   const wire = result.wirelog.map(
     ({ at, kind, text }) =>
-      `<div class="${kind.split(' ')[0]}">${String(at).padStart(6)} ms  ${kind.padEnd(15)}  ${escape(text)}</div>`,
+      `<div class="${kind.split(' ')[0]}">${String(at).padStart(6)} ms  ${kind.padEnd(15)}  ${escapeHtml(text)}</div>`,
   );
   const expected = Object.entries(result.expected).map(
     ([verdict, events]) => `${verdict}: ${events.join(', ') || 'nothing'}`,
@@ -158,24 +158,24 @@ function casePage(result: CaseResult): string {
   return page(
     `${agent}, case ${id}`,
     `<p><a href="index.html">All cases</a></p>
-<h1 class="${outcomeOf(result)}">Case ${id}, ${escape(agent)}: ${result.behavior}</h1>
+<h1 class="${outcomeOf(result)}">Case ${id}, ${escapeHtml(agent)}: ${result.behavior}</h1>
 <p>${result.started}, ${result.duration} ms</p>
-<p><b>What is sent.</b> ${escape(result.description)}</p>
-<p><b>What should come.</b> ${escape(result.expectation)}</p>
-<p><b>What came.</b> ${escape(result.result)}</p>
-<pre>expected  ${escape(expected.join('\n          ') || 'see above')}
-received  ${escape(result.received.join(', ') || 'nothing that was recorded')}</pre>
-<p><b>The closing: ${result.behaviorClose}.</b> ${escape(result.resultClose)}</p>
+<p><b>What is sent.</b> ${escapeHtml(result.description)}</p>
+<p><b>What should come.</b> ${escapeHtml(result.expectation)}</p>
+<p><b>What came.</b> ${escapeHtml(result.result)}</p>
+<pre>expected  ${escapeHtml(expected.join('\n          ') || 'see above')}
+received  ${escapeHtml(result.received.join(', ') || 'nothing that was recorded')}</pre>
+<p><b>The closing: ${result.behaviorClose}.</b> ${escapeHtml(result.resultClose)}</p>
 <table>${rows.join('')}</table>
 <h2>Opening handshake</h2>
-<pre>${escape(result.httpRequest)}</pre>
-<pre>${escape(result.httpResponse)}</pre>
+<pre>${escapeHtml(result.httpRequest)}</pre>
+<pre>${escapeHtml(result.httpResponse)}</pre>
 <h2>On the wire</h2>
 <pre>${wire.join('')}</pre>
 <table>
 <tr><th>Chunks and frames</th><th>size or opcode: how many</th></tr>
 ${Object.entries(result.stats)
-  .map(([kind, counts]) => `<tr><td>${kind}</td><td><code>${escape(shorten(counts))}</code></td></tr>`)
+  .map(([kind, counts]) => `<tr><td>${kind}</td><td><code>${escapeHtml(shorten(counts))}</code></td></tr>`)
   .join('\n')}
 </table>`,
   );

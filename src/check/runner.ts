@@ -2,9 +2,9 @@
 import type { Socket } from 'node:net';
 import { type Behavior, type CaseDefinition, CaseRun, type PeerEvent } from './case.ts';
 import { answerOffers, type DeflateSettings, formatOffers, readAnswer } from './deflate.ts';
-import { Endpoint, type Ending, freshEnding } from './endpoint.ts';
+import { type Ending, Endpoint, freshEnding } from './endpoint.ts';
 import { acceptUpgrade, dial, type Head } from './handshake.ts';
-import { type WireEntry, WireLog, preview } from './wire-log.ts';
+import { preview, type WireEntry, WireLog } from './wire-log.ts';
 
 export interface CaseResult {
   /** Its place among all cases that are run, from 1. */

@@ -15,7 +15,9 @@ export function preview(data: Buffer): string {
   if (data.length === 0) return '(empty)';
   const head = data.subarray(0, shown);
   const more = data.length > shown ? ` … (${data.length} octets)` : '';
-  const text = isUtf8(data) ? head.toString().replace(/[\u0000-\u001f\u007f]/g, '·') : `0x${head.toString('hex')}`;
+  const text = isUtf8(data)
+    ? head.toString().replace(/[\u0000-\u001f\u007f]/g, '·')
+    : `0x${head.toString('hex')}`;
   return text + more;
 }
 

@@ -5,7 +5,12 @@ import { Opcode } from '../frames.ts';
 const notUtf8 = Buffer.from('cebae1bdb9cf83cebcceb5eda080656469746564', 'hex');
 
 /** The closing is the case, so a wrong code fails it; without `codes` a clean close with 1000 is asked for. */
-function closing(id: string, description: string, act: (run: CaseRun) => void, codes = [1000]): CaseDefinition {
+function closing(
+  id: string,
+  description: string,
+  act: (run: CaseRun) => void,
+  codes = [1000],
+): CaseDefinition {
   const isClean = codes.includes(1000);
   return {
     id,

@@ -1,7 +1,7 @@
 /** Groups 12 and 13: permessage-deflate with five kinds of payload and with seven sets of parameters (RFC 7692). */
 import type { CaseDefinition } from '../case.ts';
 import type { DeflateRequest } from '../deflate.ts';
-import { corpora, type Corpus } from './corpora.ts';
+import { type Corpus, corpora } from './corpora.ts';
 import { pingPong } from './limits.ts';
 
 const messages = 1000;
@@ -55,7 +55,7 @@ function describe(requests: DeflateRequest[]): string {
       ({ noContextTakeover, maxWindowBits }) =>
         `${maxWindowBits > 0 ? `${maxWindowBits} bits` : 'free'}${noContextTakeover ? ', reset with each message' : ''}`,
     )
-    .join(' or, if it can\'t, ');
+    .join(" or, if it can't, ");
 }
 
 const free: DeflateRequest = { noContextTakeover: false, maxWindowBits: 0 };

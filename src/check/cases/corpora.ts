@@ -66,10 +66,13 @@ function ofOctets(title: string, length: number, make: () => Buffer): Corpus {
   };
 }
 
-const words = `der die das und nicht ist ein ich zu in den mit sich auf dem wie so es aus von Haus Baum Wasser Straße
+const words =
+  `der die das und nicht ist ein ich zu in den mit sich auf dem wie so es aus von Haus Baum Wasser Straße
   Übung schön größer Mädchen Feuer Nacht Tag Himmel Erde gehen sehen hören sagen wollen können müssen dürfen Freund
   Garten Fenster Tür öffnen schließen Zeit Jahr Stunde früh spät immer nie wieder vielleicht Wort Satz Buch Blatt
-  Vogel fliegt Wind weht Regen fällt leise laut hell dunkel warm kühl weiß schwarz rot grün blau`.split(/\s+/);
+  Vogel fliegt Wind weht Regen fällt leise laut hell dunkel warm kühl weiß schwarz rot grün blau`.split(
+    /\s+/,
+  );
 
 function sentences(random: (limit: number) => number, length: number, lineEnd: string): string {
   let text = '';
@@ -104,7 +107,8 @@ function json(): string {
 
 function html(): string {
   const random = generator(0x68746d6c);
-  let body = '<!DOCTYPE html>\n<html lang="de">\n<head><meta charset="utf-8"><title>Seite</title></head>\n<body>\n';
+  let body =
+    '<!DOCTYPE html>\n<html lang="de">\n<head><meta charset="utf-8"><title>Seite</title></head>\n<body>\n';
   for (let i = 1; body.length < 263_400; i++) {
     body += `<div class="entry" id="entry-${i}">\n  <h2><a href="/pages/${random(10_000)}.html">${sentences(random, 30, ' ')}</a></h2>\n`;
     body += `  <p class="text">${sentences(random, 150 + random(200), ' ')}</p>\n  <span class="date">${1990 + random(30)}</span>\n</div>\n`;

@@ -53,7 +53,11 @@ function nothingToContinue(first: number, fin: boolean): CaseDefinition[] {
     expectation: 'The connection is failed with 1002 (§5.4).',
     start(run) {
       refuses(run, 1002);
-      send(run, [frame(continuation, 'non-continuation payload', fin), frame(text, 'Hello, world!')], options);
+      send(
+        run,
+        [frame(continuation, 'non-continuation payload', fin), frame(text, 'Hello, world!')],
+        options,
+      );
       run.endpoint.killAfter(1000);
     },
   }));
@@ -83,7 +87,12 @@ function pingsInSlowMessage(id: string, options: SendOptions, way: string): Case
     description: `Sends two fragments and a ping, waits a second, then two more, another ping and the last one, ${way}.`,
     expectation: 'Each ping is answered at once, the message comes back whole; clean close with 1000.',
     start(run) {
-      answers(run, pong('pongme 1!'), pong('pongme 2!'), message('fragment1fragment2fragment3fragment4fragment5'));
+      answers(
+        run,
+        pong('pongme 1!'),
+        pong('pongme 2!'),
+        message('fragment1fragment2fragment3fragment4fragment5'),
+      );
       send(
         run,
         [frame(text, 'fragment1', false), frame(continuation, 'fragment2', false), frame(ping, 'pongme 1!')],
@@ -115,7 +124,8 @@ export const fragmentationCases: CaseDefinition[] = [
   ...nothingToContinue(12, false),
   {
     id: '5.15',
-    description: 'Sends a message in two fragments, a continuation frame where nothing began, then a text message.',
+    description:
+      'Sends a message in two fragments, a continuation frame where nothing began, then a text message.',
     expectation: 'The first message comes back; then the connection is failed with 1002 (§5.4).',
     start(run) {
       refuses(run, 1002, message('fragment1fragment2'));

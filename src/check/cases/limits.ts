@@ -33,8 +33,10 @@ function bigEcho(
       run.expectedClose = { closedByMe: true, codes: [1000], requireClean: true };
       run.result = `Nothing came back within ${(limit * endpoint.patience) / 1000} s.`;
       run.takeMessage = (echo, echoIsBinary) => {
-        if (echoIsBinary !== isBinary) run.conclude('FAILED', `It came back as a ${echoIsBinary ? 'binary' : 'text'} message.`);
-        else if (!echo.equals(data)) run.conclude('FAILED', `${echo.length} octets came back, not the ${data.length} that were sent.`);
+        if (echoIsBinary !== isBinary)
+          run.conclude('FAILED', `It came back as a ${echoIsBinary ? 'binary' : 'text'} message.`);
+        else if (!echo.equals(data))
+          run.conclude('FAILED', `${echo.length} octets came back, not the ${data.length} that were sent.`);
         else run.conclude('OK', `All ${data.length} octets came back.`);
       };
       send(run, { opcode: isBinary ? Opcode.binary : Opcode.text, payload: data });
@@ -43,7 +45,10 @@ function bigEcho(
   };
 }
 
-function kinds(make: (isBinary: boolean, group: number) => CaseDefinition[], first: number): CaseDefinition[] {
+function kinds(
+  make: (isBinary: boolean, group: number) => CaseDefinition[],
+  first: number,
+): CaseDefinition[] {
   return [...make(false, first), ...make(true, first + 1)];
 }
 
@@ -179,10 +184,4 @@ const autoFragmented: CaseDefinition = {
   },
 };
 
-export const limitCases: CaseDefinition[] = [
-  ...whole,
-  ...fragmented,
-  ...chopped,
-  ...latency,
-  autoFragmented,
-];
+export const limitCases: CaseDefinition[] = [...whole, ...fragmented, ...chopped, ...latency, autoFragmented];

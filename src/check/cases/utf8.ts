@@ -20,7 +20,9 @@ function fragmented(id: string, description: string, pieces: Buffer[], isValid =
   return {
     id,
     description,
-    expectation: isValid ? 'The message comes back; clean close with 1000.' : 'The connection is failed with 1007.',
+    expectation: isValid
+      ? 'The message comes back; clean close with 1000.'
+      : 'The connection is failed with 1007.',
     start(run) {
       if (isValid) answers(run, message(Buffer.concat(pieces)));
       else refusesText(run);
@@ -77,7 +79,8 @@ function failFast(id: string, cuts: [number, number], isOneFrame: boolean): Case
       const { endpoint } = run;
       const send = (payload: Buffer, i: number): void => {
         if (isOneFrame) endpoint.sendRaw(payload);
-        else endpoint.sendFrame({ opcode: i === 0 ? Opcode.text : Opcode.continuation, payload, fin: i === 2 });
+        else
+          endpoint.sendFrame({ opcode: i === 0 ? Opcode.text : Opcode.continuation, payload, fin: i === 2 });
       };
       if (isOneFrame) endpoint.sendHeader(Opcode.text, beyondUnicode.length);
       send(pieces[0]!, 0);
@@ -135,7 +138,9 @@ function prefixesOfKosme(): Sequence[] {
 function nonCharacters(): Sequence[] {
   const planes = [0xffff, ...Array.from({ length: 16 }, (_, i) => ((i + 1) << 16) | 0xffff)];
   return planes.flatMap((last) =>
-    [last - 1, last].map((point): Sequence => [Buffer.from(String.fromCodePoint(point)).toString('hex'), true]),
+    [last - 1, last].map(
+      (point): Sequence => [Buffer.from(String.fromCodePoint(point)).toString('hex'), true],
+    ),
   );
 }
 
@@ -151,22 +156,15 @@ const incomplete = [
   'fbbfbfbf',
   'fdbfbfbfbf',
 ];
-const surrogates = [
-  'eda080',
-  'edadbf',
-  'edae80',
-  'edafbf',
-  'edb080',
-  'edbe80',
-  'edbfbf',
-];
+const surrogates = ['eda080', 'edadbf', 'edae80', 'edafbf', 'edb080', 'edbe80', 'edbfbf'];
 
 /** After Markus Kuhn's stress test for UTF-8 decoders, as in the Autobahn suite. */
 export const utf8Groups: [title: string, sequences: Sequence[]][] = [
   [
     'UTF-8 of all lengths',
-    valid('68656c6c6f24776f726c64', '68656c6c6fc2a2776f726c64', '68656c6c6fe282ac776f726c64')
-      .concat(valid('68656c6c6ff0a4ada2776f726c64', kosme.toString('hex'))),
+    valid('68656c6c6f24776f726c64', '68656c6c6fc2a2776f726c64', '68656c6c6fe282ac776f726c64').concat(
+      valid('68656c6c6ff0a4ada2776f726c64', kosme.toString('hex')),
+    ),
   ],
   ['Every prefix of a string of multi-octet characters', prefixesOfKosme()],
   ['The first character of each length', valid('00', 'c280', 'e0a080', 'f0908080')],
@@ -209,7 +207,9 @@ const sequenceCases: CaseDefinition[] = utf8Groups.flatMap(([, sequences], group
   sequences.map(([hex, isValid], i) => ({
     id: `6.${group + 5}.${i + 1}`,
     description: `Sends a text message that is ${isValid ? '' : 'not '}UTF-8: 0x${hex}.`,
-    expectation: isValid ? 'The message comes back; clean close with 1000.' : 'The connection is failed with 1007.',
+    expectation: isValid
+      ? 'The message comes back; clean close with 1000.'
+      : 'The connection is failed with 1007.',
     start(run) {
       const payload = Buffer.from(hex, 'hex');
       if (isValid) answers(run, message(payload));

@@ -1,0 +1,110 @@
+/**
+ * The conformance runner as `tidings check` and `npm run conformance` use it: against a server, or listening for
+ * clients; then a table, JSON, and a report in a folder.
+ */
+import { cases, quickPatterns, selectCases } from './cases/index.ts';
+import { FuzzingServer } from './listener.ts';
+import { writeReport } from './report.ts';
+import { type CaseResult, runAll } from './runner.ts';
+import { summarize, summaryLine, table } from './summary.ts';
+
+export { cases, quickPatterns, selectCases } from './cases/index.ts';
+export { FuzzingServer } from './listener.ts';
+export { type CaseResult, runAll } from './runner.ts';
+export { outcomeOf, type Summary, summarize, summaryLine, table } from './summary.ts';
+
+export interface CheckSettings {
+  /** Which cases, as `7.*` or `9.1.6`. Default: all 517. */
+  patterns?: string[];
+  /** Only the groups that take seconds. Default false. */
+  isShort?: boolean;
+  /** How many at a time. Default 8. */
+  parallel?: number;
+  /** Factor on all time limits, for slow machines and networks. The Autobahn suite's are 1. Default 5. */
+  patience?: number;
+  /** Folder for index.json, index.html and a file per case. Default: none is written. */
+  outdir?: string | undefined;
+  /** Whether the output is JSON instead of a table. Default false. */
+  json?: boolean;
+  /** Whether everything must pass, so that non-strict and unimplemented cases fail the check, too. Default false. */
+  isStrict?: boolean;
+  /** The peer's name in the report. Default: its address. */
+  agent?: string;
+  /** Takes the output. */
+  write(text: string): void;
+}
+
+/** The exit status: 1 where the check failed. */
+type Status = 0 | 1;
+
+function chosenCases({ patterns, isShort }: CheckSettings): ReturnType<typeof selectCases> {
+  if (patterns) return selectCases(patterns);
+  return isShort ? selectCases(quickPatterns) : cases;
+}
+
+/**
+ * Prints what a peer achieved, ending in a line like `server ws: 517 cases: 517 passed, 0 failed`, and writes
+ * the report.
+ */
+export function conclude(
+  role: 'server' | 'client',
+  agent: string,
+  results: CaseResult[],
+  { json, outdir, isStrict, write }: CheckSettings,
+): Status {
+  const summary = summarize(results);
+  const page = outdir === undefined ? undefined : writeReport(outdir, results);
+  if (json) {
+    const verdicts = results.map(({ id, behavior, behaviorClose, duration, result, resultClose }) => ({
+      id,
+      behavior,
+      behaviorClose,
+      duration,
+      result,
+      resultClose,
+    }));
+    write(`${JSON.stringify({ role, agent, ...summary, results: verdicts }, null, 2)}\n`);
+  } else {
+    write(`${table(results)}\n`);
+    if (page !== undefined) write(`report: ${page}\n`);
+    write(`${role} ${agent}: ${summaryLine(summary)}\n`);
+  }
+  return summary.failed > 0 || (isStrict && summary.passed < summary.cases) ? 1 : 0;
+}
+
+/** Runs the cases against the server at `address`, which must echo: text with text, binary with binary. */
+export async function checkServer(address: string, settings: CheckSettings): Promise<Status> {
+  const url = new URL(address);
+  const agent = settings.agent ?? url.host;
+  const definitions = chosenCases(settings);
+  const { parallel = 8, patience = 5 } = settings;
+  const results = await runAll(definitions, url, { agent, parallel, patience });
+  return conclude('server', agent, results, settings);
+}
+
+/**
+ * Listens for clients that echo. They ask `/getCaseCount`, run `/runCase?case=N&agent=A` for each N from 1, and end
+ * with `/updateReports?agent=A`, upon which their results are printed. Ends when `signal` is aborted.
+ */
+export async function checkClients(
+  port: number,
+  host: string,
+  signal: AbortSignal,
+  settings: CheckSettings,
+): Promise<Status> {
+  const definitions = chosenCases(settings);
+  const server = new FuzzingServer({ port, host, cases: definitions, patience: settings.patience ?? 5 });
+  let status: Status = 0;
+  const all = new Map<string, CaseResult[]>();
+  server.on('report', (agent, results) => {
+    all.set(agent, results);
+    const outdir = settings.outdir;
+    if (conclude('client', agent, results, { ...settings, outdir: undefined }) === 1) status = 1;
+    if (outdir !== undefined) settings.write(`report: ${writeReport(outdir, [...all.values()].flat())}\n`);
+  });
+  const { port: actual } = await server.listen();
+  settings.write(`listening on ws://${host}:${actual}/ with ${definitions.length} cases\n`);
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  await server.close();
+  return status;
+}

@@ -1,0 +1,93 @@
+/**
+ * The peers that `npm run conformance` judges: echo servers, and clients that echo what the listening runner sends.
+ * Each runs in a process of its own: `peers.ts server NAME`, or `peers.ts client NAME ADDRESS PARALLEL`.
+ */
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { argv, exit, stdout } from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+/** Room for the largest message (16 MiB) and the most fragments of one (65 537). */
+const limits = { maxPayload: 64 * 1024 * 1024, maxFragments: 0, maxBufferedChunks: 0 };
+
+export interface Peer {
+  /** Starts an echo server and resolves with its port. */
+  server?: () => Promise<number>;
+  /** Runs one case, echoing until the connection is gone; or, for other addresses, resolves with what came. */
+  client?: (address: string) => Promise<string>;
+}
+
+async function ws(): Promise<Peer> {
+  const { WebSocket, WebSocketServer } = await import('ws');
+  return {
+    async server() {
+      const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: true, ...limits });
+      server.on('connection', (socket) => {
+        // A broken connection is told by 'close' as well.
+        socket.on('error', () => {});
+        socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+      });
+      await once(server, 'listening');
+      return (server.address() as AddressInfo).port;
+    },
+    client(address) {
+      const socket = new WebSocket(address, { perMessageDeflate: true, ...limits });
+      let last = '';
+      socket.on('message', (data, isBinary) => {
+        last = isBinary ? '' : data.toString();
+        socket.send(data, { binary: isBinary });
+      });
+      socket.on('error', () => {});
+      return new Promise((resolve) => socket.on('close', () => resolve(last)));
+    },
+  };
+}
+
+async function undici(): Promise<Peer> {
+  const { WebSocket } = await import('undici');
+  return {
+    client(address) {
+      const socket = new WebSocket(address);
+      socket.binaryType = 'arraybuffer';
+      let last = '';
+      socket.addEventListener('message', ({ data }: { data: string | ArrayBuffer }) => {
+        last = typeof data === 'string' ? data : '';
+        socket.send(data);
+      });
+      return new Promise((resolve) => {
+        socket.addEventListener('close', () => resolve(last));
+      });
+    },
+  };
+}
+
+export const peers: Record<string, () => Promise<Peer>> = { ws, undici };
+
+/** Runs all cases of the listening runner at `address`, `parallel` at a time, and asks for the report. */
+async function drive(
+  client: (address: string) => Promise<string>,
+  name: string,
+  address: string,
+  parallel: number,
+) {
+  const count = Number(await client(`${address}/getCaseCount`));
+  let next = 1;
+  const worker = async (): Promise<void> => {
+    while (next <= count) await client(`${address}/runCase?case=${next++}&agent=${name}`);
+  };
+  await Promise.all(Array.from({ length: parallel }, worker));
+  await client(`${address}/updateReports?agent=${name}`);
+}
+
+if (argv[1] === fileURLToPath(import.meta.url)) {
+  const [role, name = '', address = '', parallel = '8'] = argv.slice(2);
+  const peer = await peers[name]?.();
+  if (role === 'server' && peer?.server) {
+    stdout.write(`port ${await peer.server()}\n`);
+  } else if (role === 'client' && peer?.client) {
+    await drive(peer.client, name, address, Number(parallel));
+    exit(0);
+  } else {
+    exit(1);
+  }
+}
