@@ -1,0 +1,211 @@
+/**
+ * What stands between a valid opening handshake and a connection: the interceptors, and ws's `verifyClient`.
+ * Either may take its time, within the handshake's timeout.
+ */
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { arm, disarm, type Expirable } from './deadlines.ts';
+import { refuse } from './refusal.ts';
+import type { Attributes, Interceptor, Transport } from './transport.ts';
+
+export interface VerifyInfo {
+  /** The Origin header. */
+  origin: string | undefined;
+  /** Whether the connection is encrypted. */
+  secure: boolean;
+  req: IncomingMessage;
+}
+export type VerifyCallback = (
+  verified: boolean,
+  code?: number,
+  message?: string,
+  headers?: OutgoingHttpHeaders,
+) => void;
+/** With two parameters it answers by the callback, with one by what it returns. */
+export type VerifyClient =
+  | ((info: VerifyInfo) => boolean)
+  | ((info: VerifyInfo, done: VerifyCallback) => void);
+
+export interface AdmissionRules {
+  interceptors: readonly Interceptor[];
+  verifyClient: VerifyClient | null;
+  /** Milliseconds for all of it. 0: no limit. */
+  handshakeTimeout: number;
+}
+
+export class Admission implements Expirable {
+  deadline: Expirable['deadline'] = null;
+  /** What the interceptors have put there. */
+  readonly attributes: Attributes = {};
+  readonly #request: IncomingMessage;
+  readonly #socket: Duplex;
+  readonly #rules: AdmissionRules;
+  readonly #origin: string | undefined;
+  readonly #admitted: (admission: Admission) => void;
+  readonly #refused: (status: number, error: Error) => void;
+  /** Interceptors whose `before` was called. */
+  #asked = 0;
+  #isOver = false;
+  #isWaiting = false;
+
+  /**
+   * @param admitted called once if nobody objects
+   * @param refused called once otherwise, when the answer has been written
+   */
+  constructor(
+    request: IncomingMessage,
+    socket: Duplex,
+    rules: AdmissionRules,
+    origin: string | undefined,
+    admitted: (admission: Admission) => void,
+    refused: (status: number, error: Error) => void,
+  ) {
+    this.#request = request;
+    this.#socket = socket;
+    this.#rules = rules;
+    this.#origin = origin;
+    this.#admitted = admitted;
+    this.#refused = refused;
+  }
+
+  /** Asks the interceptors in order, at once as long as they answer at once. */
+  begin(): void {
+    const { interceptors } = this.#rules;
+    while (!this.#isOver && this.#asked < interceptors.length) {
+      const interceptor = interceptors[this.#asked++]!;
+      if (interceptor.before === undefined) continue;
+      let answer: ReturnType<NonNullable<Interceptor['before']>>;
+      try {
+        answer = interceptor.before(this.#request, this.attributes);
+      } catch (error) {
+        this.#fail(error);
+        return;
+      }
+      if (isPromise(answer)) {
+        this.#wait();
+        answer.then(
+          (response) => {
+            if (response === undefined) this.begin();
+            else this.#answer(response);
+          },
+          (error) => this.#fail(error),
+        );
+        return;
+      }
+      if (answer !== undefined) {
+        this.#answer(answer);
+        return;
+      }
+    }
+    if (!this.#isOver) this.#verify();
+  }
+
+  /** Tells the interceptors how it ended, those asked last first. */
+  tell(transport: Transport | undefined, error: Error | undefined): void {
+    const { interceptors } = this.#rules;
+    for (let i = this.#asked - 1; i >= 0; i--) {
+      try {
+        interceptors[i]!.after?.(this.#request, transport, error);
+      } catch (thrown) {
+        process.nextTick(() => {
+          throw thrown;
+        });
+      }
+    }
+  }
+
+  expire(): void {
+    this.#refuse(503, new Error('The handshake took too long'));
+  }
+
+  #verify(): void {
+    const { verifyClient } = this.#rules;
+    if (verifyClient === null) {
+      this.#admit();
+      return;
+    }
+    const socket = this.#request.socket as { authorized?: boolean; encrypted?: boolean } | null;
+    const info: VerifyInfo = {
+      origin: this.#origin,
+      secure: Boolean(socket?.authorized || socket?.encrypted),
+      req: this.#request,
+    };
+    if (verifyClient.length < 2) {
+      if ((verifyClient as (info: VerifyInfo) => boolean)(info)) this.#admit();
+      else this.#refuse(401, new Error('verifyClient refused the client'));
+      return;
+    }
+    this.#wait();
+    verifyClient(info, (verified, code = 401, message, headers) => {
+      if (verified) this.#admit();
+      else this.#refuse(code, new Error(message ?? 'verifyClient refused the client'), message, headers);
+    });
+  }
+
+  #wait(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#socket.once('close', this.#onClose);
+    const { handshakeTimeout } = this.#rules;
+    if (handshakeTimeout > 0) arm(this, handshakeTimeout);
+  }
+
+  readonly #onClose = (): void => this.#end(0, new Error('The client has gone'));
+
+  #admit(): void {
+    if (this.#isOver) return;
+    this.#leave();
+    this.#admitted(this);
+  }
+
+  #fail(error: unknown): void {
+    this.#refuse(500, error instanceof Error ? error : new Error(String(error)));
+  }
+
+  #refuse(status: number, error: Error, body?: string, headers?: OutgoingHttpHeaders): void {
+    if (this.#isOver) return;
+    refuse(this.#socket, status, body, headers);
+    this.#end(status, error);
+  }
+
+  #answer(response: Response): void {
+    if (this.#isOver) return;
+    this.#wait();
+    response.arrayBuffer().then(
+      (body) => {
+        if (this.#isOver) return;
+        const headers: Record<string, string | string[]> = {};
+        response.headers.forEach((value, name) => {
+          if (name !== 'content-length' && name !== 'set-cookie') headers[headerName(name)] = value;
+        });
+        const cookies = response.headers.getSetCookie();
+        if (cookies.length > 0) headers['Set-Cookie'] = cookies;
+        refuse(this.#socket, response.status, new Uint8Array(body), headers);
+        this.#end(response.status, new Error(`An interceptor refused the handshake with ${response.status}`));
+      },
+      (error) => this.#fail(error),
+    );
+  }
+
+  #end(status: number, error: Error): void {
+    if (this.#isOver) return;
+    this.#leave();
+    this.tell(undefined, error);
+    this.#refused(status, error);
+  }
+
+  #leave(): void {
+    this.#isOver = true;
+    disarm(this);
+    if (this.#isWaiting) this.#socket.removeListener('close', this.#onClose);
+  }
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
+}
+
+/** In the form of the default header lines, so that it replaces them. */
+function headerName(name: string): string {
+  return name.replace(/(?:^|-)[a-z]/g, (letters) => letters.toUpperCase());
+}

@@ -1,0 +1,323 @@
+/**
+ * What one connection has to send: the zero-copy frame writer.
+ *
+ * Small frames are built, header and payload at once, in one slab that the whole process shares; large
+ * payloads go by reference. What a connection sends inside its own read callback leaves in one write at
+ * the end of that callback. Elsewhere the first frame of a turn of the event loop is written at once, and
+ * the rest of the turn leaves in one write at its end.
+ */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
+import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
+import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
+
+export type SendCallback = (error?: Error | null) => void;
+
+const SLAB_BYTES = 64 * 1024;
+/** Payloads up to here are copied into the slab; longer ones cost more to copy than an entry of a writev. */
+export const COPY_LIMIT = 16 * 1024;
+/** UTF-8 takes at most three bytes for a UTF-16 unit. */
+const COPY_LIMIT_CHARS = Math.floor(COPY_LIMIT / 3);
+/** What is put off is written without waiting for the end of the turn from here on. */
+const JOIN_LIMIT = 64 * 1024;
+/** Pieces that are smaller together are copied into one buffer: cheaper than as many entries of a writev. */
+const GATHER_LIMIT = 16 * 1024;
+const MAX_HEADER = 14;
+
+/**
+ * Memory for frames on their way out. A run is what one outbox has written without another one coming in
+ * between. Everything below `base` may still be read by the kernel or a stream; from `base` on it is used
+ * again as soon as no run is open.
+ */
+class Slab {
+  readonly buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  readonly words = wordsOf(this.buffer.buffer);
+  base = 0;
+  at = 0;
+  runStart = 0;
+  /** Runs that have been begun and not been written to their socket. */
+  openRuns = 0;
+  owner: Outbox | null = null;
+}
+
+let slab = new Slab();
+/** The outbox of the connection whose read callback is running. */
+let reading: Outbox | null = null;
+
+let waiting: Outbox[] = [];
+let spareWaiting: Outbox[] = [];
+
+function flushWaiting(): void {
+  const due = waiting;
+  waiting = spareWaiting;
+  spareWaiting = due;
+  for (let i = 0; i < due.length; i++) due[i]!.endWait();
+  due.length = 0;
+}
+
+const keyBytes = Buffer.alloc(4);
+
+export class Outbox {
+  readonly socket: Duplex;
+  /** Clients mask (RFC 6455 §5.3). */
+  readonly #masks: boolean;
+  readonly #generateMask: ((key: Buffer) => void) | undefined;
+  /** A plain socket that has taken everything has copied it to the kernel; other streams may hold on to it. */
+  readonly #copiesWhatItTakes: boolean;
+  #pieces: Buffer[] | null = null;
+  #callbacks: SendCallback[] | null = null;
+  #pendingBytes = 0;
+  #slab: Slab | null = null;
+  #slabRuns = 0;
+  #waits = false;
+  #lastTurn = -1;
+
+  /** @param generateMask fills four bytes with a masking key in place of the random generator */
+  constructor(socket: Duplex, masks: boolean, generateMask?: (key: Buffer) => void) {
+    this.socket = socket;
+    this.#masks = masks;
+    this.#generateMask = generateMask;
+    this.#copiesWhatItTakes = socket instanceof Socket && !(socket instanceof TLSSocket);
+  }
+
+  /** Bytes that the kernel has not taken. */
+  get bufferedBytes(): number {
+    return this.#pendingBytes + this.socket.writableLength;
+  }
+
+  /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
+  get isBacklogged(): boolean {
+    return this.socket.writableNeedDrain;
+  }
+
+  /** The connection's read callback begins. Returns what `endRead` needs. */
+  beginRead(): Outbox | null {
+    const outer = reading;
+    reading = this;
+    return outer;
+  }
+
+  /** It is over: its answers leave now. */
+  endRead(outer: Outbox | null): void {
+    reading = outer;
+    if (this.#pendingBytes > 0) this.flush();
+  }
+
+  /** A frame with a text payload. `firstByte` is FIN, RSV bits and opcode. */
+  text(firstByte: number, text: string, callback?: SendCallback): void {
+    const chars = text.length;
+    if (chars > COPY_LIMIT_CHARS) {
+      this.bytes(firstByte, Buffer.from(text), callback);
+      return;
+    }
+    const start = this.#reserve(chars * 3 + MAX_HEADER);
+    const { buffer } = slab;
+    const masks = this.#masks;
+    const guess = headerLength(chars, masks);
+    const length = chars === 0 ? 0 : buffer.write(text, start + guess);
+    const actual = headerLength(length, masks);
+    if (actual !== guess) buffer.copyWithin(start + actual, start + guess, start + guess + length);
+    this.#finishFrame(firstByte, start, length, callback);
+  }
+
+  /** A frame with these bytes. Long payloads are taken by reference: leave them alone until `callback`. */
+  bytes(firstByte: number, payload: Uint8Array, callback?: SendCallback): void {
+    const { length } = payload;
+    const masks = this.#masks;
+    if (length <= COPY_LIMIT) {
+      const start = this.#reserve(length + MAX_HEADER);
+      slab.buffer.set(payload, start + headerLength(length, masks));
+      this.#finishFrame(firstByte, start, length, callback);
+    } else if (masks) {
+      this.#addPiece(encodeFrame(firstByte, payload, this.#maskKey()));
+      this.#commit(headerLength(length, true) + length, callback);
+    } else {
+      const start = this.#reserve(MAX_HEADER);
+      slab.at = writeHeader(slab.buffer, start, firstByte, length);
+      const header = slab.at - start;
+      this.#addPiece(payload instanceof Buffer ? payload : asBuffer(payload));
+      this.#commit(header + length, callback);
+    }
+  }
+
+  /** Frames that are ready for the wire, by reference: nobody may change them any more. */
+  encoded(frames: Buffer, callback?: SendCallback): void {
+    this.#addPiece(frames);
+    this.#commit(frames.length, callback);
+  }
+
+  /** Like `encoded`, for the shared frames of a batch at the end of a turn: written now. */
+  encodedNow(frames: Buffer): void {
+    if (this.#pendingBytes === 0) {
+      if (!this.socket.writable) return;
+      this.socket.write(frames);
+      return;
+    }
+    this.#addPiece(frames);
+    this.#pendingBytes += frames.length;
+    this.flush();
+  }
+
+  /** Like `encoded`, but never written before the end of the read callback or turn. */
+  encodedLater(frames: Buffer): void {
+    this.#addPiece(frames);
+    this.#pendingBytes += frames.length;
+    if (reading !== this) this.#wait();
+  }
+
+  /** Writes what has been put off. */
+  flush(): void {
+    const { socket } = this;
+    let run: Buffer | null = null;
+    if (slab.owner === this) {
+      run = slab.buffer.subarray(slab.runStart, slab.at);
+      slab.owner = null;
+    }
+    const pieces = this.#pieces;
+    const callbacks = this.#callbacks;
+    const bytes = this.#pendingBytes;
+    const slabUsed = this.#slab;
+    const slabRuns = this.#slabRuns;
+    this.#pendingBytes = 0;
+    this.#pieces = null;
+    this.#callbacks = null;
+    this.#slab = null;
+    this.#slabRuns = 0;
+    if (bytes === 0) return;
+    if (!socket.writable) {
+      if (slabUsed !== null) this.#release(slabUsed, slabRuns);
+      if (callbacks !== null) process.nextTick(callAll, callbacks, new Error('The connection is closed'));
+      return;
+    }
+    const done =
+      callbacks === null ? undefined : callbacks.length === 1 ? callbacks[0] : joinCallbacks(callbacks);
+    if (pieces === null) {
+      socket.write(run!, done);
+    } else {
+      if (run !== null) pieces.push(run);
+      if (pieces.length === 1) socket.write(pieces[0]!, done);
+      else if (bytes <= GATHER_LIMIT) socket.write(Buffer.concat(pieces, bytes), done);
+      else writeAll(socket, pieces, done);
+    }
+    if (slabUsed !== null) this.#release(slabUsed, slabRuns);
+  }
+
+  /** The end of the turn has come. */
+  endWait(): void {
+    this.#waits = false;
+    this.flush();
+  }
+
+  /** Room for `size` bytes at the end of this outbox's run in the slab; returns where. */
+  #reserve(size: number): number {
+    if (slab.owner === this) {
+      if (slab.at + size <= SLAB_BYTES) return slab.at;
+      this.flush();
+    } else if (slab.owner !== null) {
+      slab.owner.#sealRun();
+    }
+    if (slab.at + size > SLAB_BYTES) slab = new Slab();
+    slab.owner = this;
+    slab.runStart = slab.at;
+    slab.openRuns++;
+    // Runs that this outbox has in an older slab keep that one alive by themselves.
+    if (this.#slab !== slab) this.#slabRuns = 0;
+    this.#slab = slab;
+    this.#slabRuns++;
+    return slab.at;
+  }
+
+  #sealRun(): void {
+    const run = slab.buffer.subarray(slab.runStart, slab.at);
+    slab.owner = null;
+    if (this.#pieces === null) this.#pieces = [run];
+    else this.#pieces.push(run);
+  }
+
+  /** The slab's memory may be used again if the socket has copied all of it; otherwise it is the socket's. */
+  #release(used: Slab, runs: number): void {
+    used.openRuns -= runs;
+    if (!this.#copiesWhatItTakes || this.socket.writableLength !== 0) used.base = used.at;
+    if (used.openRuns === 0) used.at = used.base;
+  }
+
+  #addPiece(piece: Buffer): void {
+    if (slab.owner === this) this.#sealRun();
+    if (this.#pieces === null) this.#pieces = [piece];
+    else this.#pieces.push(piece);
+  }
+
+  /** The payload stands behind the room for its header: writes the header, and masks. */
+  #finishFrame(firstByte: number, start: number, length: number, callback: SendCallback | undefined): void {
+    const { buffer } = slab;
+    let at: number;
+    if (this.#masks) {
+      const key = this.#maskKey();
+      at = writeHeader(buffer, start, firstByte, length, key);
+      applyMask(buffer, length < WORDS_FROM ? undefined : slab.words, at, at + length, key);
+    } else if (length < 126) {
+      buffer[start] = firstByte;
+      buffer[start + 1] = length;
+      at = start + 2;
+    } else {
+      at = writeHeader(buffer, start, firstByte, length);
+    }
+    slab.at = at + length;
+    this.#commit(slab.at - start, callback);
+  }
+
+  #maskKey(): number {
+    const generateMask = this.#generateMask;
+    if (generateMask === undefined) return randomKey();
+    generateMask(keyBytes);
+    return readKey(keyBytes, 0);
+  }
+
+  /** Decides when what was just added leaves. */
+  #commit(bytes: number, callback: SendCallback | undefined): void {
+    this.#pendingBytes += bytes;
+    if (callback !== undefined) {
+      if (this.#callbacks === null) this.#callbacks = [callback];
+      else this.#callbacks.push(callback);
+    }
+    if (this.#pendingBytes >= JOIN_LIMIT) {
+      this.flush();
+    } else if (reading === this) {
+      // endRead() writes it.
+    } else if (reading === null && !this.#waits && this.#lastTurn !== turn) {
+      this.#lastTurn = turn;
+      this.flush();
+      endTurnSoon();
+    } else {
+      this.#wait();
+    }
+  }
+
+  #wait(): void {
+    if (this.#waits) return;
+    this.#waits = true;
+    if (waiting.push(this) === 1) flushAtEndOfTurn(flushWaiting);
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function writeAll(socket: Duplex, pieces: Buffer[], done: SendCallback | undefined): void {
+  socket.cork();
+  const last = pieces.length - 1;
+  for (let i = 0; i < last; i++) socket.write(pieces[i]!);
+  socket.write(pieces[last]!, done);
+  socket.uncork();
+}
+
+function joinCallbacks(callbacks: SendCallback[]): SendCallback {
+  return (error) => callAll(callbacks, error);
+}
+
+function callAll(callbacks: SendCallback[], error?: Error | null): void {
+  for (const callback of callbacks) callback(error);
+}

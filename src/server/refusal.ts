@@ -1,0 +1,68 @@
+/** HTTP answers to those who don't get a WebSocket, written to the bare socket. */
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { arm, disarm, type Expirable } from './deadlines.ts';
+
+/** Milliseconds that the other side has to read the answer and to close. */
+const LINGER_MS = 5000;
+
+/**
+ * Answers with `status` and ends the connection. What the other side still sends is read and thrown away,
+ * as a socket closed with unread bytes would be reset, and the answer could be lost with it.
+ *
+ * @param headers any of the default ones can be replaced
+ */
+export function refuse(
+  socket: Duplex,
+  status: number,
+  body: string | Uint8Array = STATUS_CODES[status] ?? '',
+  headers: Readonly<Record<string, string | number | readonly string[] | undefined>> = {},
+): void {
+  if (socket.destroyed) return;
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const content = typeof body === 'string' ? Buffer.from(body) : body;
+  const lines: Record<string, string | number | readonly string[] | undefined> = {
+    Connection: 'close',
+    'Content-Type': 'text/html',
+    'Content-Length': content.length,
+    ...headers,
+  };
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
+  for (const [name, value] of Object.entries(lines)) {
+    for (const each of Array.isArray(value) ? value : [value]) {
+      if (each !== undefined) head += line(name, String(each));
+    }
+  }
+  new Refusal(socket).write(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), content]));
+}
+
+function line(name: string, value: string): string {
+  // What an application puts into a header must not become another header, or a body.
+  return `${name}: ${value}`.replace(/[\r\n\0]+/g, ' ').concat('\r\n');
+}
+
+class Refusal implements Expirable {
+  deadline: Expirable['deadline'] = null;
+  readonly #socket: Duplex;
+
+  constructor(socket: Duplex) {
+    this.#socket = socket;
+  }
+
+  write(answer: Buffer): void {
+    const socket = this.#socket;
+    arm(this, LINGER_MS);
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => disarm(this));
+    socket.removeAllListeners('data');
+    socket.resume();
+    socket.end(answer);
+  }
+
+  expire(): void {
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The end of the current turn of the event loop, when everything that was put off is written. It is the
+ * check phase of the same turn (setImmediate), so nothing waits for a timer or for another turn.
+ */
+
+/** Counts turns in which something was written. */
+export let turn = 0;
+
+let scheduled = false;
+let fanOut: (() => void) | null = null;
+let flush: (() => void) | null = null;
+
+/** Makes sure that `turn` counts on at the end of this one. */
+export function endTurnSoon(): void {
+  if (scheduled) return;
+  scheduled = true;
+  setImmediate(endTurn);
+}
+
+/** Calls back once at the end of this turn, with shared frames to hand to connections. */
+export function fanOutAtEndOfTurn(callback: () => void): void {
+  fanOut = callback;
+  endTurnSoon();
+}
+
+/** Calls back once at the end of this turn, after shared frames were handed out, so that both leave together. */
+export function flushAtEndOfTurn(callback: () => void): void {
+  flush = callback;
+  endTurnSoon();
+}
+
+function endTurn(): void {
+  scheduled = false;
+  turn = (turn + 1) | 0;
+  const dueFanOut = fanOut;
+  fanOut = null;
+  if (dueFanOut !== null) dueFanOut();
+  const dueFlush = flush;
+  flush = null;
+  if (dueFlush !== null) dueFlush();
+}
