@@ -75,6 +75,9 @@ const EMPTY = Buffer.alloc(0);
 const MAX_HEADER = 14;
 const headerScratch = Buffer.alloc(MAX_HEADER);
 
+/** Missing bytes from which on a message is worth reads of its own. */
+const DIRECT_FROM = 16 * 1024;
+
 /** `applyMask` was not run, so nothing is known of the bytes. */
 const UNKNOWN = 0x100;
 
@@ -107,6 +110,8 @@ export class FrameReader {
   #key = 0;
   /** The beginning of a control frame's payload, whose rest is to come. */
   #control: MessageAssembly | undefined;
+  /** What `directTarget` gave. */
+  #target: Buffer | undefined;
   /** The beginning of a header as latin1: at most 13 bytes, pinning nothing. */
   #spill = '';
 
@@ -192,6 +197,35 @@ export class FrameReader {
       at = to;
     }
     return at;
+  }
+
+  /**
+   * Where the next bytes of the connection may be read to straight away, in place of a chunk: into the message
+   * itself, if much of it is missing. Undefined otherwise. Whoever uses it calls `commit` instead of `read`.
+   */
+  get directTarget(): Buffer | undefined {
+    if (!this.#isInPayload || this.#remaining < DIRECT_FROM || this.#assembly === undefined) return undefined;
+    if (this.isSuspended || (this.#pieces !== undefined && !this.#isCompressed)) return undefined;
+    this.#target = this.#assembly.room(this.#remaining);
+    return this.#target;
+  }
+
+  /**
+   * The next `count` bytes of the connection lie at the beginning of what `directTarget` gave.
+   *
+   * @throws {ProtocolError} as `read` does
+   */
+  commit(count: number): void {
+    const part = this.#target!.subarray(0, count);
+    this.#target = undefined;
+    const words = count < WORDS_FROM ? undefined : wordsOf(part.buffer);
+    const high = this.#masked ? applyMask(part, words, 0, count, this.#key) : UNKNOWN;
+    this.#key = rotateKey(this.#key, count);
+    this.#remaining -= count;
+    this.#isInPayload = this.#remaining > 0;
+    this.#checkText(part, high);
+    this.#assembly!.received += count;
+    if (!this.#isInPayload && this.#isFinal) this.#endMessage();
   }
 
   /** Reads a header (§5.2) at `at`; returns the index behind it. Where bytes are missing, spills what is there. */
@@ -375,21 +409,25 @@ export class FrameReader {
 
   #append(part: Buffer, high: number): void {
     this.#assembly ??= new MessageAssembly();
-    const isText = this.#messageOpcode === Opcode.TEXT && !this.#isCompressed;
-    if (isText && this.#checksUtf8 && (high !== 0 || this.#utf8 !== UTF8_START)) {
-      this.#utf8 = advanceUtf8(this.#utf8, part, 0, part.length);
-      if (this.#utf8 === UTF8_INVALID) throw this.#badUtf8();
-    }
+    this.#checkText(part, high);
     if (this.#pieces !== undefined && !this.#isCompressed) {
       this.#assembly.received += part.length;
-      this.#hand(part, isText);
+      this.#hand(part);
       return;
     }
     if (!this.#assembly.append(part, this.#isInPayload ? this.#remaining : 0)) throw this.#tooLong();
   }
 
-  #hand(part: Buffer, isText: boolean): void {
-    if (!isText) {
+  /** The next part of a message's text, as early as it can be told (§8.1). */
+  #checkText(part: Buffer, high: number): void {
+    if (this.#messageOpcode !== Opcode.TEXT || this.#isCompressed || !this.#checksUtf8) return;
+    if (high === 0 && this.#utf8 === UTF8_START) return;
+    this.#utf8 = advanceUtf8(this.#utf8, part, 0, part.length);
+    if (this.#utf8 === UTF8_INVALID) throw this.#badUtf8();
+  }
+
+  #hand(part: Buffer): void {
+    if (this.#messageOpcode === Opcode.BINARY) {
       if (part.length > 0) this.#sink.onFragment!(part, true, false);
       return;
     }

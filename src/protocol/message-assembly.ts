@@ -21,18 +21,31 @@ export class MessageAssembly {
    * @returns false if there is no memory for it
    */
   append(part: Buffer, expected: number): boolean {
-    const at = this.received;
-    const needed = at + part.length;
+    if (part.length === 0) return true;
+    const buffer = this.#reserve(this.received + part.length, expected);
+    if (buffer === undefined) return false;
+    buffer.set(part, this.received);
+    this.received += part.length;
+    return true;
+  }
+
+  /**
+   * The memory for the next bytes, of which `expected` are known to follow; undefined if there is none. Whoever
+   * fills it adds to `received`.
+   */
+  room(expected: number): Buffer | undefined {
+    const buffer = this.#reserve(this.received + 1, expected - 1);
+    return buffer?.subarray(this.received, this.received + expected);
+  }
+
+  #reserve(needed: number, expected: number): Buffer | undefined {
     if (this.#buffer === undefined || needed > this.#buffer.length) {
-      if (part.length === 0) return true;
       const grown = allocate(this.#capacityFor(needed, expected));
-      if (grown === undefined) return false;
-      if (this.#buffer !== undefined) this.#buffer.copy(grown, 0, 0, at);
+      if (grown === undefined) return undefined;
+      if (this.#buffer !== undefined) this.#buffer.copy(grown, 0, 0, this.received);
       this.#buffer = grown;
     }
-    this.#buffer.set(part, at);
-    this.received = needed;
-    return true;
+    return this.#buffer;
   }
 
   /** The message. It is the caller's from then on. */
