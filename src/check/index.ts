@@ -2,19 +2,19 @@
  * The conformance runner as `tidings check` and `npm run conformance` use it: against a server, or listening for
  * clients; then a table, JSON, and a report in a folder.
  */
-import { cases, quickPatterns, selectCases } from './cases/index.ts';
+import { allCases, isOfAutobahn, quickPatterns, selectCases } from './cases/index.ts';
 import { FuzzingServer } from './listener.ts';
 import { writeReport } from './report.ts';
 import { type CaseResult, runAll } from './runner.ts';
 import { summarize, summaryLine, table } from './summary.ts';
 
-export { cases, quickPatterns, selectCases } from './cases/index.ts';
+export { allCases, cases, isOfAutobahn, quickPatterns, selectCases } from './cases/index.ts';
 export { FuzzingServer } from './listener.ts';
 export { type CaseResult, runAll } from './runner.ts';
 export { outcomeOf, type Summary, summarize, summaryLine, table } from './summary.ts';
 
 export interface CheckSettings {
-  /** Which cases, as `7.*` or `9.1.6`. Default: all 517. */
+  /** Which cases, as `7.*` or `9.1.6`. Default: all. */
   patterns?: string[];
   /** Only the groups that take seconds. Default false. */
   isShort?: boolean;
@@ -24,7 +24,7 @@ export interface CheckSettings {
   patience?: number;
   /** Folder for index.json, index.html and a file per case. Default: none is written. */
   outdir?: string | undefined;
-  /** Whether the output is JSON instead of a table. Default false. */
+  /** Whether the output is JSON, one line for each role, instead of a table. Default false. */
   json?: boolean;
   /** Whether everything must pass, so that non-strict and unimplemented cases fail the check, too. Default false. */
   isStrict?: boolean;
@@ -37,9 +37,9 @@ export interface CheckSettings {
 /** The exit status: 1 where the check failed. */
 type Status = 0 | 1;
 
-function chosenCases({ patterns, isShort }: CheckSettings): ReturnType<typeof selectCases> {
+export function chosenCases({ patterns, isShort }: CheckSettings): ReturnType<typeof selectCases> {
   if (patterns) return selectCases(patterns);
-  return isShort ? selectCases(quickPatterns) : cases;
+  return isShort ? selectCases(quickPatterns) : allCases;
 }
 
 /**
@@ -52,7 +52,8 @@ export function conclude(
   results: CaseResult[],
   { json, outdir, isStrict, write }: CheckSettings,
 ): Status {
-  const summary = summarize(results);
+  const beyond = results.filter((result) => !isOfAutobahn(result));
+  const whole = summarize(results);
   const page = outdir === undefined ? undefined : writeReport(outdir, results);
   if (json) {
     const verdicts = results.map(({ id, behavior, behaviorClose, duration, result, resultClose }) => ({
@@ -63,13 +64,18 @@ export function conclude(
       result,
       resultClose,
     }));
-    write(`${JSON.stringify({ role, agent, ...summary, results: verdicts }, null, 2)}\n`);
+    write(`${JSON.stringify({ role, agent, ...whole, results: verdicts })}\n`);
   } else {
     write(`${table(results)}\n`);
     if (page !== undefined) write(`report: ${page}\n`);
-    write(`${role} ${agent}: ${summaryLine(summary)}\n`);
+    if (beyond.length > 0) {
+      write(`${role} ${agent}, beyond the Autobahn suite: ${summaryLine(summarize(beyond))}\n`);
+    }
+    if (beyond.length < results.length) {
+      write(`${role} ${agent}: ${summaryLine(summarize(results.filter(isOfAutobahn)))}\n`);
+    }
   }
-  return summary.failed > 0 || (isStrict && summary.passed < summary.cases) ? 1 : 0;
+  return whole.failed > 0 || (isStrict && whole.passed < whole.cases) ? 1 : 0;
 }
 
 /** Runs the cases against the server at `address`, which must echo: text with text, binary with binary. */

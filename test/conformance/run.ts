@@ -10,19 +10,18 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
   type CheckSettings,
-  cases,
   checkClients,
   checkServer,
+  chosenCases,
   conclude,
   FuzzingServer,
   quickPatterns,
-  selectCases,
 } from '../../src/check/index.ts';
 import { peers } from './peers.ts';
 
 const help = `Usage: npm run conformance -- [options] [ws://HOST:PORT/PATH]
 
-Runs 517 WebSocket cases, numbered and judged as in the Autobahn test suite.
+Runs 517 WebSocket cases, numbered and judged as in the Autobahn test suite, and some beyond it (T.*).
 
 With an address: against the server there, which must echo what it gets.
 With --listen:   waits for clients that echo; they use /getCaseCount, /runCase?case=N&agent=A,
@@ -40,7 +39,7 @@ Options:
   --patience N      factor on all time limits, of which Autobahn's are 1 [5]
   --agent NAME      what the report calls the server [its address]
   --outdir FOLDER   write index.json, index.html and a file per case there
-  --json            print JSON instead of tables
+  --json            print JSON instead of tables, one line for each role
   -h, --help        this text
 
 The exit status is 1 if a case failed, or, with tidings, if one did not pass.
@@ -99,11 +98,7 @@ async function judgeServer(name: string, settings: CheckSettings): Promise<numbe
 }
 
 async function judgeClient(name: string, settings: CheckSettings): Promise<number> {
-  const definitions = settings.patterns
-    ? selectCases(settings.patterns)
-    : settings.isShort
-      ? selectCases(quickPatterns)
-      : cases;
+  const definitions = chosenCases(settings);
   const server = new FuzzingServer({ port: 0, cases: definitions, patience: settings.patience ?? 5 });
   const { port } = await server.listen();
   const child = startPeer('client', name, `ws://127.0.0.1:${port}`, String(settings.parallel));

@@ -1,5 +1,6 @@
-/** All 517 cases in the order of the Autobahn suite, and the titles of their groups. */
+/** The 517 cases in the order of the Autobahn suite, those beyond it, and the titles of their groups. */
 import type { CaseDefinition } from '../case.ts';
+import { casesBeyondAutobahn } from './beyond.ts';
 import { closingCases } from './closing.ts';
 import { compressionCases, compressionTitles } from './compression.ts';
 import { fragmentationCases } from './fragmentation.ts';
@@ -16,6 +17,14 @@ export const cases: CaseDefinition[] = [
   ...compressionCases,
 ];
 
+/** The 517 and our own. */
+export const allCases: CaseDefinition[] = [...cases, ...casesBeyondAutobahn];
+
+/** Whether a case is one of the 517. */
+export function isOfAutobahn({ id }: { id: string }): boolean {
+  return !id.startsWith('T.');
+}
+
 export const groupTitles: Record<string, string> = {
   1: 'Framing',
   2: 'Pings and pongs',
@@ -28,6 +37,7 @@ export const groupTitles: Record<string, string> = {
   10: 'Auto-fragmentation',
   12: 'Compression, by payload',
   13: 'Compression, by parameters',
+  T: 'Beyond the Autobahn suite',
 };
 
 export const subgroupTitles: Record<string, string> = {
@@ -59,7 +69,7 @@ export const subgroupTitles: Record<string, string> = {
 };
 
 /** The groups that take seconds together, not minutes. */
-export const quickPatterns = ['1.*', '2.*', '3.*', '4.*', '5.*', '6.*', '7.*', '10.*'];
+export const quickPatterns = ['1.*', '2.*', '3.*', '4.*', '5.*', '6.*', '7.*', '10.*', 'T.*'];
 
 /**
  * The cases whose numbers fit one of the patterns (`7.*`, `9.1.6`), in order.
@@ -71,9 +81,9 @@ export function selectCases(patterns: string[]): CaseDefinition[] {
   for (const pattern of patterns) {
     const source = pattern.trim().replaceAll('.', '\\.').replaceAll('*', '.*');
     const matcher = new RegExp(`^${source}$`);
-    const fitting = cases.filter(({ id }) => matcher.test(id));
+    const fitting = allCases.filter(({ id }) => matcher.test(id));
     if (fitting.length === 0) throw new Error(`no case fits «${pattern}»`);
     for (const { id } of fitting) chosen.add(id);
   }
-  return cases.filter(({ id }) => chosen.has(id));
+  return allCases.filter(({ id }) => chosen.has(id));
 }
