@@ -35,6 +35,11 @@ declare module 'sockjs' {
   export function createServer(options: { log?: (severity: string, line: string) => void }): SockServer;
 }
 
+declare module 'bufferutil' {
+  const bufferUtil: { unmask(bytes: Uint8Array, key: Uint8Array): void };
+  export default bufferUtil;
+}
+
 declare module 'ioredis' {
   import type { EventEmitter } from 'node:events';
 

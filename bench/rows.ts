@@ -5,15 +5,17 @@ export interface Row {
   /** Its name in JSON, targets and `--rows`. */
   id: string;
   title: string;
-  scenario: 'echo' | 'broadcast' | 'handshakes' | 'idle';
+  scenario: 'echo' | 'broadcast' | 'handshakes' | 'idle' | 'resp-publish' | 'resp-receive' | 'codec';
+  /** Of the codec. */
+  operation?: 'read' | 'write' | 'unmask' | 'utf8';
   conns: number;
   depth: number;
   /** Payload bytes. */
   size: number;
   kind: Job['kind'];
   deflate: boolean;
-  /** What `cost` counts: server CPU microseconds per message, or resident KiB per connection. */
-  unit: 'µs' | 'KiB';
+  /** What `cost` counts: CPU per message or frame, or resident KiB per connection. */
+  unit: 'µs' | 'ns' | 'KiB';
   /** The peer whose cost is divided by everyone's. It runs twice, for the noise. */
   reference: string;
   peers: string[];
@@ -131,6 +133,51 @@ export function idleRow(conns: number, deflate: boolean, peers?: string[]): Row 
   };
 }
 
+/** @param peers clients of resp/clients.ts */
+function respRow(
+  scenario: 'resp-publish' | 'resp-receive',
+  depth: number,
+  reference: string,
+  peers: string[],
+): Row {
+  return {
+    id: `${scenario}-${depth}`,
+    title:
+      scenario === 'resp-publish'
+        ? `Redis PUBLISH 128 B, ${depth} outstanding`
+        : 'Redis messages of 128 B received on a subscription',
+    scenario,
+    conns: 1,
+    depth,
+    size: 128,
+    kind: 'text',
+    deflate: false,
+    unit: 'µs',
+    reference,
+    peers: [reference, ...peers],
+  };
+}
+
+function codecRow(operation: NonNullable<Row['operation']>, size: number, kind: Row['kind'] = 'text'): Row {
+  const peers = ['ws', 'tidings'];
+  if (operation !== 'write') peers.push('tidings-simd');
+  if (operation === 'unmask') peers.push('bytes');
+  return {
+    id: `codec-${operation}-${size}${operation === 'utf8' || operation === 'read' ? `-${kind}` : ''}`,
+    title: `codec: ${operation} ${bytes(size)} ${kind}`,
+    scenario: 'codec',
+    operation,
+    conns: 0,
+    depth: 0,
+    size,
+    kind,
+    deflate: false,
+    unit: 'ns',
+    reference: 'ws',
+    peers,
+  };
+}
+
 function count(n: number, what: string): string {
   return `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
 }
@@ -167,6 +214,32 @@ export const rows: Row[] = [
   handshakesRow(64),
   idleRow(10_000, false),
   idleRow(10_000, true),
+  respRow('resp-publish', 1000, 'ioredis', [
+    'ioredis-auto',
+    'ioredis-pipeline',
+    'node-redis',
+    'tidings',
+    'tidings-handler',
+    'redis-parser',
+    'redis-benchmark',
+  ]),
+  respRow('resp-publish', 1, 'ioredis', ['node-redis', 'tidings', 'redis-parser']),
+  respRow('resp-receive', 1000, 'ioredis', ['node-redis', 'tidings', 'tidings-bytes', 'redis-parser']),
+  codecRow('read', 20),
+  codecRow('read', 125),
+  codecRow('read', 125, 'utf8'),
+  codecRow('read', KIB),
+  codecRow('read', 32 * KIB),
+  codecRow('write', 20),
+  codecRow('write', 125),
+  codecRow('write', KIB),
+  codecRow('unmask', 64),
+  codecRow('unmask', KIB),
+  codecRow('unmask', 16 * KIB),
+  codecRow('utf8', 125),
+  codecRow('utf8', KIB),
+  codecRow('utf8', 32 * KIB),
+  codecRow('utf8', KIB, 'utf8'),
 ];
 
 /** Cost over connections: it should not rise with them. */
@@ -187,4 +260,18 @@ export const shortRows: Row[] = [
   handshakesRow(8),
   idleRow(200, false, ['ws', 'tidings', 'net']),
   idleRow(200, true, ['ws', 'tidings']),
+  respRow('resp-publish', 100, 'ioredis', [
+    'ioredis-auto',
+    'ioredis-pipeline',
+    'node-redis',
+    'tidings',
+    'tidings-handler',
+    'redis-parser',
+    'redis-benchmark',
+  ]),
+  respRow('resp-receive', 100, 'ioredis', ['node-redis', 'tidings', 'tidings-bytes', 'redis-parser']),
+  codecRow('read', 125),
+  codecRow('write', 125),
+  codecRow('unmask', KIB),
+  codecRow('utf8', KIB),
 ];

@@ -18,7 +18,7 @@ import { checkTargets } from './targets.ts';
 const HELP = `npm run bench -- [SCENARIO…] [options]
 
 Measures server CPU per message of tidings and its peers, in interleaved rounds, and prints the ratios to ws.
-Without a scenario: the whole table. SCENARIO: echo, broadcast, handshakes, idle, scale.
+Without a scenario: the whole table. SCENARIO: echo, broadcast, handshakes, idle, resp, codec, scale.
 
 One row of one's own:
   --size N         payload bytes; K and M mean KiB and MiB
@@ -110,7 +110,7 @@ function choose(): Row[] {
   else if (values.short) list = shortRows;
   else list = [...rows, ...scaleRows];
   if (scenarios) {
-    list = list.filter((row) => scenarios.includes(row.isScale ? 'scale' : row.scenario));
+    list = list.filter((row) => scenarios.includes(row.isScale ? 'scale' : row.scenario.split('-')[0]!));
   }
   if (values.rows) {
     const parts = values.rows.split(',');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { benchFolder } from '../build.ts';
-import type { PeerResult, RowResult } from '../measure.ts';
+import type { PeerResult, RowResult, Sample } from '../measure.ts';
 import type { CheckedTarget } from '../targets.ts';
 
 export interface Machine {
@@ -49,26 +49,42 @@ export function describeMachine(): Machine {
 /** Columns after the name: heading and how a peer's figure is written. */
 type Column = [heading: string, cell: (peer: PeerResult) => string];
 
-export function columns({ row }: RowResult): Column[] {
-  const cost: Column[] = [
-    [row.unit === 'KiB' ? 'KiB/conn' : 'CPU µs', ({ median }) => median.cost.toPrecision(3)],
-    ['±', ({ spread }) => percent(spread)],
-    [`${row.reference} ÷`, ({ ratio }) => ratio.toFixed(2)],
-    ['±', ({ ratioSpread }) => percent(ratioSpread)],
-  ];
-  if (row.unit === 'KiB') return [...cost, ['RSS MiB', ({ median }) => median.memory.toFixed(0)]];
-  return [
-    ...cost,
-    ['kernel', ({ median }) => percent(median.system)],
+const COST_HEADINGS = { µs: 'CPU µs', ns: 'CPU ns', KiB: 'KiB/conn' };
+
+/** Those that the row has figures for. */
+export function columns({ row, peers }: RowResult): Column[] {
+  const all: [key: keyof Sample, heading: string, cell: (value: number) => string][] = [
+    ['allocated', 'bytes allocated', (value) => value.toFixed(0)],
+    ['system', 'kernel', percent],
     [
+      'rate',
       row.scenario === 'broadcast' ? 'deliveries/s' : 'per second',
-      ({ median }) => Math.round(median.rate).toLocaleString('en'),
+      (value) => Math.round(value).toLocaleString('en'),
     ],
-    ['p50 µs', ({ median }) => (median.p50 * 1000).toFixed(0)],
-    ['p99 µs', ({ median }) => (median.p99 * 1000).toFixed(0)],
-    ['RSS MiB', ({ median }) => median.memory.toFixed(0)],
-    ['generator', ({ median }) => percent(median.generator)],
+    ['p50', 'p50 µs', (value) => (value * 1000).toFixed(0)],
+    ['p99', 'p99 µs', (value) => (value * 1000).toFixed(0)],
+    ['memory', 'RSS MiB', (value) => value.toFixed(0)],
+    ['generator', 'generator', percent],
   ];
+  const known = all.filter(([key]) => peers.some(({ median }) => median[key] !== undefined));
+  return [
+    [COST_HEADINGS[row.unit], ({ median }) => figure(median.cost)],
+    ['±', ({ spread }) => percent(spread)],
+    [`${row.reference} ÷`, ({ ratio }) => (Number.isFinite(ratio) ? ratio.toFixed(2) : '–')],
+    ['±', ({ ratioSpread }) => percent(ratioSpread)],
+    ...known.map(
+      ([key, heading, cell]): Column => [
+        heading,
+        ({ median }) => (median[key] === undefined ? '–' : cell(median[key])),
+      ],
+    ),
+  ];
+}
+
+/** Three digits, without an exponent. */
+export function figure(value: number): string {
+  if (!Number.isFinite(value)) return '–';
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
 export function formatRow(result: RowResult): string {

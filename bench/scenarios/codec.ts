@@ -1,0 +1,25 @@
+/** One operation of one codec, in its own process. */
+import { outFolder } from '../build.ts';
+import type { CodecJob, CodecResult } from '../codec/job.ts';
+import type { MeasureOptions, Sample } from '../measure.ts';
+import { runProgram } from '../program.ts';
+import type { Row } from '../rows.ts';
+
+/** MiB of each half of the young generation: allocations are counted between two collections. */
+const SEMI_SPACE = 64;
+
+export async function measureCodec(subject: string, row: Row, options: MeasureOptions): Promise<Sample> {
+  const job: CodecJob = {
+    operation: row.operation!,
+    subject,
+    size: row.size,
+    kind: row.kind,
+    warmup: options.warmup / 2,
+    duration: options.duration / 3,
+  };
+  const { nanoseconds, allocated } = await runProgram<CodecResult>(outFolder, 'codec/main.js', job, {
+    timeout: 60_000,
+    flags: [`--min-semi-space-size=${SEMI_SPACE}`, `--max-semi-space-size=${SEMI_SPACE}`],
+  });
+  return { cost: nanoseconds, allocated };
+}
