@@ -60,9 +60,9 @@ function table(rows: [string, string][]): string {
   const column = Math.min(Math.max(...rows.map(([left]) => left.length)) + 4, 32);
   return rows
     .map(([left, right]) => {
-      const start = `  ${left}`.padEnd(column);
       const body = wrap(right, column);
-      return start.length > column - 1 ? `${start}\n${' '.repeat(column)}${body}` : `${start}${body}`;
+      const fits = left.length + 3 < column;
+      return fits ? `  ${left}`.padEnd(column) + body : `  ${left}\n${' '.repeat(column)}${body}`;
     })
     .join('\n');
 }

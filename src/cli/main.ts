@@ -1,0 +1,60 @@
+/** Finds the command, reads its settings, runs it, and turns errors into messages and exit statuses. */
+import { readFileSync } from 'node:fs';
+import { type Command, helpOf, overview } from './command.ts';
+import { closest, readSettings, UsageError } from './options.ts';
+import { publish, send } from './send.ts';
+import { ticket } from './ticket.ts';
+import { top } from './top.ts';
+
+export const commands: Command[] = [send, publish, ticket, top];
+
+/** Every key of the config file: one file serves all commands. */
+export const configKeys: ReadonlySet<string> = new Set(
+  commands.flatMap(({ options }) => Object.keys(options)),
+);
+
+/** @returns the exit status: 0 done, 1 failed, 2 wrong usage */
+export async function main(args: string[], environment: NodeJS.ProcessEnv = process.env): Promise<number> {
+  const [name = 'help', ...rest] = args;
+  if (name === '--version') {
+    const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    console.log(manifest.version);
+    return 0;
+  }
+  const isHelp = ['help', '--help', '-h'].includes(name);
+  const wanted = isHelp ? rest[0] : name;
+  const found = commands.find((command) => command.name === wanted);
+  if (isHelp && (wanted === undefined || found !== undefined)) {
+    console.log(found === undefined ? overview(commands) : helpOf(found));
+    return 0;
+  }
+  if (found === undefined) {
+    const likely = closest(
+      wanted ?? '',
+      commands.map((command) => command.name),
+    );
+    console.error(
+      `tidings: unknown command '${wanted}'${likely === undefined ? '' : `; did you mean ${likely}?`}\n` +
+        'Run `tidings --help` for the list.',
+    );
+    return 2;
+  }
+
+  try {
+    const settings = readSettings(found.options, rest, configKeys, environment);
+    if (settings.help) {
+      console.log(helpOf(found));
+      return 0;
+    }
+    return await found.run(settings);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(
+        `tidings ${found.name}: ${error.message}\nRun \`tidings ${found.name} --help\` for usage.`,
+      );
+      return 2;
+    }
+    console.error(`tidings ${found.name}: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
+}

@@ -1,0 +1,133 @@
+/** `tidings send` and `tidings publish`: one message to a user or a topic, by HTTP or straight through Redis. */
+import { text as readText } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BrokerListener, Receipt } from '../pubsub/broker.ts';
+import { redisBroker } from '../pubsub/redis-broker.ts';
+import { inboxOf, topicProblem, userProblem } from '../push/names.ts';
+import { DEFAULT_RETENTION } from '../push/options.ts';
+import { encodeData } from '../push/outgoing.ts';
+import { callAdmin, connection } from './admin-client.ts';
+import { command } from './command.ts';
+import { flag, type Settings, text, UsageError } from './options.ts';
+
+/** Milliseconds. A server waits for its Redis as long as it takes; a command has somebody waiting. */
+const REDIS_PATIENCE = 5_000;
+
+const options = {
+  ...connection,
+  redis: text('URL', 'Store it in this Redis directly, without asking an instance'),
+  json: flag('TEXT is JSON: send the value, not the text'),
+  idempotencyKey: text('KEY', 'Sending again with the same key stores nothing and prints the first receipt'),
+};
+
+export const send = command({
+  name: 'send',
+  positionals: 'USER [TEXT|-]',
+  summary: "send a message to a user's open pages",
+  description:
+    'Sends TEXT to USER and prints the receipt as JSON once the message is stored. Without TEXT, or with -, ' +
+    'the message is read from standard input. It goes through the admin API of a running `tidings serve` ' +
+    '(--url, --token), or with --redis straight into the Redis that the instances share.',
+  examples: [
+    ['tidings send alice "hello" --token T', 'through the server on this machine'],
+    ['tidings send alice --json \'{"subject":"hello"}\' --redis redis://127.0.0.1:6379', 'through Redis'],
+    ['date | tidings send alice - --url https://push.example.com --token T', 'from standard input'],
+  ],
+  options,
+  run: (settings) => deliver('users', settings),
+});
+
+export const publish = command({
+  name: 'publish',
+  positionals: 'TOPIC [TEXT|-]',
+  summary: 'send a message to all subscribers of a topic',
+  description:
+    'Publishes TEXT to TOPIC and prints the receipt as JSON once the message is stored. Otherwise as ' +
+    '`tidings send`.',
+  examples: [
+    ['tidings publish news "we are open again" --token T', 'to every page that has subscribed to news'],
+  ],
+  options,
+  run: (settings) => deliver('topics', settings),
+});
+
+async function deliver(to: 'users' | 'topics', settings: Settings<typeof options>): Promise<number> {
+  const { values, sources } = settings;
+  const [name, message, ...rest] = settings.positionals;
+  if (name === undefined || rest.length > 0) {
+    throw new UsageError(
+      `give a ${to === 'users' ? 'USER' : 'TOPIC'} and one TEXT (in quotes if it has spaces)`,
+    );
+  }
+  const data = parseData(await readMessage(message), values.json);
+
+  // Whichever was named closer to the command line: a tidings.json with "redis" is there for `serve`.
+  const throughRedis = values.redis !== undefined && !(sources.url === 'flag' && sources.redis !== 'flag');
+  const receipt = throughRedis
+    ? await storeInRedis(values.redis as string, to, name, data, values.idempotencyKey)
+    : await callAdmin(values, {
+        method: 'POST',
+        path: `/api/${to}/${encodeURIComponent(name)}/messages`,
+        body: data,
+        idempotencyKey: values.idempotencyKey,
+      });
+  console.log(JSON.stringify(receipt));
+  return 0;
+}
+
+async function readMessage(argument: string | undefined): Promise<string> {
+  if (argument !== undefined && argument !== '-') return argument;
+  if (argument === undefined && process.stdin.isTTY) throw new UsageError('give TEXT, or - to type it');
+  return (await readText(process.stdin)).replace(/\r?\n$/, '');
+}
+
+function parseData(message: string, isJson: boolean): unknown {
+  if (!isJson) return message;
+  try {
+    return JSON.parse(message);
+  } catch (error) {
+    throw new UsageError(`with --json, TEXT must be JSON: ${(error as Error).message}`);
+  }
+}
+
+/** With the bounds that a server has by default: the last one to write decides how long a log is kept. */
+async function storeInRedis(
+  url: string,
+  to: 'users' | 'topics',
+  name: string,
+  data: unknown,
+  idempotencyKey: string | undefined,
+): Promise<Receipt> {
+  const problem = to === 'users' ? userProblem(name) : topicProblem(name);
+  if (problem !== undefined) throw new UsageError(problem);
+  const { kind, bytes } = encodeData(data);
+  const retention = to === 'users' ? DEFAULT_RETENTION.inbox : DEFAULT_RETENTION.topic;
+  const broker = redisBroker(url, { publishMaxWait: REDIS_PATIENCE });
+  let lastError: Error | undefined;
+  const listener: BrokerListener = {
+    message() {},
+    transient() {},
+    acknowledged() {},
+    down(error) {
+      lastError = error;
+    },
+    up() {},
+  };
+  const timer = new AbortController();
+  try {
+    await Promise.race([
+      broker.open(listener),
+      sleep(REDIS_PATIENCE, undefined, { signal: timer.signal }).then(() => {
+        const why = lastError === undefined ? '' : `: ${lastError.message}`;
+        throw new Error(`no Redis within ${REDIS_PATIENCE} ms, so nothing is stored${why}`);
+      }),
+    ]);
+    return await broker.publish(to === 'users' ? inboxOf(name) : name, kind, bytes, {
+      retention,
+      ...(idempotencyKey !== undefined && { idempotencyKey }),
+    });
+  } finally {
+    timer.abort();
+    await broker.close();
+  }
+}

@@ -1,0 +1,35 @@
+/** `tidings ticket`: signs a ticket that lets a page connect as a user. */
+import { signTicket } from '../push/ticket.ts';
+import { command } from './command.ts';
+import { integer, text, UsageError } from './options.ts';
+
+export const ticket = command({
+  name: 'ticket',
+  positionals: 'USER',
+  summary: 'sign a ticket with which a page connects as USER',
+  description:
+    'Prints a signed ticket for USER. A page gives it to the server as the query parameter `ticket`, as the ' +
+    'cookie `tidings_ticket` or as the subprotocol `ticket.TICKET`; the server must know the same secret.',
+  examples: [
+    ['tidings ticket alice --secret "$SECRET"', 'a ticket for ten minutes'],
+    [
+      'TIDINGS_SECRET=… tidings ticket alice --ttl 3600',
+      'for an hour; the secret is not in the process list',
+    ],
+  ],
+  options: {
+    secret: text('SECRET', 'The secret that the server was started with, at least 16 bytes'),
+    ttl: integer('SECONDS', 'How long the ticket is valid', { min: 1, max: 31_536_000, fallback: 600 }),
+  },
+  async run({ values: { secret, ttl }, positionals }) {
+    const [user, ...rest] = positionals;
+    if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
+    if (secret === undefined) throw new UsageError('give the --secret that the server knows');
+    try {
+      console.log(signTicket(user, { secret, lifetime: ttl * 1000 }));
+    } catch (error) {
+      throw error instanceof TypeError ? new UsageError(error.message) : error;
+    }
+    return 0;
+  },
+});
