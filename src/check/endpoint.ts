@@ -273,9 +273,8 @@ export class Endpoint {
   #onFrame(frame: Frame): void {
     this.log.receivedFrame(frame);
     if (this.state === 'closed') return;
-    if (this.#closeWasReceived) {
-      if (frame.opcode < 8) throw new Violation(1002, 'a data frame after its Close frame, §5.5.1');
-      return;
+    if (this.#closeWasReceived && frame.opcode < 8) {
+      throw new Violation(1002, 'a data frame after its Close frame, §5.5.1');
     }
     if (frame.opcode === Opcode.close) this.#onCloseFrame(frame.payload);
     else if (frame.opcode === Opcode.ping) this.#listener.onPing(frame.payload);
@@ -302,6 +301,7 @@ export class Endpoint {
   }
 
   #onCloseFrame(payload: Buffer): void {
+    if (this.#closeWasReceived) return;
     this.#closeWasReceived = true;
     const { ending } = this;
     const shown = `payload 0x${payload.toString('hex')}`;
