@@ -17,8 +17,9 @@ export interface Peer {
   client?: (address: string) => Promise<string>;
 }
 
-async function ws(): Promise<Peer> {
-  const { WebSocket, WebSocketServer } = await import('ws');
+/** What tidings/ws and ws have in common. */
+function likeWs(library: Pick<typeof import('ws'), 'WebSocket' | 'WebSocketServer'>): Peer {
+  const { WebSocket, WebSocketServer } = library;
   return {
     async server() {
       const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: true, ...limits });
@@ -43,6 +44,14 @@ async function ws(): Promise<Peer> {
   };
 }
 
+async function tidings(): Promise<Peer> {
+  return likeWs((await import('../../src/ws.ts')) as unknown as typeof import('ws'));
+}
+
+async function ws(): Promise<Peer> {
+  return likeWs(await import('ws'));
+}
+
 async function undici(): Promise<Peer> {
   const { WebSocket } = await import('undici');
   return {
@@ -61,7 +70,7 @@ async function undici(): Promise<Peer> {
   };
 }
 
-export const peers: Record<string, () => Promise<Peer>> = { ws, undici };
+export const peers: Record<string, () => Promise<Peer>> = { tidings, ws, undici };
 
 /** Runs all cases of the listening runner at `address`, `parallel` at a time, and asks for the report. */
 async function drive(
