@@ -497,9 +497,6 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
   }
 
   static {
-    for (const [value, name] of READY_STATES.entries()) {
-      Object.defineProperty(WebSocket.prototype, name, { enumerable: true, value });
-    }
     acceptConnection = (ws, accepted) => {
       ws.#lifecycle = accepted.lifecycle;
       ws.#protocol = accepted.protocol;
@@ -510,6 +507,11 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
     };
     connectionOf = (ws) => ws.#connection;
   }
+}
+
+// Behind the class: in its static block the compiler names the class by a variable that is not set yet.
+for (const [value, name] of READY_STATES.entries()) {
+  Object.defineProperty(WebSocket.prototype, name, { enumerable: true, value });
 }
 
 /** For listeners whose event is only known when the program runs. */
