@@ -1,0 +1,208 @@
+/** One test for each hole that other implementations have had, named after it. Memory is counted, not timed. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import {
+  FrameReader,
+  HandshakeError,
+  MessageDeflate,
+  parseRequest,
+  parseResponse,
+} from '../../src/protocol/index.ts';
+import { masked, Recorder, readAll } from './support.ts';
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+/** Buffers are given back by a thread, and zlib's memory by callbacks, after the collector has run. */
+async function collect(): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    gc();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Bytes that `make` leaves in use for as long as its result lives. */
+async function retainedBy(make: () => unknown): Promise<number> {
+  await collect();
+  const before = process.memoryUsage();
+  const kept = make();
+  await collect();
+  const after = process.memoryUsage();
+  assert.ok(kept !== undefined);
+  return after.heapUsed + after.external - before.heapUsed - before.external;
+}
+
+function serverReader(maxPayload = 0): FrameReader {
+  return new FrameReader(new Recorder(), { role: 'server', maxPayload });
+}
+
+test('prototype-named pong payloads are bytes like any other', () => {
+  for (const name of ['__proto__', 'constructor', 'toString']) {
+    assert.deepEqual(readAll([masked(0x8a, name)]), [['pong', Buffer.from(name)]]);
+  }
+});
+
+test('more headers than Node keeps: a request that lost the ones it needs is refused, not fatal', () => {
+  const complete: Record<string, string> = {
+    upgrade: 'websocket',
+    connection: 'Upgrade',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'sec-websocket-version': '13',
+  };
+  for (const missing of Object.keys(complete)) {
+    const { [missing]: _, ...headers } = complete;
+    assert.throws(() => parseRequest({ method: 'GET', headers }), HandshakeError);
+  }
+  assert.throws(() => parseRequest({ method: 'GET', headers: {} }), HandshakeError);
+  assert.throws(() => parseResponse({ status: 101, headers: {} }, ''), HandshakeError);
+});
+
+test('ReDoS and quadratic parsing: header values of a megabyte are judged in linear time', () => {
+  const headers = {
+    upgrade: 'websocket',
+    connection: 'Upgrade',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'sec-websocket-version': '13',
+  };
+  const n = 2 ** 20;
+  const many = Array.from({ length: n / 8 }, (_, i) => `p${i}`).join(',');
+  assert.equal(
+    parseRequest({ method: 'GET', headers: { ...headers, 'sec-websocket-protocol': many } }).protocols.length,
+    n / 8,
+  );
+  for (const [name, value] of [
+    ['sec-websocket-protocol', `a${' '.repeat(n)}b`],
+    ['sec-websocket-protocol', `${'a,'.repeat(n)}`],
+    ['sec-websocket-extensions', `a${' '.repeat(n)}b`],
+    ['sec-websocket-key', 'A'.repeat(n)],
+    ['sec-websocket-version', '1'.repeat(n)],
+    ['upgrade', `${' '.repeat(n)}x`],
+    ['connection', `${','.repeat(n)}x`],
+  ] as const) {
+    assert.throws(
+      () => parseRequest({ method: 'GET', headers: { ...headers, [name]: value } }),
+      HandshakeError,
+    );
+  }
+});
+
+test('tiny fragments: a million of one byte cost what their bytes cost', async () => {
+  const reader = serverReader();
+  const first = masked(0x02, 'a');
+  reader.read(first, 0, first.length);
+  const fragment = masked(0x00, 'a');
+  const thousand = Buffer.concat(Array(1000).fill(fragment));
+  const retained = await retainedBy(() => {
+    for (let i = 0; i < 1000; i++) {
+      const chunk = Buffer.from(thousand);
+      reader.read(chunk, 0, chunk.length);
+    }
+    return reader;
+  });
+  assert.ok(retained < 4 * 1024 * 1024, `${retained} bytes for a million`);
+});
+
+test('tiny fragments: empty ones cost nothing', async () => {
+  const reader = serverReader();
+  const first = masked(0x02);
+  reader.read(first, 0, first.length);
+  const thousand = Buffer.concat(Array(1000).fill(masked(0x00)));
+  const retained = await retainedBy(() => {
+    for (let i = 0; i < 1000; i++) reader.read(thousand, 0, thousand.length);
+    return reader;
+  });
+  assert.ok(retained < 256 * 1024, `${retained} bytes for a million`);
+});
+
+test('tiny chunks: a few bytes of a message do not pin the 64 KiB that they were read into', async () => {
+  const beginnings = {
+    'half a header': masked(0x81, 'abc').subarray(0, 1),
+    'a header but for its key': masked(0x82, Buffer.alloc(70_000)).subarray(0, 13),
+    'a fragment': masked(0x01, 'abc'),
+    'the beginning of a frame': masked(0x81, 'abcdefghij').subarray(0, 9),
+    'the beginning of a ping': masked(0x89, 'abcdefghij').subarray(0, 9),
+  };
+  for (const [name, bytes] of Object.entries(beginnings)) {
+    const retained = await retainedBy(() =>
+      Array.from({ length: 500 }, () => {
+        const slab = Buffer.allocUnsafeSlow(65536);
+        bytes.copy(slab);
+        const reader = serverReader();
+        reader.read(slab, 0, bytes.length);
+        return reader;
+      }),
+    );
+    assert.ok(retained < 500 * 2048, `${name}: ${Math.round(retained / 500)} bytes a connection`);
+  }
+});
+
+test('tiny chunks: a message that comes byte by byte costs its bytes', async () => {
+  const bytes = masked(0x82, Buffer.alloc(60_000));
+  const reader = serverReader();
+  const retained = await retainedBy(() => {
+    for (let i = 0; i < bytes.length - 1; i++) reader.read(bytes, i, i + 1);
+    return reader;
+  });
+  assert.ok(retained < 256 * 1024, `${retained} bytes`);
+});
+
+test('a header that promises 100 MiB gets memory for what has come, not for what was said', async () => {
+  const header = masked(0x82, Buffer.alloc(65536)).subarray(0, 14);
+  header.writeBigUInt64BE(100n * 1024n * 1024n, 2);
+  const retained = await retainedBy(() =>
+    Array.from({ length: 200 }, () => {
+      const reader = serverReader();
+      const chunk = Buffer.concat([header, Buffer.alloc(10)]);
+      reader.read(chunk, 0, chunk.length);
+      return reader;
+    }),
+  );
+  assert.ok(retained < 200 * 8192, `${Math.round(retained / 200)} bytes a connection`);
+});
+
+test('an idle connection with compression holds no zlib stream', async () => {
+  const parameters = {
+    serverNoContextTakeover: true,
+    clientNoContextTakeover: true,
+    serverMaxWindowBits: undefined,
+    clientMaxWindowBits: undefined,
+  };
+  const payload = MessageDeflate.deflateShared(Buffer.from('hello '.repeat(100)));
+  const count = 500;
+  const retained = await retainedBy(() =>
+    Array.from({ length: count }, () => {
+      const deflate = new MessageDeflate('server', parameters);
+      assert.equal(deflate.inflate(payload, 0, assert.ifError)?.length, 600);
+      deflate.deflate(Buffer.alloc(2000), assert.ifError);
+      return deflate;
+    }),
+  );
+  assert.ok(retained < count * 1024, `${Math.round(retained / count)} bytes a connection`);
+});
+
+test('with context takeover it holds the windows, and no more', async () => {
+  const parameters = {
+    serverNoContextTakeover: false,
+    clientNoContextTakeover: false,
+    serverMaxWindowBits: undefined,
+    clientMaxWindowBits: 10,
+  };
+  const client = new MessageDeflate('client', parameters);
+  const count = 100;
+  const retained = await retainedBy(() =>
+    Array.from({ length: count }, () => {
+      const server = new MessageDeflate('server', parameters);
+      for (let i = 0; i < 50; i++) server.deflate(Buffer.alloc(5000, i), assert.ifError);
+      client.resetSendContext();
+      for (let i = 0; i < 50; i++) {
+        client.deflate(Buffer.alloc(500, i), (_error, payload) => server.inflate(payload, 0, assert.ifError));
+      }
+      return server;
+    }),
+  );
+  // 8 KiB of what was sent, 1 KiB of what was received, a quarter more for room, and the objects. A pair of zlib
+  // streams would be more than 200 KiB.
+  assert.ok(retained < count * 20 * 1024, `${Math.round(retained / count)} bytes a connection`);
+});
