@@ -319,6 +319,7 @@ export class RedisLink implements RespSink {
       this.#owner.reply(value);
       return;
     }
+    if (this.#reason !== undefined) return;
     const command = this.#greeting.shift();
     if (command === 'ROLE' && Array.isArray(value) && value[0] !== this.#settings.role) {
       this.replace(this.#connectionError(`is a ${String(value[0])}, not a ${this.#settings.role}`));
@@ -332,6 +333,7 @@ export class RedisLink implements RespSink {
       this.#owner.replyError(message);
       return;
     }
+    if (this.#reason !== undefined) return;
     const command = this.#greeting.shift();
     const { prefix } = new RedisReplyError(message);
     // A user that may not name its connection can do without; one that may not PING is logged in.
