@@ -3,14 +3,15 @@ import type { WirePosition } from '../push/wire.ts';
 
 export class Acks {
   readonly #delay: number;
-  readonly #send: (channel: string, position: WirePosition) => boolean;
+  readonly #send: (channel: string, position: WirePosition) => void;
   /** The newest by channel; what was sent may have been lost with its connection. */
   readonly #newest = new Map<string, WirePosition>();
   readonly #unsent = new Set<string>();
+  #isConnected = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param send false where there is no connection */
-  constructor(delay: number, send: (channel: string, position: WirePosition) => boolean) {
+  /** @param send only called while there is a connection */
+  constructor(delay: number, send: (channel: string, position: WirePosition) => void) {
     this.#delay = delay;
     this.#send = send;
   }
@@ -20,21 +21,27 @@ export class Acks {
     if (newest?.epoch === position.epoch && newest.offset >= position.offset) return;
     this.#newest.set(channel, position);
     this.#unsent.add(channel);
-    this.#timer ??= setTimeout(() => this.flush(), this.#delay);
+    if (this.#isConnected) this.#timer ??= setTimeout(() => this.flush(), this.#delay);
   }
 
   flush(): void {
-    this.stop();
-    for (const channel of this.#unsent) {
-      if (!this.#send(channel, this.#newest.get(channel) as WirePosition)) return;
-      this.#unsent.delete(channel);
-    }
+    if (!this.#isConnected) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const channel of this.#unsent) this.#send(channel, this.#newest.get(channel) as WirePosition);
+    this.#unsent.clear();
   }
 
-  /** There is a connection again. */
-  again(): void {
+  connected(): void {
+    this.#isConnected = true;
     for (const channel of this.#newest.keys()) this.#unsent.add(channel);
     this.flush();
+  }
+
+  disconnected(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#isConnected = false;
   }
 
   forget(channel: string): void {
@@ -45,10 +52,5 @@ export class Acks {
   clear(): void {
     this.#newest.clear();
     this.#unsent.clear();
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 }

@@ -72,11 +72,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       positions: options.positions,
       scope: url.host + url.pathname,
     });
-    this.#acks = new Acks(options.ackDelay ?? 200, (channel, position) => {
-      if (!this.#connection.isConnected) return false;
-      this.#send({ type: 'ack', channel, position });
-      return true;
-    });
+    this.#acks = new Acks(options.ackDelay ?? 200, (channel, position) =>
+      this.#send({ type: 'ack', channel, position }),
+    );
     for (const channel of options.topics ?? []) this.#addTopic(channel, {});
     this.#connection = new Connection(
       options,
@@ -227,7 +225,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     this.#opened(frame);
     for (const [name, state] of Object.entries(frame.channels)) this.#begin(name, state);
     for (const [name, topic] of own) if (this.#topics.get(name) === topic) this.#join(name, topic);
-    this.#acks.again();
+    this.#acks.connected();
     this.#publishes.again();
   }
 
@@ -356,10 +354,10 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
 
   #changed(state: ConnectionState): void {
     if (state.name !== 'connected') {
+      this.#acks.disconnected();
       for (const topic of this.#topics.values()) topic.state = undefined;
     }
     if (state.name === 'closed') {
-      this.#acks.stop();
       const error = new Error(`the connection is closed: ${state.code} ${state.reason}`.trimEnd());
       const waiting = [...this.#topics.values()].flatMap((topic) => topic.waiting.splice(0));
       for (const { reject } of waiting) reject(error);
