@@ -203,6 +203,9 @@ export const utf8Groups: [title: string, sequences: Sequence[]][] = [
   ['Specials', valid('efbfb9', 'efbfba', 'efbfbb', 'efbfbc', 'efbfbd', 'efbfbe', 'efbfbf')],
 ];
 
+/** All of them in a row. */
+export const utf8Sequences: Sequence[] = utf8Groups.flatMap(([, sequences]) => sequences);
+
 const sequenceCases: CaseDefinition[] = utf8Groups.flatMap(([, sequences], group) =>
   sequences.map(([hex, isValid], i) => ({
     id: `6.${group + 5}.${i + 1}`,
