@@ -1,12 +1,15 @@
 /** Finds the command, reads its settings, runs it, and turns errors into messages and exit statuses. */
 import { readFileSync } from 'node:fs';
+import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
+import { listen } from './listen.ts';
 import { closest, readSettings, UsageError } from './options.ts';
 import { publish, send } from './send.ts';
+import { serve } from './serve.ts';
 import { ticket } from './ticket.ts';
 import { top } from './top.ts';
 
-export const commands: Command[] = [send, publish, ticket, top];
+export const commands: Command[] = [serve, send, publish, listen, ticket, top, check];
 
 /** Every key of the config file: one file serves all commands. */
 export const configKeys: ReadonlySet<string> = new Set(

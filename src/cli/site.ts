@@ -8,14 +8,15 @@ export interface SiteParts {
   /** What /healthz says; 503 unless `ok`. */
   health(): { ok: boolean; [detail: string]: unknown };
   admin(request: IncomingMessage, response: ServerResponse): Promise<void>;
-  /** Gets what is not listed here. */
-  rest?: RequestListener | undefined;
+  /** Is asked first; true where it has answered. */
+  demo?: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
 }
 
-export function site({ health, admin, rest }: SiteParts): RequestListener {
+export function site({ health, admin, demo }: SiteParts): RequestListener {
   const script = clientScript();
   return (request, response) => {
     const path = (request.url ?? '').split('?', 1)[0] as string;
+    if (demo?.(request, response)) return;
     if (path.startsWith('/api/')) {
       void admin(request, response);
     } else if (path === '/healthz') {
@@ -24,8 +25,6 @@ export function site({ health, admin, rest }: SiteParts): RequestListener {
       sendJson(response, state.ok ? 200 : 503, state);
     } else if (path === '/tidings.js') {
       if (allows(request, response)) script(request, response);
-    } else if (rest !== undefined) {
-      rest(request, response);
     } else {
       sendError(response, new HttpError(404, 'not_found', `there is nothing at ${path}`));
     }

@@ -127,6 +127,8 @@ export interface PushServerOptions {
   host?: string;
   /** Default `/socketServer`. */
   path?: string;
+  /** This instance's name among the others; of two with the same name, nobody can say where a session is. Default: random. */
+  instance?: string;
   /** Belongs to the push server from here on: `close` closes it. Default `memoryBroker()`. */
   broker?: Broker;
   /** They say who the user is (`attributes.user`). Who stays unknown is refused with 401. */

@@ -61,7 +61,7 @@ export interface Stats {
 
 export class PushServer {
   /** This instance's name among the others. */
-  readonly instance = `i${randomBytes(6).toString('base64url')}`;
+  readonly instance: string;
   /** Resolves when it listens and the store has been reached; rejects if it can't listen. */
   readonly ready: Promise<void>;
   /** @internal For transports of another kind: they run these around their handshake … */
@@ -98,6 +98,7 @@ export class PushServer {
    */
   constructor(options: PushServerOptions = {}) {
     this.#options = options;
+    this.instance = options.instance ?? `i${randomBytes(6).toString('base64url')}`;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#heartbeat = { ...DEFAULT_HEARTBEAT, ...options.heartbeat };
     this.#proxies = trustedProxies(options.proxies ?? []);

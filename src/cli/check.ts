@@ -1,0 +1,62 @@
+/** `tidings check`: how well a WebSocket server or client keeps to RFC 6455 and RFC 7692. */
+import { type CheckSettings, checkClients, checkServer, quickPatterns } from '../check/index.ts';
+import { command } from './command.ts';
+import { flag, integer, list, text, UsageError } from './options.ts';
+
+export const check = command({
+  name: 'check',
+  positionals: '[ws://HOST:PORT/PATH]',
+  summary: 'run the WebSocket conformance cases against a server or a client',
+  description:
+    'Runs 517 cases, numbered and judged as in the Autobahn test suite, and some beyond it (T.*), against an ' +
+    'echo server at an address; or with --listen waits for echo clients, which use ' +
+    '/getCaseCount, /runCase?case=N&agent=A and /updateReports?agent=A. Status 1 if a case failed.',
+  examples: [
+    ['tidings check ws://127.0.0.1:9001/', 'every case; takes minutes'],
+    ['tidings check ws://127.0.0.1:9001/ --short --outdir report', 'the quick groups, with an HTML report'],
+    ['tidings check --listen 9001', 'wait for clients'],
+  ],
+  options: {
+    listen: text('PORT', 'Wait for clients on this port instead; 0 for any free one'),
+    listenHost: text('HOST', 'Address to wait on', '127.0.0.1'),
+    cases: list('PATTERN', 'Only these cases, such as 7.* or 9.1.6; may be repeated', /[\s,]+/),
+    short: flag(`Only the groups that take seconds (${quickPatterns.join(' ')})`),
+    parallel: integer('N', 'Cases at a time', { min: 1, max: 100, fallback: 8 }),
+    patience: integer('N', "Factor on all time limits; the Autobahn suite's are 1", {
+      min: 1,
+      max: 1000,
+      fallback: 5,
+    }),
+    agent: text('NAME', 'What the report calls the server; default: its address'),
+    outdir: text('FOLDER', 'Write index.json, index.html and a page per case there'),
+    json: flag('Print JSON instead of a table'),
+  },
+  async run({ values, positionals }) {
+    const { listen, listenHost, cases, short: isShort, parallel, patience, agent, outdir, json } = values;
+    const settings: CheckSettings = {
+      isShort,
+      parallel,
+      patience,
+      outdir,
+      json,
+      write: (output) => process.stdout.write(output),
+      ...(cases.length > 0 && { patterns: cases }),
+      ...(agent !== undefined && { agent }),
+    };
+    const [address, ...rest] = positionals;
+    if (rest.length > 0 || (address === undefined) === (listen === undefined)) {
+      throw new UsageError('give one address, or --listen PORT');
+    }
+    if (address !== undefined) {
+      if (!/^wss?:\/\//.test(address) || !URL.canParse(address)) {
+        throw new UsageError(`'${address}' is not a ws:// URL`);
+      }
+      return checkServer(address, settings);
+    }
+    const port = /^\d+$/.test(listen ?? '') ? Number(listen) : Number.NaN;
+    if (!(port <= 65_535)) throw new UsageError(`--listen '${listen}' must be a port`);
+    const end = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => end.abort());
+    return checkClients(port, listenHost, end.signal, settings);
+  },
+});

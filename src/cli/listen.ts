@@ -1,0 +1,70 @@
+/** `tidings listen`: what arrives for a user, as lines of JSON. */
+import { connect } from '../client/index.ts';
+import { WebSocket } from '../ws.ts';
+import { command } from './command.ts';
+import { flag, list, text, UsageError } from './options.ts';
+
+export const listen = command({
+  name: 'listen',
+  positionals: '',
+  summary: "print a user's messages as they come",
+  description:
+    'Connects as a page would and prints every message as one line of JSON; reconnects by itself and goes on ' +
+    'where it was. What happens to the connection is said on standard error. It acknowledges nothing.',
+  examples: [
+    ['tidings listen --user alice', 'at a server that believes the user’s bare name (--query-user, --demo)'],
+    ['tidings listen --ticket "$(tidings ticket alice --secret "$SECRET")"', 'at one that wants a ticket'],
+  ],
+  options: {
+    user: text('NAME', 'Whose messages'),
+    ticket: text('TICKET', 'Signed by `tidings ticket` or the application'),
+    url: text('URL', 'The server', 'http://127.0.0.1:8080'),
+    path: text('PATH', "The server's WebSocket path, where --url has none", '/socketServer'),
+    queryUser: text('PARAMETER', 'The query parameter that carries the bare name', 'operator'),
+    topics: list('TOPIC', 'Subscribe to this topic, too; may be repeated', /[\s,]+/),
+    retained: flag('Begin with the oldest retained message instead of the next'),
+  },
+  async run({ values, positionals }) {
+    const { user, ticket, queryUser, topics, retained } = values;
+    if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? Say whose messages with --user`);
+    if (user === undefined && ticket === undefined) throw new UsageError('give --user or --ticket');
+    const note = (text: string): void => console.error(`tidings listen: ${text}`);
+
+    const client = connect({
+      url: endpoint(values.url, values.path),
+      ...(user !== undefined && { user, userParameter: queryUser }),
+      ...(ticket !== undefined && { ticket }),
+      topics,
+      start: retained ? 'retained' : 'now',
+      device: null,
+      ack: 'manual',
+      WebSocket,
+    });
+    client.on('message', (message) => console.log(JSON.stringify(message)));
+    client.on('gap', ({ channel, reason }) => note(`messages of ${channel} were lost (${reason})`));
+    client.on('error', ({ code, message }) => note(`${message} (${code})`));
+    client.on('open', (open) => note(`connected to ${open.instance} as ${open.user}`));
+    client.on('state', (state) => {
+      if (state.name !== 'waiting') return;
+      note(`disconnected (${state.code} ${state.reason}); next try in ${(state.delay / 1000).toFixed(1)} s`);
+    });
+
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => client.close());
+    return new Promise((resolve) => {
+      client.on('state', (state) => {
+        if (state.name !== 'closed') return;
+        if (state.code !== 1000) note(`the server ended it: ${state.code} ${state.reason}`);
+        resolve(state.code === 1000 ? 0 : 1);
+      });
+    });
+  },
+});
+
+function endpoint(url: string, path: string): string {
+  if (!/^(https?|wss?):\/\//.test(url) || !URL.canParse(url)) {
+    throw new UsageError(`--url '${url}' is not an http(s) or ws(s) URL`);
+  }
+  const target = new URL(url);
+  if (target.pathname === '/') target.pathname = path;
+  return target.href;
+}

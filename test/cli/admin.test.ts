@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, test } from 'node:test';
+import { adminApi } from '../../src/cli/admin.ts';
+import { memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { PushServer } from '../../src/push/index.ts';
+
+const MAX_BODY = 1000;
+const broker = memoryBroker();
+const push = new PushServer({ broker });
+const api = adminApi({ target: push, token: 'open-sesame', maxBody: MAX_BODY });
+const closed = adminApi({ target: push, token: undefined, maxBody: MAX_BODY });
+const server = createServer((request, response) => {
+  void (request.headers['x-no-token'] === undefined ? api : closed)(request, response);
+});
+let origin = '';
+
+before(async () => {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+after(async () => {
+  server.close();
+  server.closeAllConnections();
+  await push.close();
+});
+
+async function call(path: string, init: RequestInit = {}) {
+  const headers = {
+    Authorization: 'Bearer open-sesame',
+    'Content-Type': 'application/json',
+    ...init.headers,
+  };
+  const response = await fetch(origin + path, { method: 'POST', ...init, headers });
+  assert.match(response.headers.get('content-type') ?? '', /^application\/json/);
+  const body = (await response.json()) as Record<string, unknown>;
+  return { status: response.status, headers: response.headers, body, error: body.error };
+}
+
+test('a POST to a user or a topic is stored and answered 201 with the receipt', async () => {
+  const first = await call('/api/users/alice/messages', { body: '{"subject":"hello"}' });
+  assert.equal(first.status, 201);
+  assert.equal(first.body.channel, 'user:alice');
+  assert.equal(first.body.offset, 1);
+  assert.equal(first.body.duplicate, false);
+  const topic = await call('/api/topics/news/messages', { body: '"text"' });
+  assert.equal(topic.body.channel, 'news');
+
+  const { messages } = await broker.read('user:alice', 0, 10);
+  assert.deepEqual(
+    messages.map(({ kind, payload }) => [kind, payload.toString()]),
+    [['json', '{"subject":"hello"}']],
+  );
+});
+
+test('names are percent-encoded UTF-8', async () => {
+  const { body } = await call(`/api/users/${encodeURIComponent('王 小/明')}/messages`, { body: '1' });
+  assert.equal(body.channel, 'user:王 小/明');
+  assert.equal((await call('/api/users/%ff/messages', { body: '1' })).status, 400);
+});
+
+test('every JSON value is a message', async () => {
+  for (const body of ['null', '0', 'false', '""', '[]']) {
+    assert.equal((await call('/api/users/bob/messages', { body })).status, 201, body);
+  }
+});
+
+test('the same Idempotency-Key stores once and gives the first receipt', async () => {
+  const init = { body: '1', headers: { 'Idempotency-Key': 'mail-42' } };
+  const first = await call('/api/users/carol/messages', init);
+  const second = await call('/api/users/carol/messages', init);
+  assert.deepEqual(second.body, { ...first.body, duplicate: true });
+  const headers = { 'Idempotency-Key': 'x'.repeat(256) };
+  assert.equal(
+    (await call('/api/users/carol/messages', { body: '1', headers })).error,
+    'bad_idempotency_key',
+  );
+});
+
+test('a missing token is 401 with a challenge, a wrong one 403', async () => {
+  for (const Authorization of ['', 'Basic b3Blbg==', 'Bearer', 'open-sesame']) {
+    const answer = await call('/api/users/alice/messages', { body: '1', headers: { Authorization } });
+    assert.equal(answer.status, 401, Authorization);
+    assert.equal(answer.error, 'token_missing');
+    assert.equal(answer.headers.get('www-authenticate'), 'Bearer realm="tidings"');
+  }
+  for (const Authorization of ['Bearer x', 'Bearer open-sesame2', 'bearer open']) {
+    const answer = await call('/api/users/alice/messages', { body: '1', headers: { Authorization } });
+    assert.equal(answer.status, 403, Authorization);
+    assert.equal(answer.error, 'token_wrong');
+  }
+  assert.equal(
+    (await call('/api/nowhere', { headers: { Authorization: '' } })).status,
+    401,
+    'nor does it say what there is',
+  );
+});
+
+test('without a configured token the API is off, and says how to switch it on', async () => {
+  const answer = await call('/api/users/alice/messages', { body: '1', headers: { 'x-no-token': '1' } });
+  assert.equal(answer.status, 403);
+  assert.match(String(answer.body.message), /--admin-token/);
+});
+
+test('what is not JSON in UTF-8 is refused: 400 by content, 415 by declaration', async () => {
+  const path = '/api/users/alice/messages';
+  for (const body of ['{', '', 'hello', Buffer.from('22ff22', 'hex')]) {
+    const answer = await call(path, { body });
+    assert.equal(answer.status, 400, String(body));
+    assert.equal(answer.error, 'bad_json');
+  }
+  const declarations: Record<string, string>[] = [
+    { 'Content-Type': 'text/plain' },
+    { 'Content-Type': 'application/x-www-form-urlencoded' },
+    { 'Content-Type': 'application/json; charset=latin1' },
+    { 'Content-Encoding': 'gzip' },
+  ];
+  for (const headers of declarations) {
+    assert.equal((await call(path, { body: '1', headers })).status, 415, JSON.stringify(headers));
+  }
+  for (const type of ['application/json;charset=UTF-8', 'application/vnd.mail+json', 'APPLICATION/JSON']) {
+    assert.equal((await call(path, { body: '1', headers: { 'Content-Type': type } })).status, 201, type);
+  }
+});
+
+test('a body over the limit is 413, whether its length is declared or not', async () => {
+  const path = '/api/users/alice/messages';
+  const declared = await call(path, { body: JSON.stringify('x'.repeat(MAX_BODY)) });
+  assert.equal(declared.status, 413);
+  assert.equal(declared.error, 'body_too_large');
+
+  const pieces = new Blob(['"', 'x'.repeat(MAX_BODY), '"']).stream();
+  const chunked = await call(path, { body: pieces, duplex: 'half' } as RequestInit);
+  assert.equal(chunked.status, 413);
+  assert.equal((await call(path, { body: JSON.stringify('x'.repeat(MAX_BODY - 2)) })).status, 201);
+});
+
+test('a body that never stops is refused without being read to its end', async () => {
+  const endless = new ReadableStream({
+    pull(controller) {
+      controller.enqueue(new Uint8Array(1000));
+    },
+  });
+  const answer = await call('/api/users/alice/messages', {
+    body: endless,
+    duplex: 'half',
+  } as RequestInit).catch((error: Error & { cause?: { code?: string } }) => error.cause?.code);
+  // The refusal can lose the race against the reset that stops the sender.
+  if (typeof answer === 'object') assert.equal(answer.status, 413);
+  else assert.match(String(answer), /EPIPE|ECONNRESET|UND_ERR_SOCKET/);
+});
+
+test('an unknown path is 404, a wrong method 405 with Allow', async () => {
+  for (const path of [
+    '/api/',
+    '/api/users',
+    '/api/users/alice',
+    '/api/users//messages',
+    '/api/users/a/b/messages',
+  ]) {
+    assert.equal((await call(path, { body: '1' })).status, 404, path);
+  }
+  for (const [path, method, allow] of [
+    ['/api/users/alice/messages', 'GET', 'POST'],
+    ['/api/topics/news/messages', 'DELETE', 'POST'],
+    ['/api/users/alice/sessions', 'POST', 'GET'],
+    ['/api/stats', 'PUT', 'GET'],
+  ] as const) {
+    const answer = await call(path, { method });
+    assert.equal(answer.status, 405, path);
+    assert.equal(answer.headers.get('allow'), allow);
+  }
+});
+
+test('a name that can not be one is 400 with the reason', async () => {
+  const answer = await call(`/api/users/${'x'.repeat(200)}/messages`, { body: '1' });
+  assert.equal(answer.status, 400);
+  assert.match(String(answer.body.message), /longer than/);
+  assert.equal((await call('/api/topics/user:alice/messages', { body: '1' })).status, 400);
+});
+
+test('sessions and stats are there to be read', async () => {
+  assert.deepEqual((await call('/api/users/alice/sessions', { method: 'GET' })).body, []);
+  assert.equal((await call('/api/stats?x=1', { method: 'GET' })).body.sessions, 0);
+});

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { helpOf } from '../../src/cli/command.ts';
+import { commands, main } from '../../src/cli/main.ts';
+import { verifyTicket } from '../../src/push/ticket.ts';
+import { tidings } from '../support/cli.ts';
+import { freePort } from '../support/net.ts';
+
+const secret = 'a secret of more than 16 bytes';
+
+async function run(t: TestContext, args: string[], options: Parameters<typeof tidings>[2] = {}) {
+  const program = tidings(t, args, options);
+  const status = await program.status();
+  return { status, stdout: program.stdout, stderr: program.stderr };
+}
+
+/** The same in this process, which is much faster. */
+async function call(t: TestContext, args: string[], environment: Record<string, string> = {}) {
+  const outputs = { log: '', error: '' };
+  const mocks = (['log', 'error'] as const).map((stream) =>
+    t.mock.method(console, stream, (line: string) => {
+      outputs[stream] += `${line}\n`;
+    }),
+  );
+  const status = await main(args, environment);
+  for (const mock of mocks) mock.mock.restore();
+  return { status, stdout: outputs.log, stderr: outputs.error };
+}
+
+test('--help lists every command, and each command has help with its options and examples', async (t) => {
+  const overview = await call(t, ['--help']);
+  assert.equal(overview.status, 0);
+  for (const { name, summary } of commands) {
+    assert.ok(overview.stdout.includes(name), name);
+    assert.ok(summary.length < 80, summary);
+  }
+  for (const command of commands) {
+    const help = helpOf(command);
+    assert.ok(help.startsWith(`Usage: tidings ${command.name}`));
+    for (const line of help.split('\n')) assert.ok(line.length <= 132, `${command.name}: ${line}`);
+    assert.ok(command.examples.length > 0, command.name);
+  }
+  assert.deepEqual(await call(t, ['help', 'serve']), await call(t, ['serve', '--help']));
+});
+
+test('no command at all shows the overview; --version the version', async (t) => {
+  assert.match((await call(t, [])).stdout, /^Usage: tidings COMMAND/);
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+  assert.equal((await run(t, ['--version'])).stdout, `${version}\n`);
+});
+
+test('wrong usage ends with status 2 and says what was meant', async (t) => {
+  for (const [args, message] of [
+    [['sevre'], /unknown command 'sevre'; did you mean serve\?/],
+    [['serve', '--prot', '1'], /tidings serve: unknown option --prot; did you mean --port\?/],
+    [['serve', 'now'], /serve takes only options/],
+    [['send'], /give a USER/],
+    [['send', 'alice', 'a', 'b'], /in quotes/],
+    [['send', 'alice', 'hello'], /give the --token/],
+    [['send', 'alice', '{', '--json', '--token', 'x'], /TEXT must be JSON/],
+    [['ticket', 'alice'], /--secret/],
+    [['ticket', 'alice', '--secret', 'short'], /at least 16 bytes/],
+    [['listen'], /--user or --ticket/],
+    [['check'], /one address, or --listen/],
+    [['check', 'http://127.0.0.1/'], /not a ws/],
+    [['serve', '--admin-token', 'two words'], /without spaces/],
+    [['serve', '--path', 'socketServer'], /must begin with \//],
+    [['serve', '--policy-allow', 'example.com'], /--policy-allow: .* is not a domain/],
+    [['serve', '--policy-port', 'http'], /must be a port or off/],
+    [['top', '--url', 'ftp://x', '--token', 'x'], /not an http/],
+  ] as [string[], RegExp][]) {
+    const { status, stderr, stdout } = await call(t, args);
+    assert.equal(status, 2, args.join(' '));
+    assert.match(stderr, message);
+    assert.equal(stdout, '');
+  }
+});
+
+test('ticket signs what the server verifies; the secret can come from tidings.json', async (t) => {
+  const { stdout } = await call(t, ['ticket', 'alice', '--ttl', '60'], { TIDINGS_SECRET: secret });
+  assert.equal(verifyTicket(stdout.trim(), { secret }).user, 'alice');
+
+  const cwd = mkdtempSync(join(tmpdir(), 'tidings-config-'));
+  t.after(() => rmSync(cwd, { recursive: true }));
+  writeFileSync(join(cwd, 'tidings.json'), JSON.stringify({ secret, port: 1 }));
+  const fromFile = await run(t, ['ticket', 'bob'], { cwd });
+  assert.equal(verifyTicket(fromFile.stdout.trim(), { secret }).user, 'bob');
+});
+
+test('a server that is not there is status 1 and named', async (t) => {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const { status, stderr } = await call(t, ['send', 'alice', 'x', '--token', 'x', '--url', url]);
+  assert.equal(status, 1);
+  assert.match(stderr, new RegExp(`^tidings send: no answer from ${url}: .*ECONNREFUSED`));
+});
