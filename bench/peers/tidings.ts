@@ -19,6 +19,7 @@ const handler: Handler<WebSocket> = {
 };
 const options = {
   handler,
+  views: true,
   perMessageDeflate: deflate,
   maxPayload: MAX_MESSAGE,
   clientTracking: mode === 'broadcast',

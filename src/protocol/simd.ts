@@ -9,7 +9,7 @@ import { applyMask, WORDS_FROM, wordsOf } from './mask.ts';
 // Compiled from simd.wat by `npm run wat`.
 // biome-ignore format: one line, replaced by scripts/wat.ts
 const MODULE =
-  'AGFzbQEAAAABCAFgA39/fwF/AwIBAAUEAQEBAQcTAgZtZW1vcnkCAAZ1bm1hc2sAAArUAQHRAQIDewN/IAL9ESEDIAAgAUFwcWohCAJAA0AgACAIRg0BIAD9AAAAIAP9USEEIAAgBP0LAAAgBSAE/VAhBSAAQRBqIQAMAAsLIAggAUEMcWohCAJAA0AgACAIRg0BIAAoAAAgAnMhBiAAIAY2AAAgByAGciEHIABBBGohAAwACwsgCCABQQNxaiEIAkADQCAAIAhGDQEgAC0AACACQf8BcXMhBiAAIAY6AAAgByAGciEHIAJBCHYhAiAAQQFqIQAMAAsLIAX9ZCAHQYCBgoR4cXIL';
+  'AGFzbQEAAAABCAFgA39/fwF/AwIBAAUEAQECAgcTAgZtZW1vcnkCAAZ1bm1hc2sAAArUAQHRAQIDewN/IAL9ESEDIAAgAUFwcWohCAJAA0AgACAIRg0BIAD9AAAAIAP9USEEIAAgBP0LAAAgBSAE/VAhBSAAQRBqIQAMAAsLIAggAUEMcWohCAJAA0AgACAIRg0BIAAoAAAgAnMhBiAAIAY2AAAgByAGciEHIABBBGohAAwACwsgCCABQQNxaiEIAkADQCAAIAhGDQEgAC0AACACQf8BcXMhBiAAIAY6AAAgByAGciEHIAJBCHYhAiAAQQFqIQAMAAsLIAX9ZCAHQYCBgoR4cXIL';
 
 interface Exports {
   memory: { buffer: ArrayBuffer };
@@ -29,8 +29,8 @@ const simd =
     ? undefined
     : (new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(MODULE, 'base64'))).exports as Exports);
 
-/** 64 KiB. What lies in it is valid until the next read of any socket. */
-export const sharedBuffer: Buffer = simd ? Buffer.from(simd.memory.buffer) : Buffer.allocUnsafeSlow(65536);
+/** 128 KiB: a message of 64 KiB fits with its header. What lies in it is valid until the next read of any socket. */
+export const sharedBuffer: Buffer = simd ? Buffer.from(simd.memory.buffer) : Buffer.allocUnsafeSlow(131072);
 
 const sharedWords = wordsOf(sharedBuffer.buffer);
 

@@ -9,12 +9,14 @@ import type { ProtocolError } from '../protocol/errors.ts';
 import { FrameReader, type FrameSink } from '../protocol/frame-reader.ts';
 import { encodeClosePayload, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
+import { sharedBuffer, unmask } from '../protocol/simd.ts';
 import { asBuffer } from './data.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { catchUp, type Encode, type Member } from './fan-out.ts';
 import type { Heartbeat, Pulse } from './heartbeat.ts';
 import { Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
+import { readTo, type SharedReader } from './shared-read.ts';
 import type { SendResult } from './transport.ts';
 
 export const OPEN = 1;
@@ -88,7 +90,7 @@ interface Job {
 
 const EMPTY = Buffer.alloc(0);
 
-export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
+export class Connection<O> implements FrameSink, Expirable, Pulse, Member, SharedReader {
   readonly socket: Duplex;
   readonly outbox: Outbox;
   readonly options: ConnectionOptions;
@@ -97,6 +99,8 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
   readonly #reader: FrameReader;
   readonly #deflate: MessageDeflate | null;
   readonly #heartbeat: Heartbeat | null;
+  /** What is read lies in memory that the next read of any connection fills again. */
+  readonly #isShared: boolean;
 
   state: typeof OPEN | typeof CLOSING | typeof CLOSED = OPEN;
   deadline: Expirable['deadline'] = null;
@@ -137,6 +141,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
     this.#events = events;
     this.#deflate = deflate;
     this.#heartbeat = heartbeat;
+    this.#isShared = readTo(socket, this);
     this.outbox = new Outbox(socket, options.role === 'client', options.generateMask);
     this.#reader = new FrameReader(this, {
       role: options.role,
@@ -145,6 +150,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
       partial: options.partial,
       skipUtf8Validation: options.skipUTF8Validation,
       ...(deflate === null ? {} : { deflate }),
+      ...(this.#isShared ? { unmask } : {}),
     });
   }
 
@@ -159,21 +165,56 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
     socket.on('close', onClose);
     socket.on('error', onError);
     socket.on('drain', onDrain);
-    if (head.length > 0) socket.unshift(head);
     socket.on('end', onEnd);
+    this.#heartbeat?.add(this);
+    if (this.#isShared) {
+      if (head.length > 0) process.nextTick(readHead, this, head);
+      else socket.resume();
+      return;
+    }
+    if (head.length > 0) socket.unshift(head);
     socket.on('data', onData);
     // A stream that somebody has paused before does not flow because of a listener.
     if (socket.isPaused()) socket.resume();
-    this.#heartbeat?.add(this);
   }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+  receiveShared(count: number, memory: Buffer): Buffer | undefined {
+    if (memory === sharedBuffer) this.receive(memory, 0, count);
+    else this.#receiveDirect(count);
+    const target = this.#isDeaf ? undefined : this.#reader.directTarget;
+    return target ?? (memory === sharedBuffer ? undefined : sharedBuffer);
+  }
+
+  /** What came behind the opening handshake; the socket has not been read since. */
+  receiveHead(head: Buffer): void {
+    if (this.state === CLOSED) return;
+    this.receive(head, 0, head.length);
+    if (this.#held === null && !this.isPaused) this.socket.resume();
+  }
+
+  /** `count` bytes of a long message were read to where they belong. */
+  #receiveDirect(count: number): void {
+    if (this.#isDeaf) return;
+    this.silence = 0;
+    const outer = this.outbox.beginRead();
+    this.#isReading = true;
+    try {
+      this.#reader.commit(count);
+    } catch (error) {
+      this.#fail(error as ProtocolError);
+    }
+    this.#isReading = false;
+    if (this.#reader.isSuspended) this.#hold(EMPTY);
+    this.outbox.endRead(outer);
+  }
 
   /** Takes chunk[start, end), which it may change. Answers leave in one write at its end. */
   receive(chunk: Buffer, start: number, end: number): void {
     this.silence = 0;
     if (this.#held !== null) {
-      this.#held.push(chunk.subarray(start, end));
+      this.#held.push(this.#keep(chunk.subarray(start, end)));
       return;
     }
     const outer = this.outbox.beginRead();
@@ -185,7 +226,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
       this.#fail(error as ProtocolError);
     }
     this.#isReading = false;
-    if (at < end) this.#hold(chunk.subarray(at, end));
+    if (at < end) this.#hold(this.#keep(chunk.subarray(at, end)));
     else if (this.#reader.isSuspended && this.#held === null) this.#hold(EMPTY);
     this.outbox.endRead(outer);
   }
@@ -293,7 +334,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
 
   /** The one place that turns what was read into what may be kept: chunks of a plain socket are ours for good. */
   #keep(data: Buffer): Buffer {
-    return data;
+    return this.#isShared && data.buffer === sharedBuffer.buffer ? Buffer.from(data) : data;
   }
 
   /** Lets the event loop turn before the next message. */
@@ -337,7 +378,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member {
       if (typeof data === 'string') this.outbox.text(first, data, callback);
       else this.outbox.bytes(first, data, callback);
     } else {
-      const payload = typeof data === 'string' ? Buffer.from(data) : data;
+      const payload = typeof data === 'string' ? Buffer.from(data) : this.#keep(asBuffer(data));
       this.#enqueue(payload.length, callback, (done) => this.#write(first, payload, deflate, callback, done));
     }
     return this.#result();
@@ -682,6 +723,10 @@ function isWhole(first: number): boolean {
 }
 
 // One set of listeners for all sockets, so that a connection costs no closure.
+
+function readHead(connection: AnyConnection, head: Buffer): void {
+  connection.receiveHead(head);
+}
 
 function onData(this: ConnectedSocket, chunk: Buffer): void {
   this[kConnection]!.receive(chunk, 0, chunk.length);

@@ -11,11 +11,13 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
+import { sharedBuffer } from '../protocol/simd.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
 
 export type SendCallback = (error?: Error | null) => void;
 
-const SLAB_BYTES = 64 * 1024;
+/** Room for all that one read into the shared buffer brings, answered at once. */
+const SLAB_BYTES = sharedBuffer.length + 16 * 1024;
 /** Payloads up to here are copied into the slab; longer ones cost more to copy than an entry of a writev. */
 export const COPY_LIMIT = 16 * 1024;
 /** UTF-8 takes at most three bytes for a UTF-16 unit. */
@@ -126,7 +128,8 @@ export class Outbox {
   bytes(firstByte: number, payload: Uint8Array, callback?: SendCallback): void {
     const { length } = payload;
     const masks = this.#masks;
-    if (length <= COPY_LIMIT) {
+    // What lies in the buffer that sockets are read into can't wait there until the kernel takes it.
+    if (length <= COPY_LIMIT || payload.buffer === sharedBuffer.buffer) {
       const start = this.#reserve(length + MAX_HEADER);
       slab.buffer.set(payload, start + headerLength(length, masks));
       this.#finishFrame(firstByte, start, length, callback);

@@ -27,6 +27,7 @@ import { PreparedMessage } from './prepared-message.ts';
 import { createRawListener } from './raw-listener.ts';
 import { refuse } from './refusal.ts';
 import type { RequestHeadLimits } from './request-head.ts';
+import { shareReads } from './shared-read.ts';
 import { Topics } from './topics.ts';
 import type { Handler, Interceptor } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
@@ -57,6 +58,8 @@ export interface WebSocketServerOptions extends CommonOptions, RequestHeadLimits
   interceptors?: readonly Interceptor[] | undefined;
   /** Called in place of `message` events, and beside `connection` and `close`: the quick way. */
   handler?: Handler<WebSocket> | undefined;
+  /** Read all sockets into one buffer where Node allows it (shared-read.ts). Default true. */
+  sharedReads?: boolean | undefined;
   /** `handler.message` gets views that are valid only until it returns. Default false. */
   views?: boolean | undefined;
   /**
@@ -284,6 +287,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       return;
     }
     Object.defineProperty(socket, kUpgraded, { value: true });
+    const shared = this.options.sharedReads === false ? undefined : shareReads(socket);
 
     let compression: MessageDeflate | null = null;
     let extensions: string | undefined;
@@ -301,13 +305,16 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       this.emit('headers', lines, request);
       response = `${lines.map(checkLine).join('\r\n')}\r\n\r\n`;
     }
-    socket.write(response, 'latin1');
+    const upgraded: Duplex = shared?.socket ?? socket;
+    const rest = shared?.rest;
+    if (shared !== undefined) request.socket = shared.socket;
+    upgraded.write(response, 'latin1');
     socket.removeListener('error', destroySocket);
 
     const websocket = new this.options.WebSocket!(null);
     acceptConnection(websocket, {
-      socket,
-      head,
+      socket: upgraded,
+      head: rest ? Buffer.concat([head, rest]) : head,
       protocol,
       compression,
       options: this.#connectionOptions,
