@@ -36,7 +36,7 @@ export interface FrameSink {
 export interface MessageInflater {
   /**
    * @param data valid during the call only
-   * @param limit bytes of output, 0 for no limit
+   * @param limit bytes of output
    * @returns the message, or undefined if `done` is called with it later
    * @throws {ProtocolError}
    */
@@ -52,7 +52,10 @@ export interface FrameReaderOptions {
   role: 'server' | 'client';
   /** Bytes of a whole message, after inflating. More is refused with 1009 before it is stored. 0: no limit. */
   maxPayload: number;
-  /** Hand on pieces as they come (`onFragment`). Default false. */
+  /**
+   * Hand on pieces as they come (`onFragment`). A compressed message is one piece, when it is whole; where
+   * `maxPayload` is 0, of 16 MiB at most. Default false.
+   */
   partial?: boolean;
   /** Frames of one message; more are refused with 1008. Default 0: no limit, as a fragment costs only its bytes. */
   maxFragments?: number;
@@ -78,6 +81,9 @@ const headerScratch = Buffer.alloc(MAX_HEADER);
 /** Missing bytes from which on a message is worth reads of its own. */
 const DIRECT_FROM = 16 * 1024;
 
+/** Bytes of a compressed message in partial mode, compressed or not, where nobody has set a limit. */
+const MAX_COMPRESSED_PARTIAL = 16 * 1024 * 1024;
+
 /** `applyMask` was not run, so nothing is known of the bytes. */
 const UNKNOWN = 0x100;
 
@@ -90,6 +96,7 @@ export class FrameReader {
   readonly #deflate: MessageInflater | undefined;
   readonly #unmask: FrameReaderOptions['unmask'];
   readonly #limit: number;
+  readonly #limitCompressed: number;
   readonly #maxFragments: number;
   readonly #masked: boolean;
   readonly #checksUtf8: boolean;
@@ -123,12 +130,14 @@ export class FrameReader {
     this.#sink = sink;
     this.#deflate = options.deflate;
     this.#unmask = options.unmask;
-    this.#limit =
-      options.maxPayload > 0 ? options.maxPayload : options.partial ? Infinity : constants.MAX_LENGTH;
+    const { maxPayload, partial = false } = options;
+    const whole = maxPayload > 0 ? maxPayload : constants.MAX_LENGTH;
+    this.#limit = maxPayload === 0 && partial ? Infinity : whole;
+    this.#limitCompressed = maxPayload === 0 && partial ? MAX_COMPRESSED_PARTIAL : whole;
     this.#maxFragments = options.maxFragments ?? 0;
     this.#masked = options.role === 'server';
     this.#checksUtf8 = options.skipUtf8Validation !== true;
-    this.#pieces = options.partial ? new TextPieces() : undefined;
+    this.#pieces = partial ? new TextPieces() : undefined;
   }
 
   /** True while `read` takes nothing: `suspend` was called, or a message is being inflated. */
@@ -284,7 +293,7 @@ export class FrameReader {
       length = this.#readLength64(bytes, to);
       to += 8;
     }
-    if (opcode < 8) this.#checkLimits(length);
+    if (opcode < 8) this.#checkLimits(length, opcode === 0 ? this.#isCompressed : isRsv1);
 
     // 5. Masking key.
     if (this.#masked) {
@@ -325,11 +334,10 @@ export class FrameReader {
     return length;
   }
 
-  #checkLimits(length: number): void {
+  #checkLimits(length: number, isCompressed: boolean): void {
     // What has come of the message counts: as it lies in memory, or in partial mode as it was handed on.
-    if (length + (this.#assembly === undefined ? 0 : this.#assembly.received) > this.#limit) {
-      throw this.#tooLong();
-    }
+    const received = this.#assembly === undefined ? 0 : this.#assembly.received;
+    if (received + length > (isCompressed ? this.#limitCompressed : this.#limit)) throw this.#tooLong();
     if (this.#maxFragments > 0 && this.#fragments >= this.#maxFragments) {
       throw this.#fail('Too many message fragments', Code.TOO_MANY_PARTS, 1008);
     }
@@ -454,11 +462,12 @@ export class FrameReader {
   }
 
   #inflate(payload: Buffer): void {
-    const limit = this.#limit === Infinity ? 0 : this.#limit;
     this.#isInflating = true;
     let message: Buffer | undefined;
     try {
-      message = this.#deflate!.inflate(payload, limit, (error, inflated) => this.#inflated(error, inflated));
+      message = this.#deflate!.inflate(payload, this.#limitCompressed, (error, inflated) =>
+        this.#inflated(error, inflated),
+      );
     } catch (error) {
       this.#isInflating = false;
       this.#end();

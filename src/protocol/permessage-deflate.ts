@@ -126,7 +126,7 @@ export class MessageDeflate implements MessageInflater {
   }
 
   inflate(data: Buffer, limit: number, done: InflateDone): Buffer | undefined {
-    const bound = Math.min(limit || bufferConstants.MAX_LENGTH, bufferConstants.MAX_LENGTH);
+    const bound = Math.min(limit, bufferConstants.MAX_LENGTH);
     if (data.length <= SYNC_INPUT) {
       const inflated = this.#inflateSync(data, Math.min(bound, SYNC_OUTPUT));
       if (inflated !== undefined) return inflated;
@@ -183,7 +183,10 @@ export class MessageDeflate implements MessageInflater {
     let input: Buffer = Buffer.concat([data, TAIL]);
     try {
       do {
-        const inflated = inflateRawSync(input, this.#inflateOptions(parts)) as unknown as Inflated;
+        const inflated = inflateRawSync(
+          input,
+          this.#inflateOptions(parts, input.length),
+        ) as unknown as Inflated;
         input = parts.add(inflated, input);
       } while (input.length > 0);
     } catch (error) {
@@ -201,7 +204,7 @@ export class MessageDeflate implements MessageInflater {
     };
     runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
       const step = (rest: Buffer): void => {
-        inflateRaw(rest, this.#inflateOptions(parts), (error, result) => {
+        inflateRaw(rest, this.#inflateOptions(parts, rest.length), (error, result) => {
           let failure: unknown = error;
           let left: Buffer = EMPTY;
           if (error === null) {
@@ -223,8 +226,9 @@ export class MessageDeflate implements MessageInflater {
     });
   }
 
-  #inflateOptions(parts: InflatedParts): ZlibOptions & { info: true } {
+  #inflateOptions(parts: InflatedParts, inputLength: number): ZlibOptions & { info: true } {
     const options: ZlibOptions & { info: true } = {
+      chunkSize: Math.min(Math.max(inputLength * 6, 1024), SYNC_OUTPUT),
       ...this.#options.zlibInflateOptions,
       windowBits: this.#receiveWindowBits,
       finishFlush: zlib.Z_SYNC_FLUSH,

@@ -40,7 +40,10 @@ export function advanceUtf8(state: Utf8State, bytes: Uint8Array, start: number, 
 
 /** Whether bytes[start, end) is UTF-8 from a character's start to a character's end. */
 export function isValidUtf8(bytes: Uint8Array, start = 0, end = bytes.length): boolean {
-  if (end - start >= NATIVE_FROM) return isUtf8(bytes.subarray(start, end));
+  if (end - start >= NATIVE_FROM) {
+    // A view costs more than the check of a short text.
+    return isUtf8(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+  }
   return advanceUtf8(UTF8_START, bytes, start, end) === UTF8_START;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FrameReader, ProtocolError } from '../../src/protocol/index.ts';
+import { FrameReader, MessageDeflate, ProtocolError } from '../../src/protocol/index.ts';
 import { bytewise, type Event, frame, hex, masked, Recorder, readAll } from './support.ts';
 
 /** In one chunk, and byte by byte. */
@@ -328,6 +328,24 @@ test('partial: the limit counts what was handed on', () => {
     maxPayload: 1024,
   });
   assert.deepEqual(events.at(-1), ['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']);
+});
+
+test('partial: a compressed message is one piece, and bounded though nobody has set a limit', () => {
+  const parameters = {
+    serverNoContextTakeover: true,
+    clientNoContextTakeover: true,
+    serverMaxWindowBits: undefined,
+    clientMaxWindowBits: undefined,
+  };
+  const deflate = new MessageDeflate('client', parameters);
+  const payload = MessageDeflate.deflateShared(Buffer.from('Hello'));
+  const bytes = Buffer.concat([frame(0x41, payload.subarray(0, 3)), frame(0x80, payload.subarray(3))]);
+  assert.deepEqual(readAll([bytes], { ...client, partial: true, deflate }), [['fragment', 'Hello', true]]);
+  const huge = hex('c2 7f 00 00 00 00 01 00 00 01');
+  const tooLong: Event[] = [['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']];
+  assert.deepEqual(readAll([Buffer.from(huge)], { ...client, partial: true, deflate }), tooLong);
+  huge[0] = 0x82;
+  assert.deepEqual(readAll([Buffer.from(huge)], { ...client, partial: true, deflate }), []);
 });
 
 test('the sink is told whether a message is its own for good', () => {

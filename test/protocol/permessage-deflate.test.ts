@@ -28,7 +28,7 @@ function deflated(deflate: MessageDeflate, data: string | Buffer): Promise<Buffe
   });
 }
 
-async function inflated(deflate: MessageDeflate, data: Buffer, limit = 0): Promise<Buffer> {
+async function inflated(deflate: MessageDeflate, data: Buffer, limit = Infinity): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const now = deflate.inflate(data, limit, (error, message) => (error ? reject(error) : resolve(message)));
     if (now !== undefined) resolve(now);
