@@ -28,7 +28,7 @@ import {
   presenceKey,
 } from './redis-layout.ts';
 import type { RedisOptions } from './redis-options.ts';
-import { SingleTopology } from './redis-single.ts';
+import { type RedisTarget, topologyOf } from './redis-target.ts';
 import type { RedisTopology, ScriptCall } from './redis-topology.ts';
 import { Script } from './script.ts';
 
@@ -78,18 +78,14 @@ export class ReplicationError extends RedisError {
 }
 
 /**
- * A broker over a Redis (or Valkey) server of version 6.2 or later.
+ * A broker over Redis 6.2 or later, or Valkey: one server, a master behind Sentinels, or a Cluster.
  *
- * @param url `redis://…`, `rediss://…`, `redis+unix:///path`, or options
- * @throws {TypeError} if the URL or the prefix can't be used
+ * @throws {TypeError} if the target or the prefix can't be used
  */
-export function redisBroker(url: string | RedisOptions, options: RedisBrokerOptions = {}): Broker {
+export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {}): Broker {
   const { prefix, idleChannelTtl, publishMaxWait, ...connection } = options;
-  const wait = publishMaxWait ?? connection.queueMaxWait;
-  return new RedisBroker(
-    new SingleTopology(url, wait === undefined ? connection : { ...connection, queueMaxWait: wait }),
-    options,
-  );
+  if (publishMaxWait !== undefined) connection.queueMaxWait = publishMaxWait;
+  return new RedisBroker(topologyOf(target, connection), options);
 }
 
 class RedisBroker implements Broker {

@@ -50,7 +50,7 @@ export class RedisReplyError extends RedisError {
 export function wasNotExecuted(error: unknown): boolean {
   if (error instanceof RedisReplyError) return REFUSED.has(error.prefix);
   if (!(error instanceof RedisError)) return false;
-  return error.code === 'REDIS_UNAVAILABLE' || error.code === 'REDIS_QUEUE_FULL';
+  return ['REDIS_UNAVAILABLE', 'REDIS_QUEUE_FULL', 'REDIS_CLOSED'].includes(error.code);
 }
 
 /** Replies of a server that can't serve just now, or no longer, and did nothing. */

@@ -1,7 +1,8 @@
 /** One Redis server, or the master that Sentinels point to: a connection for commands, one for subscriptions. */
 import type { RedisError } from './redis-errors.ts';
 import type { LinkSettings } from './redis-link.ts';
-import type { RedisOptions } from './redis-options.ts';
+import { describeEndpoint, type RedisOptions } from './redis-options.ts';
+import type { SentinelWatch } from './redis-sentinel.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
@@ -10,6 +11,7 @@ import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
 
 export class SingleTopology implements RedisTopology {
   readonly publishCommand = 'PUBLISH';
+  readonly #sentinels: SentinelWatch | undefined;
   readonly #settings: Pick<LinkSettings, 'locate' | 'role'>;
   readonly #client: RespClient;
   #subscriber: RespSubscriber | undefined;
@@ -20,13 +22,12 @@ export class SingleTopology implements RedisTopology {
   #isDownTold = false;
   #opened: (() => void) | undefined;
 
-  constructor(
-    url: string | RedisOptions,
-    options: RedisOptions = {},
-    settings: Pick<LinkSettings, 'locate' | 'role'> = {},
-  ) {
-    this.#settings = settings;
-    this.#client = new RespClient(url, options, settings);
+  /** @param sentinels say where the server is, in place of the URL */
+  constructor(url: string | RedisOptions, options: RedisOptions = {}, sentinels?: SentinelWatch) {
+    this.#sentinels = sentinels;
+    this.#settings =
+      sentinels === undefined ? {} : { locate: () => sentinels.locate(), role: 'master' as const };
+    this.#client = new RespClient(url, options, this.#settings);
   }
 
   async open(hooks: TopologyHooks): Promise<void> {
@@ -41,6 +42,7 @@ export class SingleTopology implements RedisTopology {
     this.#client.on('down', (error) => this.#lost(error));
     this.#client.on('retry', (error) => this.#lost(error));
     this.#subscriber.connect();
+    this.#sentinels?.watch((master) => this.#leave(describeEndpoint(master)));
     const opened = new Promise<void>((resolve) => {
       this.#opened = resolve;
     });
@@ -94,8 +96,16 @@ export class SingleTopology implements RedisTopology {
     await Promise.all([
       this.#client.close(),
       this.#subscriber?.close(),
+      this.#sentinels?.close(),
       ...[...this.#dedicated.values()].map((client) => client.close()),
     ]);
+  }
+
+  /** A demoted master may not notice for long, cut off as it is: whoever is connected to it must go. */
+  #leave(master: string): void {
+    for (const client of [this.#client, this.#subscriber!, ...this.#dedicated.values()]) {
+      if (client.address !== master) client.reconnect(`is no longer the master; ${master} is`);
+    }
   }
 
   readonly #message: RawListener = (bytes, start, end, busChannel) => {

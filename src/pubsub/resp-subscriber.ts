@@ -127,6 +127,11 @@ export class RespSubscriber implements LinkOwner {
     await Promise.all(settled);
   }
 
+  /** Drops the connection and makes another, for one that answers but must not be used. */
+  reconnect(reason: string): void {
+    this.#link.replace(new RedisError('REDIS_CONNECTION', `Redis at ${this.address} ${reason}`));
+  }
+
   async close(): Promise<void> {
     this.#link.close();
     this.#isUp = false;
@@ -141,7 +146,10 @@ export class RespSubscriber implements LinkOwner {
   // ── bringing Redis to what is wanted ──
 
   #settle(subscription: Subscription): Promise<void> | undefined {
-    if (subscription.isSettled) return undefined;
+    if (subscription.isSettled) {
+      if (!subscription.isWanted) this.#forget(subscription);
+      return undefined;
+    }
     this.#change(subscription);
     return new Promise((resolve, reject) => {
       subscription.waiters ??= [];

@@ -1,9 +1,17 @@
 /** One behavioural suite, run against every broker. */
 import { after, before } from 'node:test';
+import type { BrokerListener } from '../../src/pubsub/broker.ts';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
 import { redisBroker } from '../../src/pubsub/redis-broker.ts';
+import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
 import { needs } from '../support/programs.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
+import {
+  type ClusterGroup,
+  type SentinelGroup,
+  startCluster,
+  startSentinels,
+} from '../support/redis-groups.ts';
 import { brokerSuite } from './broker-suite.ts';
 
 const store = new MemoryStore();
@@ -17,19 +25,26 @@ brokerSuite('memory', () => ({
 
 const { skip } = needs('redis');
 let redis: RedisServer;
+let sentinels: SentinelGroup;
+let cluster: ClusterGroup;
 before(async () => {
-  if (!skip) redis = await startRedis();
+  if (skip) return;
+  [redis, sentinels, cluster] = await Promise.all([startRedis(), startSentinels(), startCluster()]);
 });
-after(() => redis?.stop());
+after(() => Promise.all([redis, sentinels, cluster].map((group) => group?.stop())));
 
-brokerSuite(
-  'redis',
-  () => ({
-    async open(listener) {
-      const broker = redisBroker(redis.url);
+const targets: Record<string, () => RedisTarget> = {
+  redis: () => redis.url,
+  'redis behind Sentinels': () => sentinels.target,
+  'Redis Cluster': () => cluster.target,
+};
+for (const [name, target] of Object.entries(targets)) {
+  const factory = () => ({
+    async open(listener: BrokerListener) {
+      const broker = redisBroker(target());
       await broker.open(listener);
       return broker;
     },
-  }),
-  skip,
-);
+  });
+  brokerSuite(name, factory, skip);
+}

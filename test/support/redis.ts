@@ -22,17 +22,24 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** @param args more command-line settings, such as `['--appendonly', 'yes']` */
-export async function startRedis(args: string[] = [], port?: number): Promise<RedisServer> {
+/**
+ * @param args more command-line settings, such as `['--appendonly', 'yes']`; or all of them, given the folder, for
+ *   a Sentinel
+ */
+export async function startRedis(
+  args: string[] | ((folder: string) => string[]) = [],
+  port?: number,
+): Promise<RedisServer> {
   const program = find('redis');
   if (program === undefined) throw new Error('redis-server is not on PATH');
   const chosen = port ?? (await freePort());
   const folder = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
+  const own = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+  const settings = typeof args === 'function' ? args(folder) : [...own, ...args];
   let child: ChildProcess;
 
   const start = async (): Promise<void> => {
-    const own = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...args];
-    child = spawn(program, own, { stdio: ['ignore', 'pipe', 'inherit'] });
+    child = spawn(program, settings, { stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';
     child.stdout?.on('data', (text) => {
       output += text;

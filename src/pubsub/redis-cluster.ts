@@ -1,0 +1,481 @@
+/**
+ * A Redis Cluster: the slot map, a connection for commands and one for subscriptions to each master in it, and
+ * the redirections by which the Cluster corrects the map.
+ */
+import { RedisError, RedisReplyError } from './redis-errors.ts';
+import {
+  describeEndpoint,
+  type RedisOptions,
+  type ResolvedRedisOptions,
+  resolveRedisOptions,
+} from './redis-options.ts';
+import { SLOTS, slotOf } from './redis-slots.ts';
+import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
+import { RespClient } from './resp-client.ts';
+import type { RespArgument } from './resp-encoder.ts';
+import type { RespReply } from './resp-reader.ts';
+import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
+
+export interface ClusterTarget {
+  /** Some of its nodes: URLs or options. The others are found through them. User, password and TLS are shared. */
+  cluster: readonly (string | RedisOptions)[];
+}
+
+/** Milliseconds that a command waits for a node before the map is asked whose the slot is by now. */
+const NODE_WAIT = 250;
+/** Milliseconds between two looks at a map that does not help. */
+const REFRESH_PAUSE = 100;
+/** Milliseconds between two looks at the map when all seems well: a failover may go unnoticed by a quiet link. */
+const REFRESH_INTERVAL = 5_000;
+/** Milliseconds that a node gets to tell the map before the next is asked. */
+const MAP_TIMEOUT = 1000;
+/** Redirections of one command before it counts as failed. */
+const MAX_REDIRECTIONS = 16;
+
+interface Node {
+  address: string;
+  client: RespClient;
+  subscriber: RespSubscriber;
+  /** For WAIT and blocking reads, by purpose. */
+  dedicated: Map<string, RespClient>;
+}
+
+/** A channel of the bus: which node has its subscription. */
+interface Membership {
+  slot: number;
+  node: Node | undefined;
+  /** Set while the subscription is being put in force somewhere. */
+  joining: Promise<void> | undefined;
+}
+
+export class ClusterTopology implements RedisTopology {
+  publishCommand: 'PUBLISH' | 'SPUBLISH' = 'SPUBLISH';
+  readonly #options: ResolvedRedisOptions;
+  readonly #seeds: ResolvedRedisOptions[];
+  /** How long a command may wait in all, redirections and failover included. */
+  readonly #maxWait: number;
+  readonly #nodes = new Map<string, Node>();
+  readonly #slots: (Node | undefined)[] = new Array(SLOTS).fill(undefined);
+  readonly #memberships = new Map<string, Membership>();
+  #joining = 0;
+  #refreshing: Promise<void> | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #refresher: NodeJS.Timeout | undefined;
+  #hooks: TopologyHooks | undefined;
+  #isUp = false;
+  #isDownTold = false;
+  #opened: (() => void) | undefined;
+  #isClosed = false;
+  #lastError: Error | undefined;
+
+  /** @throws {TypeError} if there is no node, or a URL can't be read */
+  constructor({ cluster }: ClusterTarget, options: RedisOptions = {}) {
+    if (cluster.length === 0) throw new TypeError('a Cluster needs the address of at least one node');
+    this.#seeds = cluster.map((seed) => resolveRedisOptions(seed, options));
+    this.#options = this.#seeds[0]!;
+    this.#maxWait = this.#options.queueMaxWait;
+  }
+
+  async open(hooks: TopologyHooks): Promise<void> {
+    this.#hooks = hooks;
+    const opened = new Promise<void>((resolve) => {
+      this.#opened = resolve;
+    });
+    this.#refresher = setInterval(() => void this.#refresh(), REFRESH_INTERVAL).unref();
+    void this.#refresh();
+    await opened;
+  }
+
+  evaluate({ script, keys, args, returnBuffers }: ScriptCall): Promise<RespReply> {
+    return this.#route(keys[0]!, (node, isAsking) => {
+      // By its text where ASKING must come right before it: the repetition after NOSCRIPT would be without.
+      if (isAsking)
+        return ask(node.client, ['EVAL', script.source, keys.length, ...keys, ...args], returnBuffers);
+      return returnBuffers === true
+        ? node.client.evaluateBuffers(script, keys, args)
+        : node.client.evaluate(script, keys, args);
+    });
+  }
+
+  command(key: string, args: readonly [string, ...RespArgument[]]): Promise<RespReply> {
+    const [name, ...rest] = args;
+    return this.#route(key, (node, isAsking) =>
+      isAsking ? ask(node.client, args) : node.client.command(name, ...rest),
+    );
+  }
+
+  evaluateReplicated(
+    { script, keys, args }: ScriptCall,
+    replicas: number,
+    timeout: number,
+  ): Promise<[RespReply, number]> {
+    return this.#route(keys[0]!, async (node, isAsking) => {
+      const client = this.#dedicatedClient(node, 'wait', { probeInterval: 60_000 });
+      const command = ['EVAL', script.source, keys.length, ...keys, ...args] as const;
+      const [reply, confirmed] = await Promise.all([
+        isAsking ? ask(client, command) : client.command(...command),
+        client.command('WAIT', replicas, Math.max(1, timeout)),
+      ]);
+      return [reply, Number(confirmed)];
+    });
+  }
+
+  blocking(purpose: string, key: string, args: readonly [string, ...RespArgument[]]): Promise<RespReply> {
+    const [name, ...rest] = args;
+    return this.#route(key, (node, isAsking) => {
+      const client = this.#dedicatedClient(node, purpose);
+      return isAsking ? ask(client, args) : client.command(name, ...rest);
+    });
+  }
+
+  async subscribe(busChannel: string): Promise<void> {
+    let membership = this.#memberships.get(busChannel);
+    if (membership === undefined) {
+      membership = { slot: slotOf(busChannel), node: undefined, joining: undefined };
+      this.#memberships.set(busChannel, membership);
+    }
+    await this.#join(busChannel, membership);
+  }
+
+  async unsubscribe(busChannel: string): Promise<void> {
+    const membership = this.#memberships.get(busChannel);
+    this.#memberships.delete(busChannel);
+    await membership?.node?.subscriber.unsubscribe(this.#kind, busChannel);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#retryTimer);
+    clearInterval(this.#refresher);
+    this.#memberships.clear();
+    await Promise.all([...this.#nodes.values()].map(closeNode));
+    this.#nodes.clear();
+  }
+
+  // ── commands ──
+
+  /** Runs a command on the node of its slot, and again where the Cluster says that it was the wrong one. */
+  async #route<T>(key: string, run: (node: Node, isAsking: boolean) => Promise<T>): Promise<T> {
+    const slot = slotOf(key);
+    const deadline = performance.now() + this.#maxWait;
+    let node = this.#slots[slot];
+    let isAsking = false;
+    for (let redirections = 0; ; ) {
+      let failure: unknown;
+      if (node !== undefined) {
+        try {
+          return await run(node, isAsking);
+        } catch (error) {
+          failure = error;
+        }
+      } else {
+        failure = new RedisError('REDIS_UNAVAILABLE', this.#noNode(slot), { cause: this.#lastError });
+      }
+      isAsking = false;
+      const target = redirection(failure, node);
+      if (target !== undefined && redirections++ < MAX_REDIRECTIONS) {
+        node = this.#node(target.address);
+        isAsking = target.isAsk;
+        if (!isAsking) {
+          this.#slots[slot] = node;
+          void this.#refresh();
+        }
+        continue;
+      }
+      if (!mayPass(failure) || this.#isClosed || performance.now() + REFRESH_PAUSE > deadline) throw failure;
+      if (!isTryAgain(failure)) await this.#refresh();
+      await new Promise((resolve) => setTimeout(resolve, isTryAgain(failure) ? 20 : REFRESH_PAUSE));
+      node = this.#slots[slot];
+    }
+  }
+
+  #noNode(slot: number): string {
+    const cause = this.#lastError === undefined ? '' : `; ${this.#lastError.message}`;
+    return `no node of the Redis Cluster serves slot ${slot} at the moment, nothing was sent${cause}`;
+  }
+
+  // ── nodes and the map ──
+
+  #node(address: string): Node {
+    let node = this.#nodes.get(address);
+    if (node !== undefined) return node;
+    const colon = address.lastIndexOf(':');
+    const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+    const options = {
+      ...this.#options,
+      path: undefined,
+      host,
+      port: Number(address.slice(colon + 1)),
+      queueMaxWait: Math.min(NODE_WAIT, this.#maxWait),
+    };
+    const lost = (error: RedisError): void => this.#lost(error);
+    const settle = (): void => this.#settle();
+    node = {
+      address,
+      client: new RespClient(options),
+      subscriber: new RespSubscriber(resolveRedisOptions(options), {
+        up: settle,
+        down: lost,
+        retry: lost,
+        ended: (name) => this.#ended(name),
+      }),
+      dedicated: new Map(),
+    };
+    node.client.on('ready', settle).on('down', lost).on('retry', lost);
+    // Both at once: the first message must not wait for a connection.
+    node.client.connect().catch(() => {});
+    node.subscriber.connect();
+    this.#nodes.set(address, node);
+    return node;
+  }
+
+  #dedicatedClient(node: Node, purpose: string, options: RedisOptions = {}): RespClient {
+    let client = node.dedicated.get(purpose);
+    if (client === undefined) {
+      client = new RespClient(node.client.options, { commandTimeout: 0, ...options });
+      node.dedicated.set(purpose, client);
+    }
+    return client;
+  }
+
+  /** Asks for the slot map, of a node that answers. One question at a time. */
+  #refresh(): Promise<void> {
+    this.#refreshing ??= this.#readMap().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #readMap(): Promise<void> {
+    for (const client of this.#informants()) {
+      try {
+        const reply = (await inTime(client.command('CLUSTER', 'SLOTS'))) as [
+          number,
+          number,
+          ...RespReply[][],
+        ][];
+        if (reply.length === 0) throw new Error(`Redis at ${client.address} knows of no slots`);
+        if (this.publishCommand === 'SPUBLISH' && this.#nodes.size === 0) {
+          const [known] = (await inTime(client.command('COMMAND', 'INFO', 'SPUBLISH'))) as RespReply[];
+          // Before Redis 7, messages go over the bus to all nodes.
+          if (known === null) this.publishCommand = 'PUBLISH';
+        }
+        const { host } = this.#options;
+        this.#apply(reply, client.options.host || host);
+        return;
+      } catch (error) {
+        this.#lastError = error as Error;
+      } finally {
+        if (!this.#isOfNode(client)) void client.close();
+      }
+      if (this.#isClosed) return;
+    }
+    const message = `no node of the Redis Cluster told its slots: ${this.#lastError?.message}`;
+    this.#lost(new RedisError('REDIS_CONNECTION', message, { cause: this.#lastError }));
+  }
+
+  /** First the nodes that are connected, then the addresses that were given. */
+  *#informants(): Generator<RespClient> {
+    const ready = [...this.#nodes.values()].map((node) => node.client).filter((client) => client.isReady);
+    // Any of them may be behind; not always the same one.
+    const start = Math.floor(Math.random() * ready.length);
+    for (let i = 0; i < ready.length; i++) yield ready[(start + i) % ready.length]!;
+    for (const seed of this.#seeds) {
+      if (!this.#isClosed) yield new RespClient({ ...seed, queueMaxWait: 1000, connectTimeout: 1000 });
+    }
+  }
+
+  #isOfNode(client: RespClient): boolean {
+    return this.#nodes.get(client.address)?.client === client;
+  }
+
+  #apply(map: [number, number, ...RespReply[][]][], informant: string): void {
+    if (this.#isClosed) return;
+    const current = new Set<Node>();
+    const slots: (Node | undefined)[] = new Array(SLOTS).fill(undefined);
+    for (const [start, end, master] of map) {
+      // A node that does not know its own address leaves it out.
+      const host = String(master?.[0] || informant);
+      const node = this.#node(describeEndpoint({ host, port: Number(master?.[1]) }));
+      current.add(node);
+      slots.fill(node, start, end + 1);
+    }
+    for (let slot = 0; slot < SLOTS; slot++) this.#slots[slot] = slots[slot];
+    for (const node of this.#nodes.values()) {
+      if (current.has(node)) continue;
+      this.#nodes.delete(node.address);
+      void closeNode(node);
+    }
+    for (const [busChannel, membership] of this.#memberships) {
+      if (membership.node !== this.#slots[membership.slot]) void this.#rejoin(busChannel, membership);
+    }
+    this.#settle();
+  }
+
+  // ── subscriptions ──
+
+  get #kind(): 'shard' | 'channel' {
+    return this.publishCommand === 'SPUBLISH' ? 'shard' : 'channel';
+  }
+
+  #join(busChannel: string, membership: Membership): Promise<void> {
+    membership.joining ??= this.#subscribeSomewhere(busChannel, membership).finally(() => {
+      membership.joining = undefined;
+    });
+    return membership.joining;
+  }
+
+  /** Until it is in force at the node that has the slot, or is no longer wanted. */
+  async #subscribeSomewhere(busChannel: string, membership: Membership): Promise<void> {
+    while (!this.#isClosed && this.#memberships.get(busChannel) === membership) {
+      const node = this.#slots[membership.slot];
+      try {
+        if (node !== undefined) {
+          membership.node = node;
+          await node.subscriber.subscribe(this.#kind, busChannel, this.#message);
+          if (this.#slots[membership.slot] === node) return;
+          void node.subscriber.unsubscribe(this.#kind, busChannel);
+          continue;
+        }
+      } catch (error) {
+        const isMoved = error instanceof RedisReplyError && redirection(error, node) !== undefined;
+        const isPassing = isMoved || mayPass(error) || (error as RedisError).code === 'REDIS_CLOSED';
+        if (!isPassing) {
+          this.#memberships.delete(busChannel);
+          throw error;
+        }
+      }
+      membership.node = undefined;
+      await this.#refresh();
+      await new Promise((resolve) => setTimeout(resolve, REFRESH_PAUSE));
+    }
+  }
+
+  /** Moves a subscription to the node that has its slot now. In between, messages may be missed. */
+  async #rejoin(busChannel: string, membership: Membership): Promise<void> {
+    if (membership.joining !== undefined) return;
+    this.#lost(new RedisError('REDIS_CONNECTION', `the slot of ${busChannel} is moving to another node`));
+    void membership.node?.subscriber.unsubscribe(this.#kind, busChannel);
+    membership.node = undefined;
+    this.#joining++;
+    try {
+      await this.#join(busChannel, membership);
+    } catch (error) {
+      this.#lastError = error as Error;
+    } finally {
+      this.#joining--;
+      this.#settle();
+    }
+  }
+
+  #ended(busChannel: string): void {
+    const membership = this.#memberships.get(busChannel);
+    if (membership === undefined) return;
+    void this.#rejoin(busChannel, membership);
+  }
+
+  readonly #message: RawListener = (bytes, start, end, busChannel) => {
+    this.#hooks!.message(busChannel, bytes, start, end);
+  };
+
+  // ── up and down ──
+
+  #settle(): void {
+    if (this.#isUp || this.#isClosed || this.#joining > 0 || this.#nodes.size === 0) return;
+    for (const node of this.#nodes.values()) if (!node.client.isReady || !node.subscriber.isUp) return;
+    for (let slot = 0; slot < SLOTS; slot++) if (this.#slots[slot] === undefined) return;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    this.#isUp = true;
+    this.#isDownTold = false;
+    if (this.#opened === undefined) {
+      this.#hooks!.up();
+    } else {
+      this.#opened();
+      this.#opened = undefined;
+    }
+  }
+
+  #lost(error: RedisError): void {
+    if (this.#isClosed) return;
+    this.#isUp = false;
+    this.#lastError = error;
+    // A failover shows in the map only after a while: look until all is there again.
+    this.#retryTimer ??= setTimeout(() => {
+      this.#retryTimer = undefined;
+      void this.#refresh().then(() => {
+        if (!this.#isUp && !this.#isClosed) this.#lost(error);
+      });
+    }, REFRESH_PAUSE * 2);
+    if (this.#isDownTold) return;
+    this.#isDownTold = true;
+    this.#hooks!.down(error);
+  }
+}
+
+async function closeNode(node: Node): Promise<void> {
+  await Promise.all([
+    node.client.close(),
+    node.subscriber.close(),
+    ...[...node.dedicated.values()].map((client) => client.close()),
+  ]);
+}
+
+/** A node that hangs must not keep the map from being read elsewhere. */
+async function inTime<T>(reply: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const overdue = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${MAP_TIMEOUT} ms`)), MAP_TIMEOUT);
+  });
+  try {
+    return await Promise.race([reply, overdue]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Sends a command to a node that is taking the slot over but does not have it yet. */
+async function ask(
+  client: RespClient,
+  args: readonly [string, ...RespArgument[]],
+  returnBuffers = false,
+): Promise<RespReply> {
+  const [name, ...rest] = args;
+  const asking = client.command('ASKING');
+  const reply = returnBuffers ? client.commandBuffers(name, ...rest) : client.command(name, ...rest);
+  const [, value] = await Promise.all([asking, reply]);
+  return value;
+}
+
+/** Where MOVED and ASK point to. */
+function redirection(
+  failure: unknown,
+  from: Node | undefined,
+): { address: string; isAsk: boolean } | undefined {
+  if (!(failure instanceof RedisReplyError)) return undefined;
+  const [prefix, , target] = failure.reply.split(' ');
+  if ((prefix !== 'MOVED' && prefix !== 'ASK') || target === undefined) return undefined;
+  const colon = target.lastIndexOf(':');
+  // A node that does not know an address leaves the host out: it is its own.
+  const host = target.slice(0, colon) || (from === undefined ? '' : from.client.options.host);
+  return {
+    address: describeEndpoint({ host, port: Number(target.slice(colon + 1)) }),
+    isAsk: prefix === 'ASK',
+  };
+}
+
+/** True for what ends by itself: a failover, a slot on its way, a node that is starting. */
+function mayPass(failure: unknown): boolean {
+  if (failure instanceof RedisReplyError) {
+    return ['CLUSTERDOWN', 'TRYAGAIN', 'LOADING', 'READONLY', 'MASTERDOWN', 'MOVED', 'ASK'].includes(
+      failure.prefix,
+    );
+  }
+  if (!(failure instanceof RedisError)) return false;
+  // The client of a node that left the map was closed before it sent anything.
+  return failure.code === 'REDIS_UNAVAILABLE' || failure.code === 'REDIS_CLOSED';
+}
+
+function isTryAgain(failure: unknown): boolean {
+  return failure instanceof RedisReplyError && failure.prefix === 'TRYAGAIN';
+}

@@ -1,0 +1,130 @@
+/** Real groups of Redis servers on loopback: a master with replicas and Sentinels, and a Cluster. */
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { RespClient } from '../../src/redis.ts';
+import { freePort, until } from './net.ts';
+import { type RedisServer, startRedis } from './redis.ts';
+
+const run = promisify(execFile);
+
+/** One command on a connection of its own. */
+export async function ask(server: { port: number }, ...args: [string, ...(string | number)[]]) {
+  const client = new RespClient({ port: server.port });
+  try {
+    return await client.command(...args);
+  } finally {
+    await client.close();
+  }
+}
+
+export interface SentinelGroup {
+  /** The first is the master at the start. */
+  servers: RedisServer[];
+  sentinels: RedisServer[];
+  /** For redisBroker. */
+  target: { sentinels: string[]; name: string };
+  /** The server that the Sentinels call the master. */
+  master(): Promise<RedisServer>;
+  stop(): Promise<void>;
+}
+
+/** A master, a replica and three Sentinels that notice its death within a second. */
+export async function startSentinels(): Promise<SentinelGroup> {
+  const servers = [await startRedis(), await startRedis()];
+  const [master, replica] = servers as [RedisServer, RedisServer];
+  await ask(replica, 'REPLICAOF', '127.0.0.1', master.port);
+  await until('the replica to be in sync', async () =>
+    String(await ask(replica, 'INFO', 'replication')).includes('master_link_status:up'),
+  );
+  const sentinels = await Promise.all(
+    [1, 2, 3].map(async () => {
+      const port = await freePort();
+      return startRedis((folder) => {
+        const file = join(folder, 'sentinel.conf');
+        writeFileSync(
+          file,
+          `port ${port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 ${master.port} 2\n` +
+            'sentinel down-after-milliseconds mymaster 700\nsentinel failover-timeout mymaster 3000\n',
+        );
+        return [file, '--sentinel'];
+      }, port);
+    }),
+  );
+  await until(
+    'the Sentinels to know each other and the replica',
+    async () => {
+      const info = await Promise.all(sentinels.map((s) => ask(s, 'INFO', 'sentinel')));
+      return info.every((text) => /slaves=1,sentinels=3/.test(String(text)));
+    },
+    30_000,
+  );
+  return {
+    servers,
+    sentinels,
+    target: { sentinels: sentinels.map((s) => s.url), name: 'mymaster' },
+    async master() {
+      const reply = (await ask(sentinels[0]!, 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'mymaster')) as string[];
+      return servers.find((server) => server.port === Number(reply[1]))!;
+    },
+    async stop() {
+      await Promise.all([...sentinels, ...servers].map((server) => server.stop()));
+    },
+  };
+}
+
+export interface ClusterGroup {
+  servers: RedisServer[];
+  /** For redisBroker. */
+  target: { cluster: string[] };
+  /** The server that has a slot now, and its node id. */
+  ownerOf(slot: number): Promise<{ server: RedisServer; id: string }>;
+  stop(): Promise<void>;
+}
+
+/** Three masters with a replica each, which take over within some two seconds. */
+export async function startCluster(): Promise<ClusterGroup> {
+  const args = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-node-timeout',
+    '1000',
+    '--cluster-replica-validity-factor',
+    '0',
+  ];
+  // The bus port is the port + 10,000, which must be one, and free.
+  const ports: number[] = [];
+  while (ports.length < 6) {
+    const port = await freePort();
+    if (port < 55_000 && !ports.includes(port)) ports.push(port);
+  }
+  const servers = await Promise.all(ports.map((port) => startRedis(args, port)));
+  const addresses = ports.map((port) => `127.0.0.1:${port}`);
+  await run('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-replicas', '1', '--cluster-yes']);
+  await until(
+    'the cluster to be whole',
+    async () => {
+      const info = await Promise.all(servers.map((s) => ask(s, 'CLUSTER', 'INFO')));
+      if (!info.every((text) => /cluster_state:ok/.test(String(text)))) return false;
+      const replication = await Promise.all(servers.map((s) => ask(s, 'INFO', 'replication')));
+      return replication.every(
+        (text) => !/role:slave/.test(String(text)) || /master_link_status:up/.test(String(text)),
+      );
+    },
+    60_000,
+  );
+  return {
+    servers,
+    target: { cluster: servers.slice(0, 2).map((s) => s.url) },
+    async ownerOf(slot) {
+      const alive = servers.filter((s) => s.process.exitCode === null && s.process.signalCode === null);
+      const map = (await ask(alive[0]!, 'CLUSTER', 'SLOTS')) as [number, number, [string, number, string]][];
+      const [, , [, port, id]] = map.find(([start, end]) => start <= slot && slot <= end)!;
+      return { server: servers.find((s) => s.port === port)!, id };
+    },
+    async stop() {
+      await Promise.all(servers.map((server) => server.stop()));
+    },
+  };
+}
