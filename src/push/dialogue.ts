@@ -157,6 +157,7 @@ export class Dialogue {
   ): Promise<{ subscription: Subscription; state: ChannelState }> {
     if (!isInbox(channel)) await this.#permit(session, channel);
     if (session.phase === 'closed') throw new Error('the session has ended');
+    if (!isInbox(channel)) this.#checkRoom(session, channel);
     const options = isInbox(channel) ? {} : this.#host.topicOptions(channel);
     const subscription = new Subscription(session, channel, this.#host.router, this.#host.pacer, options);
     session.subscriptions.get(channel)?.close();
@@ -190,11 +191,13 @@ export class Dialogue {
       const hint = subscribe === undefined ? ': authorize.subscribe is not set' : '';
       throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
     }
+  }
+
+  /** The inbox is one of them and does not count. */
+  #checkRoom(session: Session, topic: string): void {
     const { subscriptions: limit } = this.#host.limits;
-    // The inbox is one of them and does not count.
-    if (session.subscriptions.size > limit) {
-      throw new FrameError('too-many-subscriptions', `a session may subscribe to ${limit} topics`, topic);
-    }
+    if (session.subscriptions.has(topic) || session.subscriptions.size <= limit) return;
+    throw new FrameError('too-many-subscriptions', `a session may subscribe to ${limit} topics`, topic);
   }
 
   async #subscribe(session: Session, frame: Record<string, unknown>): Promise<void> {

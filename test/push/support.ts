@@ -1,0 +1,169 @@
+/** Push servers for tests, and pages that talk to them: `ws` is the peer, over real sockets. */
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { WebSocket, WebSocketServer } from 'ws';
+import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
+import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/wire.ts';
+import type { Transport } from '../../src/server/transport.ts';
+import { until } from '../support/net.ts';
+
+export interface Running {
+  push: PushServer;
+  url: string;
+  log: string[];
+}
+
+export async function startPush(options: PushServerOptions = {}): Promise<Running> {
+  const log: string[] = [];
+  const push = new PushServer({
+    interceptors: [queryUser('user')],
+    authorize: { subscribe: () => true },
+    log: (level, message) => log.push(`${level}: ${message}`),
+    ...options,
+  });
+  await push.ready;
+  const wss = new WebSocketServer({
+    port: 0,
+    handleProtocols: (p) => [...p][0] ?? false,
+    verifyClient: (info, done) => {
+      void (async () => {
+        const attributes = {};
+        (info.req as unknown as { attributes: object }).attributes = attributes;
+        for (const i of push.interceptors) {
+          const r = await i.before?.(info.req as never, attributes);
+          if (r) return done(false, r.status);
+        }
+        done(true);
+      })();
+    },
+  });
+  wss.on('connection', (socket, request) => {
+    const t = {
+      attributes: (request as unknown as { attributes: object }).attributes,
+      get protocol() {
+        return socket.protocol;
+      },
+      get readyState() {
+        return socket.readyState;
+      },
+      get bufferedAmount() {
+        return socket.bufferedAmount;
+      },
+      send(d: string | Buffer) {
+        socket.send(d);
+        return socket.bufferedAmount > 0 ? 'queued' : 'sent';
+      },
+      close(c?: number, r?: string) {
+        socket.close(c, r);
+        setTimeout(() => socket.terminate(), 2000).unref();
+      },
+      terminate() {
+        socket.terminate();
+      },
+    } as unknown as Transport;
+    push.transportHandler.opened!(t, request as never);
+    socket.on('message', (d, b) => push.transportHandler.message!(t, d as Buffer, b));
+    socket.on('close', (c, r) => push.transportHandler.closed!(t, c, r.toString()));
+    socket.on('error', () => {});
+  });
+  await once(wss, 'listening');
+  const close = push.close.bind(push);
+  push.close = async (o) => {
+    await close(o);
+    wss.close();
+  };
+  return { push, url: `ws://127.0.0.1:${(wss.address() as AddressInfo).port}/socketServer`, log };
+}
+
+/** A page: what it was sent, in the order in which it came. */
+export class Page {
+  readonly socket: WebSocket;
+  /** Plain mode: text as strings, binary as Buffers. `tidings.1`: the frames. */
+  readonly received: unknown[] = [];
+  closeCode: number | undefined;
+  refusal: number | undefined;
+
+  constructor(url: string, user: string, protocols: string[] = [], headers: Record<string, string> = {}) {
+    const address = new URL(url);
+    if (user !== '') address.searchParams.set('user', user);
+    this.socket = new WebSocket(address, protocols, { headers });
+    this.socket.on('message', (data: Buffer, isBinary: boolean) => {
+      if (isBinary) this.received.push(data);
+      else
+        this.received.push(protocols.includes('tidings.1') ? JSON.parse(data.toString()) : data.toString());
+    });
+    this.socket.on('close', (code) => {
+      this.closeCode = code;
+    });
+    this.socket.on('unexpected-response', (_request, response) => {
+      this.refusal = response.statusCode;
+      this.socket.terminate();
+    });
+    this.socket.on('error', () => {});
+  }
+
+  static async plain(url: string, user: string): Promise<Page> {
+    const page = new Page(url, user);
+    await until('an open page', () => page.socket.readyState === WebSocket.OPEN);
+    return page;
+  }
+
+  /** Opens in `tidings.1`, says hello and waits for the welcome. */
+  static async open(url: string, user: string, hello: Omit<Hello, 'type'> = {}): Promise<Page> {
+    const page = new Page(url, user, ['tidings.1']);
+    await until('an open page', () => page.socket.readyState === WebSocket.OPEN);
+    page.say({ type: 'hello', ...hello });
+    await page.frame('welcome');
+    return page;
+  }
+
+  say(frame: unknown): void {
+    this.socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+  }
+
+  frames<T extends ServerFrame['type']>(type: T): Extract<ServerFrame, { type: T }>[] {
+    return (this.received as ServerFrame[]).filter((frame) => frame.type === type) as never;
+  }
+
+  /** The nth frame of a type, once it is there. */
+  frame<T extends ServerFrame['type']>(type: T, n = 0): Promise<Extract<ServerFrame, { type: T }>> {
+    return until(`${type} ${n}`, () => this.frames(type)[n]) as never;
+  }
+
+  messages(channel = 'inbox'): WireMessage[] {
+    return this.frames('message').filter((message) => message.channel === channel);
+  }
+
+  data(channel = 'inbox'): unknown[] {
+    return this.messages(channel).map((message) => message.data);
+  }
+
+  /** Where this page stands in a channel: what it would say in its next hello. */
+  position(channel = 'inbox'): WirePosition | undefined {
+    let position: WirePosition | undefined;
+    for (const frame of this.received as ServerFrame[]) {
+      if (frame.type === 'welcome') position = frame.channels[channel]?.position ?? position;
+      else if ((frame.type === 'gap' || frame.type === 'subscribed') && frame.channel === channel) {
+        position = frame.position;
+      } else if (frame.type === 'message' && frame.channel === channel) {
+        position = { epoch: frame.epoch, offset: frame.offset, id: frame.id };
+      }
+    }
+    return position;
+  }
+
+  async close(): Promise<void> {
+    this.socket.close();
+    await this.ended();
+  }
+
+  /** Cuts the connection, as a pulled cable would. */
+  cut(): void {
+    this.socket.terminate();
+  }
+
+  async ended(): Promise<number | undefined> {
+    await until('the end of a page', () => this.socket.readyState === WebSocket.CLOSED);
+    return this.refusal ?? this.closeCode;
+  }
+}
