@@ -64,6 +64,8 @@ export class Channel {
   idleSince = 0;
   /** Whether a message came since the router last looked. */
   isBusy = false;
+  /** How many times the channel has taken its place from the log. */
+  finding = 0;
   readonly #host: ChannelHost;
   readonly #members = new Set<Subscriber>();
   #state: State = 'finding';
@@ -117,13 +119,15 @@ export class Channel {
   }
 
   /**
-   * Makes a subscriber live that has everything up to `position`, if that is where the channel is, or
-   * will be by messages on their way. False: read on.
+   * Makes a subscriber live that has everything up to `position`, if that is where the channel is. A
+   * position further on becomes live when its message arrives; but only where it was read from the log
+   * since the channel took its place (`finding`), because in a log that has rewound it would never come.
    */
-  attach(subscriber: Subscriber, position: Position): boolean {
+  attach(subscriber: Subscriber, position: Position, finding: number): boolean {
     if (!this.isLive) return false;
+    const { epoch, offset } = this.#delivered;
     if (isSame(position, this.#delivered)) subscriber.place = 'live';
-    else if (position.epoch === this.#delivered.epoch && position.offset > this.#delivered.offset) {
+    else if (finding === this.finding && position.epoch === epoch && position.offset > offset) {
       subscriber.place = position;
     } else return false;
     return true;
@@ -137,8 +141,9 @@ export class Channel {
     if (page === undefined) {
       page = this.#host.bounded(() => this.#read(position, isAnchor));
       this.#pages.set(key, page);
+      const own = page;
       const forget = (): void => {
-        this.#pages.delete(key);
+        if (this.#pages.get(key) === own) this.#pages.delete(key);
       };
       page.then(forget, forget);
     }
@@ -238,6 +243,8 @@ export class Channel {
 
   #take(top: Position): void {
     if (!isSame(this.#head, top)) this.#recent = [];
+    this.finding++;
+    this.#pages.clear();
     this.#head = top;
     this.#delivered = top;
     const buffer = this.#buffer;

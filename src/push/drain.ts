@@ -33,6 +33,8 @@ export async function drainSessions(
   await closeInBatches([...sessions], closedBy);
   while (sessions.size > 0 && performance.now() < end) await tick();
   for (const session of sessions) session.terminate();
+  const gone = performance.now() + LAST_CALL;
+  while (sessions.size > 0 && performance.now() < gone) await tick();
 }
 
 async function closeInBatches(sessions: Session[], deadline: number): Promise<void> {

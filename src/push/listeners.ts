@@ -1,8 +1,16 @@
 /** Where a push server can be reached: its WebSocket listener and, beside it, the Flash policy server. */
+import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { PolicyServer } from '../policy/index.ts';
 import type { Handler, Interceptor, Transport } from '../server/transport.ts';
+import { WebSocketServer } from '../server/websocket-server.ts';
+import { isTicketProtocol } from './interceptors.ts';
 import type { Heartbeat, Limits, Log, PushServerOptions } from './options.ts';
+import { SUBPROTOCOL } from './wire.ts';
+
+const DEFAULT_PATH = '/socketServer';
+/** What a peer has for its part of the closing handshake, in milliseconds. Its outbox is kept as long. */
+const CLOSE_TIMEOUT = 5_000;
 
 export interface ListenerParts {
   interceptors: Interceptor[];
@@ -12,16 +20,41 @@ export interface ListenerParts {
 
 export class Listeners {
   readonly #policy: PolicyServer | undefined;
+  readonly #websockets: WebSocketServer | undefined;
+  readonly #ownsPort: boolean;
+  readonly #listening: Promise<unknown>;
   readonly #log: Log;
+  #ended: Promise<void> | undefined;
 
-  constructor(options: PushServerOptions, _limits: Limits, _heartbeat: Heartbeat, parts: ListenerParts) {
+  constructor(options: PushServerOptions, limits: Limits, heartbeat: Heartbeat, parts: ListenerParts) {
+    const { server, port, host } = options;
     this.#log = parts.log;
+    this.#ownsPort = port !== undefined;
     this.#policy =
       options.policy &&
       new PolicyServer({ ...options.policy, onWarning: (message) => parts.log('warn', message) });
+    this.#listening = Promise.resolve();
+    if (server === undefined && port === undefined) return;
+    this.#websockets = new WebSocketServer({
+      ...(server === undefined ? { port, host } : { server }),
+      path: options.path ?? DEFAULT_PATH,
+      interceptors: parts.interceptors,
+      handler: parts.handler,
+      views: true,
+      clientTracking: false,
+      handleProtocols: chooseProtocol,
+      maxPayload: limits.message,
+      pingInterval: heartbeat.ping,
+      closeTimeout: CLOSE_TIMEOUT,
+    });
+    if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
+    this.#listening.catch(() => {});
+    this.#websockets.on('error', (error) => this.#log('error', `listening failed: ${error.message}`));
   }
 
+  /** Resolves when the port of our own is open. */
   async listen(): Promise<void> {
+    await this.#listening;
     try {
       await this.#policy?.listen();
     } catch (error) {
@@ -31,13 +64,33 @@ export class Listeners {
   }
 
   address(): AddressInfo | string | null {
-    return null;
+    return this.#websockets?.address() ?? null;
   }
 
-  /** Accepts no more connections; those that are open stay. */
-  stop(): void {}
+  /**
+   * Accepts no more connections; those that are open stay. On a server that is shared, handshakes are still
+   * answered, so that they can be refused properly.
+   */
+  stop(): void {
+    if (this.#ownsPort) void this.#end();
+  }
 
   async close(): Promise<void> {
-    await this.#policy?.close();
+    await Promise.all([this.#policy?.close(), this.#end()]);
   }
+
+  #end(): Promise<void> {
+    this.#ended ??= new Promise((resolve) => {
+      if (this.#websockets === undefined) resolve();
+      else this.#websockets.close(() => resolve());
+    });
+    return this.#ended;
+  }
+}
+
+/** A browser fails a connection whose offer of subprotocols is not answered with one of them. */
+function chooseProtocol(offered: Set<string>): string | false {
+  if (offered.has(SUBPROTOCOL)) return SUBPROTOCOL;
+  for (const protocol of offered) if (isTicketProtocol(protocol)) return protocol;
+  return false;
 }

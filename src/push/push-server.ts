@@ -343,7 +343,7 @@ export class PushServer {
       return;
     }
     if (!isBinary && isPing(data)) session.write('hb_ok');
-    else this.#tell(() => this.#options.handler?.message?.(session, data, isBinary));
+    else this.#tell(() => this.#options.handler?.message?.(session, Buffer.from(data), isBinary));
   }
 
   #onTransportError(transport: Transport, error: Error): void {

@@ -37,6 +37,8 @@ export class Subscription implements Subscriber {
   #held: Outgoing[] = [];
   /** On a lossy topic: what waits for the session to read. */
   #pending: Outgoing[] | undefined;
+  /** The channel's `finding` when the log was last read. */
+  #readIn = -1;
   #isClosed = false;
 
   constructor(session: Session, name: string, router: ChannelRouter, pacer: Pacer, options: TopicOptions) {
@@ -102,7 +104,7 @@ export class Subscription implements Subscriber {
       if (await this.#sendHeld()) {
         await this.channel.ready();
         if (this.#isOver) return;
-        if (this.channel.attach(this, this.#position)) {
+        if (this.channel.attach(this, this.#position, this.#readIn)) {
           this.#session.caughtUp();
           return;
         }
@@ -163,6 +165,7 @@ export class Subscription implements Subscriber {
     verdict: (position: Position, page: OutgoingPage, skip: number) => Judgement<Outgoing>,
   ): Promise<Judgement<Outgoing> | undefined> {
     for (let attempt = 0; !this.#isOver; attempt++) {
+      this.#readIn = this.channel.isLive ? this.channel.finding : -1;
       try {
         const page = await this.channel.page(this.#position, this.#isAnchored && verdict === follow);
         return this.#isOver ? undefined : verdict(this.#position, page, 0);

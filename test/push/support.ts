@@ -1,10 +1,8 @@
 /** Push servers for tests, and pages that talk to them: `ws` is the peer, over real sockets. */
-import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/wire.ts';
-import type { Transport } from '../../src/server/transport.ts';
 import { until } from '../support/net.ts';
 
 export interface Running {
@@ -16,63 +14,16 @@ export interface Running {
 export async function startPush(options: PushServerOptions = {}): Promise<Running> {
   const log: string[] = [];
   const push = new PushServer({
+    port: 0,
+    host: '127.0.0.1',
     interceptors: [queryUser('user')],
     authorize: { subscribe: () => true },
     log: (level, message) => log.push(`${level}: ${message}`),
     ...options,
   });
   await push.ready;
-  const wss = new WebSocketServer({
-    port: 0,
-    handleProtocols: (p) => [...p][0] ?? false,
-    verifyClient: (info, done) => {
-      void (async () => {
-        const attributes = {};
-        (info.req as unknown as { attributes: object }).attributes = attributes;
-        for (const i of push.interceptors) {
-          const r = await i.before?.(info.req as never, attributes);
-          if (r) return done(false, r.status);
-        }
-        done(true);
-      })();
-    },
-  });
-  wss.on('connection', (socket, request) => {
-    const t = {
-      attributes: (request as unknown as { attributes: object }).attributes,
-      get protocol() {
-        return socket.protocol;
-      },
-      get readyState() {
-        return socket.readyState;
-      },
-      get bufferedAmount() {
-        return socket.bufferedAmount;
-      },
-      send(d: string | Buffer) {
-        socket.send(d);
-        return socket.bufferedAmount > 0 ? 'queued' : 'sent';
-      },
-      close(c?: number, r?: string) {
-        socket.close(c, r);
-        setTimeout(() => socket.terminate(), 2000).unref();
-      },
-      terminate() {
-        socket.terminate();
-      },
-    } as unknown as Transport;
-    push.transportHandler.opened!(t, request as never);
-    socket.on('message', (d, b) => push.transportHandler.message!(t, d as Buffer, b));
-    socket.on('close', (c, r) => push.transportHandler.closed!(t, c, r.toString()));
-    socket.on('error', () => {});
-  });
-  await once(wss, 'listening');
-  const close = push.close.bind(push);
-  push.close = async (o) => {
-    await close(o);
-    wss.close();
-  };
-  return { push, url: `ws://127.0.0.1:${(wss.address() as AddressInfo).port}/socketServer`, log };
+  const { port } = push.address() as AddressInfo;
+  return { push, url: `ws://127.0.0.1:${port}/socketServer`, log };
 }
 
 /** A page: what it was sent, in the order in which it came. */

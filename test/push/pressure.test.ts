@@ -1,0 +1,184 @@
+/** Pages that don't read, instances that go: memory stays bounded, nobody loses a message over it. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, createConnection, type Socket } from 'node:net';
+import { after, test } from 'node:test';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { PushServer, queryUser } from '../../src/push/index.ts';
+import { until } from '../support/net.ts';
+import { Page, startPush } from './support.ts';
+
+const KIB_64 = 'x'.repeat(64 * 1024);
+const sockets: Socket[] = [];
+after(() => {
+  for (const socket of sockets) socket.destroy();
+});
+
+/** A page on a raw socket that stops reading once its handshake is done. */
+async function stalledPage(url: string, user: string): Promise<Socket> {
+  const { port, pathname } = new URL(url);
+  const socket = createConnection(Number(port), '127.0.0.1');
+  sockets.push(socket);
+  socket.on('error', () => {});
+  socket.write(
+    `GET ${pathname}?user=${user} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+  );
+  await once(socket, 'data');
+  socket.pause();
+  return socket;
+}
+
+test('200 MB for a page that does not read: it is closed with 4430 and the memory stays bounded', async () => {
+  const { push, url } = await startPush({ retention: { inbox: { maxMessages: 10 } } });
+  await stalledPage(url, 'stalled');
+  let peak = 0;
+  const [session] = push.localSessions();
+  for (let i = 0; i < 3200; i++) {
+    await push.send('stalled', KIB_64);
+    peak = Math.max(peak, session!.bufferedAmount);
+  }
+  assert.ok(peak > 512 * 1024, `the page was not slow: ${peak}`);
+  assert.ok(peak <= 1024 * 1024 + 2 * KIB_64.length, `${peak} bytes waited`);
+  await until('its session ends', () => push.stats().sessions === 0);
+  await push.close();
+});
+
+test('a page that was closed for being slow comes back and gets everything from the log, at its own pace', async () => {
+  const store = new MemoryStore();
+  const { push, url } = await startPush({ broker: memoryBroker(store) });
+  const slow = await Page.open(url, 'slow');
+  await push.send('slow', -1);
+  await until('one message', () => slow.data().length === 1);
+  slow.socket.pause();
+  for (let n = 0; n < 400; n++) await push.send('slow', { n, body: KIB_64 });
+  const [session] = push.localSessions();
+  await until('it was too slow', () => session!.transport.readyState > 1);
+  slow.socket.resume();
+  assert.equal(await slow.ended(), 4430);
+  const back = await Page.open(url, 'slow', { positions: { inbox: slow.position()! } });
+  back.socket.pause();
+  const [again] = push.localSessions();
+  for (let i = 0; i < 20; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.ok((again?.bufferedAmount ?? 0) <= 512 * 1024);
+  }
+  back.socket.resume();
+  const all = (): number[] =>
+    [...slow.data(), ...back.data()].map((data) =>
+      typeof data === 'number' ? data : (data as { n: number }).n,
+    );
+  await until('all of it', () => all().length >= 401);
+  assert.deepEqual(
+    all(),
+    Array.from({ length: 401 }, (_, i) => i - 1),
+  );
+  assert.equal(back.closeCode, undefined);
+  await push.close();
+});
+
+test('topics that skip: conflate keeps the newest for a slow page, drop-oldest the newest few, in order', async () => {
+  const { push, url } = await startPush({
+    topics: { 'price:*': { overflow: 'conflate' }, ticker: { overflow: 'drop-oldest', keep: 5 } },
+  });
+  const page = await Page.open(url, 'trader', { topics: ['price:a', 'ticker'] });
+  page.socket.pause();
+  for (let n = 1; n <= 400; n++) {
+    await push.publish('price:a', { n, body: KIB_64 });
+    await push.publish('ticker', { n, body: KIB_64 });
+  }
+  assert.equal([...push.localSessions()][0]!.transport.readyState, 1);
+  page.socket.resume();
+  const numbersOf = (topic: string): number[] => page.data(topic).map((data) => (data as { n: number }).n);
+  await until('the newest', () => numbersOf('price:a').at(-1) === 400 && numbersOf('ticker').at(-1) === 400);
+  for (const topic of ['price:a', 'ticker']) {
+    const seen = numbersOf(topic);
+    assert.ok(seen.length < 300, `${topic} skipped nothing`);
+    assert.deepEqual(
+      seen,
+      [...new Set(seen)].sort((a, b) => a - b),
+    );
+  }
+  assert.deepEqual(numbersOf('ticker').slice(-5), [396, 397, 398, 399, 400]);
+  await push.close();
+});
+
+test('drain: pages are told the window, plain ones closed with 1012, the rest with 4412, newcomers get 503', async () => {
+  const http = createServer();
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const store = new MemoryStore();
+  const push = new PushServer({
+    server: http,
+    broker: memoryBroker(store),
+    interceptors: [queryUser('user')],
+  });
+  await push.ready;
+  const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}/socketServer`;
+  const pages = await Promise.all([0, 1, 2, 3].map(() => Page.open(url, 'dave', { device: 'd' })));
+  const plain = await Promise.all([0, 1, 2].map(() => Page.plain(url, 'dave')));
+  await push.send('dave', 'last');
+  const { epoch, offset, id } = await pages[0]!.frame('message');
+  pages[0]!.say({ type: 'ack', channel: 'inbox', position: { epoch, offset, id } });
+  await pages[0]!.frame('acked');
+  const closed = push.close({ drain: 1000 });
+  const { window } = await pages[0]!.frame('drain');
+  assert.ok(window > 0 && window < 1000);
+  assert.equal(await new Page(url, 'dave').ended(), 503);
+  await pages[1]!.close();
+  await closed;
+  assert.deepEqual(await Promise.all(plain.map((page) => page.ended())), [1012, 1012, 1012]);
+  assert.deepEqual(await Promise.all(pages.map((page) => page.ended())), [4412, 1005, 4412, 4412]);
+  assert.equal(http.listening, true);
+  http.close();
+  const broker = memoryBroker(store);
+  assert.equal((await broker.cursors('user:dave'))[0]!.position.offset, 1);
+  assert.deepEqual(await broker.presence('dave'), []);
+});
+
+test('drain ends by its deadline even with pages that never answer', async () => {
+  const { push, url } = await startPush();
+  await stalledPage(url, 'eve');
+  for (let i = 0; i < 20; i++) await push.send('eve', KIB_64);
+  await push.close({ drain: 500 });
+  assert.equal(push.stats().sessions, 0);
+});
+
+test('the sessions of an instance that dies vanish within the time that was set', async () => {
+  const store = new MemoryStore();
+  const broker = memoryBroker(store);
+  // What a killed instance leaves behind.
+  await broker.announce([{ session: 's', instance: 'dead', user: 'fay', since: Date.now() }], 400);
+  const { push, url } = await startPush({ broker: memoryBroker(store), presenceTtl: 3000 });
+  const page = await Page.open(url, 'gus');
+  assert.equal(await push.online('fay'), true);
+  await until('the dead one is gone', async () => !(await push.online('fay')));
+  await page.close();
+  await until('it left', async () => (await push.sessions('gus')).length === 0);
+  await push.close();
+});
+
+test('a session that stays is announced again before it would vanish', async () => {
+  const store = new MemoryStore();
+  const { push, url } = await startPush({ broker: memoryBroker(store), presenceTtl: 1500 });
+  const page = await Page.open(url, 'hal');
+  const other = memoryBroker(store);
+  const end = performance.now() + 4000;
+  await until('announced', async () => (await other.presence('hal')).length === 1);
+  while (performance.now() < end) {
+    assert.equal((await other.presence('hal')).length, 1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await page.close();
+  await push.close();
+});
+
+test('channels without a session are not subscribed after a while', async () => {
+  const { push, url } = await startPush();
+  const page = await Page.open(url, 'ida', { topics: ['t1', 't2'] });
+  assert.equal(push.stats().channels, 3);
+  await page.close();
+  await until('all are let go', () => push.stats().channels === 0);
+  await push.close();
+});
