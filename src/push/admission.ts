@@ -4,11 +4,12 @@
  * sent after it reaches even a page in plain mode.
  */
 import type { BlockList } from 'node:net';
+import type { Origins } from '../server/origin.ts';
 import type { HandshakeRequest, Interceptor } from '../server/transport.ts';
 import type { ChannelRouter } from './channel-router.ts';
 import { refusal } from './interceptors.ts';
 import { inboxOf, userProblem } from './names.ts';
-import { type Origins, originCheck } from './origin.ts';
+import { originCheck } from './origin.ts';
 import { clientAddress } from './request.ts';
 import type { SessionRegistry } from './session-registry.ts';
 

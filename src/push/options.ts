@@ -3,8 +3,8 @@ import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { PolicyGrant } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/broker.ts';
+import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
-import type { Origins } from './origin.ts';
 import type { Resolve } from './references.ts';
 import type { Session } from './session.ts';
 

@@ -2,10 +2,9 @@
  * What stands between a valid opening handshake and a connection: the interceptors, and ws's `verifyClient`.
  * Either may take its time, within the handshake's timeout.
  */
+import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { arm, disarm, type Expirable } from './deadlines.ts';
-import { refuse } from './refusal.ts';
 import type { Attributes, Interceptor, Transport } from './transport.ts';
 
 export interface VerifyInfo {
@@ -26,6 +25,13 @@ export type VerifyClient =
   | ((info: VerifyInfo) => boolean)
   | ((info: VerifyInfo, done: VerifyCallback) => void);
 
+/** Writes the HTTP answer of a refusal. */
+export type Refuse = (
+  status: number,
+  body?: string | Uint8Array,
+  headers?: Readonly<Record<string, string | number | readonly string[] | undefined>>,
+) => void;
+
 export interface AdmissionRules {
   interceptors: readonly Interceptor[];
   verifyClient: VerifyClient | null;
@@ -38,7 +44,8 @@ export class Admission implements Expirable {
   /** What the interceptors have put there. */
   readonly attributes: Attributes = {};
   readonly #request: IncomingMessage;
-  readonly #socket: Duplex;
+  readonly #connection: EventEmitter;
+  readonly #write: Refuse;
   readonly #rules: AdmissionRules;
   readonly #origin: string | undefined;
   readonly #admitted: (admission: Admission) => void;
@@ -49,19 +56,22 @@ export class Admission implements Expirable {
   #isWaiting = false;
 
   /**
+   * @param connection emits `close` when the client goes
    * @param admitted called once if nobody objects
    * @param refused called once otherwise, when the answer has been written
    */
   constructor(
     request: IncomingMessage,
-    socket: Duplex,
+    connection: EventEmitter,
+    write: Refuse,
     rules: AdmissionRules,
     origin: string | undefined,
     admitted: (admission: Admission) => void,
     refused: (status: number, error: Error) => void,
   ) {
     this.#request = request;
-    this.#socket = socket;
+    this.#connection = connection;
+    this.#write = write;
     this.#rules = rules;
     this.#origin = origin;
     this.#admitted = admitted;
@@ -145,7 +155,7 @@ export class Admission implements Expirable {
   #wait(): void {
     if (this.#isWaiting) return;
     this.#isWaiting = true;
-    this.#socket.once('close', this.#onClose);
+    this.#connection.once('close', this.#onClose);
     const { handshakeTimeout } = this.#rules;
     if (handshakeTimeout > 0) arm(this, handshakeTimeout);
   }
@@ -164,7 +174,7 @@ export class Admission implements Expirable {
 
   #refuse(status: number, error: Error, body?: string, headers?: OutgoingHttpHeaders): void {
     if (this.#isOver) return;
-    refuse(this.#socket, status, body, headers);
+    this.#write(status, body, headers);
     this.#end(status, error);
   }
 
@@ -180,7 +190,7 @@ export class Admission implements Expirable {
         });
         const cookies = response.headers.getSetCookie();
         if (cookies.length > 0) headers['Set-Cookie'] = cookies;
-        refuse(this.#socket, response.status, new Uint8Array(body), headers);
+        this.#write(response.status, new Uint8Array(body), headers);
         this.#end(response.status, new Error(`An interceptor refused the handshake with ${response.status}`));
       },
       (error) => this.#fail(error),
@@ -197,7 +207,7 @@ export class Admission implements Expirable {
   #leave(): void {
     this.#isOver = true;
     disarm(this);
-    if (this.#isWaiting) this.#socket.removeListener('close', this.#onClose);
+    if (this.#isWaiting) this.#connection.removeListener('close', this.#onClose);
   }
 }
 

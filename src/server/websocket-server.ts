@@ -242,6 +242,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     new Admission(
       request,
       socket,
+      (status, body, headers) => refuse(socket, status, body, headers),
       this.#rules,
       Array.isArray(origin) ? origin[0] : origin,
       (admission) => this.#complete(parsed, request, socket, head, callback, admission),

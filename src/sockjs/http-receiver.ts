@@ -1,0 +1,61 @@
+/**
+ * A receiving HTTP response of a SockJS session: polling (one frame, then the end) and streaming (a
+ * prelude, then frames up to the response limit) differ only in figures and in how a frame is wrapped.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Receiver, SockJsSession } from './session.ts';
+
+export interface Wrapping {
+  contentType: string;
+  /** Sent first, in a chunk of its own; not counted in the limit. */
+  prelude?: string;
+  /** How a frame looks on this transport. */
+  wrap(frame: string): string;
+  /** Bytes of frames after which the response ends; 0 ends it after the first frame. */
+  limit: number;
+}
+
+export class HttpReceiver implements Receiver {
+  readonly #response: ServerResponse;
+  readonly #wrapping: Wrapping;
+  #left: number;
+
+  /** The headers that all of SockJS shares are on the response already. */
+  constructor(response: ServerResponse, wrapping: Wrapping) {
+    this.#response = response;
+    this.#wrapping = wrapping;
+    this.#left = wrapping.limit;
+    response.writeHead(200, { 'Content-Type': wrapping.contentType });
+    if (wrapping.prelude !== undefined) response.write(wrapping.prelude);
+  }
+
+  /** Tells the session when the connection breaks or can be written to again. */
+  bind(session: SockJsSession): void {
+    this.#response.on('close', () => session.interrupted(this));
+    this.#response.on('drain', () => session.drained(this));
+  }
+
+  get isWritable(): boolean {
+    return !this.#response.writableNeedDrain;
+  }
+
+  get bufferedAmount(): number {
+    return this.#response.writableLength;
+  }
+
+  send(frame: string): boolean {
+    const text = this.#wrapping.wrap(frame);
+    // Each write is a chunk of its own (RFC 9112 §7.1): frames are never joined, old clients rely on it.
+    this.#response.write(text);
+    this.#left -= Buffer.byteLength(text);
+    return this.#left > 0;
+  }
+
+  end(): void {
+    this.#response.end();
+  }
+
+  destroy(): void {
+    this.#response.destroy();
+  }
+}

@@ -1,0 +1,4 @@
+/** SockJS (protocol 0.3.3) for pages whose browser or proxy has no WebSocket. */
+
+export type { SockJsSession } from './session.ts';
+export { type SockJsOptions, SockJsServer } from './sockjs-server.ts';

@@ -1,0 +1,86 @@
+/** What a transport's file exports, what it is given, and the answers they share. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parse } from './frames.ts';
+import type { Wrapping } from './http-receiver.ts';
+import type { SockJsSession } from './session.ts';
+
+/** One HTTP request below `/<server>/<session>/`. CORS, cookie and caching headers are set already. */
+export interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  query: URLSearchParams;
+  /** The session's id, chosen by the client; a secret between it and us. */
+  id: string;
+}
+
+/** The part of the server that transports use. */
+export interface Sessions {
+  /** Makes the response the session's receiver, opening the session if there is none of this id. */
+  receive(exchange: Exchange, wrapping: Wrapping): void;
+  /** An open session, for what was sent to it. */
+  find(id: string): SockJsSession | undefined;
+  /** Bytes of frames in one streaming response. */
+  responseLimit: number;
+  /** Bytes of one request body. */
+  maxMessage: number;
+}
+
+export interface Route {
+  method: 'GET' | 'POST';
+  run(exchange: Exchange, sessions: Sessions): void;
+}
+
+export const JAVASCRIPT = 'application/javascript; charset=UTF-8';
+export const TEXT = 'text/plain; charset=UTF-8';
+
+export function answer(response: ServerResponse, status: number, text: string, type = TEXT): void {
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) });
+  response.end(text);
+}
+
+/** Reads the body and gives its messages to the session; `decode` finds the JSON text in it. */
+export function deliver(
+  { request, response, id }: Exchange,
+  sessions: Sessions,
+  decode: (body: string) => string,
+  done: () => void,
+): void {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= sessions.maxMessage) chunks.push(chunk);
+    else if (!response.headersSent) {
+      response.setHeader('Connection', 'close');
+      answer(response, 413, `The body is over the limit of ${sessions.maxMessage} bytes.`);
+      chunks.length = 0;
+    }
+  });
+  request.on('end', () => {
+    if (response.headersSent) return;
+    const session = sessions.find(id);
+    if (session === undefined) {
+      answer(response, 404, 'Not found: no such session.');
+      return;
+    }
+    const received = parse(decode(Buffer.concat(chunks).toString()));
+    if ('error' in received) {
+      answer(response, 500, received.error);
+      return;
+    }
+    session.received(received.messages);
+    done();
+  });
+  // The client went away inside its body: nothing was delivered, nothing is to be answered.
+  request.on('error', () => {});
+}
+
+/** The callback that `htmlfile` and `jsonp` name in `c` or `callback`; answers 500 and returns undefined where it is bad. */
+export function callbackName({ query, response }: Exchange): string | undefined {
+  const name = query.get('c') ?? query.get('callback');
+  if (!name) answer(response, 500, '"callback" parameter required');
+  else if (name.length > 128 || /[^a-zA-Z0-9\-_.]/.test(name)) {
+    answer(response, 500, 'invalid "callback" parameter');
+  } else return name;
+  return undefined;
+}

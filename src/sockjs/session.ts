@@ -1,0 +1,180 @@
+/**
+ * One SockJS session: what the application sees as a connection, over whichever receiving request or
+ * WebSocket is there at the moment.
+ */
+import type { Attributes, Handler, SendResult, Transport } from '../server/transport.ts';
+import { close, HEARTBEAT, messages, OPEN, quote } from './frames.ts';
+
+/** The way to the client that is open just now: a streaming or polling response, or a WebSocket. */
+export interface Receiver {
+  /** Sends one frame. False once this receiver can take no more: then the session lets go of it. */
+  send(frame: string): boolean;
+  /** Ends it in good order. */
+  end(): void;
+  /** Cuts it. */
+  destroy(): void;
+  /** False while the client reads slower than we write. */
+  readonly isWritable: boolean;
+  /** Bytes given to the network that it has not taken. */
+  readonly bufferedAmount: number;
+}
+
+export interface SessionLimits {
+  /** Milliseconds between heartbeat frames. */
+  heartbeatDelay: number;
+  /** Milliseconds without a receiver until the session is over. */
+  disconnectDelay: number;
+  /** Bytes that wait for a receiver before the session is closed as too slow. */
+  maxBuffered: number;
+}
+
+const TOO_SLOW = 4430;
+
+export class SockJsSession implements Transport {
+  readonly attributes: Attributes;
+  /** SockJS has no subprotocols: the application's choice, from the query parameter `protocol`. */
+  readonly protocol: string;
+  readyState: 0 | 1 | 2 | 3 = 0;
+  /** When the sweep has to look: for a heartbeat while there is a receiver, for the end without one. */
+  deadline = Number.POSITIVE_INFINITY;
+
+  readonly #handler: Handler<Transport>;
+  readonly #limits: SessionLimits;
+  #receiver: Receiver | undefined;
+  #queue: string[] = [];
+  #queuedBytes = 0;
+  #closeFrame = '';
+
+  constructor(attributes: Attributes, protocol: string, handler: Handler<Transport>, limits: SessionLimits) {
+    this.attributes = attributes;
+    this.protocol = protocol;
+    this.#handler = handler;
+    this.#limits = limits;
+  }
+
+  get bufferedAmount(): number {
+    return this.#queuedBytes + (this.#receiver?.bufferedAmount ?? 0);
+  }
+
+  /** The first receiver: sends the open frame. The caller then tells the handler. */
+  open(receiver: Receiver, now: number): void {
+    this.readyState = 1;
+    this.#hold(receiver, now, OPEN);
+  }
+
+  /** A later receiver. There may be only one at a time; a closed session answers with its close frame. */
+  attach(receiver: Receiver, now: number): void {
+    if (this.readyState > 1) {
+      receiver.send(this.#closeFrame);
+      receiver.end();
+    } else if (this.#receiver !== undefined || this.readyState === 0) {
+      receiver.send(close(2010, 'Another connection still open'));
+      receiver.end();
+    } else {
+      this.#hold(receiver, now, undefined);
+    }
+  }
+
+  /** The receiver's connection broke: what was written to it may be lost, so the session is over. */
+  interrupted(receiver: Receiver): void {
+    if (this.#receiver !== receiver) return;
+    this.#receiver = undefined;
+    this.#finish(1002, 'Connection interrupted', 1006);
+  }
+
+  /** The WebSocket that is the receiver is closed. */
+  lost(code: number, reason: string): void {
+    this.#receiver = undefined;
+    if (this.readyState === 1) this.#finish(code, reason, code);
+  }
+
+  /** The receiver is writable again. */
+  drained(receiver: Receiver): void {
+    if (this.#receiver === receiver) this.#flush();
+  }
+
+  received(texts: string[]): void {
+    for (const text of texts) {
+      if (this.readyState !== 1) return;
+      this.#handler.message?.(this, Buffer.from(text), false);
+    }
+  }
+
+  /** SockJS carries text only: bytes go as base64. */
+  send(data: string | Buffer): SendResult {
+    if (this.readyState !== 1) return 'dropped';
+    const quoted = quote(typeof data === 'string' ? data : data.toString('base64'));
+    this.#queue.push(quoted);
+    this.#queuedBytes += quoted.length;
+    this.#flush();
+    if (this.bufferedAmount > this.#limits.maxBuffered) {
+      this.close(TOO_SLOW, 'Too slow');
+      return 'dropped';
+    }
+    return this.#queue.length === 0 ? 'sent' : 'queued';
+  }
+
+  close(code = 1000, reason = ''): void {
+    if (this.readyState > 1) return;
+    this.#flush();
+    this.#finish(code, reason, code);
+  }
+
+  terminate(): void {
+    if (this.readyState > 1) return;
+    this.#receiver?.destroy();
+    this.#receiver = undefined;
+    this.#finish(1006, 'Connection interrupted', 1006);
+  }
+
+  /** Called by the server's sweep once `deadline` has passed. True when the session can be forgotten. */
+  overdue(now: number): boolean {
+    if (this.readyState === 3) return true;
+    if (this.#receiver === undefined) {
+      this.#finish(1006, 'Session timed out', 1006);
+      return true;
+    }
+    this.deadline = now + this.#limits.heartbeatDelay;
+    this.#write(HEARTBEAT);
+    return false;
+  }
+
+  #hold(receiver: Receiver, now: number, first: string | undefined): void {
+    this.#receiver = receiver;
+    this.deadline = now + this.#limits.heartbeatDelay;
+    if (first !== undefined) this.#write(first);
+    this.#flush();
+  }
+
+  #write(frame: string): void {
+    const receiver = this.#receiver;
+    if (receiver === undefined || receiver.send(frame)) return;
+    this.#receiver = undefined;
+    this.deadline = performance.now() + this.#limits.disconnectDelay;
+    receiver.end();
+  }
+
+  #flush(): void {
+    if (this.#queue.length === 0 || !this.#receiver?.isWritable) return;
+    const frame = messages(this.#queue);
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#write(frame);
+  }
+
+  /** @param code goes to the client and to every later receiver; `told` to the application */
+  #finish(code: number, reason: string, told: number): void {
+    this.readyState = 3;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#closeFrame = close(code, reason);
+    this.deadline = performance.now() + this.#limits.disconnectDelay;
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    if (receiver !== undefined) {
+      receiver.send(this.#closeFrame);
+      receiver.end();
+    }
+    this.#handler.closed?.(this, told, reason);
+  }
+}

@@ -1,0 +1,139 @@
+/** The HTTP sessions of one SockJS server: opening them, finding them, letting go of them. */
+import { Admission, type AdmissionRules } from '../server/admission.ts';
+import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
+import { HttpReceiver, type Wrapping } from './http-receiver.ts';
+import { answer, type Exchange, type Sessions } from './route.ts';
+import { type SessionLimits, SockJsSession } from './session.ts';
+import type { Sweep } from './sweep.ts';
+
+/** Milliseconds for the interceptors. */
+const HANDSHAKE_TIMEOUT = 10_000;
+
+export interface HttpSessionLimits extends SessionLimits {
+  responseLimit: number;
+  maxMessage: number;
+  maxSessions: number;
+  maxSessionsPerAddress: number;
+}
+
+export class HttpSessions implements Sessions {
+  readonly responseLimit: number;
+  readonly maxMessage: number;
+
+  readonly #limits: HttpSessionLimits;
+  readonly #rules: AdmissionRules;
+  readonly #handler: Handler<Transport>;
+  readonly #addressOf: (request: HandshakeRequest) => string;
+  readonly #sessions = new Map<string, { session: SockJsSession; address: string }>();
+  readonly #perAddress = new Map<string, number>();
+  readonly #sweep: Sweep;
+  #isClosing = false;
+
+  constructor(
+    limits: HttpSessionLimits,
+    interceptors: readonly Interceptor[],
+    handler: Handler<Transport>,
+    addressOf: (request: HandshakeRequest) => string,
+    sweep: Sweep,
+  ) {
+    this.#limits = limits;
+    this.#rules = { interceptors, verifyClient: null, handshakeTimeout: HANDSHAKE_TIMEOUT };
+    this.#handler = handler;
+    this.#addressOf = addressOf;
+    this.responseLimit = limits.responseLimit;
+    this.maxMessage = limits.maxMessage;
+    this.#sweep = sweep;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  find(id: string): SockJsSession | undefined {
+    const session = this.#sessions.get(id)?.session;
+    return session?.readyState === 1 ? session : undefined;
+  }
+
+  receive(exchange: Exchange, wrapping: Wrapping): void {
+    const known = this.#sessions.get(exchange.id);
+    if (known === undefined) {
+      this.#open(exchange, wrapping);
+      return;
+    }
+    const receiver = new HttpReceiver(exchange.response, wrapping);
+    receiver.bind(known.session);
+    known.session.attach(receiver, performance.now());
+  }
+
+  /** Closes every session; later requests are refused. */
+  close(code: number, reason: string): void {
+    this.#isClosing = true;
+    for (const { session } of this.#sessions.values()) session.close(code, reason);
+    this.#sessions.clear();
+    this.#perAddress.clear();
+  }
+
+  #open(exchange: Exchange, wrapping: Wrapping): void {
+    const { request, response, id } = exchange;
+    const address = this.#addressOf(request);
+    const ofAddress = this.#perAddress.get(address) ?? 0;
+    if (this.#isClosing) {
+      answer(response, 503, 'This instance is going away.');
+      return;
+    }
+    if (this.#sessions.size >= this.#limits.maxSessions) {
+      answer(response, 503, 'Too many sessions.');
+      return;
+    }
+    if (ofAddress >= this.#limits.maxSessionsPerAddress) {
+      answer(response, 429, 'Too many sessions from this address.');
+      return;
+    }
+
+    const admission = new Admission(
+      request,
+      response,
+      (status, body = '', headers = {}) => {
+        for (const [name, value] of Object.entries(headers)) {
+          if (value !== undefined) response.setHeader(name, value);
+        }
+        response.writeHead(status).end(body);
+      },
+      this.#rules,
+      request.headers.origin,
+      () => this.#opened(exchange, wrapping, session, admission),
+      () => this.#forget(id),
+    );
+    const protocol = exchange.query.get('protocol') ?? '';
+    const session = new SockJsSession(admission.attributes, protocol, this.#handler, this.#limits);
+    // Known from here on, so that a second request while an interceptor thinks is not a second session.
+    this.#sessions.set(id, { session, address });
+    this.#perAddress.set(address, ofAddress + 1);
+    admission.begin();
+  }
+
+  #opened(exchange: Exchange, wrapping: Wrapping, session: SockJsSession, admission: Admission): void {
+    const { request, response, id } = exchange;
+    if (this.#isClosing || response.destroyed) {
+      this.#forget(id);
+      if (!response.destroyed) answer(response, 503, 'This instance is going away.');
+      admission.tell(undefined, new Error('The client or this instance has gone'));
+      return;
+    }
+    const receiver = new HttpReceiver(response, wrapping);
+    receiver.bind(session);
+    session.open(receiver, performance.now());
+    this.#sweep.add(session, () => this.#forget(id));
+    admission.tell(session, undefined);
+    this.#handler.opened?.(session, request);
+  }
+
+  #forget(id: string): void {
+    const known = this.#sessions.get(id);
+    if (known === undefined) return;
+    this.#sessions.delete(id);
+    const left = (this.#perAddress.get(known.address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(known.address, left);
+    else this.#perAddress.delete(known.address);
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * SockJS (protocol 0.3.3) below one prefix of an existing `http.Server`: greeting, `/info`, the iframe
+ * page, and the transports of `/<server>/<session>/`. All other requests stay the application's.
+ */
+import { randomInt } from 'node:crypto';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { OriginPolicy, type Origins } from '../server/origin.ts';
+import { refuse } from '../server/refusal.ts';
+import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
+import { addRoute } from '../server/upgrade-router.ts';
+import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
+import { IframePage } from './iframe.ts';
+import { answer, type Route } from './route.ts';
+import { HttpSessions } from './sessions.ts';
+import { Sweep } from './sweep.ts';
+import { eventsource } from './transports/eventsource.ts';
+import { htmlfile } from './transports/htmlfile.ts';
+import { jsonp } from './transports/jsonp.ts';
+import { jsonpSend } from './transports/jsonp-send.ts';
+import { SockJsWebSockets } from './transports/websocket.ts';
+import { xhr } from './transports/xhr.ts';
+import { xhrSend } from './transports/xhr-send.ts';
+import { xhrStreaming } from './transports/xhr-streaming.ts';
+
+export interface SockJsOptions {
+  server: Server;
+  /** Path of the endpoint, such as `/sockjs/socketServer`; without a slash at the end. */
+  prefix: string;
+  interceptors?: readonly Interceptor[];
+  handler: Handler<Transport>;
+  /** Pages that may connect besides those of the same origin; `*` is any. Default: none. */
+  origins?: Origins;
+  /** The client's address, for the limit per address. Default: the socket's. */
+  addressOf?: (request: HandshakeRequest) => string;
+  /** Offer the websocket transports. Default true. */
+  websocket?: boolean;
+  /** Accept the hixie-76 handshake (2010) of the oldest browsers and Flash shims. Default false. */
+  hixie76?: boolean;
+  /** Set the JSESSIONID cookie, for load balancers that stick to it. Default false. */
+  jsessionid?: boolean;
+  /** Where the iframe page finds sockjs-client: a path or an http(s) URL. Default `/sockjs.min.js`. */
+  clientUrl?: string;
+  /** What `/info` tells clients to use in place of the URL they know, such as this instance's own. */
+  baseUrl?: string;
+  /** Bytes of frames in one streaming response. Default 128 KiB. */
+  responseLimit?: number;
+  /** Milliseconds between heartbeat frames. Default 25_000. */
+  heartbeatDelay?: number;
+  /** Milliseconds without a receiving request until a session is over. Default 5_000. */
+  disconnectDelay?: number;
+  /** Bytes of one request body, and of one WebSocket message. Default 1 MiB. */
+  maxMessage?: number;
+  /** Bytes that wait in one session before it is closed with 4430. Default 1 MiB. */
+  maxBuffered?: number;
+  /** HTTP sessions in all. Default 10_000. */
+  maxSessions?: number;
+  /** HTTP sessions of one address. Default 100. */
+  maxSessionsPerAddress?: number;
+}
+
+const routes: Record<string, Route> = {
+  xhr,
+  xhr_send: xhrSend,
+  xhr_streaming: xhrStreaming,
+  eventsource,
+  htmlfile,
+  jsonp,
+  jsonp_send: jsonpSend,
+};
+Object.setPrototypeOf(routes, null);
+
+export class SockJsServer {
+  readonly #server: Server;
+  readonly #prefix: string;
+  readonly #origins: OriginPolicy;
+  readonly #jsessionid: boolean;
+  readonly #info: Record<string, unknown>;
+  readonly #iframe: IframePage;
+  readonly #sessions: HttpSessions;
+  readonly #webSockets: SockJsWebSockets | undefined;
+  readonly #sweep: Sweep;
+  readonly #removeRoute: () => void;
+  readonly #emit: Server['emit'];
+
+  constructor(options: SockJsOptions) {
+    const { server, prefix, websocket = true } = options;
+    if (!/^(?:\/[^/?#]+)+$/.test(prefix)) {
+      throw new TypeError(`sockjs prefix: ${JSON.stringify(prefix)} is not of the form /path or /path/path`);
+    }
+    this.#server = server;
+    this.#prefix = prefix;
+    this.#origins = new OriginPolicy(options.origins);
+    this.#jsessionid = options.jsessionid ?? false;
+    this.#iframe = new IframePage(options.clientUrl ?? '/sockjs.min.js', this.#origins.list);
+    this.#info = {
+      websocket,
+      origins: ['*:*'],
+      cookie_needed: this.#jsessionid,
+      ...(options.baseUrl === undefined ? {} : { base_url: options.baseUrl }),
+    };
+    const interceptors = options.interceptors ?? [];
+    const limits = {
+      heartbeatDelay: options.heartbeatDelay ?? 25_000,
+      disconnectDelay: options.disconnectDelay ?? 5_000,
+      maxBuffered: options.maxBuffered ?? 1024 * 1024,
+      responseLimit: options.responseLimit ?? 128 * 1024,
+      maxMessage: options.maxMessage ?? 1024 * 1024,
+      maxSessions: options.maxSessions ?? 10_000,
+      maxSessionsPerAddress: options.maxSessionsPerAddress ?? 100,
+    };
+    const addressOf = options.addressOf ?? ((request) => request.socket.remoteAddress ?? '');
+    const { handler, hixie76 = false } = options;
+    this.#sweep = new Sweep(Math.min(limits.heartbeatDelay, limits.disconnectDelay));
+    this.#sessions = new HttpSessions(limits, interceptors, handler, addressOf, this.#sweep);
+    if (websocket) {
+      this.#webSockets = new SockJsWebSockets({ limits, interceptors, handler, sweep: this.#sweep, hixie76 });
+    }
+    this.#removeRoute = addRoute(server, {
+      matches: (request) => this.#pathOf(request) !== undefined,
+      upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
+    });
+
+    // Whoever listens to the server, now or later, does not see the requests below the prefix.
+    this.#emit = server.emit;
+    const claims = (request: IncomingMessage) => this.#pathOf(request) !== undefined;
+    const mine = this;
+    server.emit = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
+      if ((event === 'request' || event === 'checkContinue') && claims(args[0] as IncomingMessage)) {
+        mine.#request(args[0] as IncomingMessage, args[1] as ServerResponse);
+        return true;
+      }
+      return Reflect.apply(mine.#emit, this, [event, ...args]);
+    } as Server['emit'];
+  }
+
+  /** Leaves the HTTP server as it was and closes every session with this code. */
+  close(code = 1001, reason = 'Going away'): void {
+    this.#server.emit = this.#emit;
+    this.#removeRoute();
+    this.#sessions.close(code, reason);
+    this.#webSockets?.close(code, reason);
+    this.#sweep.stop();
+  }
+
+  /** The part of the path behind the prefix, or undefined for a request that is not ours. */
+  #pathOf(request: IncomingMessage): string | undefined {
+    const url = request.url ?? '';
+    if (!url.startsWith(this.#prefix)) return undefined;
+    const path = url.slice(this.#prefix.length);
+    const mark = path.indexOf('?');
+    const bare = mark < 0 ? path : path.slice(0, mark);
+    return bare === '' || bare[0] === '/' ? bare : undefined;
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const path = this.#pathOf(request)!;
+    const isRaw = path === '/websocket';
+    if (this.#webSockets === undefined || !(isRaw || sessionPath(path)?.[1] === 'websocket')) {
+      refuse(socket, 404);
+    } else if (request.method === 'GET' && !this.#origins.allows(request)) {
+      refuse(socket, 403);
+    } else {
+      this.#webSockets.upgrade(request, socket, head, isRaw);
+    }
+  }
+
+  #request(request: IncomingMessage, response: ServerResponse): void {
+    const path = this.#pathOf(request)!;
+    const { method = '' } = request;
+    if (path === '' || path === '/') {
+      answer(response, 200, 'Welcome to SockJS!\n');
+      return;
+    }
+    if (/^\/iframe[^/]*\.html$/.test(path)) {
+      if (method === 'GET') this.#iframe.answer(request, response);
+      else methodNotAllowed(response, 'GET');
+      return;
+    }
+    const [, transport, id] = sessionPath(path) ?? [];
+    const isInfo = path === '/info';
+    const route = transport === undefined ? undefined : routes[transport];
+    if (path === '/websocket' || transport === 'websocket') {
+      if (this.#webSockets === undefined) notFound(response);
+      else this.#webSockets.request(request, response);
+      return;
+    }
+    if (!isInfo && (route === undefined || id === undefined)) {
+      notFound(response);
+      return;
+    }
+
+    if (!isAllowed(request, this.#origins, transport === 'jsonp' || transport === 'htmlfile')) {
+      answer(response, 403, 'Pages of this origin may not connect here.');
+      return;
+    }
+    const allowed = route?.method ?? 'GET';
+    cors(request, response, this.#origins.list === undefined);
+    if (this.#jsessionid && !isInfo) stickyCookie(request, response);
+    if (method === 'OPTIONS') {
+      preflight(request, response, allowed);
+      return;
+    }
+    if (method !== allowed) {
+      methodNotAllowed(response, `OPTIONS, ${allowed}`);
+      return;
+    }
+    neverCache(response);
+    if (isInfo) {
+      // Old browsers have no good randomness of their own.
+      const info = JSON.stringify({ ...this.#info, entropy: randomInt(2 ** 32) });
+      answer(response, 200, info, 'application/json; charset=UTF-8');
+      return;
+    }
+    const mark = request.url!.indexOf('?');
+    const query = new URLSearchParams(mark < 0 ? '' : request.url!.slice(mark + 1));
+    route!.run({ request, response, query, id: id! }, this.#sessions);
+  }
+}
+
+/** `/<server>/<session>/<transport>`: the server part is for load balancers. Dots are for files. */
+function sessionPath(path: string): [path: string, transport: string, id: string] | undefined {
+  const match = /^\/[^/.]+\/([^/.]+)\/([a-z_]+)$/.exec(path);
+  return match === null ? undefined : [path, match[2]!, match[1]!];
+}
+
+/**
+ * Whether the page behind a request may use it. A browser sends no Origin with what a script or frame
+ * element loads, so these are judged by Sec-Fetch-Site (Fetch Metadata) or else by their Referer: a
+ * foreign page could read a `jsonp` session with its visitor's cookies.
+ */
+function isAllowed(request: IncomingMessage, origins: OriginPolicy, isElement: boolean): boolean {
+  const { origin, referer } = request.headers;
+  if (!isElement || origin !== undefined || origins.list === undefined) return origins.allows(request);
+  if (request.headers['sec-fetch-site'] === 'same-origin') return true;
+  return referer !== undefined && URL.canParse(referer) && origins.allows(request, new URL(referer).origin);
+}

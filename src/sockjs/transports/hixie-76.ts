@@ -1,0 +1,146 @@
+/**
+ * The WebSocket protocol of 2010 (draft-hixie-thewebsocketprotocol-76), for the oldest browsers and Flash
+ * shims: a handshake by arithmetic, then text between 0x00 and 0xFF.
+ */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { refuse } from '../../server/refusal.ts';
+import type { Receiver } from '../session.ts';
+
+const NONCE_BYTES = 8;
+const FRAME_START = 0x00;
+const FRAME_END = 0xff;
+const CLOSE = Buffer.from([0xff, 0x00]);
+
+export interface Hixie76Events {
+  opened(): void;
+  text(message: string): void;
+  /** The connection is over, cleanly if the peer said so. */
+  closed(wasClean: boolean): void;
+}
+
+export function isHixie76(request: IncomingMessage): boolean {
+  const { headers } = request;
+  return headers['sec-websocket-key1'] !== undefined && headers['sec-websocket-key2'] !== undefined;
+}
+
+/** The number hidden in a key (§5.2 of the draft): its digits, divided by its spaces. Undefined for a bad one. */
+function keyNumber(key: string): number | undefined {
+  const spaces = key.split(' ').length - 1;
+  const digits = key.replace(/\D/g, '');
+  if (spaces === 0 || digits === '' || digits.length > 12) return undefined;
+  const number = Number(digits) / spaces;
+  return Number.isInteger(number) && number < 2 ** 32 ? number : undefined;
+}
+
+/** One connection. It is a SockJS session's receiver as it stands. */
+export class Hixie76Connection implements Receiver {
+  readonly isWritable = true;
+  readonly #socket: Duplex;
+  readonly #events: Hixie76Events;
+  readonly #maxMessage: number;
+  #numbers: Buffer | undefined;
+  #isOver = false;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(socket: Duplex, maxMessage: number, events: Hixie76Events) {
+    this.#socket = socket;
+    this.#events = events;
+    this.#maxMessage = maxMessage;
+  }
+
+  /** Answers the handshake, or refuses it with 400 where the keys are wrong. */
+  accept(request: IncomingMessage, head: Buffer): void {
+    const socket = this.#socket;
+    const first = keyNumber(String(request.headers['sec-websocket-key1']));
+    const second = keyNumber(String(request.headers['sec-websocket-key2']));
+    const { host, origin = '' } = request.headers;
+    if (first === undefined || second === undefined || host === undefined) {
+      refuse(socket, 400);
+      return;
+    }
+    this.#numbers = Buffer.alloc(8);
+    this.#numbers.writeUInt32BE(first, 0);
+    this.#numbers.writeUInt32BE(second, 4);
+    const scheme = 'encrypted' in request.socket ? 'wss' : 'ws';
+    // Before the nonce has come: HAProxy passes the nonce on only after it has seen a response.
+    socket.write(
+      'HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n' +
+        `Sec-WebSocket-Origin: ${origin}\r\n` +
+        `Sec-WebSocket-Location: ${scheme}://${host}${request.url}\r\n\r\n`,
+    );
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#over(false));
+    socket.on('end', () => socket.end());
+    if (head.length > 0) socket.unshift(head);
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    if (socket.isPaused()) socket.resume();
+  }
+
+  get bufferedAmount(): number {
+    return this.#socket.writableLength;
+  }
+
+  send(text: string): boolean {
+    if (this.#isOver) return true;
+    this.#socket.write(Buffer.concat([Buffer.of(FRAME_START), Buffer.from(text), Buffer.of(FRAME_END)]));
+    return true;
+  }
+
+  end(): void {
+    if (this.#isOver) return;
+    this.#socket.end(CLOSE);
+    this.#over(true);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#isOver) return;
+    let rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    if (this.#numbers !== undefined) {
+      if (rest.length < NONCE_BYTES) {
+        this.#keep(rest);
+        return;
+      }
+      const nonce = rest.subarray(0, NONCE_BYTES);
+      this.#socket.write(createHash('md5').update(this.#numbers).update(nonce).digest());
+      this.#numbers = undefined;
+      rest = rest.subarray(NONCE_BYTES);
+      this.#events.opened();
+    }
+    while (rest.length > 0 && !this.#isOver) {
+      if (rest[0] === FRAME_END) {
+        if (rest.length > 1) this.end();
+        this.#keep(rest);
+        return;
+      }
+      if (rest[0] !== FRAME_START) {
+        this.destroy();
+        return;
+      }
+      const end = rest.indexOf(FRAME_END, 1);
+      if (end < 0) {
+        this.#keep(rest);
+        return;
+      }
+      this.#events.text(rest.toString('utf8', 1, end));
+      rest = rest.subarray(end + 1);
+    }
+    this.#keep(rest);
+  }
+
+  #keep(rest: Buffer): void {
+    if (rest.length > this.#maxMessage + 2) this.destroy();
+    else this.#rest = Buffer.from(rest);
+  }
+
+  #over(wasClean: boolean): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#events.closed(wasClean);
+  }
+}

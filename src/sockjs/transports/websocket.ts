@@ -1,0 +1,171 @@
+/**
+ * `/<server>/<session>/websocket`: SockJS frames over a WebSocket, one session each; and `/websocket`, where
+ * a WebSocket is the session itself, for clients that are no browsers.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { Admission } from '../../server/admission.ts';
+import { refuse } from '../../server/refusal.ts';
+import type {
+  Attributes,
+  Handler,
+  HandshakeRequest,
+  Interceptor,
+  Transport,
+} from '../../server/transport.ts';
+import type { WebSocket } from '../../server/websocket.ts';
+import { WebSocketServer } from '../../server/websocket-server.ts';
+import { parse } from '../frames.ts';
+import { methodNotAllowed } from '../http.ts';
+import { answer } from '../route.ts';
+import { type Receiver, type SessionLimits, SockJsSession } from '../session.ts';
+import type { Sweep } from '../sweep.ts';
+import { Hixie76Connection, isHixie76 } from './hixie-76.ts';
+
+class WebSocketReceiver implements Receiver {
+  readonly #websocket: WebSocket;
+  readonly isWritable = true;
+
+  constructor(websocket: WebSocket) {
+    this.#websocket = websocket;
+  }
+
+  get bufferedAmount(): number {
+    return this.#websocket.bufferedAmount;
+  }
+
+  send(frame: string): boolean {
+    this.#websocket.send(frame);
+    return true;
+  }
+
+  end(): void {
+    this.#websocket.close();
+  }
+
+  destroy(): void {
+    this.#websocket.terminate();
+  }
+}
+
+export interface WebSocketsOptions {
+  limits: SessionLimits & { maxMessage: number };
+  interceptors: readonly Interceptor[];
+  handler: Handler<Transport>;
+  sweep: Sweep;
+  hixie76: boolean;
+}
+
+export class SockJsWebSockets {
+  readonly #options: WebSocketsOptions;
+  readonly #framed: WebSocketServer;
+  readonly #raw: WebSocketServer;
+  readonly #sessions = new Map<object, SockJsSession>();
+
+  constructor(options: WebSocketsOptions) {
+    this.#options = options;
+    const { interceptors, handler, limits } = options;
+    // SockJS escapes what proxies mangle, and Flash shims know no extensions: no compression.
+    const shared = { noServer: true, interceptors, maxPayload: limits.maxMessage, perMessageDeflate: false };
+    this.#framed = new WebSocketServer({
+      ...shared,
+      handler: {
+        opened: (websocket, request) =>
+          this.#open(websocket, new WebSocketReceiver(websocket), request, websocket.attributes),
+        message: (websocket, data) => this.#message(websocket, data.toString()),
+        transportError: (websocket, error) => {
+          const session = this.#sessions.get(websocket);
+          if (session !== undefined) handler.transportError?.(session, error);
+        },
+        closed: (websocket, code, reason) => this.#closed(websocket, code, reason),
+      },
+    });
+    this.#raw = new WebSocketServer({ ...shared, handler });
+  }
+
+  /** A plain request where a WebSocket handshake belongs. */
+  request(request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== 'GET') {
+      methodNotAllowed(response, 'GET');
+      return;
+    }
+    const isUpgrade = request.headers.upgrade?.toLowerCase() === 'websocket';
+    answer(
+      response,
+      400,
+      isUpgrade ? '"Connection" must be "Upgrade".' : 'Can "Upgrade" only to "WebSocket".',
+    );
+  }
+
+  /** @param isRaw for `/websocket`, without SockJS frames */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, isRaw: boolean): void {
+    if (request.method !== 'GET') {
+      socket.end(
+        'HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+      );
+    } else if (this.#options.hixie76 && !isRaw && isHixie76(request)) {
+      this.#openHixie76(request, socket, head);
+    } else {
+      (isRaw ? this.#raw : this.#framed).handleUpgrade(request, socket, head, () => {});
+    }
+  }
+
+  close(code: number, reason: string): void {
+    for (const session of this.#sessions.values()) session.close(code, reason);
+    for (const websocket of this.#raw.clients ?? []) websocket.close(code, reason);
+  }
+
+  #openHixie76(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { interceptors, limits } = this.#options;
+    const rules = { interceptors, verifyClient: null, handshakeTimeout: 10_000 };
+    const admission = new Admission(
+      request,
+      socket,
+      (status, body, headers) => refuse(socket, status, body, headers),
+      rules,
+      request.headers.origin,
+      () => {
+        const connection = new Hixie76Connection(socket, limits.maxMessage, {
+          opened: () => {
+            this.#open(connection, connection, request, admission.attributes);
+            admission.tell(this.#sessions.get(connection), undefined);
+          },
+          text: (text) => this.#message(connection, text),
+          closed: (wasClean) => this.#closed(connection, wasClean ? 1000 : 1006, ''),
+        });
+        connection.accept(request, head);
+      },
+      () => {},
+    );
+    admission.begin();
+  }
+
+  #open(connection: object, receiver: Receiver, request: HandshakeRequest, attributes: Attributes): void {
+    const { handler, limits, sweep } = this.#options;
+    const session = new SockJsSession(attributes, requestedProtocol(request), handler, limits);
+    this.#sessions.set(connection, session);
+    session.open(receiver, performance.now());
+    sweep.add(session, () => {});
+    handler.opened?.(session, request);
+  }
+
+  #message(connection: object, text: string): void {
+    const session = this.#sessions.get(connection);
+    if (session === undefined || text === '') return;
+    const received = parse(text, true);
+    if ('error' in received) session.terminate();
+    else session.received(received.messages);
+  }
+
+  #closed(connection: object, code: number, reason: string): void {
+    const session = this.#sessions.get(connection);
+    this.#sessions.delete(connection);
+    session?.lost(code, reason);
+  }
+}
+
+/** SockJS has no subprotocols; a page asks for one in its URL. */
+function requestedProtocol(request: HandshakeRequest): string {
+  const mark = request.url?.indexOf('?') ?? -1;
+  return mark < 0 ? '' : (new URLSearchParams(request.url!.slice(mark + 1)).get('protocol') ?? '');
+}
