@@ -74,6 +74,8 @@ export class RequestHeadReader {
   /** What has come, as long as the head is not complete. */
   #buffer: Buffer | null = null;
   #length = 0;
+  /** The request line's end was seen where it may be. */
+  #isLineShort = false;
   /** After a head: what came behind it. */
   rest: Buffer = Buffer.alloc(0);
 
@@ -96,7 +98,7 @@ export class RequestHeadReader {
     const end = buffer.subarray(0, length).indexOf(END, from, 'latin1');
     if (end === -1 ? length > this.#maxBytes : end + END.length > this.#maxBytes) throw tooLarge(buffer);
     if (end === -1) {
-      if (length > MAX_REQUEST_LINE && buffer.indexOf(LF) === -1) throw tooLarge(buffer);
+      if (length > MAX_REQUEST_LINE) this.#checkLine(buffer.subarray(0, length));
       if (this.#buffer === null) this.#begin(chunk);
       return undefined;
     }
@@ -105,6 +107,13 @@ export class RequestHeadReader {
     const text = buffer.toString('latin1', 0, end);
     this.#buffer = null;
     return parse(text, this.#maxHeaders);
+  }
+
+  #checkLine(bytes: Buffer): void {
+    if (this.#isLineShort) return;
+    const end = bytes.indexOf(LF, 2);
+    if (end === -1 || end > MAX_REQUEST_LINE) throw tooLarge(bytes);
+    this.#isLineShort = true;
   }
 
   #begin(chunk: Buffer): void {
@@ -134,7 +143,8 @@ function checkBeginning(byte: number): void {
 }
 
 function tooLarge(buffer: Buffer): RequestHeadError {
-  const line = buffer.indexOf(LF);
+  // From 2 on, as an empty line may come before.
+  const line = buffer.indexOf(LF, 2);
   return line === -1 || line > MAX_REQUEST_LINE
     ? new RequestHeadError(414, 'The request line is too long')
     : new RequestHeadError(431, 'The header fields are too large');

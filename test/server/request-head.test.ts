@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type RequestHead, RequestHeadError, RequestHeadReader } from '../../src/server/request-head.ts';
+
+const LINES =
+  'GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nX-One:  1 \t\r\nx-one: 2\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n';
+
+function read(text: string, limits = {}): RequestHead {
+  const head = new RequestHeadReader(limits).read(Buffer.from(text, 'latin1'));
+  assert.ok(head, 'the head is complete');
+  return head;
+}
+
+function status(text: string, limits = {}): number {
+  try {
+    new RequestHeadReader(limits).read(Buffer.from(text, 'latin1'));
+  } catch (error) {
+    assert.ok(error instanceof RequestHeadError, String(error));
+    return error.status;
+  }
+  return 0;
+}
+
+test('RFC 9112 §3, §5: method, target, version and fields, duplicates as node:http has them', () => {
+  const head = read(LINES);
+  assert.equal(head.method, 'GET');
+  assert.equal(head.url, '/a?b=c');
+  assert.equal(head.httpVersion, '1.1');
+  assert.equal(head.headers.host, 'example.com');
+  assert.equal(head.headers['x-one'], '1, 2');
+  assert.equal(head.headers.cookie, 'a=1; b=2');
+  assert.deepEqual(head.rawHeaders.slice(0, 4), ['Host', 'example.com', 'X-One', '1']);
+});
+
+test('any cut of the bytes gives the same head, and what came behind it', () => {
+  const whole = Buffer.from(`${LINES}rest`);
+  for (let cut = 1; cut < whole.length; cut++) {
+    const reader = new RequestHeadReader();
+    let head = reader.read(whole.subarray(0, cut));
+    let rest = head === undefined ? '' : String(reader.rest) + whole.subarray(cut);
+    if (head === undefined) {
+      head = reader.read(whole.subarray(cut));
+      rest = String(reader.rest);
+    }
+    assert.deepEqual(head?.rawHeaders, read(LINES).rawHeaders, `cut at ${cut}`);
+    assert.equal(rest, 'rest', `cut at ${cut}`);
+  }
+});
+
+test('a head that comes byte by byte is the same', () => {
+  const reader = new RequestHeadReader();
+  let head: RequestHead | undefined;
+  for (const byte of Buffer.from(LINES)) head = reader.read(Buffer.from([byte]));
+  assert.equal(head?.headers['x-one'], '1, 2');
+});
+
+test('RFC 9112 §2.2: one empty line before the request line is ignored', () => {
+  assert.equal(read(`\r\n${LINES}`).method, 'GET');
+});
+
+for (const [what, text] of Object.entries({
+  'space before the colon (RFC 9112 §5.1)': 'GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n',
+  'a folded field (RFC 9112 §5.2)': 'GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n',
+  'a bare LF as a line end': 'GET / HTTP/1.1\nHost: a\r\n\r\n',
+  'a bare LF in a value': 'GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n',
+  'a bare CR in a value': 'GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n',
+  'a NUL in a value': 'GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n',
+  'a NUL in the target': 'GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n',
+  'no colon': 'GET / HTTP/1.1\r\nHost: a\r\nnothing\r\n\r\n',
+  'an empty name': 'GET / HTTP/1.1\r\nHost: a\r\n: 1\r\n\r\n',
+  'two spaces in the request line': 'GET  / HTTP/1.1\r\nHost: a\r\n\r\n',
+  'no target': 'GET HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a target with a space': 'GET /a b HTTP/1.1\r\nHost: a\r\n\r\n',
+  'no Host (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\n\r\n',
+  'two Hosts (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
+  'two keys': 'GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Key: b\r\n\r\n',
+  'a chunked body': 'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n',
+  'a body': 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n',
+  'a Content-Length that is no number': 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n',
+  'nothing but empty lines': '\r\n\r\n',
+  'a TLS record': '\x16\x03\x01\x02\x00\x01\x00',
+  'a NUL': '\0',
+  markup: '<policy-file-request/>\0',
+})) {
+  test(`400: ${what}`, () => assert.equal(status(text), 400));
+}
+
+test('400 at the first byte of what is no request, without waiting for more', () => {
+  assert.equal(status('\x80'), 400);
+});
+
+test('505: another version than HTTP/1', () => {
+  assert.equal(status('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), 505);
+  assert.equal(status('GET / HTTP/3.0\r\nHost: a\r\n\r\n'), 505);
+});
+
+test('414: a request line of more than 8 KiB, ended or not', () => {
+  assert.equal(status(`GET /${'a'.repeat(9000)} HTTP/1.1\r\nHost: a\r\n\r\n`), 414);
+  assert.equal(status(`GET /${'a'.repeat(9000)}`), 414);
+});
+
+test('431: more bytes or more fields than allowed, ended or not', () => {
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`), 431);
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(17_000)}`), 431);
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(100)}\r\n`), 431);
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\n\r\n`, { maxBytes: 20 }), 431);
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n`, { maxHeaders: 1 }), 431);
+});
+
+test('a field named like a member of Object.prototype is a field', () => {
+  const { headers } = read('GET / HTTP/1.1\r\nHost: a\r\n__proto__: x\r\nconstructor: y\r\n\r\n');
+  assert.deepEqual(Object.entries(headers).slice(1), [
+    ['__proto__', 'x'],
+    ['constructor', 'y'],
+  ]);
+  assert.equal(headers['toString'], undefined);
+  assert.equal(({} as Record<string, unknown>)['x'], undefined);
+});
+
+test('a head of many fields is read in time that grows no faster than its length', () => {
+  // Counted in bytes looked at by the pattern, this would take minutes if it were quadratic.
+  const many = `GET / HTTP/1.1\r\nHost: a\r\n${`X:${' '.repeat(60_000)}1\r\n`.repeat(100)}\r\n`;
+  assert.equal(read(many, { maxBytes: 10_000_000, maxHeaders: 1000 }).headers['x']?.length, 100 * 3 - 2);
+});
