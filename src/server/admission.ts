@@ -21,9 +21,7 @@ export type VerifyCallback = (
   headers?: OutgoingHttpHeaders,
 ) => void;
 /** With two parameters it answers by the callback, with one by what it returns. */
-export type VerifyClient =
-  | ((info: VerifyInfo) => boolean)
-  | ((info: VerifyInfo, done: VerifyCallback) => void);
+export type VerifyClient = (info: VerifyInfo, done: VerifyCallback) => boolean | void;
 
 /** Writes the HTTP answer of a refusal. */
 export type Refuse = (
@@ -141,7 +139,7 @@ export class Admission implements Expirable {
       req: this.#request,
     };
     if (verifyClient.length < 2) {
-      if ((verifyClient as (info: VerifyInfo) => boolean)(info)) this.#admit();
+      if (verifyClient(info, () => {})) this.#admit();
       else this.#refuse(401, new Error('verifyClient refused the client'));
       return;
     }

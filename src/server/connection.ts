@@ -254,7 +254,8 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
   }
 
   pause(): void {
-    if (this.state === CLOSED) return;
+    // Once the socket is gone there is only what it has brought, and nobody to slow down.
+    if (this.state === CLOSED || this.#isGone) return;
     this.isPaused = true;
     this.#reader.suspend();
     this.socket.pause();

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { test } from 'node:test';
 import Ws from 'ws';
 import { WebSocket, WebSocketServer } from '../../src/ws.ts';
-import { selfSigned } from '../support/tls.ts';
+import { makeCertificates } from '../support/certificates.ts';
 import { listenHttp, RawPeer, REQUEST } from './support.ts';
 
 function requestFor(path: string): string {
@@ -93,7 +94,8 @@ test('a server that is closed leaves no listener behind', async () => {
 });
 
 test('https: the same over TLS, with frames of every size, both clients', async () => {
-  const { key, cert } = selfSigned();
+  const certificates = makeCertificates();
+  const [key, cert] = [readFileSync(certificates.keyFile), readFileSync(certificates.certFile)];
   const { http, port } = await listenHttp(
     createSecureServer({ key, cert }) as unknown as ReturnType<typeof createServer>,
   );
@@ -107,7 +109,7 @@ test('https: the same over TLS, with frames of every size, both clients', async 
     });
   });
   for (const Client of [Ws as unknown as typeof WebSocket, WebSocket]) {
-    const client = new Client(`wss://127.0.0.1:${port}`, { rejectUnauthorized: false });
+    const client = new Client(`wss://127.0.0.1:${port}`, { ca: certificates.ca });
     await once(client, 'open');
     for (const size of [0, 10, 200, 20_000, 200_000]) {
       const answers: number[] = [];
@@ -123,4 +125,5 @@ test('https: the same over TLS, with frames of every size, both clients', async 
   assert.equal(secure, true);
   await wss.close({});
   http.close();
+  certificates.remove();
 });
