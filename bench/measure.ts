@@ -51,6 +51,8 @@ export interface MeasureOptions {
   /** Milliseconds. */
   warmup: number;
   duration: number;
+  /** A folder for CPU profiles of the servers that run on Node. */
+  profile?: string;
   /** Called after each run, for a line of progress. */
   progress?: (text: string) => void;
 }

@@ -1,7 +1,10 @@
 /** `npm run bench`: measures the rows that were asked for and prints them with their targets. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
 import { measureRow, type RowResult } from './measure.ts';
+import { summarizeProfile } from './report/profile.ts';
 import { describeMachine, formatRow, formatTargets } from './report/table.ts';
 import {
   broadcastRow,
@@ -32,6 +35,7 @@ What runs:
   --rounds N       default 5
   --time S         seconds of each window, default 1.5
   --short          one small row of each scenario, once: proves that all runs, judges nothing
+  --profile DIR    CPU profiles of the servers on Node, and where their time went
 Output:
   --json           JSON on standard output instead of the table
   --report         writes docs/performance.json, .svg and the tables in docs/performance.md
@@ -52,6 +56,7 @@ const { values, positionals } = parseArgs({
     rows: { type: 'string' },
     rounds: { type: 'string' },
     time: { type: 'string' },
+    profile: { type: 'string' },
     short: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
@@ -79,6 +84,7 @@ const options = {
   rounds: Number(values.rounds ?? (values.short ? 1 : 5)),
   warmup: values.short ? 100 : 700,
   duration: seconds * 1000,
+  profile: values.profile,
   progress: values.quiet ? undefined : (text: string) => console.error(text),
 };
 
@@ -89,6 +95,14 @@ for (const row of chosen) {
   const result = await measureRow(row, options);
   results.push(result);
   if (!values.json) console.log(formatRow(result));
+}
+if (values.profile) {
+  for (const { row, peers } of results) {
+    for (const { name } of peers) {
+      const folder = join(values.profile, row.id, name);
+      if (existsSync(folder)) console.error(`\n${row.id} ${name}\n${summarizeProfile(folder)}`);
+    }
+  }
 }
 const targets = values.short ? [] : checkTargets(results);
 if (values.json)

@@ -8,7 +8,7 @@ import type { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
 import { Histogram } from './histogram.ts';
 import type { Job, JobResult } from './job.ts';
-import { Window } from './window.ts';
+import { elapseBusy, Window } from './window.ts';
 
 export async function broadcast(job: Job, fail: (error: Error) => void): Promise<JobResult> {
   const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
@@ -24,53 +24,54 @@ export async function broadcast(job: Job, fail: (error: Error) => void): Promise
   const reached = new Uint32Array(depth);
   let deliveries = 0;
 
-  return new Promise((resolve) => {
-    let phase: 'warm up' | 'measure' | 'over' = 'warm up';
-    let until = performance.now() + job.warmup;
+  let completedOnce: (() => void) | undefined;
 
-    const onMessages = (connection: Connection, count: number) => {
-      const now = performance.now();
-      deliveries += count;
-      let completed = 0;
-      for (let i = connection.received - count; i < connection.received; i++) {
-        const slot = i % depth;
-        latencies.add(now - sentAt[slot]!, 1);
-        if (++reached[slot]! === connections.length) {
-          reached[slot] = 0;
-          completed++;
-        }
+  const onMessages = (connection: Connection, count: number) => {
+    const now = performance.now();
+    deliveries += count;
+    let completed = 0;
+    for (let i = connection.received - count; i < connection.received; i++) {
+      const slot = i % depth;
+      latencies.add(now - sentAt[slot]!, 1);
+      if (++reached[slot]! === connections.length) {
+        reached[slot] = 0;
+        completed++;
       }
-      if (completed === 0) return;
-      if (now >= until) turn(now);
-      if (phase !== 'over') send(completed);
-    };
-    const send = (count: number) => {
-      const now = performance.now();
-      for (let i = sender.sent; i < sender.sent + count; i++) sentAt[i % depth] = now;
-      sender.send(count);
-    };
-    const turn = (now: number) => {
-      if (phase === 'warm up') {
-        phase = 'measure';
-        until = now + job.duration;
-        deliveries = 0;
-        latencies.clear();
-        window.open();
-        return;
-      }
-      const used = window.close();
-      phase = 'over';
-      for (const connection of connections) connection.cut();
-      resolve({
-        ...used,
-        messages: deliveries,
-        p50: latencies.quantile(0.5),
-        p99: latencies.quantile(0.99),
-        memoryBefore: 0,
-      });
-    };
+    }
+    if (completed === 0) return;
+    completedOnce?.();
+    send(completed);
+  };
+  const send = (count: number) => {
+    const now = performance.now();
+    for (let i = sender.sent; i < sender.sent + count; i++) sentAt[i % depth] = now;
+    sender.send(count);
+  };
+  /** Calls back, once, when a message is done, before the next is sent. */
+  const atCompletion = <T>(then: () => T) =>
+    new Promise<T>((resolve) => {
+      completedOnce = () => {
+        completedOnce = undefined;
+        resolve(then());
+      };
+    });
 
-    for (const connection of connections) connection.onMessages = onMessages;
-    send(depth);
+  for (const connection of connections) connection.onMessages = onMessages;
+  send(depth);
+  await elapseBusy(job.pids, job.warmup);
+  await atCompletion(() => {
+    deliveries = 0;
+    latencies.clear();
+    window.open();
   });
+  await elapseBusy(job.pids, job.duration);
+  const result = await atCompletion(() => ({
+    ...window.close(),
+    messages: deliveries,
+    p50: latencies.quantile(0.5),
+    p99: latencies.quantile(0.99),
+    memoryBefore: 0,
+  }));
+  for (const connection of connections) connection.cut();
+  return result;
 }

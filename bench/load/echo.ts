@@ -5,7 +5,11 @@ import type { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
 import { Histogram } from './histogram.ts';
 import type { Job, JobResult } from './job.ts';
-import { Window } from './window.ts';
+import { elapseBusy, Window } from './window.ts';
+
+/** Before so many, more time goes into compiling the server's code than into running it. */
+const WARM = 30_000;
+const WARM_BYTES = 256 * 1024 * 1024;
 
 export async function echo(job: Job, fail: (error: Error) => void): Promise<JobResult> {
   const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
@@ -30,12 +34,12 @@ export async function echo(job: Job, fail: (error: Error) => void): Promise<JobR
     connection.send(depth);
   }
 
-  await elapse(job.warmup);
+  await elapseBusy(job.pids, job.warmup, () => messages * job.size >= WARM_BYTES || messages >= WARM);
   const window = new Window(job.pids);
   window.open();
   messages = 0;
   latencies.clear();
-  await elapse(job.duration);
+  await elapseBusy(job.pids, job.duration);
   const used = window.close();
   const result = {
     ...used,
@@ -46,8 +50,4 @@ export async function echo(job: Job, fail: (error: Error) => void): Promise<JobR
   };
   for (const connection of connections) connection.cut();
   return result;
-}
-
-function elapse(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -5,9 +5,12 @@ import { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
 import { Histogram } from './histogram.ts';
 import type { Job, JobResult } from './job.ts';
-import { Window } from './window.ts';
+import { elapseBusy, Window } from './window.ts';
 
-export function handshakes(job: Job, fail: (error: Error) => void): Promise<JobResult> {
+/** Before so many, more time goes into compiling the server's code than into running it. */
+const WARM = 4000;
+
+export async function handshakes(job: Job, fail: (error: Error) => void): Promise<JobResult> {
   const content = buildContent(job.wire, 'text', 16, 1, false);
   const latencies = new Histogram();
   const window = new Window(job.pids);
@@ -34,22 +37,18 @@ export function handshakes(job: Job, fail: (error: Error) => void): Promise<JobR
   };
   for (let i = 0; i < job.depth; i++) next();
 
-  return new Promise((resolve) => {
-    setTimeout(() => {
-      completed = 0;
-      latencies.clear();
-      window.open();
-      setTimeout(() => {
-        const used = window.close();
-        over = true;
-        resolve({
-          ...used,
-          messages: completed,
-          p50: latencies.quantile(0.5),
-          p99: latencies.quantile(0.99),
-          memoryBefore: 0,
-        });
-      }, job.duration);
-    }, job.warmup);
-  });
+  await elapseBusy(job.pids, job.warmup, () => completed >= WARM);
+  completed = 0;
+  latencies.clear();
+  window.open();
+  await elapseBusy(job.pids, job.duration);
+  const used = window.close();
+  over = true;
+  return {
+    ...used,
+    messages: completed,
+    p50: latencies.quantile(0.5),
+    p99: latencies.quantile(0.99),
+    memoryBefore: 0,
+  };
 }

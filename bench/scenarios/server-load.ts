@@ -1,4 +1,5 @@
 /** One peer as a server in its own process, one load generator, one window. */
+import { join } from 'node:path';
 import { outFolder } from '../build.ts';
 import type { Job, JobResult } from '../load/job.ts';
 import type { MeasureOptions, Sample } from '../measure.ts';
@@ -10,6 +11,7 @@ import type { Row } from '../rows.ts';
 
 export function whyNotServed(name: string, row: Row): string | undefined {
   const peer = peerNamed(name);
+  if (row.scenario === 'handshakes' && peer.wire === 'raw') return 'has no handshake';
   if (row.deflate && !peer.deflate) return 'has no permessage-deflate';
   const files = row.conns + 200;
   if (files > openFilesLimit()) return `needs ulimit -n ${files}, here it is ${openFilesLimit()}`;
@@ -23,6 +25,10 @@ export async function serveLoad(name: string, row: Row, options: MeasureOptions)
     mode: row.scenario === 'broadcast' ? 'broadcast' : 'echo',
     deflate: row.deflate,
     exposeGc: isIdle,
+    nodeFlags:
+      options.profile === undefined
+        ? undefined
+        : ['--cpu-prof', `--cpu-prof-dir=${join(options.profile, row.id, name)}`, '--cpu-prof-interval=200'],
   });
   let result: JobResult;
   try {
@@ -41,7 +47,7 @@ export async function serveLoad(name: string, row: Row, options: MeasureOptions)
       firstConnection: 0,
     };
     // Far beyond what any run takes on a busy machine.
-    const timeout = 30_000 + row.conns * 10 + 4 * (options.warmup + options.duration);
+    const timeout = 30_000 + row.conns * 10 + 10 * (options.warmup + options.duration);
     result = await runProgram<JobResult>(outFolder, 'load/main.js', job, { timeout });
   } finally {
     await server.stop();
