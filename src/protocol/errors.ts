@@ -53,3 +53,24 @@ export class HandshakeError extends Error {
     this.headers = headers;
   }
 }
+
+/** A frame that breaks §5: 1002. */
+export function brokenFrame(what: string, code: string): ProtocolError {
+  return new ProtocolError(`Invalid WebSocket frame: ${what}`, code, 1002);
+}
+
+/** Text or a close reason that is not UTF-8 (§8.1). */
+export function invalidUtf8(): ProtocolError {
+  const message = 'Invalid WebSocket frame: invalid UTF-8 sequence';
+  return new ProtocolError(message, ProtocolErrorCode.INVALID_UTF8, 1007);
+}
+
+/** More than the limit, or than there is memory for. */
+export function messageTooLong(): ProtocolError {
+  return new ProtocolError('Max payload size exceeded', ProtocolErrorCode.UNSUPPORTED_MESSAGE_LENGTH, 1009);
+}
+
+/** Too many parts of one message. */
+export function tooManyParts(message: string): ProtocolError {
+  return new ProtocolError(message, ProtocolErrorCode.TOO_MANY_PARTS, 1008);
+}

@@ -19,12 +19,8 @@ export {
   formatExtensions,
   parseExtensions,
 } from './extension.ts';
-export {
-  FrameReader,
-  type FrameReaderOptions,
-  type FrameSink,
-  type MessageInflater,
-} from './frame-reader.ts';
+export { FrameReader } from './frame-reader.ts';
+export type { FrameReaderOptions, FrameSink, MessageInflater } from './frame-sink.ts';
 export {
   encodeClosePayload,
   encodeFrame,

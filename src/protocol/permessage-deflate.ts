@@ -16,8 +16,8 @@ import {
   constants as zlib,
 } from 'node:zlib';
 import type { DeflateOptions, DeflateParameters } from './deflate-negotiation.ts';
-import { ProtocolErrorCode as Code, ProtocolError } from './errors.ts';
-import type { MessageInflater } from './frame-reader.ts';
+import { ProtocolErrorCode as Code, messageTooLong, ProtocolError, tooManyParts } from './errors.ts';
+import type { MessageInflater } from './frame-sink.ts';
 import { SlidingWindow } from './sliding-window.ts';
 import { runInZlibQueue } from './zlib-queue.ts';
 
@@ -130,7 +130,7 @@ export class MessageDeflate implements MessageInflater {
     if (data.length <= SYNC_INPUT) {
       const inflated = this.#inflateSync(data, Math.min(bound, SYNC_OUTPUT));
       if (inflated !== undefined) return inflated;
-      if (bound <= SYNC_OUTPUT) throw tooLong();
+      if (bound <= SYNC_OUTPUT) throw messageTooLong();
     }
     this.#inflateAsync(Buffer.concat([data, TAIL]), bound, done);
     return undefined;
@@ -199,7 +199,7 @@ export class MessageDeflate implements MessageInflater {
   #inflateAsync(input: Buffer, bound: number, done: InflateDone): void {
     const parts = new InflatedParts(this.#received?.bytes, bound);
     const finish = (error: unknown): void => {
-      if (error !== null) done(isTooLarge(error) ? tooLong() : asProtocolError(error), EMPTY);
+      if (error !== null) done(isTooLarge(error) ? messageTooLong() : asProtocolError(error), EMPTY);
       else done(null, this.#inflated(parts));
     };
     runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
@@ -271,12 +271,12 @@ class InflatedParts {
   /** @returns the input that is left for another stream */
   add({ buffer, engine }: Inflated, input: Buffer): Buffer {
     this.#length += buffer.length;
-    if (this.#length > this.#bound) throw tooLong();
+    if (this.#length > this.#bound) throw messageTooLong();
     this.#parts.push(buffer);
     const rest = input.subarray(engine.bytesWritten);
     if (rest.length === 0 || rest.equals(TAIL) || (rest.length === 5 && rest[0] === 0)) return EMPTY;
     if (this.#parts.length === MAX_STREAMS) {
-      throw new ProtocolError('Too many final blocks in a compressed message', Code.TOO_MANY_PARTS, 1008);
+      throw tooManyParts('Too many final blocks in a compressed message');
     }
     this.dictionary = Buffer.concat([this.dictionary ?? EMPTY, buffer]).subarray(-32768);
     return rest;
@@ -307,10 +307,6 @@ function copyOf(data: Buffer): Buffer {
 function isTooLarge(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return code === 'ERR_BUFFER_TOO_LARGE' || code === Code.UNSUPPORTED_MESSAGE_LENGTH;
-}
-
-function tooLong(): ProtocolError {
-  return new ProtocolError('Max payload size exceeded', Code.UNSUPPORTED_MESSAGE_LENGTH, 1009);
 }
 
 /** zlib's own words and code, with the close code for a payload that is not what it says it is (§7.2.2). */

@@ -1,8 +1,13 @@
 /** Cuts text that is handed on as it comes between characters (RFC 6455 §5.4: a fragment may end inside one). */
 import { lastBoundary } from './utf8.ts';
 
-/** Holds back the beginning of a character, at most 3 bytes, until its end comes. Its input is valid UTF-8. */
+/** Holds back the beginning of a character, at most 3 bytes, until its end comes. */
 export class TextPieces {
+  /** The beginning of a character; left over where the text ends in one, unchecked. */
+  get held(): Buffer | undefined {
+    return this.#held;
+  }
+
   #held: Buffer | undefined;
   #taken = 0;
 

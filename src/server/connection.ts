@@ -6,7 +6,8 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProtocolError } from '../protocol/errors.ts';
-import { FrameReader, type FrameSink } from '../protocol/frame-reader.ts';
+import { FrameReader } from '../protocol/frame-reader.ts';
+import type { FrameSink } from '../protocol/frame-sink.ts';
 import { encodeClosePayload, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { sharedBuffer, unmask } from '../protocol/simd.ts';

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { FrameReader, MessageDeflate, ProtocolError } from '../../src/protocol/index.ts';
 import { bytewise, type Event, frame, hex, masked, Recorder, readAll } from './support.ts';
@@ -341,11 +342,65 @@ test('partial: a compressed message is one piece, and bounded though nobody has 
   const payload = MessageDeflate.deflateShared(Buffer.from('Hello'));
   const bytes = Buffer.concat([frame(0x41, payload.subarray(0, 3)), frame(0x80, payload.subarray(3))]);
   assert.deepEqual(readAll([bytes], { ...client, partial: true, deflate }), [['fragment', 'Hello', true]]);
-  const huge = hex('c2 7f 00 00 00 00 01 00 00 01');
+  const huge = hex('c2 7f 00 00 00 00 02 00 00 00');
   const tooLong: Event[] = [['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']];
   assert.deepEqual(readAll([Buffer.from(huge)], { ...client, partial: true, deflate }), tooLong);
   huge[0] = 0x82;
   assert.deepEqual(readAll([Buffer.from(huge)], { ...client, partial: true, deflate }), []);
+});
+
+test('a compressed message may be a little longer than the limit for what it inflates to', async () => {
+  const parameters = {
+    serverNoContextTakeover: true,
+    clientNoContextTakeover: true,
+    serverMaxWindowBits: undefined,
+    clientMaxWindowBits: undefined,
+  };
+  const noise = randomBytes(1024);
+  const payload = MessageDeflate.deflateShared(noise);
+  assert.ok(payload.length > 1024);
+  const deflate = new MessageDeflate('server', parameters);
+  assert.deepEqual(readAll([masked(0xc2, payload)], { maxPayload: 1024, deflate }), [['message', noise]]);
+  assert.deepEqual(readAll([masked(0xc2, payload)], { maxPayload: 1023, deflate }), [
+    ['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'],
+  ]);
+});
+
+test('a sink that throws ends the reader: nobody knows where it stopped', () => {
+  const sink = new Recorder();
+  sink.onMessage = () => {
+    throw new Error('from the application');
+  };
+  const reader = new FrameReader(sink, { role: 'server', maxPayload: 0 });
+  const bytes = Buffer.concat([masked(0x82, 'a'), masked(0x89, 'b')]);
+  assert.throws(() => reader.read(bytes, 0, bytes.length), { message: 'from the application' });
+  assert.equal(reader.isEnded, true);
+});
+
+test('partial: what is left of a character in unchecked text is not lost, nor carried over', () => {
+  const bytes = Buffer.concat([
+    masked(0x01, hex('61f09f')),
+    masked(0x80),
+    masked(0x01, 'b'),
+    masked(0x80, 'c'),
+  ]);
+  const pieces: [string, boolean][] = [];
+  const sink = new Recorder();
+  sink.onFragment = (data, _isBinary, isLast) => pieces.push([data.toString('hex'), isLast]);
+  const reader = new FrameReader(sink, {
+    role: 'server',
+    maxPayload: 0,
+    partial: true,
+    skipUtf8Validation: true,
+  });
+  reader.read(bytes, 0, bytes.length);
+  assert.deepEqual(pieces, [
+    ['61', false],
+    ['f09f', true],
+    ['62', false],
+    ['63', false],
+    ['', true],
+  ]);
 });
 
 test('the sink is told whether a message is its own for good', () => {
