@@ -1,0 +1,312 @@
+/** The mail demo in a real browser: two users, two instances, one Redis. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { build } from 'esbuild';
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import { clientBundle } from '../../scripts/client-bundle.ts';
+import { launchChromium, recordErrors } from '../support/chromium.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+import { Balancer, type Instance, startInstance } from './instances.ts';
+
+/** Milliseconds; the machine may have other things to do. */
+const PATIENCE = 60_000;
+
+describe('the mail demo', needs('redis', 'chromium'), () => {
+  let redis: RedisServer;
+  let one: Instance;
+  let two: Instance;
+  /** Prefers instance one. */
+  let first: Balancer;
+  /** Prefers instance two. */
+  let second: Balancer;
+  let browser: Browser;
+
+  before(async () => {
+    await build(clientBundle);
+    redis = await startRedis();
+    [one, two, browser] = await Promise.all([
+      startInstance('one', ['--redis', redis.url]),
+      startInstance('two', ['--redis', redis.url]),
+      launchChromium(),
+    ]);
+    [first, second] = await Promise.all([Balancer.start(one, two), Balancer.start(two, one)]);
+  });
+  after(async () => {
+    await browser?.close();
+    await Promise.all([first?.stop(), second?.stop()]);
+    await Promise.all([one?.kill(), two?.kill()]);
+    await redis?.stop();
+  });
+
+  async function newPage(options: BrowserContextOptions = {}): Promise<Page> {
+    const context = await browser.newContext({ locale: 'en-GB', ...options });
+    context.setDefaultTimeout(PATIENCE);
+    const page = await context.newPage();
+    pages.set(page, recordErrors(page));
+    return page;
+  }
+
+  /** With the errors that happened in them. */
+  const pages = new Map<Page, string[]>();
+
+  async function close(...closing: Page[]): Promise<void> {
+    for (const page of closing) {
+      assert.deepEqual(pages.get(page), []);
+      await page.context().close();
+    }
+  }
+
+  async function inbox(balancer: Balancer, user: string, options?: BrowserContextOptions): Promise<Page> {
+    const page = await newPage(options);
+    await page.goto(`${balancer.url}/?operator=${encodeURIComponent(user)}`);
+    await page.locator('[data-state=connected]').waitFor();
+    return page;
+  }
+
+  async function write(page: Page, to: string, subject: string, text: string): Promise<void> {
+    await page.getByLabel('To').fill(to);
+    await page.getByLabel('Subject').fill(subject);
+    await page.getByLabel('Message').fill(text);
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText(`Sent to ${to}.`).waitFor();
+  }
+
+  function mail(page: Page, subject: string): Locator {
+    return page.getByRole('listitem').filter({ hasText: subject });
+  }
+
+  const served = (page: Page) => page.locator('#status-detail').textContent();
+
+  test('signing in by name, a mail sent on one instance appears on the other, with a tip and a count', async () => {
+    const alice = await newPage();
+    await alice.goto(first.url);
+    await alice.getByLabel('Your name').fill('alice');
+    await alice.getByRole('button', { name: 'Open inbox' }).click();
+    await alice.locator('[data-state=connected]').waitFor();
+    const bob = await inbox(second, 'bob');
+    assert.match((await served(alice)) ?? '', /one/);
+    assert.match((await served(bob)) ?? '', /two/);
+
+    await write(bob, 'alice', 'Lunch?', 'At twelve, in the garden.');
+    await mail(alice, 'Lunch?').waitFor();
+    assert.equal(await alice.locator('#unread').textContent(), '1 unread');
+    assert.equal(await alice.title(), '(1) Inbox of alice – tidings mail');
+    await alice.getByRole('log', { name: 'New mail' }).getByText('New mail from bob: Lunch?').waitFor();
+
+    await mail(alice, 'Lunch?').getByRole('button', { name: 'Lunch?' }).click();
+    await alice.getByText('At twelve, in the garden.').waitFor();
+    await alice.locator('#unread').waitFor({ state: 'hidden' });
+    await alice.getByRole('button', { name: 'Reply' }).click();
+    assert.equal(await alice.getByLabel('To').inputValue(), 'bob');
+    assert.equal(await alice.getByLabel('Subject').inputValue(), 'Re: Lunch?');
+    await close(alice, bob);
+  });
+
+  test('the inbox outlives a reload, and what is read on one page is read on the others', async () => {
+    const carol = await inbox(first, 'carol');
+    const phone = await inbox(second, 'carol');
+    const bob = await inbox(second, 'bob');
+    for (const subject of ['first', 'second', 'third']) await write(bob, 'carol', subject, '');
+    for (const page of [carol, phone]) await mail(page, 'third').waitFor();
+
+    await carol.reload();
+    await mail(carol, 'third').waitFor();
+    assert.deepEqual(await carol.locator('.mail-subject').allTextContents(), ['third', 'second', 'first']);
+    assert.equal(await carol.locator('#unread').textContent(), '3 unread');
+    assert.equal(await carol.locator('.tip').count(), 0);
+
+    // The oldest: acknowledged for every device. Then one out of turn: this page knows it, the other can't.
+    await mail(carol, 'first').getByRole('button').first().click();
+    await phone.getByText('2 unread').waitFor();
+    await mail(carol, 'third').getByRole('button').first().click();
+    await carol.getByText('1 unread', { exact: true }).waitFor();
+    await carol.reload();
+    await carol.getByText('1 unread', { exact: true }).waitFor();
+    await carol.getByRole('button', { name: 'Mark all as read' }).click();
+    await phone.locator('#unread').waitFor({ state: 'hidden' });
+    await close(carol, phone, bob);
+  });
+
+  test('anything else that is sent shows as well, and nothing of it is taken for markup', async () => {
+    const dora = await inbox(first, 'dora');
+    const send = async (data: unknown) => {
+      const response = await fetch(`${second.url}/api/users/dora/messages`, {
+        method: 'POST',
+        headers: { Authorization: 'Bearer demo', 'Content-Type': 'application/json' },
+        body: JSON.stringify(data),
+      });
+      assert.equal(response.status, 201);
+    };
+    await send('hello');
+    await send({
+      subject: '<img src=x onerror=alert(1)>',
+      text: '<script>alert(2)</script>',
+      from: '<b>eve</b>',
+    });
+    await mail(dora, 'hello').getByText('System').waitFor();
+    await mail(dora, '<img src=x onerror=alert(1)>').getByRole('button').first().click();
+    await dora.getByText('<script>alert(2)</script>').waitFor();
+    assert.equal(await dora.locator('#list img, #list script, #list b').count(), 0);
+    await close(dora);
+  });
+
+  test('everything can be done from the keyboard, and the focus can be seen', async () => {
+    const fay = await newPage();
+    await fay.goto(first.url);
+    const focused = () => fay.evaluate(() => document.activeElement?.id || document.activeElement?.className);
+    assert.equal(await focused(), 'name');
+    await fay.keyboard.type('fay');
+    await fay.keyboard.press('Enter');
+    await fay.locator('[data-state=connected]').waitFor();
+    assert.equal(await focused(), 'main');
+
+    const outline = () => fay.evaluate(() => getComputedStyle(document.activeElement!).outlineStyle);
+    await fay.keyboard.press('Tab');
+    for (const [id, text] of [
+      ['to', 'fay'],
+      ['subject', 'Note to self'],
+      ['text', 'Buy bread'],
+    ]) {
+      assert.equal(await focused(), id);
+      assert.equal(await outline(), 'solid');
+      await fay.keyboard.type(text!);
+      await fay.keyboard.press('Tab');
+    }
+    assert.equal(await outline(), 'solid');
+    await fay.keyboard.press('Enter');
+    await mail(fay, 'Note to self').waitFor();
+    await fay.getByText('Sent to fay.').waitFor();
+    assert.equal(await focused(), 'to');
+
+    await fay.keyboard.press('Shift+Tab');
+    assert.equal(await focused(), 'mail-head');
+    const head = fay.locator('.mail-head');
+    assert.equal(await head.getAttribute('aria-expanded'), 'false');
+    await fay.keyboard.press('Enter');
+    assert.equal(await head.getAttribute('aria-expanded'), 'true');
+    await fay.getByText('Buy bread').waitFor();
+    await fay.keyboard.press('Tab');
+    await fay.keyboard.press('Enter');
+    assert.equal(await focused(), 'text');
+    await close(fay);
+  });
+
+  test('every control has a name and every picture that says nothing is hidden', async () => {
+    const gil = await inbox(first, 'gil');
+    await write(gil, 'gil', 'one', 'text');
+    const nameless = await gil.evaluate(() => {
+      const controls = [...document.querySelectorAll<HTMLElement>('button, input, textarea, a[href]')];
+      return controls
+        .filter((control) => {
+          const labels = (control as HTMLInputElement).labels;
+          return !(labels?.length || control.textContent?.trim() || control.getAttribute('aria-label'));
+        })
+        .map((control) => control.outerHTML);
+    });
+    assert.deepEqual(nameless, []);
+    assert.equal(await gil.locator('img:not([alt])').count(), 0);
+    assert.equal(await gil.locator('h1:visible').count(), 1);
+    assert.equal((await gil.getByRole('status').count()) > 0, true);
+    await close(gil);
+  });
+
+  test('at the width of a phone nothing needs scrolling sideways, and controls are big enough for a finger', async () => {
+    const user = 'h'.repeat(60);
+    const hal = await inbox(first, user, { viewport: { width: 320, height: 640 } });
+    await write(hal, user, 'W'.repeat(200), `${'w'.repeat(300)}\n`);
+    await mail(hal, 'WWW').getByRole('button').first().click();
+    const { content, width } = await hal.evaluate(() => ({
+      content: document.documentElement.scrollWidth,
+      width: innerWidth,
+    }));
+    assert.equal(content, width);
+    for (const control of await hal.locator('button:visible, input:visible').all())
+      assert.ok(
+        ((await control.boundingBox())?.height ?? 0) >= 44,
+        await control.evaluate((e) => e.outerHTML),
+      );
+    await close(hal);
+  });
+
+  test('Chinese for readers of Chinese; the switch to English is remembered', async () => {
+    const ivy = await inbox(first, '小爱', { locale: 'zh-CN' });
+    assert.equal(await ivy.locator('html').getAttribute('lang'), 'zh');
+    assert.equal(await ivy.title(), '小爱 的收件箱 – tidings 站内信');
+    await ivy.getByLabel('收件人').fill('小爱');
+    await ivy.getByLabel('主题').fill('你好');
+    await ivy.getByRole('button', { name: '发送' }).click();
+    await ivy.getByText('已发送给 小爱。').waitFor();
+    await ivy.getByText('1 封未读').waitFor();
+    assert.equal(await ivy.locator('#status-text').textContent(), '已连接');
+
+    await ivy.getByRole('button', { name: 'English' }).click();
+    await ivy.getByText('Sent to 小爱.').waitFor();
+    await ivy.reload();
+    await ivy.getByRole('heading', { name: 'Inbox' }).waitFor();
+    assert.equal(await ivy.locator('html').getAttribute('lang'), 'en');
+    const left = (await ivy.locator('body').allInnerTexts()).join();
+    assert.deepEqual(
+      left.match(/\p{Script=Han}+/gu)?.filter((text) => !['小爱', '小', '你好', '中文'].includes(text)) ?? [],
+      [],
+    );
+    await close(ivy);
+  });
+
+  test('the page in docs/client.md works when pasted', async () => {
+    const open = await startInstance('open', ['--origins', '*']);
+    const site = createServer((_, response) => {
+      const [, html] = readFileSync('docs/client.md', 'utf8').match(/```html\n(.*?)```/s)!;
+      response.setHeader('Content-Type', 'text/html');
+      response.end(html!.replaceAll('127.0.0.1:8080', `127.0.0.1:${open.port}`));
+    }).listen(0, '127.0.0.1');
+    try {
+      await once(site, 'listening');
+      const page = await newPage();
+      const socket = page.waitForEvent('websocket');
+      await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
+      await (await socket).waitForEvent('framereceived');
+      const response = await fetch(`http://127.0.0.1:${open.port}/api/users/alice/messages`, {
+        method: 'POST',
+        headers: { Authorization: 'Bearer demo', 'Content-Type': 'application/json' },
+        body: '"hello"',
+      });
+      assert.equal(response.status, 201);
+      await page.getByRole('listitem').filter({ hasText: '"hello"' }).waitFor();
+      await close(page);
+    } finally {
+      site.close();
+      await open.kill();
+    }
+  });
+
+  // Last, as it takes an instance away.
+  test('an instance is killed: its page comes back on the other by itself, and has missed nothing', async () => {
+    const jo = await inbox(first, 'jo');
+    const bob = await inbox(second, 'bob');
+    assert.match((await served(jo)) ?? '', /one/);
+    const states = await jo.evaluateHandle(() => {
+      const seen: (string | undefined)[] = [];
+      const status = document.getElementById('status')!;
+      new MutationObserver(() => seen.push(status.dataset['state'])).observe(status, {
+        attributeFilter: ['data-state'],
+      });
+      return seen;
+    });
+    await one.kill();
+    await write(bob, 'jo', 'while you were away', '');
+    await mail(jo, 'while you were away').waitFor();
+    await until('the other instance', async () => /two/.test((await served(jo)) ?? ''), PATIENCE);
+    assert.ok((await states.jsonValue()).includes('waiting'));
+    assert.equal(await jo.locator('#unread').textContent(), '1 unread');
+
+    await write(jo, 'bob', 'I am back', '');
+    await mail(bob, 'I am back').waitFor();
+    await close(jo, bob);
+  });
+});
