@@ -40,14 +40,11 @@ function allows(request: IncomingMessage, response: ServerResponse): boolean {
 
 /** The self-contained client for a <script> tag, as the build has made it. */
 function clientScript(): RequestListener {
-  let body: Buffer;
-  try {
-    body = readFileSync(new URL('../client/tidings.js', import.meta.url));
-  } catch {
+  const body = builtScript();
+  if (body === undefined)
     return (_, response) => {
       sendError(response, new HttpError(404, 'not_built', 'the script is made by `npm run build`'));
     };
-  }
   const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
   return (request, response) => {
     const headers = {
@@ -62,4 +59,16 @@ function clientScript(): RequestListener {
     response.writeHead(200, { ...headers, 'Content-Length': body.length });
     response.end(request.method === 'HEAD' ? undefined : body);
   };
+}
+
+/** Beside the compiled program, or where the build has put it for a program that runs from its source. */
+function builtScript(): Buffer | undefined {
+  for (const path of ['../client/tidings.js', '../../dist/client/tidings.js']) {
+    try {
+      return readFileSync(new URL(path, import.meta.url));
+    } catch {
+      // Not there: the next place.
+    }
+  }
+  return undefined;
 }
