@@ -126,22 +126,24 @@ describe('hello and welcome', () => {
   });
 
   test('a server that never welcomes is given up on', async () => {
-    open({ connectTimeout: 50 });
-    const first = await server.next();
-    await until('the first connection to be closed', () => first.closed);
-    assert.equal(first.closed!.code, 4408);
-    await (await server.next()).frame('hello');
+    open({ connectTimeout: 200 });
+    // On a busy machine the first attempts may end before the handshake does.
+    await until('a connection to be given up', () =>
+      server.connections.some(({ closed }) => closed?.code === 4408),
+    );
+    const count = server.connections.length;
+    await until('the next attempt', () => server.connections.length > count);
   });
 
   test('a server that says it is behind is waited for', async () => {
-    const client = open({ connectTimeout: 100 });
+    const client = open({ connectTimeout: 2_000 });
     const statuses = record(client, 'status');
     const connection = await server.next();
     await connection.frame('hello');
     connection.send({ type: 'status', behind: true });
     await until('the status', () => statuses.length);
     // Longer than the connect timeout, which must no longer be in force.
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
     await connection.welcome();
     await until('connected', () => client.state.name === 'connected');
     assert.equal(server.connections.length, 1);
