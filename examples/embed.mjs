@@ -4,7 +4,7 @@ import { PushServer, queryUser } from 'tidings';
 
 const script = readFileSync(new URL(import.meta.resolve('tidings/tidings.js')));
 const page = `<h1>Tidings for alice</h1><script src="/tidings.js"></script><script>
-  tidings.connect({ user: 'alice' }).on('message', ({ data }) => document.body.append(data.subject, ' · '));
+  tidings.connect({ user: 'alice' }).on('message', ({ data }) => document.body.append(data.subject, ' | '));
 </script>`;
 const http = createServer(({ url }, response) => response.end(url === '/tidings.js' ? script : page));
 const push = new PushServer({ server: http, interceptors: [queryUser('operator')] });

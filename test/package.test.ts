@@ -1,7 +1,7 @@
 /** What `npm pack` makes can be used by others: as ES modules, by require, with types, and as a program. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -72,14 +72,12 @@ test('the program runs', async () => {
 });
 
 test('it holds what it needs, and neither sources nor tests', () => {
-  for (const needed of ['dist/index.js', 'dist/cli.js', 'dist/client/tidings.js', 'LICENSE', 'README.md']) {
-    assert.ok(installed.files.includes(needed), needed);
+  const root = join(installed.folder, 'node_modules/tidings');
+  for (const path of ['dist/index.js', 'dist/cli.js', 'dist/client/tidings.js', 'LICENSE', 'README.md']) {
+    assert.ok(existsSync(join(root, path)), path);
   }
   assert.deepEqual(
-    installed.files.filter((path) => /^(src|test|scripts|bench|examples)\//.test(path)),
+    readdirSync(root).filter((name) => ['src', 'test', 'scripts', 'bench', 'examples'].includes(name)),
     [],
   );
-  for (const path of installed.files) {
-    assert.ok(existsSync(join(installed.folder, 'node_modules/tidings', path)), path);
-  }
 });

@@ -1,6 +1,19 @@
 /** The package as others get it: built from a copy of the sources, packed, installed into a folder of its own. */
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,57 +21,65 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 
+const SOURCES = [
+  'src',
+  'scripts',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.client.json',
+  'LICENSE',
+  'README.md',
+  'CHANGELOG.md',
+];
+
 export interface InstalledPackage {
   /** A project with tidings in its node_modules, and nothing else of ours. */
   folder: string;
-  /** The paths inside the package. */
-  files: string[];
   remove(): void;
 }
 
 /** Nothing is fetched: the one dependency is installed from our own node_modules. */
 export async function installPackage(): Promise<InstalledPackage> {
-  const folder = mkdtempSync(join(tmpdir(), 'tidings-package-'));
-  const source = join(folder, 'source');
-  mkdirSync(source);
-  for (const path of [
-    'src',
-    'scripts',
-    'package.json',
-    'tsconfig.json',
-    'tsconfig.client.json',
-    'LICENSE',
-    'README.md',
-    'CHANGELOG.md',
-  ]) {
-    cpSync(path, join(source, path), { recursive: true });
-  }
-  symlinkSync(resolve('node_modules'), join(source, 'node_modules'));
-  const { stdout } = await run(npm, ['pack', '--json', '--loglevel=error'], { cwd: source });
-  const [packed] = JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as [
-    { filename: string; files: { path: string }[] },
-  ];
-
-  const project = join(folder, 'project');
-  mkdirSync(project);
-  writeFileSync(join(project, 'package.json'), '{"name":"project","version":"1.0.0","private":true}');
+  const tarball = await pack();
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-project-'));
+  writeFileSync(join(folder, 'package.json'), '{"name":"project","version":"1.0.0","private":true}');
   const dependencies = ['redis-parser', 'redis-errors'].map((name) => resolve('node_modules', name));
-  await run(
-    npm,
-    [
-      'install',
-      '--offline',
-      '--install-links',
-      '--no-audit',
-      '--no-fund',
-      join(source, packed.filename),
-      ...dependencies,
-    ],
-    { cwd: project },
-  );
-  return {
-    folder: project,
-    files: packed.files.map(({ path }) => path),
-    remove: () => rmSync(folder, { recursive: true, force: true }),
-  };
+  const flags = ['--offline', '--install-links', '--no-audit', '--no-fund'];
+  await run(npm, ['install', ...flags, tarball, ...dependencies], { cwd: folder });
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Packs what the sources are at this moment; several test files share the result. */
+async function pack(): Promise<string> {
+  const cache = resolve('node_modules/.cache/tidings-package');
+  const hash = createHash('sha256');
+  for (const path of SOURCES.flatMap(filesOf)) hash.update(`${path}\0`).update(readFileSync(path));
+  const tarball = join(cache, `${hash.digest('hex').slice(0, 32)}.tgz`);
+  if (existsSync(tarball)) return tarball;
+
+  mkdirSync(cache, { recursive: true });
+  const copy = mkdtempSync(join(cache, 'build-'));
+  try {
+    for (const path of SOURCES) cpSync(path, join(copy, path), { recursive: true });
+    symlinkSync(resolve('node_modules'), join(copy, 'node_modules'));
+    // Runs the build, as "prepare" in package.json says.
+    await run(npm, ['pack', '--loglevel=error'], { cwd: copy });
+    const [packed] = readdirSync(copy).filter((name) => name.endsWith('.tgz'));
+    renameSync(join(copy, packed as string), tarball);
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+  for (const name of readdirSync(cache)) {
+    const path = join(cache, name);
+    if (name.endsWith('.tgz') && path !== tarball) rmSync(path, { force: true });
+  }
+  return tarball;
+}
+
+function filesOf(path: string): string[] {
+  if (statSync(path).isFile()) return [path];
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
 }

@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { WebSocket } from 'ws';
+import { type Program, tidings } from '../support/cli.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { startRedis } from '../support/redis.ts';
+
+const secret = 'a secret of more than 16 bytes';
+
+async function serve(t: TestContext, ...args: string[]) {
+  const program = tidings(t, ['serve', '--port', '0', '--policy-port', 'off', ...args]);
+  const [url = ''] = await program.line(/^listening on (http:\S+)\/$/m);
+  const [ws = ''] = await program.line(/^listening on (ws:\S+)$/m);
+  return { program, url, ws };
+}
+
+/** A page in plain mode, as a peer's client speaks it. */
+async function page(t: TestContext, url: string, options: { headers?: Record<string, string> } = {}) {
+  const socket = new WebSocket(url, options);
+  const messages: string[] = [];
+  socket.on('message', (data) => messages.push(String(data)));
+  t.after(() => socket.terminate());
+  await once(socket, 'open');
+  return { socket, messages };
+}
+
+async function output(t: TestContext, args: string[], input?: string): Promise<string> {
+  const program: Program = tidings(t, args, input === undefined ? {} : { input });
+  assert.equal(await program.status(), 0, program.stderr);
+  return program.stdout;
+}
+
+test('it names its endpoints when it is ready, and ends on SIGTERM with status 0', async (t) => {
+  const { program, url, ws } = await serve(t, '--query-user', 'operator', '--instance', 'left');
+  assert.match(ws, /^ws:\/\/127\.0\.0\.1:\d+\/socketServer$/);
+  const health = await fetch(`${url}/healthz`);
+  assert.equal(health.status, 200);
+  const state = (await health.json()) as { ok: boolean; instance: string };
+  assert.deepEqual([state.ok, state.instance], [true, 'left']);
+
+  const missing = await fetch(`${url}/nothing`);
+  assert.equal(missing.status, 404);
+  assert.equal(((await missing.json()) as { error: string }).error, 'not_found');
+  const posted = await fetch(`${url}/healthz`, { method: 'POST' });
+  assert.deepEqual([posted.status, posted.headers.get('allow')], [405, 'GET, HEAD']);
+
+  const { socket } = await page(t, `${ws}?operator=alice`);
+  const closed = once(socket, 'close');
+  program.process.kill('SIGTERM');
+  assert.equal((await closed)[0], 1012);
+  assert.equal(await program.status(), 0, program.stderr);
+});
+
+test('a second signal ends it at once', async (t) => {
+  const { program, ws } = await serve(t, '--query-user', 'operator', '--drain', '600000');
+  await page(t, `${ws}?operator=alice`);
+  program.process.kill('SIGINT');
+  await until('the drain', () => program.stderr.includes('once more to end at once'));
+  program.process.kill('SIGINT');
+  assert.equal(await program.status(), 1);
+});
+
+test('a port in use ends it with status 1 and a message that names it', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  t.after(() => taken.close());
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const program = tidings(t, ['serve', '--query-user', 'operator', '--port', String(port)]);
+  assert.equal(await program.status(), 1);
+  assert.match(program.stderr, new RegExp(`127\\.0\\.0\\.1:${port}.*in use`));
+});
+
+test('send and publish through the admin API reach pages; ping is answered hb_ok', async (t) => {
+  const { url, ws } = await serve(t, '--query-user', 'operator', '--admin-token', 'T');
+  const { socket, messages } = await page(t, `${ws}?operator=alice`);
+  socket.send('ping');
+  await until('the answer to ping', () => messages.includes('hb_ok'));
+
+  const receipt = JSON.parse(await output(t, ['send', 'alice', 'hello 世界', '--url', url, '--token', 'T']));
+  assert.deepEqual([receipt.channel, receipt.offset, receipt.duplicate], ['user:alice', 1, false]);
+  await output(t, ['send', 'alice', '{"a":1}', '--json', '--url', url, '--token', 'T']);
+  await output(t, ['send', 'alice', '-', '--url', url, '--token', 'T'], 'from stdin\n');
+  await until('three messages', () => messages.length === 4);
+  assert.deepEqual(messages.slice(1), ['hello 世界', '{"a":1}', 'from stdin']);
+
+  const key = ['--idempotency-key', 'k', '--url', url, '--token', 'T'];
+  const first = JSON.parse(await output(t, ['publish', 'news', 'x', ...key]));
+  assert.deepEqual(JSON.parse(await output(t, ['publish', 'news', 'x', ...key])), {
+    ...first,
+    duplicate: true,
+  });
+
+  const stats = JSON.parse(await output(t, ['top', '--once', '--url', url, '--token', 'T']));
+  assert.equal(stats.sessions, 1);
+  const wrong = tidings(t, ['send', 'alice', 'x', '--url', url, '--token', 'wrong']);
+  assert.equal(await wrong.status(), 1);
+  assert.match(wrong.stderr, /answered 403: this is not the admin token/);
+});
+
+test('listen prints messages as JSON lines, topics too', async (t) => {
+  const { url } = await serve(t, '--query-user', 'operator', '--admin-token', 'T', '--topics', 'news*');
+  const listener = tidings(t, ['listen', '--user', 'alice', '--url', url, '--topics', 'news-de']);
+  await until('the connection', () => listener.stderr.includes('connected'), 60_000);
+  await output(t, ['send', 'alice', '{"subject":"hello"}', '--json', '--url', url, '--token', 'T']);
+  await output(t, ['publish', 'news-de', 'extra', '--url', url, '--token', 'T']);
+  await listener.line(/extra/);
+  const [inbox, topic] = listener.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.deepEqual([inbox.data, topic.channel, topic.data], [{ subject: 'hello' }, 'news-de', 'extra']);
+  listener.process.kill('SIGTERM');
+  assert.equal(await listener.status(), 0);
+});
+
+test('with --secret, tickets let pages in and nothing else does', async (t) => {
+  const { url, ws } = await serve(t, '--secret', secret, '--admin-token', 'T');
+  const stranger = new WebSocket(`${ws}?operator=alice`);
+  const [, refusal] = (await once(stranger, 'unexpected-response')) as [unknown, { statusCode: number }];
+  assert.equal(refusal.statusCode, 401);
+  stranger.on('error', () => {});
+  stranger.terminate();
+
+  const ticket = (await output(t, ['ticket', 'alice', '--secret', secret])).trim();
+  const { messages } = await page(t, `${ws}?ticket=${ticket}`);
+  await output(t, ['send', 'alice', 'hello', '--url', url, '--token', 'T']);
+  await until('the message', () => messages.includes('hello'));
+});
+
+test('pages of other origins are refused but those of --origins', async (t) => {
+  const { ws } = await serve(t, '--query-user', 'operator', '--origins', 'https://app.example.com');
+  await page(t, `${ws}?operator=alice`, { headers: { Origin: 'https://app.example.com' } });
+  const foreign = new WebSocket(`${ws}?operator=alice`, { headers: { Origin: 'https://evil.example' } });
+  const [, refusal] = (await once(foreign, 'unexpected-response')) as [unknown, { statusCode: number }];
+  assert.equal(refusal.statusCode, 403);
+  foreign.on('error', () => {});
+  foreign.terminate();
+});
+
+test('two instances share one Redis: what is sent on one arrives on the other', needs('redis'), async (t) => {
+  const redis = await startRedis();
+  t.after(() => redis.stop());
+  const common = ['--query-user', 'operator', '--admin-token', 'T', '--redis', redis.url];
+  const [left, right] = [await serve(t, ...common), await serve(t, ...common)];
+  const { messages } = await page(t, `${left.ws}?operator=alice`);
+
+  await output(t, ['send', 'alice', 'through the other', '--url', right.url, '--token', 'T']);
+  await until('a message from the other instance', () => messages.length === 1);
+  const receipt = JSON.parse(await output(t, ['send', 'alice', 'through Redis', '--redis', redis.url]));
+  assert.equal(receipt.offset, 2);
+  await until('a message straight through Redis', () => messages.length === 2);
+
+  const socket = connect(redis.port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.write('PUBLISH tidings:user:alice rung\r\n');
+  await until('a plain PUBLISH', () => messages.length === 3);
+  assert.deepEqual(messages, ['through the other', 'through Redis', 'rung']);
+});
+
+test(
+  'while Redis is away, health is 503 and a send is 503, then all is well again',
+  needs('redis'),
+  async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.stop());
+    const { url } = await serve(t, '--query-user', 'operator', '--admin-token', 'T', '--redis', redis.url);
+    const send = async () => {
+      const response = await fetch(`${url}/api/users/alice/messages`, {
+        method: 'POST',
+        headers: { Authorization: 'Bearer T', 'Content-Type': 'application/json' },
+        body: '1',
+      });
+      return { status: response.status, error: ((await response.json()) as { error?: string }).error };
+    };
+    await redis.kill();
+    await until('health to notice', async () => (await fetch(`${url}/healthz`)).status === 503, 60_000);
+    assert.deepEqual(await send(), { status: 503, error: 'not_stored' });
+    await redis.start();
+    await until('health again', async () => (await fetch(`${url}/healthz`)).ok, 60_000);
+    assert.equal((await send()).status, 201);
+  },
+);
+
+test("printf '<policy-file-request/>\\0' | nc gets the configured policy, also on the HTTP port", async (t) => {
+  const program = tidings(t, [
+    ...['serve', '--port', '0', '--query-user', 'operator', '--policy-port', '0'],
+    ...['--policy-allow', 'app.example.com:8080'],
+  ]);
+  const [http = ''] = await program.line(/^listening on http:\/\/127\.0\.0\.1:(\d+)\/$/m);
+  const [policy = ''] = await program.line(/^listening on policy:\/\/127\.0\.0\.1:(\d+)$/m);
+  for (const port of [http, policy]) {
+    const shell = spawn('sh', ['-c', `printf '<policy-file-request/>\\0' | nc 127.0.0.1 ${port}`]);
+    let text = '';
+    shell.stdout.setEncoding('utf8').on('data', (data) => {
+      text += data;
+    });
+    await once(shell, 'close');
+    assert.match(text, /^<\?xml.*<allow-access-from domain="app.example.com" to-ports="8080"\/>.*\0$/s);
+  }
+});
+
+test('a policy port that is taken is reported, and the rest runs on', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  t.after(() => taken.close());
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const args = ['serve', '--port', '0', '--query-user', 'operator', '--policy-port', String(port)];
+  const program = tidings(t, args);
+  const [url = ''] = await program.line(/^listening on (http:\S+)\/$/m);
+  await until('the report', () => program.stderr.includes(`127.0.0.1:${port}`));
+  assert.ok((await fetch(`${url}/healthz`)).ok);
+});
+
+test('garbage on the HTTP port gets a 400, and the server runs on', async (t) => {
+  const { url } = await serve(t, '--query-user', 'operator');
+  const { port } = new URL(url);
+  for (const garbage of [
+    '\0\0\0\0',
+    '<html>',
+    'PING\r\n',
+    `GET / HTTP/1.1\r\nX: ${'y'.repeat(100_000)}`,
+    '\x16\x03\x01',
+  ]) {
+    const socket = connect(Number(port), '127.0.0.1');
+    let answer = '';
+    socket.setEncoding('latin1').on('data', (data) => {
+      answer += data;
+    });
+    socket.on('error', () => {});
+    socket.write(garbage);
+    await new Promise((resolve) => socket.once('close', resolve));
+    assert.match(answer, /^HTTP\/1\.1 4\d\d /, garbage.slice(0, 10));
+  }
+  assert.ok((await fetch(`${url}/healthz`)).ok);
+});
+
+test('the demo takes any name and the token demo, on loopback', async (t) => {
+  const { url, ws } = await serve(t, '--demo');
+  assert.match((await (await fetch(`${url}/`)).text()).toLowerCase(), /<!doctype html>/);
+  const { messages } = await page(t, `${ws}?operator=alice`);
+  await output(t, ['send', 'alice', 'hello', '--url', url, '--token', 'demo']);
+  await until('the message', () => messages.length === 1);
+});
