@@ -633,7 +633,8 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       return;
     }
     this.outbox.flush();
-    this.socket.end();
+    // Ending twice is harmless, but Node makes an error object, with its stack, for nobody.
+    if (!this.socket.writableEnded) this.socket.end();
   }
 
   terminate(): void {
