@@ -136,7 +136,7 @@ const tail = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 /** The last octets of a stream, as many as the window holds. */
 class Window {
   readonly #size: number;
-  #octets = Buffer.alloc(0);
+  octets: Buffer = Buffer.alloc(0);
 
   constructor(bits: number) {
     this.#size = 1 << bits;
@@ -144,35 +144,38 @@ class Window {
 
   add(data: Buffer): void {
     const old = Math.max(0, this.#size - data.length);
-    const kept = old === 0 ? [] : [this.#octets.subarray(-old)];
-    this.#octets = Buffer.concat([...kept, data.subarray(-this.#size)]);
-  }
-
-  get dictionary(): { dictionary?: Buffer } {
-    return this.#octets.length > 0 ? { dictionary: this.#octets } : {};
+    const kept = old === 0 ? [] : [this.octets.subarray(-old)];
+    this.octets = Buffer.concat([...kept, data.subarray(-this.#size)]);
   }
 }
 
+/** Compresses a message into the window of `request`, with what was sent before it as the dictionary. */
+export function compressAfter(before: Buffer | undefined, data: Buffer, request: DeflateRequest): Buffer {
+  const bits = request.maxWindowBits || 15;
+  // A client may be told 8 bits, which zlib can't do: 9 would break the promise, stored blocks don't.
+  const isStored = bits < 9;
+  const octets = deflateRawSync(data, {
+    level: isStored ? 0 : 1,
+    windowBits: Math.max(9, bits),
+    finishFlush: constants.Z_SYNC_FLUSH,
+    ...(before && before.length > 0 && !isStored && { dictionary: before }),
+  });
+  return octets.subarray(0, -tail.length);
+}
+
 export class Compressor {
-  readonly #bits: number;
+  readonly #request: DeflateRequest;
   readonly #window: Window | undefined;
 
   constructor(request: DeflateRequest) {
-    // A client may be told 8 bits, which zlib can't do: 9 would break the promise, stored blocks don't.
-    this.#bits = request.maxWindowBits || 15;
-    this.#window = request.noContextTakeover ? undefined : new Window(this.#bits);
+    this.#request = request;
+    this.#window = request.noContextTakeover ? undefined : new Window(request.maxWindowBits || 15);
   }
 
   compress(data: Buffer): Buffer {
-    const isStored = this.#bits < 9;
-    const octets = deflateRawSync(data, {
-      level: isStored ? 0 : 1,
-      windowBits: Math.max(9, this.#bits),
-      finishFlush: constants.Z_SYNC_FLUSH,
-      ...(isStored ? {} : this.#window?.dictionary),
-    });
+    const octets = compressAfter(this.#window?.octets, data, this.#request);
     this.#window?.add(data);
-    return octets.subarray(0, -tail.length);
+    return octets;
   }
 }
 
@@ -194,7 +197,7 @@ export class Decompressor {
         finishFlush: constants.Z_SYNC_FLUSH,
         // zlib checks distances against its window only beyond the octets of one output chunk.
         chunkSize: this.#bits < 15 ? Math.max(512, 1 << this.#bits) : 1 << 16,
-        ...this.#window?.dictionary,
+        ...(this.#window && this.#window.octets.length > 0 && { dictionary: this.#window.octets }),
       });
     } catch (error) {
       throw new Violation(1007, `compressed octets that don't inflate: ${(error as Error).message}`);

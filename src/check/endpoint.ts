@@ -153,9 +153,12 @@ export class Endpoint {
     this.#write(data, {});
   }
 
-  /** Sends a message, compressed where that was agreed, in fragments of `size` octets where given. */
-  sendMessage(data: Buffer, isBinary: boolean, size = this.autoFragmentSize): void {
-    const payload = this.#compressor ? this.#compressor.compress(data) : data;
+  /**
+   * Sends a message, compressed where that was agreed, in fragments of `size` octets where given. `compressed` is
+   * the message where it has been compressed before; the compressor knows nothing of it.
+   */
+  sendMessage(data: Buffer, isBinary: boolean, size = this.autoFragmentSize, compressed?: Buffer): void {
+    const payload = compressed ?? this.#compressor?.compress(data) ?? data;
     this.traffic.sentMessages += data.length;
     this.traffic.sentPayload += payload.length;
     const opcode = isBinary ? Opcode.binary : Opcode.text;

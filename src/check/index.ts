@@ -30,6 +30,8 @@ export interface CheckSettings {
   isStrict?: boolean;
   /** The peer's name in the report. Default: its address. */
   agent?: string;
+  /** Called after each case. */
+  onProgress?: (done: number, total: number) => void;
   /** Takes the output. */
   write(text: string): void;
 }
@@ -84,7 +86,9 @@ export async function checkServer(address: string, settings: CheckSettings): Pro
   const agent = settings.agent ?? url.host;
   const definitions = chosenCases(settings);
   const { parallel = 8, patience = 5 } = settings;
-  const results = await runAll(definitions, url, { agent, parallel, patience });
+  let done = 0;
+  const onResult = (): void => settings.onProgress?.(++done, definitions.length);
+  const results = await runAll(definitions, url, { agent, parallel, patience, onResult });
   return conclude('server', agent, results, settings);
 }
 

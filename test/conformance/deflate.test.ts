@@ -1,6 +1,8 @@
 /** The runner's own permessage-deflate: negotiation and contexts (RFC 7692 §7). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { corpora } from '../../src/check/cases/corpora.ts';
+import { compressedMessageOf, messageOf } from '../../src/check/cases/corpus-messages.ts';
 import {
   answerOffers,
   Compressor,
@@ -107,4 +109,21 @@ test('§7.1: an offer is answered with the first request that it permits', () =>
       settings: { own: { noContextTakeover: true, maxWindowBits: 12 }, peer: free },
     },
   );
+});
+
+test('messages that were compressed before are those that a compressor writes', () => {
+  for (const corpus of [corpora[0]!, corpora[4]!]) {
+    for (const [length, request] of [
+      [40_000, free],
+      [300, { ...free, maxWindowBits: 9 }],
+      [131_072, strict],
+    ] as const) {
+      const compressor = new Compressor(request);
+      for (let i = 0; i < 12; i++) {
+        const expected = compressor.compress(messageOf(corpus, length, i));
+        assert.ok(compressedMessageOf(corpus, length, i, request).equals(expected), `${corpus.title} ${i}`);
+        assert.ok(compressedMessageOf(corpus, length, i, request).equals(expected), 'and again');
+      }
+    }
+  }
 });

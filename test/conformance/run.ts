@@ -78,7 +78,7 @@ function positive(text: string, name: string): number {
 function startPeer(...args: string[]): ChildProcess {
   const program = join(fileURLToPath(import.meta.url), '../peers.ts');
   return spawn(process.execPath, ['--import', 'tsx', program, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
 }
 
@@ -100,6 +100,8 @@ async function judgeServer(name: string, settings: CheckSettings): Promise<numbe
 async function judgeClient(name: string, settings: CheckSettings): Promise<number> {
   const definitions = chosenCases(settings);
   const server = new FuzzingServer({ port: 0, cases: definitions, patience: settings.patience ?? 5 });
+  let done = 0;
+  server.on('result', () => settings.onProgress?.(++done, definitions.length));
   const { port } = await server.listen();
   const child = startPeer('client', name, `ws://127.0.0.1:${port}`, String(settings.parallel));
   try {
@@ -130,6 +132,11 @@ async function main(): Promise<number> {
     outdir: options.outdir,
     json: options.json,
     write: (text) => void process.stdout.write(text),
+    ...(process.stderr.isTTY && {
+      onProgress: (done: number, total: number) => {
+        process.stderr.write(`\r${done} of ${total}${done === total ? '\n' : ''}`);
+      },
+    }),
   };
   if (options.listen !== undefined) {
     const stop = new AbortController();

@@ -2,6 +2,7 @@
 import type { CaseDefinition } from '../case.ts';
 import type { DeflateRequest } from '../deflate.ts';
 import { type Corpus, corpora } from './corpora.ts';
+import { compressedMessageOf, messageOf } from './corpus-messages.ts';
 import { pingPong } from './limits.ts';
 
 const messages = 1000;
@@ -36,13 +37,11 @@ function group(id: string, corpus: Corpus, requests: DeflateRequest[]): CaseDefi
     description: `Sends ${messages} compressed messages of ${length} ${corpus.isBinary ? 'octets' : 'characters'} from ${corpus.title}${fragmentSize > 0 ? `, in fragments of ${fragmentSize} octets` : ''}, each after the echo of the last.`,
     expectation: `All come back within ${limit / 1000} s. The peer's window is ${describe(requests)}.`,
     start(run) {
-      run.endpoint.autoFragmentSize = fragmentSize;
       const { isBinary } = corpus;
-      let at = 0;
-      pingPong(run, messages, limit, () => {
-        const data = corpus.slice(at, length);
-        at = (at + length) % corpus.length;
-        run.endpoint.sendMessage(data, isBinary);
+      pingPong(run, messages, limit, (i) => {
+        const data = messageOf(corpus, length, i);
+        const compressed = compressedMessageOf(corpus, length, i, run.endpoint.deflate!.own);
+        run.endpoint.sendMessage(data, isBinary, fragmentSize, compressed);
         return { data, isBinary };
       });
     },
