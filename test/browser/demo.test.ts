@@ -216,6 +216,27 @@ describe('the mail demo', needs('redis', 'chromium'), () => {
     await close(gil);
   });
 
+  test('the connection’s state is shown: heartbeat, countdown, try now', async () => {
+    const own = await startInstance('own');
+    const balancer = await Balancer.start(own);
+    const kim = await newPage();
+    await kim.clock.install();
+    await kim.goto(`${balancer.url}/?operator=kim`);
+    await kim.locator('[data-state=connected]').waitFor();
+    await kim.clock.fastForward(16_000);
+    await kim.getByText(/heartbeat answered in \d+ ms/).waitFor();
+
+    await own.kill();
+    await kim.getByText(/Reconnecting in \d+ s/).waitFor();
+    await kim.getByText('The connection is lost. Reconnecting…').waitFor({ state: 'attached' });
+    const tries = kim.waitForEvent('websocket');
+    // The clock may have run on to a try of its own: the button is there again after it.
+    await kim.getByRole('button', { name: 'Try now' }).click();
+    await tries;
+    await close(kim);
+    await balancer.stop();
+  });
+
   test('at the width of a phone nothing needs scrolling sideways, and controls are big enough for a finger', async () => {
     const user = 'h'.repeat(60);
     const hal = await inbox(first, user, { viewport: { width: 320, height: 640 } });
