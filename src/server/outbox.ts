@@ -91,7 +91,8 @@ export class Outbox {
 
   /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
   get isBacklogged(): boolean {
-    return this.socket.writableNeedDrain;
+    // A long write asks for `drain` even where the kernel has taken all of it at once.
+    return this.socket.writableNeedDrain && this.socket.writableLength > 0;
   }
 
   /** The connection's read callback begins. Returns what `endRead` needs. */

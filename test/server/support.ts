@@ -2,14 +2,26 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { afterEach } from 'node:test';
 import { WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
+
+const leftovers: (() => void)[] = [];
+
+// A test that fails must not keep its process.
+afterEach(() => {
+  for (const remove of leftovers.splice(0)) remove();
+});
 
 export async function listen(
   options: WebSocketServerOptions = {},
 ): Promise<{ wss: WebSocketServer; port: number; url: string }> {
   const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, ...options });
   await once(wss, 'listening');
+  leftovers.push(() => {
+    for (const client of wss.clients ?? []) client.terminate();
+    wss.close();
+  });
   const { port } = wss.address() as AddressInfo;
   return { wss, port, url: `ws://127.0.0.1:${port}` };
 }
@@ -19,6 +31,10 @@ export async function listenHttp(
 ): Promise<{ http: Server; port: number; url: string }> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  leftovers.push(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   const { port } = server.address() as AddressInfo;
   return { http: server, port, url: `ws://127.0.0.1:${port}` };
 }
@@ -75,6 +91,7 @@ export class RawPeer {
 
   private constructor(socket: Socket) {
     this.socket = socket;
+    leftovers.push(() => socket.destroy());
     socket.on('data', (chunk) => {
       this.received = Buffer.concat([this.received, chunk]);
     });

@@ -1,0 +1,277 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { Outbox } from '../../src/server/outbox.ts';
+import { WebSocket } from '../../src/ws.ts';
+import { duplexPair } from '../support/duplex-pair.ts';
+import { until } from '../support/net.ts';
+import { frame, listen, RawPeer } from './support.ts';
+
+/** A server's WebSocket and its raw peer, with a count of the calls that write to the socket. */
+async function pair(
+  options = {},
+): Promise<{ ws: WebSocket; peer: RawPeer; writes(): number; close(): Promise<void> }> {
+  const { wss, port } = await listen(options);
+  let server: WebSocket | undefined;
+  wss.on('connection', (ws) => {
+    server = ws;
+  });
+  const peer = await RawPeer.open(port);
+  const ws = await until('the connection', () => server);
+  let writes = 0;
+  const socket = ws._socket as Socket;
+  const { _write, _writev } = socket;
+  socket._write = function (...args) {
+    writes++;
+    return _write.apply(this, args);
+  };
+  socket._writev = function (...args) {
+    writes++;
+    return _writev!.apply(this, args);
+  };
+  const close = async (): Promise<void> => {
+    peer.socket.destroy();
+    await wss.close({});
+  };
+  return { ws, peer, writes: () => writes, close };
+}
+
+test('the first message of a turn leaves at once, the rest of the turn in one write', async () => {
+  const { ws, peer, writes, close } = await pair();
+  await new Promise((resolve) => setImmediate(resolve));
+  ws.send('first');
+  assert.equal(writes(), 1);
+  for (let i = 0; i < 20; i++) ws.send(`message ${i}`);
+  assert.equal(writes(), 1);
+  assert.ok(ws.bufferedAmount > 0);
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  assert.equal(writes(), 2);
+  assert.equal(String((await peer.frame()).payload), 'first');
+  for (let i = 0; i < 20; i++) assert.equal(String((await peer.frame()).payload), `message ${i}`);
+  await close();
+});
+
+test('all answers of one read leave in one write', async () => {
+  const { ws, peer, writes, close } = await pair();
+  ws.on('message', (data) => {
+    ws.send(String(data));
+    ws.ping();
+  });
+  peer.socket.write(Buffer.concat(Array.from({ length: 16 }, (_, i) => frame(1, `${i}`))));
+  for (let i = 0; i < 16; i++) {
+    assert.equal(String((await peer.frame()).payload), `${i}`);
+    assert.equal((await peer.frame()).opcode, 9);
+  }
+  assert.equal(writes(), 1);
+  await close();
+});
+
+test('small and large, copied and by reference, own and other connections’: every frame whole and in order', async () => {
+  const { wss, port } = await listen();
+  const peers = await Promise.all([RawPeer.open(port), RawPeer.open(port), RawPeer.open(port)]);
+  await until('the connections', () => wss.clients!.size === 3);
+  const sent: Buffer[] = [];
+  const sizes = [0, 1, 125, 126, 5000, 16_384, 16_385, 65_535, 65_536, 300_000];
+  let seed = 1;
+  const random = (below: number): number => {
+    seed = (seed * 48271) % 0x7fffffff;
+    return seed % below;
+  };
+  for (let turn = 0; turn < 30; turn++) {
+    for (let i = 0; i < 10; i++) {
+      const payload = Buffer.alloc(sizes[random(sizes.length)]!, sent.length & 0xff);
+      sent.push(payload);
+      // In a different order for each, so that their runs in the slab are interleaved.
+      for (const ws of [...wss.clients!].sort(() => random(3) - 1)) ws.send(payload);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (const peer of peers) {
+    for (const [i, payload] of sent.entries()) {
+      const got = await peer.frame();
+      assert.ok(
+        got.payload.equals(payload),
+        `message ${i}: ${got.payload.length} for ${payload.length} bytes`,
+      );
+    }
+    peer.socket.destroy();
+  }
+  await wss.close({});
+});
+
+test('what a slow peer has not read stays as it was, whatever is sent to others meanwhile', async () => {
+  const { wss, port } = await listen();
+  const slow = await RawPeer.open(port);
+  await until('the connection', () => wss.clients!.size === 1);
+  const [slowWs] = wss.clients!;
+  const fast = await RawPeer.open(port);
+  await until('the connection', () => wss.clients!.size === 2);
+  const fastWs = [...wss.clients!][1]!;
+  slow.socket.pause();
+  while (slowWs!.send(Buffer.alloc(1024 * 1024)) === 'sent');
+  const expected: string[] = [];
+  for (let i = 0; i < 2000; i++) {
+    const text = `slow ${i} ${'x'.repeat(i % 300)}`;
+    expected.push(text);
+    slowWs!.send(text);
+    fastWs.send(`fast ${i} ${'y'.repeat(i % 300)}`);
+    if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (let i = 0; i < 2000; i++) {
+    assert.equal(String((await fast.frame()).payload), `fast ${i} ${'y'.repeat(i % 300)}`);
+  }
+  slow.socket.resume();
+  let next = await slow.frame();
+  while (next.payload.length === 1024 * 1024) next = await slow.frame();
+  for (const text of expected) {
+    assert.equal(String(next.payload), text);
+    if (text !== expected.at(-1)) next = await slow.frame();
+  }
+  slow.socket.destroy();
+  fast.socket.destroy();
+  await wss.close({});
+});
+
+test('send tells sent, then queued for a peer that does not read; drain comes when it has caught up', async () => {
+  const { ws, peer, close } = await pair();
+  peer.socket.pause();
+  assert.equal(ws.send('x'), 'sent');
+  let isDrained = false;
+  ws.on('drain', () => {
+    isDrained = true;
+  });
+  while (ws.send(Buffer.alloc(1024 * 1024)) === 'sent');
+  assert.ok(ws.bufferedAmount > 0);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(isDrained, false);
+  peer.socket.resume();
+  await until('drain', () => isDrained);
+  assert.equal(ws.send('y'), 'sent');
+  await close();
+});
+
+test('backpressurePolicy drop: what goes past maxBackpressure is dropped, and no more memory is used', async () => {
+  const { ws, peer, close } = await pair({ maxBackpressure: 1024 * 1024, backpressurePolicy: 'drop' });
+  peer.socket.pause();
+  const message = Buffer.alloc(100_000);
+  let dropped = 0;
+  let lastError: Error | null | undefined;
+  for (let i = 0; i < 1000; i++) {
+    if (
+      ws.send(message, (error) => {
+        lastError = error ?? lastError;
+      }) === 'dropped'
+    )
+      dropped++;
+    assert.ok(ws.bufferedAmount <= 1024 * 1024, `${ws.bufferedAmount} bytes`);
+    if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(dropped > 500);
+  await until('the callback', () => lastError);
+  assert.match(String(lastError), /1048576 bytes/);
+  assert.equal(ws.readyState, WebSocket.OPEN);
+  const drained = once(ws, 'drain');
+  peer.socket.resume();
+  await drained;
+  assert.equal(ws.send('again'), 'sent');
+  await close();
+});
+
+test('backpressurePolicy close: a peer that is too slow is closed with tooSlowCode', async () => {
+  const { ws, peer, close } = await pair({ maxBackpressure: 1024 * 1024, tooSlowCode: 4430 });
+  peer.socket.pause();
+  const ended = once(ws, 'close');
+  while (ws.send(Buffer.alloc(100_000)) !== 'dropped');
+  assert.equal(ws.readyState, WebSocket.CLOSING);
+  peer.socket.resume();
+  let last = await peer.frame();
+  while (last.opcode !== 8) last = await peer.frame();
+  assert.equal(last.payload.readUInt16BE(0), 4430);
+  peer.socket.end();
+  const [code, reason] = await ended;
+  assert.deepEqual([code, String(reason)], [4430, 'too slow']);
+  await close();
+});
+
+test('one message may be longer than maxBackpressure, as long as nothing else waits', async () => {
+  const { ws, peer, close } = await pair({ maxBackpressure: 1000 });
+  assert.notEqual(ws.send(Buffer.alloc(3_000_000)), 'dropped');
+  assert.equal((await peer.frame()).payload.length, 3_000_000);
+  await close();
+});
+
+test('callbacks come once each, in order, with an error for what was never written', async () => {
+  const { ws, close } = await pair();
+  const calls: string[] = [];
+  for (const name of ['a', 'b', 'c']) ws.send(name, (error) => calls.push(`${name} ${error ?? 'ok'}`));
+  assert.equal(calls.length, 0);
+  await until('the callbacks', () => calls.length === 3);
+  assert.deepEqual(calls, ['a ok', 'b ok', 'c ok']);
+  ws.terminate();
+  ws.send('d', (error) => calls.push(`d ${error?.message}`));
+  await until('the last callback', () => calls.length === 4);
+  assert.match(calls[3]!, /^d WebSocket is not open: readyState [23]/);
+  await close();
+});
+
+test('a Duplex that is no socket may keep what it is given: its memory is not used again', async () => {
+  const [here, there] = duplexPair();
+  const outbox = new Outbox(here, false);
+  const kept: Buffer[] = [];
+  there.on('data', (chunk: Buffer) => kept.push(chunk));
+  for (let i = 0; i < 100; i++) {
+    outbox.text(0x81, `message ${i}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const all = Buffer.concat(kept);
+  const expected = Buffer.concat(
+    Array.from({ length: 100 }, (_, i) => frame(1, `message ${i}`, { masked: false })),
+  );
+  assert.ok(all.equals(expected));
+});
+
+test('the slab is used again after whole writes: a million bytes sent take no million bytes', async () => {
+  const server: Server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const connection = once(server, 'connection') as Promise<[Socket]>;
+  const peer = await RawPeer.connect((server.address() as AddressInfo).port);
+  const [socket] = await connection;
+  const outbox = new Outbox(socket, false);
+  const written: Buffer[] = [];
+  const write = socket.write.bind(socket) as (chunk: Buffer) => boolean;
+  socket.write = ((chunk: Buffer) => {
+    written.push(chunk);
+    return write(chunk);
+  }) as typeof socket.write;
+  for (let i = 0; i < 1000; i++) {
+    outbox.bytes(0x82, Buffer.alloc(1000));
+    await until('the kernel has it', () => socket.writableLength === 0);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const slabs = new Set(written.map((chunk) => chunk.buffer));
+  assert.ok(slabs.size <= 3, `${slabs.size} slabs`);
+  peer.socket.destroy();
+  server.close();
+});
+
+test('lone surrogates go out as U+FFFD, as every encoder of UTF-8 writes them', async () => {
+  const { ws, peer, close } = await pair();
+  ws.send('a\ud800b');
+  assert.equal(String((await peer.frame()).payload), 'a\ufffdb');
+  await close();
+});
+
+test('an outbox over a stream that has ended drops what it is given, with the callback’s error', async () => {
+  const stream = new PassThrough();
+  const outbox = new Outbox(stream, false);
+  stream.end();
+  let failure: Error | null | undefined;
+  outbox.text(0x81, 'x', (error) => {
+    failure = error;
+  });
+  await until('the callback', () => failure);
+  assert.match(String(failure), /closed/);
+});
