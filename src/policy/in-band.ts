@@ -2,12 +2,11 @@
  * Policy requests that arrive on an HTTP port. A player that finds nobody on 843 asks at the port it is
  * about to use; to Node's HTTP parser that is a parse error, reported as `clientError`.
  */
-import type { Server } from 'node:http';
+import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { EXCHANGE_TIMEOUT } from './exchange.ts';
 import { encodePolicyAnswer, isPolicyRequest, POLICY_REQUEST } from './policy-request.ts';
-
-/** Milliseconds from the first byte of a policy request to the end of its connection. */
-const TIMEOUT = 5_000;
 
 /**
  * Answers policy requests on `server`, whole or byte by byte. Every other parse error takes the way that it
@@ -16,7 +15,7 @@ const TIMEOUT = 5_000;
  * @param policy the file, as `buildPolicyFile` makes it
  * @returns undoes it
  */
-export function answerInBand(server: Server, policy: string): () => void {
+export function answerInBand(server: HttpServer | HttpsServer, policy: string): () => void {
   const answer = encodePolicyAnswer(policy);
   /** By connection: how many bytes of the request have come. */
   const progress = new WeakMap<Socket, number>();
@@ -32,7 +31,7 @@ export function answerInBand(server: Server, policy: string): () => void {
     if (verdict === 'other') return false;
 
     if (matched === 0) {
-      const deadline = setTimeout(() => socket.destroy(), TIMEOUT);
+      const deadline = setTimeout(() => socket.destroy(), EXCHANGE_TIMEOUT);
       socket.once('close', () => clearTimeout(deadline));
     }
     if (verdict === 'complete') {
@@ -47,7 +46,7 @@ export function answerInBand(server: Server, policy: string): () => void {
   // A listener would not do: it replaces Node's own 400 for everybody, and can't keep the application's
   // listeners from answering a request that has only begun.
   const emit = server.emit;
-  const emitOrClaim = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
+  const emitOrClaim = function (this: HttpServer, event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'clientError' && claims(args[0] as Error, args[1] as Socket)) return true;
     return Reflect.apply(emit, this, [event, ...args]) as boolean;
   };

@@ -1,4 +1,5 @@
 /** `tidings/policy`: Flash socket policies, on a port of their own and in-band on an HTTP port. */
+export { policyTakeover } from './exchange.ts';
 export { answerInBand } from './in-band.ts';
 export {
   buildPolicyFile,

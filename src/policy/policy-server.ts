@@ -4,8 +4,9 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { EXCHANGE_TIMEOUT, serveExchange } from './exchange.ts';
 import { buildPolicyFile, explainUnreachableGrants, type PolicyOptions } from './policy-file.ts';
-import { encodePolicyAnswer, isPolicyRequest, POLICY_REQUEST, UNRECOGNISED } from './policy-request.ts';
+import { encodePolicyAnswer } from './policy-request.ts';
 
 export interface PolicyServerOptions extends PolicyOptions {
   /** Default 843, where players look for the master policy; 0 takes any free port. */
@@ -20,7 +21,6 @@ export interface PolicyServerOptions extends PolicyOptions {
   onWarning?: (message: string) => void;
 }
 
-/** The request is matched as it comes, so a connection never holds more of it than a count. */
 export class PolicyServer {
   readonly #options: PolicyServerOptions;
   readonly #answer: Buffer;
@@ -32,7 +32,7 @@ export class PolicyServer {
   constructor(options: PolicyServerOptions) {
     this.#options = options;
     this.#answer = encodePolicyAnswer(buildPolicyFile(options));
-    this.#timeout = options.timeout ?? 5_000;
+    this.#timeout = options.timeout ?? EXCHANGE_TIMEOUT;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#serve(socket));
     this.#server.maxConnections = options.maxConnections ?? 1_000;
   }
@@ -74,35 +74,8 @@ export class PolicyServer {
 
   #serve(socket: Socket): void {
     this.#sockets.add(socket);
-    // From accept, not from the last byte: a client that sends one byte every few seconds is cut as well.
-    const deadline = setTimeout(() => socket.destroy(), this.#timeout);
-    socket.on('close', () => {
-      clearTimeout(deadline);
-      this.#sockets.delete(socket);
-    });
-    socket.on('error', () => {
-      // Reset by the peer; 'close' follows.
-    });
-
-    let matched = 0;
-    let isAnswered = false;
-    const finish = (answer: Buffer): void => {
-      isAnswered = true;
-      socket.end(answer);
-    };
-    // After the answer, reading goes on and discards: closing with bytes unread would reset the connection,
-    // and a reset can overtake the answer.
-    socket.on('data', (chunk) => {
-      if (isAnswered) return;
-      const verdict = isPolicyRequest(chunk, matched);
-      matched = Math.min(matched + chunk.length, POLICY_REQUEST.length);
-      if (verdict !== 'partial') finish(verdict === 'complete' ? this.#answer : UNRECOGNISED);
-    });
-    socket.on('end', () => {
-      if (isAnswered) return;
-      if (matched > 0) finish(UNRECOGNISED);
-      else socket.end();
-    });
+    socket.on('close', () => this.#sockets.delete(socket));
+    serveExchange(socket, this.#answer, this.#timeout);
   }
 }
 

@@ -1,11 +1,17 @@
 /** Where a push server can be reached: its WebSocket listener and, beside it, the Flash policy server. */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { PolicyServer } from '../policy/index.ts';
+import {
+  answerInBand,
+  buildPolicyFile,
+  explainUnreachableGrants,
+  PolicyServer,
+  policyTakeover,
+} from '../policy/index.ts';
 import type { Handler, Interceptor, Transport } from '../server/transport.ts';
 import { WebSocketServer } from '../server/websocket-server.ts';
 import { isTicketProtocol } from './interceptors.ts';
-import type { Heartbeat, Limits, Log, PushServerOptions } from './options.ts';
+import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from './options.ts';
 import { SUBPROTOCOL } from './wire.ts';
 
 const DEFAULT_PATH = '/socketServer';
@@ -24,6 +30,8 @@ export class Listeners {
   readonly #ownsPort: boolean;
   readonly #listening: Promise<unknown>;
   readonly #log: Log;
+  readonly #policyOptions: PolicyOptions | undefined;
+  #undoInBand: (() => void) | undefined;
   #ended: Promise<void> | undefined;
 
   constructor(options: PushServerOptions, limits: Limits, heartbeat: Heartbeat, parts: ListenerParts) {
@@ -33,10 +41,15 @@ export class Listeners {
     this.#policy =
       options.policy &&
       new PolicyServer({ ...options.policy, onWarning: (message) => parts.log('warn', message) });
+    this.#policyOptions = options.policy;
+    const policy = options.policy && buildPolicyFile(options.policy);
+    if (server !== undefined && policy !== undefined) this.#undoInBand = answerInBand(server, policy);
     this.#listening = Promise.resolve();
     if (server === undefined && port === undefined) return;
     this.#websockets = new WebSocketServer({
-      ...(server === undefined ? { port, host } : { server }),
+      ...(server === undefined
+        ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
+        : { server }),
       path: options.path ?? DEFAULT_PATH,
       interceptors: parts.interceptors,
       handler: parts.handler,
@@ -60,6 +73,12 @@ export class Listeners {
     } catch (error) {
       // Most systems give port 843 only to the privileged; everything else works without it.
       this.#log('warn', (error as Error).message);
+      const own = this.address();
+      const problem =
+        this.#policyOptions !== undefined && own !== null && typeof own === 'object'
+          ? explainUnreachableGrants(this.#policyOptions, own.port)
+          : undefined;
+      if (problem !== undefined) this.#log('warn', problem);
     }
   }
 
@@ -76,6 +95,7 @@ export class Listeners {
   }
 
   async close(): Promise<void> {
+    this.#undoInBand?.();
     await Promise.all([this.#policy?.close(), this.#end()]);
   }
 

@@ -1,7 +1,7 @@
 /** The options of a push server and what they are when left out. */
 import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
-import type { PolicyGrant } from '../policy/index.ts';
+import type { PolicyServerOptions } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/broker.ts';
 import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
@@ -108,12 +108,8 @@ export interface ReferenceOptions {
   cache?: number;
 }
 
-export interface PolicyOptions {
-  /** Default 843, which needs a privilege on most systems; without it the push server runs on. */
-  port?: number;
-  host?: string;
-  allow: readonly PolicyGrant[];
-}
+/** Port, grants and limits of the Flash policy server; the same policy is answered on the push server's own port. */
+export type PolicyOptions = Omit<PolicyServerOptions, 'onWarning'>;
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string) => void;
@@ -146,7 +142,7 @@ export interface PushServerOptions {
   topics?: Record<string, TopicOptions>;
   authorize?: Authorize;
   references?: ReferenceOptions;
-  /** A Flash policy server beside this one. */
+  /** A Flash policy server beside this one; where its port can't be had, that is logged and the rest runs on. */
   policy?: PolicyOptions;
   /** Milliseconds after which the position of a channel without messages is compared with the store. Default 15,000. */
   checkInterval?: number;
