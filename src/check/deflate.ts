@@ -92,8 +92,7 @@ export function readAnswer(
   const fits = requests.some(
     (request) =>
       (!request.noContextTakeover || peer.noContextTakeover) &&
-      (request.maxWindowBits === 0 ||
-        (peer.maxWindowBits > 0 && peer.maxWindowBits <= request.maxWindowBits)),
+      (request.maxWindowBits === 0 || (peer.maxWindowBits || 15) <= request.maxWindowBits),
   );
   if (!fits) throw new Violation(1010, `«${header}» accepts an offer without its limits, RFC 7692 §7.1`);
   return { own, peer };

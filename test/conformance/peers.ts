@@ -2,9 +2,12 @@
  * The peers that `npm run conformance` judges: echo servers, and clients that echo what the listening runner sends.
  * Each runs in a process of its own: `peers.ts server NAME`, or `peers.ts client NAME ADDRESS PARALLEL`.
  */
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { argv, exit, stdout } from 'node:process';
+import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 const settings = {
@@ -76,7 +79,52 @@ async function undici(): Promise<Peer> {
   };
 }
 
-export const peers: Record<string, () => Promise<Peer>> = { tidings, ws, undici };
+/** What is used of faye-websocket, which has no types. */
+interface Faye extends EventEmitter {
+  send(data: string | Buffer): boolean;
+}
+
+interface FayeLibrary {
+  new (request: IncomingMessage, socket: Duplex, head: Buffer, protocols: string[], options: object): Faye;
+  Client: new (address: string, protocols: string[], options: object) => Faye;
+}
+
+async function faye(): Promise<Peer> {
+  const require = createRequire(import.meta.url);
+  const Library = require('faye-websocket') as FayeLibrary;
+  const options = {
+    maxLength: settings.maxPayload,
+    extensions: [require('permessage-deflate').configure({ level: 1 })],
+  };
+  const echo = (socket: Faye): { last: string } => {
+    const seen = { last: '' };
+    // A broken connection is told by 'close' as well.
+    socket.on('error', () => {});
+    socket.on('message', ({ data }: { data: string | Buffer }) => {
+      seen.last = typeof data === 'string' ? data : '';
+      socket.send(data);
+    });
+    return seen;
+  };
+  return {
+    async server() {
+      const server = createServer();
+      server.on('upgrade', (request, socket, head) => {
+        echo(new Library(request, socket, head, [], options));
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return (server.address() as AddressInfo).port;
+    },
+    client(address) {
+      const socket = new Library.Client(address, [], options);
+      const seen = echo(socket);
+      return new Promise((resolve) => socket.on('close', () => resolve(seen.last)));
+    },
+  };
+}
+
+export const peers: Record<string, () => Promise<Peer>> = { tidings, ws, faye, undici };
 
 /** Runs all cases of the listening runner at `address`, `parallel` at a time, and asks for the report. */
 async function drive(
