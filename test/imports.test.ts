@@ -36,7 +36,8 @@ function importsOf(source: string): string[] {
     /^\s*import\s*['"]([^'"]+)['"]/gm,
     /\b(?:import|require)\s*\(\s*['"]([^'"]+)['"]/g,
   ];
-  return forms.flatMap((form) => [...source.matchAll(form)].map(([, specifier]) => specifier as string));
+  const code = source.replace(/\/\*.*?\*\/|(?<=^|\s)\/\/.*?$/gms, '');
+  return forms.flatMap((form) => [...code.matchAll(form)].map(([, specifier]) => specifier as string));
 }
 
 /** What is wrong with the imports of the file at `path`, a path below src/ with forward slashes. */
@@ -92,6 +93,7 @@ test('the check sees every form of import that points upwards', () => {
     assert.equal(violations(path, source).length, 1, `${path}: ${source}`);
   }
   assert.deepEqual(violations('client/a.ts', `import type { Hello } from '../push/wire.ts';`), []);
+  assert.deepEqual(violations('server/a.ts', `// See require('ws'),\n/* or import('express') */`), []);
   assert.deepEqual(violations('server/a.ts', `import { x } from '../protocol/index.ts';`), []);
 });
 
