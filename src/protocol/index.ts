@@ -1,5 +1,22 @@
 /**
  * `tidings/protocol`: RFC 6455 and RFC 7692 without a socket. Bytes in, calls out; calls in, bytes out.
+ *
+ * ```ts
+ * // A server's side, once parseRequest() has judged the request and formatResponse() has answered it:
+ * const reader = new FrameReader(
+ *   {
+ *     onMessage: (data) => socket.write(encodeFrame(FIN | Opcode.TEXT, data)),
+ *     onPing: (data) => socket.write(encodeFrame(FIN | Opcode.PONG, data)),
+ *     onPong: () => {},
+ *     onClose: (code) => {
+ *       const payload = encodeClosePayload(code === 1005 ? undefined : code);
+ *       socket.end(encodeFrame(FIN | Opcode.CLOSE, payload));
+ *     },
+ *   },
+ *   { role: 'server', maxPayload: 1024 * 1024 },
+ * );
+ * socket.on('data', (chunk) => reader.read(chunk, 0, chunk.length)); // throws ProtocolError
+ * ```
  */
 export { type CloseCodeEntry, closeCodes, isValidCloseCode } from './close-codes.ts';
 export {

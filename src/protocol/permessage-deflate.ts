@@ -167,6 +167,10 @@ export class MessageDeflate implements MessageInflater {
     }
     const { data, done } = entry;
     runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
+      if (this.#isClosed) {
+        release();
+        return;
+      }
       deflateRaw(data, this.#deflateOptions(data), (error, output) => {
         release();
         if (this.#isClosed) return;
@@ -204,6 +208,10 @@ export class MessageDeflate implements MessageInflater {
     };
     runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
       const step = (rest: Buffer): void => {
+        if (this.#isClosed) {
+          release();
+          return;
+        }
         inflateRaw(rest, this.#inflateOptions(parts, rest.length), (error, result) => {
           let failure: unknown = error;
           let left: Buffer = EMPTY;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { FrameReader, MessageDeflate, ProtocolError } from '../../src/protocol/index.ts';
+import { applyMask, FrameReader, MessageDeflate, ProtocolError } from '../../src/protocol/index.ts';
 import { bytewise, type Event, frame, hex, masked, Recorder, readAll } from './support.ts';
 
 /** In one chunk, and byte by byte. */
@@ -401,6 +401,34 @@ test('partial: what is left of a character in unchecked text is not lost, nor ca
     ['63', false],
     ['', true],
   ]);
+});
+
+test('an injected unmask does the work of applyMask, wherever the bytes are cut', () => {
+  let calls = 0;
+  const unmask = (bytes: Uint8Array, start: number, end: number, key: number): number => {
+    calls++;
+    return applyMask(bytes, undefined, start, end, key);
+  };
+  const bytes = Buffer.concat([masked(0x81, 'Hello, ελληνικά'), masked(0x82, Buffer.alloc(300, 9))]);
+  const expected: Event[] = [
+    ['message', 'Hello, ελληνικά'],
+    ['message', Buffer.alloc(300, 9)],
+  ];
+  assert.deepEqual(readAll([Buffer.from(bytes)], { unmask }), expected);
+  assert.equal(calls, 2);
+  assert.deepEqual(readAll(bytewise(bytes), { unmask }), expected);
+});
+
+test('§8.1: text that was read straight into its message fails as early, and ends the reader', () => {
+  const reader = new FrameReader(new Recorder(), { role: 'server', maxPayload: 0 });
+  const bytes = masked(0x81, Buffer.concat([Buffer.alloc(30_000, 97), hex('ff'), Buffer.alloc(30_000, 97)]));
+  reader.read(bytes, 0, 10_000);
+  const target = reader.directTarget;
+  assert.ok(target !== undefined && target.length >= 25_000);
+  bytes.copy(target, 0, 10_000, 35_000);
+  assert.throws(() => reader.commit(25_000), { closeCode: 1007 });
+  assert.equal(reader.isEnded, true);
+  assert.equal(reader.directTarget, undefined);
 });
 
 test('the sink is told whether a message is its own for good', () => {

@@ -233,6 +233,31 @@ test('close: what waits ends with an error, and nothing is called later', async 
   await assert.rejects(deflated(server, 'x'));
 });
 
+test('a hundred connections that compress at once each get what is theirs', async () => {
+  const peer = new MessageDeflate('client', alone);
+  await Promise.all(
+    Array.from({ length: 100 }, async (_, i) => {
+      const data = Buffer.alloc(20_000, i);
+      const payload = await deflated(new MessageDeflate('server', alone, { concurrencyLimit: 3 }), data);
+      assert.ok((await inflated(peer, payload)).equals(data));
+    }),
+  );
+});
+
+test('a connection that is closed while it waits for the thread pool is told nothing more', async () => {
+  const gone = Array.from({ length: 20 }, () => {
+    const deflate = new MessageDeflate('server', alone, { concurrencyLimit: 1 });
+    assert.equal(
+      deflate.inflate(Buffer.alloc(20_000, 0xff), 1000, () => assert.fail('called')),
+      undefined,
+    );
+    return deflate;
+  });
+  for (const deflate of gone) deflate.close();
+  const after = new MessageDeflate('server', alone, { concurrencyLimit: 1 });
+  assert.ok((await deflated(after, Buffer.alloc(20_000))).length > 0);
+});
+
 test('a large compressed message suspends the reader; what follows comes after it', async () => {
   const sent = new MessageDeflate('client', alone);
   const large = randomBytes(60_000);
