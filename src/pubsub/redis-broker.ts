@@ -301,6 +301,7 @@ class RedisBroker implements Broker {
     const doorbell = decodeDoorbell(channel, bytes, start, end);
     const listener = this.#listener!;
     if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
+    else if (doorbell === null) return;
     else if (isCursor(doorbell)) listener.acknowledged(doorbell);
     else listener.message(doorbell);
   }

@@ -57,20 +57,19 @@ function busName(prefix: string, channel: string): string {
 }
 
 /**
- * What came over the bus for `channel` as bytes[start, end): a stored message, an acknowledgement, or undefined
- * for a payload that is not ours. Nothing of it is a view of `bytes`.
+ * What came over the bus for `channel` as bytes[start, end): a stored message, an acknowledgement, `undefined` for
+ * a payload that is not a doorbell, `null` for a doorbell that can't be read. Nothing of it is a view of `bytes`.
  */
 export function decodeDoorbell(
   channel: string,
   bytes: Buffer,
   start: number,
   end: number,
-): StoredMessage | Cursor | undefined {
-  if (end - start < MAGIC_LENGTH) return undefined;
+): StoredMessage | Cursor | null | undefined {
   for (let i = 0; i < MAGIC.length; i++) if (bytes[start + i] !== MAGIC[i]) return undefined;
   let line = start + MAGIC_LENGTH;
   while (line < end && bytes[line] !== 10) line++;
-  if (line === end) return undefined;
+  if (line >= end) return null;
   const [epoch, offset, id, time, kind] = bytes.toString('latin1', start + MAGIC_LENGTH, line).split(' ');
   if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
     return {

@@ -35,6 +35,8 @@ export async function startRedis(
   const chosen = port ?? (await freePort());
   const folder = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
   const own = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+  // Replicas of a test come one at a time: waiting for more of them would cost five seconds each.
+  own.push('--repl-diskless-sync-delay', '0');
   const settings = typeof args === 'function' ? args(folder) : [...own, ...args];
   let child: ChildProcess;
 

@@ -1,0 +1,319 @@
+/** The Redis broker when Redis fails: restarts, rewinds, failovers, slots on the move. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import type { Broker, Receipt } from '../../src/pubsub/broker.ts';
+import { type RedisBrokerOptions, ReplicationError, redisBroker } from '../../src/pubsub/redis-broker.ts';
+import { slotOf } from '../../src/pubsub/redis-slots.ts';
+import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { startRedis } from '../support/redis.ts';
+import { ask, startCluster, startSentinels } from '../support/redis-groups.ts';
+import { options, Recorder } from './broker-suite.ts';
+
+const run = promisify(execFile);
+const fast = { reconnectMinDelay: 10, reconnectMaxDelay: 100 };
+
+/** What a test has opened, last first, so that a failing one leaves nothing behind. */
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+async function started<T extends { stop(): Promise<void> }>(server: Promise<T>): Promise<T> {
+  const result = await server;
+  cleanups.push(() => result.stop());
+  return result;
+}
+
+async function open(target: RedisTarget, more: RedisBrokerOptions = {}): Promise<[Broker, Recorder]> {
+  const recorder = new Recorder();
+  const broker = redisBroker(target, { ...fast, ...more });
+  cleanups.push(() => broker.close());
+  await broker.open(recorder);
+  return [broker, recorder];
+}
+
+const text = (value: string): Buffer => Buffer.from(value);
+
+/** Publishes with an idempotency key for each message until told to stop; every receipt is a promise to keep. */
+function publisher(broker: Broker, channels: string[]) {
+  const receipts: Receipt[] = [];
+  const failures: Error[] = [];
+  let isStopped = false;
+  const work = (async () => {
+    for (let i = 0; !isStopped; i++) {
+      const channel = channels[i % channels.length]!;
+      try {
+        receipts.push(
+          await broker.publish(channel, 'text', text(`m${i}`), options({ idempotencyKey: `k${i}` })),
+        );
+      } catch (error) {
+        failures.push(error as Error);
+      }
+    }
+  })();
+  return {
+    receipts,
+    failures,
+    async stop() {
+      isStopped = true;
+      await work;
+    },
+  };
+}
+
+/** Every receipt must be in the log at its offset, and offsets must be without a hole. */
+async function assertKept(broker: Broker, channels: string[], receipts: Receipt[]): Promise<void> {
+  for (const channel of channels) {
+    const { messages, top } = await broker.read(channel, 0, 100_000);
+    assert.deepEqual(
+      messages.map((m) => m.offset),
+      Array.from({ length: top.offset }, (_, i) => i + 1),
+      `${channel} has a hole`,
+    );
+    const bodies = messages.map((m) => m.payload.toString());
+    assert.equal(new Set(bodies).size, bodies.length, `${channel} has something twice`);
+    for (const receipt of receipts) {
+      if (receipt.channel === channel) assert.equal(messages[receipt.offset - 1]?.id, receipt.id);
+    }
+  }
+}
+
+describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
+  test('restart with an append-only file: nothing acknowledged is lost, down and up are told once each', async () => {
+    const redis = await started(startRedis(['--appendonly', 'yes', '--appendfsync', 'always']));
+    const [a, ra] = await open(redis.url);
+    await a.subscribe('c');
+    const work = publisher(a, ['c', 'd']);
+    await until('some messages', () => work.receipts.length > 50);
+    await redis.kill();
+    await until('the loss to be told', () => ra.downs === 1);
+    await redis.start();
+    await until('the return to be told', () => ra.ups === 1);
+    const count = work.receipts.length;
+    await until('more messages', () => work.receipts.length > count + 50);
+    await work.stop();
+    assert.deepEqual(work.failures, []);
+    await assertKept(a, ['c', 'd'], work.receipts);
+    assert.deepEqual([ra.downs, ra.ups], [1, 1]);
+    const live = await a.publish('c', 'text', text('live'), options());
+    await until('the live message', () => ra.messages.at(-1)?.id === live.id);
+  });
+
+  test('while Redis is away publish fails with a clear error in time, and never reports success', async () => {
+    const redis = await started(startRedis());
+    const [a, ra] = await open(redis.url, { publishMaxWait: 200 });
+    await redis.kill();
+    await until('the loss to be told', () => ra.downs === 1);
+    await assert.rejects(a.publish('c', 'text', text('x'), options()), {
+      code: 'REDIS_UNAVAILABLE',
+      message:
+        /^Redis at 127\.0\.0\.1:\d+: no connection within 200 ms, the command was not sent; .*(refused|closed|reset)/,
+    });
+    const impatient = redisBroker(redis.url, { ...fast, publishMaxWait: 0 });
+    const opening = impatient.open(new Recorder()).catch((error) => error);
+    await assert.rejects(impatient.publish('c', 'text', text('x'), options()), { code: 'REDIS_UNAVAILABLE' });
+    await impatient.close();
+    assert.equal((await opening).code, 'REDIS_CLOSED');
+  });
+
+  test('a restart without persistence, FLUSHALL and a lost meta key each show as a new epoch', async () => {
+    const redis = await started(startRedis());
+    const [a, ra] = await open(redis.url);
+    const epochs = [(await a.publish('c', 'text', text('1'), options())).epoch];
+    await ask(redis, 'FLUSHALL');
+    assert.deepEqual(await a.tops(['c']), [{ epoch: '', offset: 0, id: '' }]);
+    epochs.push((await a.publish('c', 'text', text('2'), options())).epoch);
+    await ask(redis, 'DEL', '{tidings:c}:meta');
+    epochs.push((await a.read('c', 0, 10)).top.epoch);
+    assert.deepEqual((await a.read('c', 0, 10)).messages, []);
+    const { epoch, offset } = await a.publish('c', 'text', text('3'), options());
+    assert.deepEqual([epoch, offset], [epochs[2], 1]);
+    await redis.kill();
+    await redis.start();
+    await until('the return to be told', () => ra.ups === 1);
+    epochs.push((await a.read('c', 0, 10)).top.epoch);
+    assert.equal(new Set(epochs).size, 4);
+  });
+
+  test('a lost log alone leaves the position and shows as trimmed', async () => {
+    const redis = await started(startRedis());
+    const [a] = await open(redis.url);
+    const { epoch, id } = await a.publish('c', 'text', text('1'), options());
+    await ask(redis, 'DEL', '{tidings:c}:log');
+    assert.deepEqual(await a.read('c', 0, 10), { messages: [], top: { epoch, offset: 1, id }, first: 2 });
+    assert.equal((await a.publish('c', 'text', text('2'), options())).offset, 2);
+    assert.equal((await a.read('c', 0, 10)).first, 2);
+  });
+
+  test('a restart from an older snapshot counts the same offsets again, with other ids', async () => {
+    const redis = await started(startRedis(['--dbfilename', 'dump.rdb']));
+    const [a, ra] = await open(redis.url);
+    await a.publish('c', 'text', text('kept'), options());
+    await ask(redis, 'SAVE');
+    copyFileSync(join(redis.folder, 'dump.rdb'), join(redis.folder, 'old.rdb'));
+    const lost = await a.publish('c', 'text', text('lost'), options());
+    await redis.kill();
+    copyFileSync(join(redis.folder, 'old.rdb'), join(redis.folder, 'dump.rdb'));
+    await redis.start();
+    await until('the return to be told', () => ra.ups === 1);
+    const again = await a.publish('c', 'text', text('other'), options());
+    assert.deepEqual([again.epoch, again.offset], [lost.epoch, lost.offset]);
+    assert.notEqual(again.id, lost.id);
+    assert.notEqual((await a.entry('c', lost.offset))?.id, lost.id);
+  });
+
+  test('SCRIPT FLUSH in between is not noticed', async () => {
+    const redis = await started(startRedis());
+    const [a] = await open(redis.url);
+    await a.publish('c', 'text', text('1'), options());
+    await ask(redis, 'SCRIPT', 'FLUSH');
+    assert.equal((await a.publish('c', 'text', text('2'), options())).offset, 2);
+    assert.equal((await a.read('c', 0, 10)).messages.length, 2);
+  });
+
+  test('a plain PUBLISH by any program arrives as a transient payload, and garbage behind the magic as nothing', async () => {
+    const redis = await started(startRedis());
+    const [a, ra] = await open(redis.url, { prefix: 'mail' });
+    await a.subscribe('user:alice');
+    await run('redis-cli', ['-p', String(redis.port), 'PUBLISH', 'mail:user:alice', 'hello']);
+    await ask(redis, 'PUBLISH', 'mail:user:alice', '\0tidings:');
+    await ask(redis, 'PUBLISH', 'mail:user:alice', '\0tidings:m cut short');
+    await ask(redis, 'PUBLISH', 'mail:user:alice', '');
+    await until('them', () => ra.transients.length === 2);
+    assert.deepEqual(ra.transients, [
+      ['user:alice', 'hello'],
+      ['user:alice', ''],
+    ]);
+    assert.deepEqual(ra.messages, []);
+  });
+
+  test('replicas: a message that too few confirmed in time is stored, and said to be so', async () => {
+    const [redis, replica] = [await started(startRedis()), await started(startRedis())];
+    await ask(replica, 'REPLICAOF', '127.0.0.1', redis.port);
+    await until('the replica to be in sync', async () =>
+      String(await ask(replica, 'INFO', 'replication')).includes('master_link_status:up'),
+    );
+    const [a] = await open(redis.url);
+    const confirmed = await a.publish(
+      'c',
+      'text',
+      text('1'),
+      options({ replicas: 1, replicaTimeout: 30_000 }),
+    );
+    assert.equal(confirmed.offset, 1);
+    const error: ReplicationError = await a
+      .publish('c', 'text', text('2'), options({ replicas: 2, replicaTimeout: 50 }))
+      .then(
+        () => assert.fail('it must not succeed'),
+        (e) => e,
+      );
+    assert.ok(error instanceof ReplicationError);
+    assert.deepEqual([error.receipt.offset, error.confirmed], [2, 1]);
+    assert.match(error.message, /message 2 of c is stored, but only 1 of 2 replicas confirmed it in time/);
+    assert.equal((await a.read('c', 0, 10)).messages.length, 2);
+  });
+
+  test('Sentinels: the master is killed; publishing goes on at the new one, subscriptions are in force again', async () => {
+    const group = await started(startSentinels());
+    const [a] = await open(group.target);
+    const [b, rb] = await open(group.target);
+    await b.subscribe('c');
+    await a.publish('c', 'text', text('before'), options({ replicas: 1, replicaTimeout: 10_000 }));
+    const old = await group.master();
+    await old.kill();
+    await until('the loss to be told', () => rb.downs === 1);
+    const receipt = await until(
+      'a message stored by the new master',
+      () =>
+        a.publish('c', 'text', text('after'), options({ idempotencyKey: 'after' })).catch(() => undefined),
+      60_000,
+    );
+    assert.equal(receipt.offset, 2);
+    await until('the return to be told', () => rb.ups === 1, 30_000);
+    const live = await a.publish('c', 'text', text('live'), options());
+    await until('the live message', () => rb.messages.at(-1)?.id === live.id);
+    assert.notEqual((await group.master()).port, old.port);
+  });
+
+  test('Sentinels: a master that is demoted but alive is left', async () => {
+    const group = await started(startSentinels());
+    const [a, ra] = await open(group.target);
+    await a.subscribe('c');
+    await a.publish('c', 'text', text('before'), options({ replicas: 1, replicaTimeout: 10_000 }));
+    const old = await group.master();
+    await ask(group.sentinels[0]!, 'SENTINEL', 'FAILOVER', 'mymaster');
+    await until('another master', async () => (await group.master()).port !== old.port, 30_000);
+    await until('the change to be told', () => ra.ups >= 1, 30_000);
+    const receipt = await a.publish('c', 'text', text('after'), options({ idempotencyKey: 'after' }));
+    await until('the live message', () => ra.messages.at(-1)?.id === receipt.id);
+    const role = (await ask(await group.master(), 'ROLE')) as string[];
+    assert.equal(role[0], 'master');
+  });
+
+  test('Cluster: a slot moves under load, keys first; then a master is killed: nothing stored is lost', async () => {
+    const cluster = await started(startCluster());
+    const [a] = await open(cluster.target);
+    const [b, rb] = await open(cluster.target);
+    const channels = Array.from({ length: 12 }, (_, i) => `user:${i}`);
+    for (const channel of channels) await b.subscribe(channel);
+    const work = publisher(a, channels);
+    await until('some messages', () => work.receipts.length > 100);
+
+    const slot = slotOf('tidings:user:0');
+    const { server: from, id: fromId } = await cluster.ownerOf(slot);
+    const other = slotOf('tidings:user:1');
+    const { server: to, id: toId } = await cluster.ownerOf(
+      (await cluster.ownerOf(other)).server === from ? (slot + 6000) % 16_384 : other,
+    );
+    assert.notEqual(from.port, to.port);
+    await ask(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId);
+    await ask(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId);
+    for (;;) {
+      const keys = (await ask(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
+      if (keys.length === 0) break;
+      await ask(from, 'MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys);
+    }
+    await ask(to, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+    await ask(from, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+    const moved = work.receipts.length;
+    await until(
+      'messages in the slot that moved',
+      () => work.receipts.slice(moved).some((r) => r.channel === 'user:0'),
+      30_000,
+    );
+    await until('b to be up again', () => rb.downs === rb.ups, 30_000);
+    const here = await a.publish('user:0', 'text', text('here'), options());
+    await until('the message on the moved channel', () => rb.messages.some((m) => m.id === here.id));
+
+    const downs = rb.downs;
+    const { server: victim } = await cluster.ownerOf(other);
+    // Replication is asynchronous: what the replica lacks when its master dies is lost, so let it have all.
+    await work.stop();
+    assert.deepEqual(work.failures, []);
+    await until('the replica to have all', async () => {
+      const info = String(await ask(victim, 'INFO', 'replication'));
+      return /offset=(\d+)/.exec(info)?.[1] === /master_repl_offset:(\d+)/.exec(info)?.[1];
+    });
+    await victim.kill();
+    await until('the loss to be told', () => rb.downs > downs, 30_000);
+    const after = await until(
+      'a message stored by the new master',
+      () =>
+        a
+          .publish('user:1', 'text', text('after'), options({ idempotencyKey: 'after' }))
+          .catch(() => undefined),
+      60_000,
+    );
+    await until('b to be up again', () => rb.downs === rb.ups, 60_000);
+    await assertKept(a, channels, [...work.receipts, here, after]);
+    for (const channel of channels) {
+      const live = await a.publish(channel, 'text', text('live'), options());
+      await until(`the live message of ${channel}`, () => rb.messages.some((m) => m.id === live.id), 30_000);
+    }
+  });
+});
