@@ -3,6 +3,7 @@
  * clients; then a table, JSON, and a report in a folder.
  */
 import { allCases, isOfAutobahn, quickPatterns, selectCases } from './cases/index.ts';
+import { dial } from './handshake.ts';
 import { FuzzingServer } from './listener.ts';
 import { writeReport } from './report.ts';
 import { type CaseResult, runAll } from './runner.ts';
@@ -80,12 +81,21 @@ export function conclude(
   return whole.failed > 0 || (isStrict && whole.passed < whole.cases) ? 1 : 0;
 }
 
-/** Runs the cases against the server at `address`, which must echo: text with text, binary with binary. */
+/**
+ * Runs the cases against the server at `address`, which must echo: text with text, binary with binary.
+ *
+ * @throws where no WebSocket server answers there.
+ */
 export async function checkServer(address: string, settings: CheckSettings): Promise<Status> {
   const url = new URL(address);
   const agent = settings.agent ?? url.host;
   const definitions = chosenCases(settings);
   const { parallel = 8, patience = 5 } = settings;
+  try {
+    (await dial(url, undefined, 5000 * patience)).socket.destroy();
+  } catch (error) {
+    throw new Error(`no WebSocket connection to ${address}: ${(error as Error).message}`);
+  }
   let done = 0;
   const onResult = (): void => settings.onProgress?.(++done, definitions.length);
   const results = await runAll(definitions, url, { agent, parallel, patience, onResult });

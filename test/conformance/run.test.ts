@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { cases, quickPatterns, selectCases } from '../../src/check/index.ts';
+import { freePort } from '../support/net.ts';
 import { startBrokenServer } from './broken-server.ts';
 
 const program = join(fileURLToPath(import.meta.url), '../run.ts');
@@ -138,4 +139,15 @@ test('--help explains, and what can not be meant is told with status 1', { timeo
   assert.match(pattern.errors, /no case fits «8\.\*»/);
   assert.equal(number.status, 1);
   assert.match(number.errors, /--parallel must be a positive number/);
+});
+
+test('where nobody listens there is one message, not 517', { timeout: 60_000 }, async () => {
+  const address = `ws://127.0.0.1:${await freePort()}/`;
+  const { status, output, errors } = await run(address);
+  assert.equal(status, 1);
+  assert.equal(output, '');
+  assert.equal(
+    errors,
+    `no WebSocket connection to ${address}: connect ECONNREFUSED ${new URL(address).host}\n`,
+  );
 });
