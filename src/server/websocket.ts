@@ -17,6 +17,7 @@ import {
   type SendOptions,
 } from './connection.ts';
 import { asBuffer, type Sendable, toArrayBuffer, toBytes } from './data.ts';
+import * as diagnostics from './diagnostics.ts';
 import {
   type EventListener,
   findAttribute,
@@ -241,18 +242,19 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
     else settings = options;
     const connection = this.#connection;
     if (connection === null || connection.state !== 1) return this.#refuse(data, done);
-    if (settings === undefined) {
-      if (typeof data === 'string') return connection.send(data, false, WHOLE, done);
-      if (data instanceof Uint8Array) return connection.send(data, true, WHOLE, done);
-    }
+    const frame =
+      settings === undefined || (settings.fin === undefined && settings.compress === undefined)
+        ? WHOLE
+        : { fin: settings.fin ?? true, compress: settings.compress ?? true };
+    if (typeof data === 'string') return connection.send(data, settings?.binary ?? false, frame, done);
+    if (data instanceof Uint8Array) return connection.send(data, settings?.binary ?? true, frame, done);
     if (data instanceof PreparedMessage) return connection.sendPrepared(data, done);
-    const frame: SendOptions = { fin: settings?.fin ?? true, compress: settings?.compress ?? true };
     if (data instanceof Blob) {
       return connection.sendLater(data.size, data.arrayBuffer().then(toBytes), frame, done);
     }
-    const isText = typeof data === 'string' || typeof data === 'number';
-    const payload = isText ? String(data) : toBytes(data ?? EMPTY);
-    return connection.send(payload, settings?.binary ?? !isText, frame, done);
+    // As ws: a number is its digits as text, nothing at all is an empty binary message.
+    const payload = typeof data === 'number' ? String(data) : toBytes(data ?? EMPTY);
+    return connection.send(payload, settings?.binary ?? typeof data !== 'number', frame, done);
   }
 
   /**
@@ -475,6 +477,7 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
       ws.emit('pong', data);
     },
     protocolError(ws, error: ProtocolError) {
+      if (diagnostics.failed.hasSubscribers) diagnostics.failed.publish({ websocket: ws, error });
       ws.#handler?.transportError?.(ws, error);
       ws.#emitError(error, false);
     },

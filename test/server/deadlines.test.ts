@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { arm, disarm, type Expirable } from '../../src/server/deadlines.ts';
+import { until } from '../support/net.ts';
+
+// The timer is unref'd: something else has to keep the process going while a test waits.
+const alive = setInterval(() => {}, 1000);
+test.after(() => clearInterval(alive));
+
+class Item implements Expirable {
+  deadline: Expirable['deadline'] = null;
+  readonly name: string;
+  readonly log: string[];
+
+  constructor(name: string, log: string[]) {
+    this.name = name;
+    this.log = log;
+  }
+
+  expire(): void {
+    this.log.push(this.name);
+  }
+}
+
+test('items expire in the order in which they are due, whatever the order in which they were armed', async () => {
+  const log: string[] = [];
+  arm(new Item('slow', log), 120);
+  arm(new Item('quick', log), 20);
+  arm(new Item('middle', log), 60);
+  arm(new Item('quick too', log), 20);
+  await until('all', () => log.length === 4);
+  assert.deepEqual(log, ['quick', 'quick too', 'middle', 'slow']);
+});
+
+test('a disarmed item does not expire, one armed again expires once', async () => {
+  const log: string[] = [];
+  const [off, again, last] = ['off', 'again', 'last'].map((name) => new Item(name, log));
+  arm(off!, 20);
+  arm(again!, 20);
+  disarm(off!);
+  disarm(off!);
+  arm(again!, 30);
+  arm(last!, 80);
+  await until('the last', () => log.includes('last'));
+  assert.deepEqual(log, ['again', 'last']);
+});
+
+test('an item may arm itself again when it expires', async () => {
+  const log: string[] = [];
+  class Repeated extends Item {
+    override expire(): void {
+      super.expire();
+      if (log.length < 3) arm(this, 15);
+    }
+  }
+  arm(new Repeated('x', log), 15);
+  await until('three times', () => log.length === 3);
+});
+
+test('ten thousand connections cost one timer', () => {
+  const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const items = Array.from({ length: 10_000 }, () => new Item('', []));
+  for (const item of items) arm(item, 30_000);
+  const during = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  for (const item of items) disarm(item);
+  // Unref'd timers are not listed at all, others one by one.
+  assert.ok(during - before <= 1, `${during - before} timers`);
+});
