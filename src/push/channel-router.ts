@@ -3,7 +3,7 @@
  * than its last user, and asks the store in batches what the quiet ones may have missed.
  */
 import type { Broker, BrokerListener, Cursor, Position, StoredMessage } from '../pubsub/broker.ts';
-import { Channel, type ChannelHost } from './channel.ts';
+import { Channel, type ChannelHost, type FanOut } from './channel.ts';
 import { OutgoingTransient } from './outgoing.ts';
 import type { References } from './references.ts';
 
@@ -28,6 +28,8 @@ export interface RouterEvents {
 export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
+  /** Set once there is a listener whose sessions can be reached together. */
+  fanOut: FanOut | undefined;
   readonly #events: RouterEvents;
   readonly #broadcastChannel: string;
   readonly #checkInterval: number;

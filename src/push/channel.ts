@@ -8,6 +8,8 @@
  * again.
  */
 import type { Broker, Position, StoredMessage } from '../pubsub/broker.ts';
+import type { PreparedMessage } from '../server/prepared-message.ts';
+import type { Transport } from '../server/transport.ts';
 import { isSame, judge, type Page, readOffset } from './judge.ts';
 import { Outgoing, type OutgoingTransient } from './outgoing.ts';
 import type { References } from './references.ts';
@@ -20,8 +22,20 @@ const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** Ids of delivered messages by which one that comes twice is known. */
 const MAX_RECENT = 32;
 
+/** Reaches many sessions at once: one shared frame for all, and what is due in one turn in one write. */
+export interface FanOut {
+  /** Whether the transport is one that it can reach. */
+  reaches(transport: Transport): boolean;
+  join(group: string, transport: Transport): void;
+  leave(group: string, transport: Transport): void;
+  publish(group: string, frame: PreparedMessage): void;
+}
+
 /** Somebody who gets a channel's messages: a session's subscription. */
 export interface Subscriber {
+  readonly transport: Transport;
+  /** Reached together with others while live, by the fan-out; otherwise one by one, by `deliver`. */
+  readonly isShared: boolean;
   /**
    * The channel's own note: `live` gets every message; `behind` reads the log; a position is further than
    * the channel and becomes live when the channel gets there.
@@ -41,6 +55,7 @@ export type OutgoingPage = Page<Outgoing>;
 export interface ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
+  readonly fanOut: FanOut | undefined;
   /** The channel's newest position; asked for together with others. */
   top(channel: string): Promise<Position>;
   /** Resolves after `attempt`-dependent backoff, or at once when the store has come back. */
@@ -68,6 +83,10 @@ export class Channel {
   finding = 0;
   readonly #host: ChannelHost;
   readonly #members = new Set<Subscriber>();
+  /** How many live members are reached together. */
+  #shared = 0;
+  /** How many members are live and reached one by one, or further than the channel. */
+  #single = 0;
   #state: State = 'finding';
   #found!: Promise<void>;
   #resolveFound!: () => void;
@@ -114,7 +133,7 @@ export class Channel {
   }
 
   remove(subscriber: Subscriber): void {
-    subscriber.place = 'behind';
+    this.#setPlace(subscriber, 'behind');
     this.#members.delete(subscriber);
   }
 
@@ -126,9 +145,9 @@ export class Channel {
   attach(subscriber: Subscriber, position: Position, finding: number): boolean {
     if (!this.isLive) return false;
     const { epoch, offset } = this.#delivered;
-    if (isSame(position, this.#delivered)) subscriber.place = 'live';
+    if (isSame(position, this.#delivered)) this.#setPlace(subscriber, 'live');
     else if (finding === this.finding && position.epoch === epoch && position.offset > offset) {
-      subscriber.place = position;
+      this.#setPlace(subscriber, position);
     } else return false;
     return true;
   }
@@ -202,7 +221,7 @@ export class Channel {
     for (const subscriber of this.#members) {
       const { place } = subscriber;
       if (place === 'behind') continue;
-      subscriber.place = 'behind';
+      this.#setPlace(subscriber, 'behind');
       subscriber.demoted(place === 'live' ? from : place);
     }
     void this.#find(false);
@@ -347,14 +366,36 @@ export class Channel {
 
   #deliver(message: Outgoing): void {
     this.#delivered = message.place;
+    if (this.#shared > 0) this.#host.fanOut!.publish(this.name, message.prepared);
+    if (this.#single === 0) return;
     for (const subscriber of this.#members) {
-      const { place } = subscriber;
-      if (place === 'live') subscriber.deliver(message);
-      else if (place !== 'behind' && message.offset >= place.offset) {
+      const { place, isShared } = subscriber;
+      if (place === 'live') {
+        if (!isShared) subscriber.deliver(message);
+      } else if (place !== 'behind' && message.offset >= place.offset) {
         // It has this message from the log already, unless the log has another one here now.
-        subscriber.place = isSame(place, message) ? 'live' : 'behind';
-        if (subscriber.place === 'behind') subscriber.demoted(place);
+        const isHere = isSame(place, message);
+        this.#setPlace(subscriber, isHere ? 'live' : 'behind');
+        if (!isHere) subscriber.demoted(place);
       }
     }
   }
+
+  #setPlace(subscriber: Subscriber, place: Subscriber['place']): void {
+    const { isShared, transport, place: old } = subscriber;
+    subscriber.place = place;
+    this.#single += Number(isSingle(isShared, place)) - Number(isSingle(isShared, old));
+    if (!isShared || (old === 'live') === (place === 'live')) return;
+    if (place === 'live') {
+      this.#shared++;
+      this.#host.fanOut!.join(this.name, transport);
+    } else {
+      this.#shared--;
+      this.#host.fanOut!.leave(this.name, transport);
+    }
+  }
+}
+
+function isSingle(isShared: boolean, place: Subscriber['place']): boolean {
+  return place === 'live' ? !isShared : place !== 'behind';
 }

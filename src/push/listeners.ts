@@ -8,11 +8,14 @@ import {
   PolicyServer,
   policyTakeover,
 } from '../policy/index.ts';
+import type { PreparedMessage } from '../server/prepared-message.ts';
 import type { Handler, Interceptor, Transport } from '../server/transport.ts';
+import { WebSocket } from '../server/websocket.ts';
 import { WebSocketServer } from '../server/websocket-server.ts';
+import type { FanOut } from './channel.ts';
 import { isTicketProtocol } from './interceptors.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from './options.ts';
-import { SUBPROTOCOL } from './wire.ts';
+import { CloseCode, SUBPROTOCOL } from './wire.ts';
 
 const DEFAULT_PATH = '/socketServer';
 /** What a peer has for its part of the closing handshake, in milliseconds. Its outbox is kept as long. */
@@ -24,7 +27,7 @@ export interface ListenerParts {
   log: Log;
 }
 
-export class Listeners {
+export class Listeners implements FanOut {
   readonly #policy: PolicyServer | undefined;
   readonly #websockets: WebSocketServer | undefined;
   readonly #ownsPort: boolean;
@@ -59,6 +62,9 @@ export class Listeners {
       maxPayload: limits.message,
       pingInterval: heartbeat.ping,
       closeTimeout: CLOSE_TIMEOUT,
+      // What is sent to many at once does not pass by the sessions' own look at their outboxes.
+      maxBackpressure: limits.outbox + 2 * limits.message,
+      tooSlowCode: CloseCode.TOO_SLOW,
     });
     if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
     this.#listening.catch(() => {});
@@ -84,6 +90,22 @@ export class Listeners {
 
   address(): AddressInfo | string | null {
     return this.#websockets?.address() ?? null;
+  }
+
+  reaches(transport: Transport): boolean {
+    return this.#websockets !== undefined && transport instanceof WebSocket;
+  }
+
+  join(group: string, transport: Transport): void {
+    this.#websockets!.subscribe(transport as WebSocket, group);
+  }
+
+  leave(group: string, transport: Transport): void {
+    this.#websockets!.unsubscribe(transport as WebSocket, group);
+  }
+
+  publish(group: string, frame: PreparedMessage): void {
+    this.#websockets!.publish(group, frame);
   }
 
   /**

@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { PayloadKind, Position, StoredMessage } from '../pubsub/broker.ts';
+import { PreparedMessage } from '../server/prepared-message.ts';
 import { wireName } from './names.ts';
 import type { References, Resolved } from './references.ts';
 import type { ServerFrame, WirePosition } from './wire.ts';
@@ -43,6 +44,7 @@ export class Outgoing implements Position {
   #resolved: Resolved | undefined;
   #plain: Frame | undefined;
   #wire: string | undefined;
+  #prepared: PreparedMessage | undefined;
 
   constructor(stored: StoredMessage) {
     this.epoch = stored.epoch;
@@ -88,6 +90,12 @@ export class Outgoing implements Position {
   get wire(): string {
     this.#wire ??= this.#encode();
     return this.#wire;
+  }
+
+  /** `wire`, to be shared by many connections. */
+  get prepared(): PreparedMessage {
+    this.#prepared ??= new PreparedMessage(this.wire);
+    return this.#prepared;
   }
 
   #payload(): { kind: PayloadKind; payload: Buffer } {

@@ -154,6 +154,7 @@ export class PushServer {
       handler: this.transportHandler,
       log: (level, message) => this.#log(level, message),
     });
+    this.#router.fanOut = this.#listeners;
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_INTERVAL).unref();
     this.ready = this.#start();
     // Whoever does not ask still gets the log line.

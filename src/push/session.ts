@@ -26,7 +26,6 @@ export class Session {
   /** @internal */
   phase: 'new' | 'greeting' | 'open' | 'closed' = 'new';
   readonly #outboxLimit: number;
-  #isQueued = false;
   /** Was told that the store is away. */
   #isBehind = false;
   /** The current second of the monotonic clock, and the frames that came in it. */
@@ -107,11 +106,11 @@ export class Session {
   write(frame: Frame): void {
     const { transport } = this;
     if (transport.readyState !== 1) return;
-    if (this.#isQueued && transport.bufferedAmount > this.#outboxLimit) {
+    if (transport.bufferedAmount > this.#outboxLimit) {
       transport.close(CloseCode.TOO_SLOW, 'the page reads too slowly');
       return;
     }
-    this.#isQueued = transport.send(frame) !== 'sent';
+    transport.send(frame);
   }
 
   /** @internal False if it sends more frames a second than `limit`. */

@@ -3,9 +3,11 @@
  * fast as the session takes it, and is live from then on.
  */
 import type { Position } from '../pubsub/broker.ts';
+import type { Transport } from '../server/transport.ts';
 import type { Channel, OutgoingPage, Subscriber } from './channel.ts';
 import type { ChannelRouter } from './channel-router.ts';
 import { follow, isSame, type Judgement, judge } from './judge.ts';
+import { isInbox } from './names.ts';
 import type { TopicOptions } from './options.ts';
 import { type Outgoing, type OutgoingTransient, wirePosition } from './outgoing.ts';
 import type { Pacer } from './pacer.ts';
@@ -27,6 +29,8 @@ const ORIGIN: Position = { epoch: '', offset: 0, id: '' };
 export class Subscription implements Subscriber {
   place: Subscriber['place'] = 'behind';
   readonly channel: Channel;
+  readonly transport: Transport;
+  readonly isShared: boolean;
   readonly #session: Session;
   readonly #router: ChannelRouter;
   readonly #pacer: Pacer;
@@ -46,6 +50,10 @@ export class Subscription implements Subscriber {
     this.#router = router;
     this.#pacer = pacer;
     this.#options = options;
+    this.transport = session.transport;
+    // An inbox has few pages, which get their messages at once and not at the end of the turn.
+    const canBeShared = session.isTidings && !isInbox(name) && !this.#isLossy;
+    this.isShared = canBeShared && router.fanOut?.reaches(session.transport) === true;
     this.channel = router.acquire(name);
     this.channel.add(this);
   }
@@ -135,7 +143,7 @@ export class Subscription implements Subscriber {
   }
 
   get #isOver(): boolean {
-    return this.#isClosed || this.#session.transport.readyState > 1;
+    return this.#isClosed || this.transport.readyState > 1;
   }
 
   /** A beginning that the server chose, so that there is no id to compare. */
@@ -149,7 +157,7 @@ export class Subscription implements Subscriber {
     this.#held = [];
     for (const message of held) {
       if (this.#session.bufferedAmount >= BUSY) {
-        await this.#pacer.wait(this.#session.transport, BUSY / 2);
+        await this.#pacer.wait(this.transport, BUSY / 2);
         return false;
       }
       if (message.lookup !== undefined) await message.lookup;
@@ -194,7 +202,7 @@ export class Subscription implements Subscriber {
   }
 
   async #sendPending(): Promise<void> {
-    await this.#pacer.wait(this.#session.transport, BUSY / 2);
+    await this.#pacer.wait(this.transport, BUSY / 2);
     const pending = this.#pending ?? [];
     this.#pending = undefined;
     if (this.#isOver) return;

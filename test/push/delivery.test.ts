@@ -118,6 +118,34 @@ describe('over Redis', needs('redis'), () => {
     }
   });
 
+  test('a topic with many pages that come and go while it is published: in order, exactly once, for each', async () => {
+    const all = numbers(1, 1000);
+    const pages: { page: Page; from: number }[] = [];
+    const steady = await Promise.all(
+      [one, two, one, two].map(({ url }, i) => Page.open(url, `steady${i}`, { topics: ['fan'] })),
+    );
+    for (const n of all) {
+      const sent = one.push.publish('fan', n);
+      if (n % 5 === 0) await sent;
+      if (n % 50 === 0 && n < 1000) {
+        const page = await Page.open((n % 100 === 0 ? one : two).url, `p${n}`, { topics: ['fan'] });
+        pages.push({ page, from: page.position('fan')!.offset + 1 });
+        // What goes to one page alone keeps its place among what goes to all.
+        page.say({ type: 'unsubscribe', channel: 'fan' });
+        const { length } = page.frames('unsubscribed');
+        await page.frame('unsubscribed', length);
+        page.say({ type: 'subscribe', channel: 'fan', position: page.position('fan') });
+        if (n % 200 === 0) pages.shift()!.page.cut();
+      }
+    }
+    await until('the last one everywhere', () =>
+      [...steady, ...pages.map(({ page }) => page)].every((page) => page.data('fan').at(-1) === 1000),
+    );
+    for (const page of steady) assert.deepEqual(page.data('fan'), all);
+    for (const { page, from } of pages) assert.deepEqual(page.data('fan'), numbers(from, 1000));
+    for (const page of [...steady, ...pages.map((each) => each.page)]) page.cut();
+  });
+
   test('a PUBLISH from outside reaches the user’s pages of both modes, at most once and without a position', async () => {
     const plain = await Page.plain(one.url, 'outer');
     const page = await Page.open(two.url, 'outer');
