@@ -27,8 +27,8 @@ const ownDist: Plugin = {
 };
 
 /** Builds src/ if its dist/ is missing or older, the peers' packages if they are missing, and bench/dist. */
-export async function buildBench(): Promise<void> {
-  if (!existsSync(join(benchFolder, 'node_modules'))) {
+export async function buildBench({ installsPeers = true } = {}): Promise<void> {
+  if (installsPeers && !existsSync(join(benchFolder, 'node_modules'))) {
     console.error('installing the peers of bench/package.json');
     execFileSync('npm', ['ci', '--prefix', benchFolder, '--no-audit', '--no-fund'], {
       stdio: ['ignore', 2, 2],

@@ -10,7 +10,7 @@ export class Histogram {
 
   /** @param milliseconds @param count how many messages took that long */
   add(milliseconds: number, count: number): void {
-    this.#counts[bucketOf((milliseconds / UNIT) | 0)]! += count;
+    this.#counts[bucketOf(Math.min(milliseconds / UNIT, 0x7fff_ffff) | 0)]! += count;
     this.#total += count;
   }
 

@@ -38,6 +38,8 @@ export function peerOptions(): PeerOptions {
     if (typeof Bun !== 'undefined') Bun.gc(true);
     else (globalThis as { gc?: () => void }).gc?.();
   });
+  // The gate asks over IPC how much has been allocated.
+  if (process.connected) process.on('message', () => process.send!(process.memoryUsage()));
   return {
     port: Number(values.port),
     host: values.host,

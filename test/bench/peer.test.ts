@@ -1,0 +1,89 @@
+/** Peers as other load generators start them. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { WebSocket } from 'ws';
+import { buildBench } from '../../bench/build.ts';
+import { listeningPort } from '../../bench/processes.ts';
+import { command, peerNamed } from '../../bench/roster.ts';
+
+async function start(
+  t: TestContext,
+  name: string,
+  mode: 'echo' | 'broadcast' | 'idle',
+  deflate = false,
+): Promise<number> {
+  await buildBench({ installsPeers: false });
+  const { file, args, env } = command(peerNamed(name), { mode, deflate });
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
+  t.after(async () => {
+    child.kill('SIGTERM');
+    const [status] = await once(child, 'exit');
+    assert.equal(status, 0, `${name} ends on SIGTERM with status 0`);
+  });
+  return listeningPort(child, name);
+}
+
+async function client(t: TestContext, port: number, deflate = false): Promise<WebSocket> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate: deflate });
+  await once(socket, 'open');
+  t.after(() => socket.terminate());
+  return socket;
+}
+
+for (const name of ['tidings', 'tidings-embedded', 'ws']) {
+  for (const deflate of [false, true]) {
+    const title = `${name} --mode echo${deflate ? ' --deflate' : ''}`;
+    test(`${title} answers text with text and binary with binary`, async (t) => {
+      const socket = await client(t, await start(t, name, 'echo', deflate), deflate);
+      assert.equal(socket.extensions, deflate ? 'permessage-deflate' : '');
+      for (const size of [1, 125, 5000, 200_000]) {
+        for (const data of ['x'.repeat(size), Buffer.alloc(size, 7)]) {
+          const answer = once(socket, 'message');
+          socket.send(data);
+          const [received, isBinary] = (await answer) as [Buffer, boolean];
+          assert.equal(isBinary, typeof data !== 'string');
+          assert.deepEqual(received, Buffer.from(data));
+        }
+      }
+    });
+  }
+
+  test(`${name} --mode broadcast sends to all what anyone sends`, async (t) => {
+    const port = await start(t, name, 'broadcast');
+    const all = await Promise.all([client(t, port), client(t, port), client(t, port)]);
+    const answers = all.map((socket) => once(socket, 'message'));
+    all[1]!.send('to all');
+    for (const [data, isBinary] of (await Promise.all(answers)) as [Buffer, boolean][]) {
+      assert.equal(data.toString(), 'to all');
+      assert.equal(isBinary, false);
+    }
+  });
+}
+
+test('net --mode echo gives bytes back as they came', async (t) => {
+  const socket = connect(await start(t, 'net', 'echo'), '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.write('no protocol');
+  const [data] = (await once(socket, 'data')) as [Buffer];
+  assert.equal(data.toString(), 'no protocol');
+});
+
+test('npm run peer prints where it listens and ends on SIGTERM with status 0', {
+  timeout: 60_000,
+}, async () => {
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', 'bench/peer.ts', 'ws', '--port', '0', '--mode', 'idle'],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const port = await listeningPort(child, 'npm run peer');
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.destroy();
+  child.kill('SIGTERM');
+  const [status] = await once(child, 'exit');
+  assert.equal(status, 0);
+});
