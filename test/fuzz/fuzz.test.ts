@@ -4,16 +4,20 @@ import { test } from 'node:test';
 import { fuzz } from './fuzz.ts';
 import { type Target, targets } from './targets.ts';
 
-test('20,000 inputs from a fixed seed break nothing, and every target has its share', () => {
-  const { byTarget, failures } = fuzz({ targets, seed: 20_260_101, isDone: (inputs) => inputs >= 20_000 });
+test('20,000 inputs from a fixed seed break nothing, and every target has its share', async () => {
+  const { byTarget, failures } = await fuzz({
+    targets,
+    seed: 20_260_101,
+    isDone: (inputs) => inputs >= 20_000,
+  });
   assert.deepEqual(failures, []);
   for (const { target } of targets) assert.ok(byTarget[target.name]! > 500, target.name);
 });
 
-test('what is in the corpus breaks nothing', () => {
+test('what is in the corpus breaks nothing', async () => {
   for (const { target } of targets) {
     for (const seed of target.corpus) {
-      const { failures } = fuzz({
+      const { failures } = await fuzz({
         targets: [{ target: { ...target, corpus: [seed] }, weight: 1 }],
         seed: 1,
         isDone: (inputs) => inputs > 0,
@@ -23,7 +27,7 @@ test('what is in the corpus breaks nothing', () => {
   }
 });
 
-test('the fuzzer finds a parser that fails on one byte in an odd place, and names the input', () => {
+test('the fuzzer finds a parser that fails on one byte in an odd place, and names the input', async () => {
   const broken: Target = {
     name: 'broken',
     corpus: [Buffer.from('81 85 37 fa 21 3d 7f 9f 4d 51 58'.replaceAll(' ', ''), 'hex')],
@@ -31,7 +35,7 @@ test('the fuzzer finds a parser that fails on one byte in an odd place, and name
       if (input[1] === 0xfe && input[3] === 0x7e) throw new TypeError('undefined is not a function');
     },
   };
-  const { failures, inputs } = fuzz({
+  const { failures, inputs } = await fuzz({
     targets: [{ target: broken, weight: 1 }],
     seed: 7,
     isDone: (done) => done >= 2_000_000,

@@ -11,7 +11,7 @@ const { seed, seconds, only, pulse } = workerData as {
   pulse: Int32Array;
 };
 const end = performance.now() + seconds * 1000;
-const result = fuzz({
+const result = await fuzz({
   targets: only === undefined ? targets : targets.filter(({ target }) => target.name === only),
   seed,
   isDone: () => performance.now() >= end,
