@@ -79,6 +79,15 @@ export interface PresenceEntry {
   since: number;
 }
 
+/** Something that another program wants stored, by whatever way the broker offers for that. */
+export interface IntakeMessage {
+  channel: string;
+  kind: PayloadKind;
+  payload: Buffer;
+  /** To publish it with, as it may come again. */
+  idempotencyKey: string;
+}
+
 /**
  * What a broker tells the push server. Calls come in the order of events; none may throw. Messages and
  * payloads are the listener's for good, never a view of something read into again.
@@ -94,6 +103,11 @@ export interface BrokerListener {
   down(error: Error): void;
   /** It is back, and every subscription is in force again: read the logs to see what was missed. */
   up(): void;
+  /**
+   * Publish this. Resolves when it is stored; rejects with a TypeError or RangeError where it never can be, with
+   * anything else to be asked again later. Without this method, the broker takes nothing in.
+   */
+  intake?(message: IntakeMessage): Promise<unknown>;
 }
 
 export interface Broker {

@@ -16,6 +16,7 @@ import type {
 } from './broker.ts';
 import { epochId, messageId } from './random-id.ts';
 import { RedisError, wasNotExecuted } from './redis-errors.ts';
+import { RedisIntake } from './redis-intake.ts';
 import {
   ACK_MAGIC,
   ChannelKeys,
@@ -58,6 +59,13 @@ export interface RedisBrokerOptions extends RedisOptions {
    * long as nothing can have been stored twice. Default 10_000; 0 fails at once.
    */
   publishMaxWait?: number;
+  /**
+   * Whether instances publish what other programs add to the stream `<prefix>:in`:
+   * `XADD tidings:in * channel user:alice data hello` (and optionally `kind json`, `key <idempotency key>`).
+   * Each entry is stored once and then deleted; one that can't be is moved to `<prefix>:in:rejected` with the
+   * reason. Order between entries is kept only while there is one instance. Default true.
+   */
+  intake?: boolean;
 }
 
 /** The message is stored, but fewer replicas than asked for confirmed it in time. */
@@ -83,7 +91,7 @@ export class ReplicationError extends RedisError {
  * @throws {TypeError} if the target or the prefix can't be used
  */
 export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {}): Broker {
-  const { prefix, idleChannelTtl, publishMaxWait, ...connection } = options;
+  const { prefix, idleChannelTtl, publishMaxWait, intake, ...connection } = options;
   if (publishMaxWait !== undefined) connection.queueMaxWait = publishMaxWait;
   return new RedisBroker(topologyOf(target, connection), options);
 }
@@ -96,6 +104,8 @@ class RedisBroker implements Broker {
   /** By the name on the bus. */
   readonly #subscribed = new Map<string, string>();
   #listener: BrokerListener | undefined;
+  readonly #takesIn: boolean;
+  #intake: RedisIntake | undefined;
   #isClosed = false;
 
   constructor(topology: RedisTopology, options: RedisBrokerOptions) {
@@ -106,6 +116,7 @@ class RedisBroker implements Broker {
     }
     this.#idleChannelTtl = String(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL);
     this.#publishMaxWait = options.publishMaxWait ?? 10_000;
+    this.#takesIn = options.intake ?? true;
   }
 
   async open(listener: BrokerListener): Promise<void> {
@@ -115,6 +126,9 @@ class RedisBroker implements Broker {
       down: (error) => listener.down(error),
       up: () => listener.up(),
     });
+    if (listener.intake === undefined || this.#isClosed || !this.#takesIn) return;
+    this.#intake = new RedisIntake(this.#topology, this.#prefix, (message) => listener.intake!(message));
+    this.#intake.start();
   }
 
   async publish(
@@ -291,6 +305,7 @@ class RedisBroker implements Broker {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#intake?.stop();
     await this.#topology.close();
     this.#subscribed.clear();
   }

@@ -124,7 +124,7 @@ export class ClusterTopology implements RedisTopology {
     const [name, ...rest] = args;
     return this.#route(key, (node, isAsking) => {
       const client = this.#dedicatedClient(node, purpose);
-      return isAsking ? ask(client, args) : client.command(name, ...rest);
+      return isAsking ? ask(client, args, true) : client.commandBuffers(name, ...rest);
     });
   }
 

@@ -81,7 +81,7 @@ export class SingleTopology implements RedisTopology {
     _key: string,
     [name, ...args]: readonly [string, ...RespArgument[]],
   ): Promise<RespReply> {
-    return this.#dedicatedClient(purpose).command(name, ...args);
+    return this.#dedicatedClient(purpose).commandBuffers(name, ...args);
   }
 
   subscribe(busChannel: string): Promise<void> {

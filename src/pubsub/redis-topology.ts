@@ -43,7 +43,7 @@ export interface RedisTopology {
    */
   evaluateReplicated(call: ScriptCall, replicas: number, timeout: number): Promise<[RespReply, number]>;
 
-  /** A command that blocks, on a connection kept for it under `purpose`. */
+  /** A command that blocks, on a connection kept for it under `purpose`. Strings of the reply are Buffers. */
   blocking(
     purpose: string,
     key: string,

@@ -2,7 +2,14 @@
  * The channels of one instance: brings the broker's doorbells to them, keeps a channel a little longer
  * than its last user, and asks the store in batches what the quiet ones may have missed.
  */
-import type { Broker, BrokerListener, Cursor, Position, StoredMessage } from '../pubsub/broker.ts';
+import type {
+  Broker,
+  BrokerListener,
+  Cursor,
+  IntakeMessage,
+  Position,
+  StoredMessage,
+} from '../pubsub/broker.ts';
 import { Channel, type ChannelHost, type FanOut } from './channel.ts';
 import { OutgoingTransient } from './outgoing.ts';
 import type { References } from './references.ts';
@@ -21,6 +28,8 @@ export interface RouterEvents {
   broadcast(message: OutgoingTransient): void;
   /** Something on a channel that was asked for with `listen`. */
   heard(channel: string, payload: Buffer): void;
+  /** Another program wants this stored. */
+  intake(message: IntakeMessage): Promise<unknown>;
   /** The store is away, or back with all subscriptions in force. */
   storeState(isAway: boolean, error: Error | undefined): void;
 }
@@ -148,6 +157,10 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
 
   acknowledged(cursor: Cursor): void {
     this.#events.acknowledged(cursor);
+  }
+
+  intake(message: IntakeMessage): Promise<unknown> {
+    return this.#events.intake(message);
   }
 
   down(error: Error): void {

@@ -37,6 +37,11 @@ export function inboxOf(user: string): string {
   return INBOX_PREFIX + user;
 }
 
+/** Whose inbox a channel is. Only for one that is an inbox. */
+export function userOf(channel: string): string {
+  return channel.slice(INBOX_PREFIX.length);
+}
+
 export function isInbox(channel: string): boolean {
   return channel.startsWith(INBOX_PREFIX);
 }

@@ -1,8 +1,8 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
-import type { Broker, PayloadKind, Receipt, Retention } from '../pubsub/broker.ts';
+import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../pubsub/broker.ts';
 import type { ChannelRouter } from './channel-router.ts';
 import { Confirmations } from './confirmations.ts';
-import { inboxOf, topicProblem, userProblem } from './names.ts';
+import { inboxOf, isInbox, topicProblem, userOf, userProblem } from './names.ts';
 import { DEFAULT_RETENTION, type PushServerOptions, type TopicOptions } from './options.ts';
 import { decodeData, encodeData } from './outgoing.ts';
 import { BROADCAST } from './wire.ts';
@@ -82,6 +82,18 @@ export class Publisher {
     const { kind, bytes } = encodeData(data);
     const retention = { ...this.#retention.topic, ...this.topicOptions(topic).retention };
     return this.#store(topic, kind, bytes, retention, settings);
+  }
+
+  /** Stores what another program gave to the broker. @throws {TypeError} for a channel that can't be */
+  async take({ channel, kind, payload, idempotencyKey }: IntakeMessage): Promise<Receipt> {
+    if (isInbox(channel)) {
+      checkedInbox(userOf(channel));
+      return this.#store(channel, kind, payload, this.#retention.inbox, { idempotencyKey });
+    }
+    const problem = topicProblem(channel);
+    if (problem !== undefined) throw new TypeError(problem);
+    const retention = { ...this.#retention.topic, ...this.topicOptions(channel).retention };
+    return this.#store(channel, kind, payload, retention, { idempotencyKey });
   }
 
   async notify(channel: string, data: unknown): Promise<void> {

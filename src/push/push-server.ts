@@ -120,6 +120,7 @@ export class PushServer {
       {
         acknowledged: (cursor) => this.#onAcknowledged(cursor),
         broadcast: (message) => this.#onBroadcast(message),
+        intake: (message) => this.#publisher.take(message),
         heard: (channel, payload) => this.#onReference(channel, payload),
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
       },

@@ -1,0 +1,163 @@
+/** What other programs XADD to the intake stream is stored exactly once, whichever instance takes it. */
+import assert from 'node:assert/strict';
+import { afterEach, describe, test } from 'node:test';
+import type { Broker, IntakeMessage, Receipt } from '../../src/pubsub/broker.ts';
+import { redisBroker } from '../../src/pubsub/redis-broker.ts';
+import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+import { ask } from '../support/redis-groups.ts';
+import { options, Recorder } from './broker-suite.ts';
+
+/** An instance: publishes what comes in, unless `fate` says otherwise. */
+class Taker extends Recorder {
+  broker!: Broker;
+  readonly taken: IntakeMessage[] = [];
+  fate: (message: IntakeMessage) => Promise<unknown> = async () => {};
+
+  async intake(message: IntakeMessage): Promise<Receipt> {
+    this.taken.push(message);
+    await this.fate(message);
+    const { channel, kind, payload, idempotencyKey } = message;
+    return this.broker.publish(channel, kind, payload, options({ idempotencyKey }));
+  }
+}
+
+describe('the intake stream', { ...needs('redis'), timeout: 120_000 }, () => {
+  const cleanups: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+  const redisOf = async (): Promise<RedisServer> => {
+    const redis = await startRedis();
+    cleanups.push(() => redis.stop());
+    return redis;
+  };
+  const open = async (target: RedisTarget, settings = {}): Promise<Taker> => {
+    const taker = new Taker();
+    taker.broker = redisBroker(target, { reconnectMinDelay: 10, reconnectMaxDelay: 100, ...settings });
+    cleanups.push(() => taker.broker.close());
+    await taker.broker.open(taker);
+    return taker;
+  };
+
+  test('entries of every kind are published once and removed, also those from before the first instance', async () => {
+    const redis = await redisOf();
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'user:alice', 'data', 'early');
+    const a = await open(redis.url);
+    const b = await open(redis.url);
+    await b.broker.subscribe('user:alice');
+    await ask(
+      redis,
+      'XADD',
+      'tidings:in',
+      '*',
+      'channel',
+      'user:alice',
+      'data',
+      '{"n":1}',
+      'kind',
+      'json',
+      'key',
+      'k1',
+    );
+    await ask(
+      redis,
+      'XADD',
+      'tidings:in',
+      '*',
+      'kind',
+      'json',
+      'key',
+      'k1',
+      'channel',
+      'user:alice',
+      'data',
+      '{"n":1}',
+    );
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'user:alice', 'data', '', 'kind', 'binary');
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    const { messages } = await a.broker.read('user:alice', 0, 100);
+    assert.deepEqual(messages.map((m) => `${m.kind}:${m.payload}`).sort(), [
+      'binary:',
+      'json:{"n":1}',
+      'text:early',
+    ]);
+    await until('the doorbells', () => b.messages.length >= 2);
+  });
+
+  test('what can never be stored is moved aside with the reason', async () => {
+    const redis = await redisOf();
+    const a = await open(redis.url, { prefix: 'p' });
+    a.fate = async ({ channel }) => {
+      if (channel === 'forbidden') throw new TypeError('no such channel here');
+    };
+    await ask(redis, 'XADD', 'p:in', '*', 'data', 'x');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', '{', 'kind', 'json');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'x', 'kind', 'odd');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'forbidden', 'data', 'x');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'good');
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'p:in')) === 0);
+    const rejected = (await ask(redis, 'XRANGE', 'p:in:rejected', '-', '+')) as [string, string[]][];
+    assert.deepEqual(rejected.map(([, fields]) => fields[1]).sort(), [
+      '"data" is not JSON',
+      '"kind" must be one of text, json, binary, reference',
+      'no such channel here',
+      'the entry has no field "channel"',
+    ]);
+    assert.equal((await a.broker.read('c', 0, 10)).messages.length, 1);
+  });
+
+  test('what a dead instance has read and not finished is finished by another, once', async () => {
+    const redis = await redisOf();
+    // A consumer that read two entries long ago, stored one of them, and died before it could say so.
+    await ask(redis, 'XGROUP', 'CREATE', 'tidings:in', 'tidings', '0', 'MKSTREAM');
+    const ids = [];
+    for (const data of ['stored', 'lost']) {
+      ids.push(String(await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', data)));
+    }
+    await ask(redis, 'XREADGROUP', 'GROUP', 'tidings', 'dead', 'COUNT', 10, 'STREAMS', 'tidings:in', '>');
+    await ask(redis, 'XCLAIM', 'tidings:in', 'tidings', 'dead', 0, ...ids, 'IDLE', 3_600_000, 'JUSTID');
+    const publisher = redisBroker(redis.url);
+    cleanups.push(() => publisher.close());
+    await publisher.open(new Recorder());
+    await publisher.publish('c', 'text', Buffer.from('stored'), options({ idempotencyKey: `in:${ids[0]}` }));
+
+    const a = await open(redis.url);
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    const { messages } = await a.broker.read('c', 0, 10);
+    assert.deepEqual(
+      messages.map((m) => m.payload.toString()),
+      ['stored', 'lost'],
+    );
+  });
+
+  test('a FLUSHALL and a restart do not end it; closing removes the consumer', async () => {
+    const redis = await redisOf();
+    const a = await open(redis.url);
+    await ask(redis, 'FLUSHALL');
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', '1');
+    await until('the first entry', () => a.taken.length === 1);
+    await redis.kill();
+    await redis.start();
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', '2');
+    await until('the second entry', () => a.taken.length === 2, 20_000);
+    await until('it to be finished with', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    await a.broker.close();
+    assert.deepEqual(await ask(redis, 'XINFO', 'CONSUMERS', 'tidings:in', 'tidings'), []);
+  });
+
+  test('a listener without intake, or intake: false, takes nothing', async () => {
+    const redis = await redisOf();
+    await open(redis.url, { intake: false });
+    const plain = redisBroker(redis.url);
+    cleanups.push(() => plain.close());
+    await plain.open(new Recorder());
+    assert.equal(await ask(redis, 'EXISTS', 'tidings:in'), 0);
+    assert.equal(
+      await ask(redis, 'CLIENT', 'LIST').then((list) => String(list).match(/name=tidings/g)!.length),
+      5,
+    );
+  });
+});
