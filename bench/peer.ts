@@ -39,8 +39,8 @@ if (values.help || name === undefined) {
   process.exit(values.help ? 0 : 2);
 }
 
-await buildBench();
 const peer = peerNamed(name === 'tidings' && values.embedded ? 'tidings-embedded' : name);
+await buildBench({ installsPeers: !peer.isOwn });
 const { file, args, env } = command(peer, {
   port: Number(values.port),
   host: values.host,

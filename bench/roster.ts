@@ -15,6 +15,8 @@ export interface Peer {
   /** The file in peers/, without its ending. */
   entry: string;
   wire: Wire;
+  /** It needs nothing of bench/package.json. */
+  isOwn?: boolean;
   /** It can negotiate permessage-deflate. */
   deflate: boolean;
   args?: string[];
@@ -39,6 +41,7 @@ const list: Peer[] = [
     entry: 'tidings',
     wire: 'websocket',
     deflate: true,
+    isOwn: true,
   },
   {
     name: 'tidings-embedded',
@@ -47,10 +50,19 @@ const list: Peer[] = [
     entry: 'tidings',
     wire: 'websocket',
     deflate: true,
+    isOwn: true,
     args: ['--embedded'],
   },
   { name: 'faye', what: 'faye-websocket', runtime: 'node', entry: 'faye', wire: 'websocket', deflate: false },
-  { name: 'net', what: 'raw net, no protocol', runtime: 'node', entry: 'net', wire: 'raw', deflate: false },
+  {
+    name: 'net',
+    what: 'raw net, no protocol',
+    runtime: 'node',
+    entry: 'net',
+    wire: 'raw',
+    deflate: false,
+    isOwn: true,
+  },
   { name: 'bun', what: 'Bun, native', runtime: 'bun', entry: 'bun', wire: 'websocket', deflate: true },
   { name: 'deno', what: 'Deno, native', runtime: 'deno', entry: 'deno', wire: 'websocket', deflate: false },
   {
@@ -62,6 +74,15 @@ const list: Peer[] = [
     deflate: true,
   },
   { name: 'sockjs', what: 'sockjs-node', runtime: 'node', entry: 'sockjs', wire: 'sockjs', deflate: false },
+  {
+    name: 'sockjs-test',
+    what: 'tidings, the services that SockJS protocol suites expect',
+    runtime: 'node',
+    entry: 'sockjs-test',
+    wire: 'sockjs',
+    deflate: false,
+    isOwn: true,
+  },
 ];
 
 export const roster: ReadonlyMap<string, Peer> = new Map(list.map((peer) => [peer.name, peer]));

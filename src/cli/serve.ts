@@ -149,6 +149,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
     return new PushServer({
       server,
       path,
+      ...(settings.sockjs !== 'off' && { sockjs: { prefix: settings.sockjs } }),
       instance,
       broker: redis === undefined ? memoryBroker() : redisBroker(redis),
       interceptors,
@@ -198,9 +199,10 @@ async function listen(http: Server, host: string, port: number): Promise<number>
 
 /** One line for each endpoint; scripts wait for them. */
 function announce(settings: ServeSettings, port: number, policyPort: number | undefined): void {
-  const { host, path, demo, adminToken } = settings;
+  const { host, path, sockjs, demo, adminToken } = settings;
   console.log(`listening on http://${authority(host, port)}/`);
   console.log(`listening on ws://${authority(host, port)}${path}`);
+  if (sockjs !== 'off') console.log(`listening on http://${authority(host, port)}${sockjs}`);
   if (policyPort !== undefined) console.log(`listening on policy://${authority(host, policyPort)}`);
   if (demo) {
     console.log(`open http://${authority(host, port)}/ in two windows, or send from another terminal:`);

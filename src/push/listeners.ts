@@ -1,5 +1,11 @@
 /** Where a push server can be reached: its WebSocket listener and, beside it, the Flash policy server. */
 import { once } from 'node:events';
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import {
   answerInBand,
@@ -9,9 +15,10 @@ import {
   policyTakeover,
 } from '../policy/index.ts';
 import type { PreparedMessage } from '../server/prepared-message.ts';
-import type { Handler, Interceptor, Transport } from '../server/transport.ts';
+import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { WebSocket } from '../server/websocket.ts';
 import { WebSocketServer } from '../server/websocket-server.ts';
+import { SockJsServer } from '../sockjs/index.ts';
 import type { FanOut } from './channel.ts';
 import { isTicketProtocol } from './interceptors.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from './options.ts';
@@ -24,12 +31,16 @@ const CLOSE_TIMEOUT = 5_000;
 export interface ListenerParts {
   interceptors: Interceptor[];
   handler: Handler<Transport>;
+  addressOf: (request: HandshakeRequest) => string;
   log: Log;
 }
 
 export class Listeners implements FanOut {
   readonly #policy: PolicyServer | undefined;
   readonly #websockets: WebSocketServer | undefined;
+  readonly #sockjs: SockJsServer | undefined;
+  /** SockJS needs HTTP where no server was given. */
+  readonly #ownHttp: HttpServer | undefined;
   readonly #ownsPort: boolean;
   readonly #listening: Promise<unknown>;
   readonly #log: Log;
@@ -38,9 +49,11 @@ export class Listeners implements FanOut {
   #ended: Promise<void> | undefined;
 
   constructor(options: PushServerOptions, limits: Limits, heartbeat: Heartbeat, parts: ListenerParts) {
-    const { server, port, host } = options;
+    const { port, host, sockjs } = options;
     this.#log = parts.log;
-    this.#ownsPort = port !== undefined;
+    this.#ownsPort = options.server === undefined && port !== undefined;
+    this.#ownHttp = this.#ownsPort && sockjs !== undefined ? createServer(notFound) : undefined;
+    const server = options.server ?? this.#ownHttp;
     this.#policy =
       options.policy &&
       new PolicyServer({ ...options.policy, onWarning: (message) => parts.log('warn', message) });
@@ -48,7 +61,10 @@ export class Listeners implements FanOut {
     const policy = options.policy && buildPolicyFile(options.policy);
     if (server !== undefined && policy !== undefined) this.#undoInBand = answerInBand(server, policy);
     this.#listening = Promise.resolve();
-    if (server === undefined && port === undefined) return;
+    if (server === undefined && port === undefined) {
+      if (sockjs !== undefined) throw new TypeError('sockjs needs `server` or `port`');
+      return;
+    }
     this.#websockets = new WebSocketServer({
       ...(server === undefined
         ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
@@ -66,9 +82,25 @@ export class Listeners implements FanOut {
       maxBackpressure: limits.outbox + 2 * limits.message,
       tooSlowCode: CloseCode.TOO_SLOW,
     });
+    if (server !== undefined && sockjs !== undefined) {
+      this.#sockjs = new SockJsServer({
+        ...sockjs,
+        server,
+        interceptors: parts.interceptors,
+        handler: parts.handler,
+        handleProtocols: chooseProtocol,
+        origins: options.origins ?? [],
+        addressOf: parts.addressOf,
+        maxMessage: limits.message,
+        maxBuffered: limits.outbox,
+        maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
+        maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
+      });
+    }
     if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
     this.#listening.catch(() => {});
     this.#websockets.on('error', (error) => this.#log('error', `listening failed: ${error.message}`));
+    this.#ownHttp?.listen(port, host);
   }
 
   /** Resolves when the port of our own is open. */
@@ -113,11 +145,13 @@ export class Listeners implements FanOut {
    * answered, so that they can be refused properly.
    */
   stop(): void {
-    if (this.#ownsPort) void this.#end();
+    if (this.#ownHttp !== undefined) this.#ownHttp.close();
+    else if (this.#ownsPort) void this.#end();
   }
 
   async close(): Promise<void> {
     this.#undoInBand?.();
+    this.#sockjs?.close();
     await Promise.all([this.#policy?.close(), this.#end()]);
   }
 
@@ -125,9 +159,15 @@ export class Listeners implements FanOut {
     this.#ended ??= new Promise((resolve) => {
       if (this.#websockets === undefined) resolve();
       else this.#websockets.close(() => resolve());
+      this.#ownHttp?.close();
+      this.#ownHttp?.closeAllConnections();
     });
     return this.#ended;
   }
+}
+
+function notFound(_request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(404, { 'Content-Type': 'text/plain' }).end('Not found\n');
 }
 
 /** A browser fails a connection whose offer of subprotocols is not answered with one of them. */

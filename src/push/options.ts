@@ -5,6 +5,7 @@ import type { PolicyServerOptions } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/broker.ts';
 import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
+import type { SockJsOptions } from '../sockjs/index.ts';
 import type { Resolve } from './references.ts';
 import type { Session } from './session.ts';
 
@@ -111,6 +112,20 @@ export interface ReferenceOptions {
 /** Port, grants and limits of the Flash policy server; the same policy is answered on the push server's own port. */
 export type PolicyOptions = Omit<PolicyServerOptions, 'onWarning'>;
 
+/** The SockJS endpoint. Interceptors, handler, origins, proxies and limits are the push server's. */
+export type PushSockJsOptions = Pick<
+  SockJsOptions,
+  | 'prefix'
+  | 'websocket'
+  | 'hixie76'
+  | 'jsessionid'
+  | 'clientUrl'
+  | 'baseUrl'
+  | 'responseLimit'
+  | 'heartbeatDelay'
+  | 'disconnectDelay'
+>;
+
 export type LogLevel = 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string) => void;
 
@@ -123,6 +138,8 @@ export interface PushServerOptions {
   host?: string;
   /** Default `/socketServer`. */
   path?: string;
+  /** For pages that can't use WebSocket; below `prefix`, such as `/sockjs/socketServer`. Default: none. */
+  sockjs?: PushSockJsOptions;
   /** This instance's name among the others; of two with the same name, nobody can say where a session is. Default: random. */
   instance?: string;
   /** Belongs to the push server from here on: `close` closes it. Default `memoryBroker()`. */

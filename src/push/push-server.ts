@@ -153,6 +153,7 @@ export class PushServer {
     this.#listeners = new Listeners(options, this.#limits, this.#heartbeat, {
       interceptors: this.interceptors,
       handler: this.transportHandler,
+      addressOf: (request) => clientAddress(request, this.#proxies),
       log: (level, message) => this.#log(level, message),
     });
     this.#router.fanOut = this.#listeners;

@@ -24,7 +24,7 @@ export interface SessionLimits {
   heartbeatDelay: number;
   /** Milliseconds without a receiver until the session is over. */
   disconnectDelay: number;
-  /** Bytes that wait for a receiver before the session is closed as too slow. */
+  /** Bytes that may wait for a receiver; with more, the next message closes the session as too slow. */
   maxBuffered: number;
 }
 
@@ -103,14 +103,15 @@ export class SockJsSession implements Transport {
   /** SockJS carries text only: bytes go as base64. */
   send(data: string | Buffer): SendResult {
     if (this.readyState !== 1) return 'dropped';
-    const quoted = quote(typeof data === 'string' ? data : data.toString('base64'));
-    this.#queue.push(quoted);
-    this.#queuedBytes += quoted.length;
-    this.#flush();
+    // Before and not after it is queued: one message is always let through, however long.
     if (this.bufferedAmount > this.#limits.maxBuffered) {
       this.close(TOO_SLOW, 'Too slow');
       return 'dropped';
     }
+    const quoted = quote(typeof data === 'string' ? data : data.toString('base64'));
+    this.#queue.push(quoted);
+    this.#queuedBytes += quoted.length;
+    this.#flush();
     return this.#queue.length === 0 ? 'sent' : 'queued';
   }
 

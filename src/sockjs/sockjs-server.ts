@@ -9,6 +9,7 @@ import { OriginPolicy, type Origins } from '../server/origin.ts';
 import { refuse } from '../server/refusal.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { addRoute } from '../server/upgrade-router.ts';
+import type { WebSocketServerOptions } from '../server/websocket-server.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
 import { IframePage } from './iframe.ts';
 import { answer, type Route } from './route.ts';
@@ -29,6 +30,8 @@ export interface SockJsOptions {
   prefix: string;
   interceptors?: readonly Interceptor[];
   handler: Handler<Transport>;
+  /** Chooses a subprotocol on `/websocket`. Default: the first that is offered. */
+  handleProtocols?: WebSocketServerOptions['handleProtocols'];
   /** Pages that may connect besides those of the same origin; `*` is any. Default: none. */
   origins?: Origins;
   /** The client's address, for the limit per address. Default: the socket's. */
@@ -51,7 +54,7 @@ export interface SockJsOptions {
   disconnectDelay?: number;
   /** Bytes of one request body, and of one WebSocket message. Default 1 MiB. */
   maxMessage?: number;
-  /** Bytes that wait in one session before it is closed with 4430. Default 1 MiB. */
+  /** Bytes that may wait in one session; with more, the next message closes it with 4430. Default 1 MiB. */
   maxBuffered?: number;
   /** HTTP sessions in all. Default 10_000. */
   maxSessions?: number;
@@ -71,7 +74,6 @@ const routes: Record<string, Route> = {
 Object.setPrototypeOf(routes, null);
 
 export class SockJsServer {
-  readonly #server: Server;
   readonly #prefix: string;
   readonly #origins: OriginPolicy;
   readonly #jsessionid: boolean;
@@ -81,14 +83,14 @@ export class SockJsServer {
   readonly #webSockets: SockJsWebSockets | undefined;
   readonly #sweep: Sweep;
   readonly #removeRoute: () => void;
-  readonly #emit: Server['emit'];
+  readonly #release: () => void;
+  #isClosed = false;
 
   constructor(options: SockJsOptions) {
     const { server, prefix, websocket = true } = options;
     if (!/^(?:\/[^/?#]+)+$/.test(prefix)) {
       throw new TypeError(`sockjs prefix: ${JSON.stringify(prefix)} is not of the form /path or /path/path`);
     }
-    this.#server = server;
     this.#prefix = prefix;
     this.#origins = new OriginPolicy(options.origins);
     this.#jsessionid = options.jsessionid ?? false;
@@ -114,7 +116,9 @@ export class SockJsServer {
     this.#sweep = new Sweep(Math.min(limits.heartbeatDelay, limits.disconnectDelay));
     this.#sessions = new HttpSessions(limits, interceptors, handler, addressOf, this.#sweep);
     if (websocket) {
-      this.#webSockets = new SockJsWebSockets({ limits, interceptors, handler, sweep: this.#sweep, hixie76 });
+      const { handleProtocols } = options;
+      const parts = { limits, interceptors, handler, handleProtocols, sweep: this.#sweep, hixie76 };
+      this.#webSockets = new SockJsWebSockets(parts);
     }
     this.#removeRoute = addRoute(server, {
       matches: (request) => this.#pathOf(request) !== undefined,
@@ -122,25 +126,35 @@ export class SockJsServer {
     });
 
     // Whoever listens to the server, now or later, does not see the requests below the prefix.
-    this.#emit = server.emit;
-    const claims = (request: IncomingMessage) => this.#pathOf(request) !== undefined;
-    const mine = this;
-    server.emit = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
-      if ((event === 'request' || event === 'checkContinue') && claims(args[0] as IncomingMessage)) {
-        mine.#request(args[0] as IncomingMessage, args[1] as ServerResponse);
-        return true;
-      }
-      return Reflect.apply(mine.#emit, this, [event, ...args]);
-    } as Server['emit'];
+    const emit = server.emit;
+    const claim = (event: string | symbol, args: unknown[]): boolean => this.#claim(event, args);
+    const emitOrClaim = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
+      return claim(event, args) || Reflect.apply(emit, this, [event, ...args]);
+    };
+    server.emit = emitOrClaim as Server['emit'];
+    this.#release = () => {
+      this.#isClosed = true;
+      // Whoever has wrapped it after us still calls ours, which then claims nothing.
+      if (server.emit === emitOrClaim) server.emit = emit;
+    };
   }
 
   /** Leaves the HTTP server as it was and closes every session with this code. */
   close(code = 1001, reason = 'Going away'): void {
-    this.#server.emit = this.#emit;
+    this.#release();
     this.#removeRoute();
     this.#sessions.close(code, reason);
     this.#webSockets?.close(code, reason);
     this.#sweep.stop();
+  }
+
+  #claim(event: string | symbol, args: unknown[]): boolean {
+    if ((event !== 'request' && event !== 'checkContinue') || this.#isClosed) return false;
+    const [request, response] = args as [IncomingMessage, ServerResponse];
+    if (this.#pathOf(request) === undefined) return false;
+    if (event === 'checkContinue') response.writeContinue();
+    this.#request(request, response);
+    return true;
   }
 
   /** The part of the path behind the prefix, or undefined for a request that is not ours. */

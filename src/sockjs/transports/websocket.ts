@@ -14,7 +14,7 @@ import type {
   Transport,
 } from '../../server/transport.ts';
 import type { WebSocket } from '../../server/websocket.ts';
-import { WebSocketServer } from '../../server/websocket-server.ts';
+import { WebSocketServer, type WebSocketServerOptions } from '../../server/websocket-server.ts';
 import { parse } from '../frames.ts';
 import { methodNotAllowed } from '../http.ts';
 import { answer } from '../route.ts';
@@ -52,6 +52,7 @@ export interface WebSocketsOptions {
   limits: SessionLimits & { maxMessage: number };
   interceptors: readonly Interceptor[];
   handler: Handler<Transport>;
+  handleProtocols: WebSocketServerOptions['handleProtocols'];
   sweep: Sweep;
   hixie76: boolean;
 }
@@ -64,9 +65,16 @@ export class SockJsWebSockets {
 
   constructor(options: WebSocketsOptions) {
     this.#options = options;
-    const { interceptors, handler, limits } = options;
+    const { interceptors, handler, handleProtocols, limits } = options;
     // SockJS escapes what proxies mangle, and Flash shims know no extensions: no compression.
-    const shared = { noServer: true, interceptors, maxPayload: limits.maxMessage, perMessageDeflate: false };
+    const shared = {
+      noServer: true,
+      interceptors,
+      maxPayload: limits.maxMessage,
+      perMessageDeflate: false,
+      // A connection that died without a word; the frames' own heartbeat is one-way.
+      pingInterval: limits.heartbeatDelay,
+    };
     this.#framed = new WebSocketServer({
       ...shared,
       handler: {
@@ -80,7 +88,7 @@ export class SockJsWebSockets {
         closed: (websocket, code, reason) => this.#closed(websocket, code, reason),
       },
     });
-    this.#raw = new WebSocketServer({ ...shared, handler });
+    this.#raw = new WebSocketServer({ ...shared, handler, handleProtocols });
   }
 
   /** A plain request where a WebSocket handshake belongs. */
