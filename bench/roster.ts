@@ -53,6 +53,21 @@ const list: Peer[] = [
     isOwn: true,
     args: ['--embedded'],
   },
+  ...Object.entries({
+    events: ['tidings, message events as with ws', '--api', 'events'],
+    copies: ['tidings, messages that may be kept', '--api', 'copies'],
+    plain: ['tidings without the shared read buffer', '--plain-reads'],
+  }).map(
+    ([variant, [what, ...args]]): Peer => ({
+      name: `tidings-${variant}`,
+      what: what!,
+      runtime: 'node',
+      entry: 'tidings',
+      wire: 'websocket',
+      deflate: true,
+      args,
+    }),
+  ),
   { name: 'faye', what: 'faye-websocket', runtime: 'node', entry: 'faye', wire: 'websocket', deflate: false },
   {
     name: 'net',

@@ -23,7 +23,17 @@ export interface Row {
   isScale?: boolean;
 }
 
-const ECHO_PEERS = ['ws', 'ws-js', 'tidings', 'tidings-embedded', 'faye', 'net', 'bun', 'deno'];
+const ECHO_PEERS = [
+  'ws',
+  'ws-js',
+  'tidings',
+  'tidings-embedded',
+  'tidings-events',
+  'faye',
+  'net',
+  'bun',
+  'deno',
+];
 const BROADCAST_PEERS = [
   'ws',
   'tidings',
@@ -98,7 +108,7 @@ export function broadcastRow(conns: number, depth: number, shape: Partial<EchoSh
 
 export function handshakesRow(
   depth: number,
-  peers = ECHO_PEERS.filter((name) => name !== 'ws-js' && name !== 'net'),
+  peers = ECHO_PEERS.filter((name) => name !== 'ws-js' && name !== 'net' && name !== 'tidings-events'),
 ): Row {
   return {
     id: `handshakes-${depth}`,
@@ -129,7 +139,12 @@ export function idleRow(conns: number, deflate: boolean, peers?: string[]): Row 
     reference: 'ws',
     peers:
       peers ??
-      (deflate ? DEFLATE_PEERS : ECHO_PEERS.filter((name) => name !== 'ws-js').concat('socket.io', 'sockjs')),
+      (deflate
+        ? DEFLATE_PEERS
+        : ECHO_PEERS.filter((name) => name !== 'ws-js' && name !== 'tidings-events').concat(
+            'socket.io',
+            'sockjs',
+          )),
   };
 }
 

@@ -13,6 +13,13 @@ export interface PeerOptions {
   deflate: boolean;
   /** On an http.Server, where a peer also has a listener of its own. */
   embedded: boolean;
+  /**
+   * tidings only: `views` are handed to the handler, valid until it returns; `copies` may be kept; `events` is
+   * what a program gets that was written for ws.
+   */
+  api: 'views' | 'copies' | 'events';
+  /** tidings only: read sockets as node:net does, without the shared buffer. */
+  plainReads: boolean;
 }
 
 /** Larger than any message of the benches; peers whose default is lower are raised to it. */
@@ -27,6 +34,8 @@ export function peerOptions(): PeerOptions {
       mode: { type: 'string', default: 'echo' },
       deflate: { type: 'boolean', default: false },
       embedded: { type: 'boolean', default: false },
+      api: { type: 'string', default: 'views' },
+      'plain-reads': { type: 'boolean', default: false },
     },
   });
   const mode = values.mode;
@@ -46,6 +55,8 @@ export function peerOptions(): PeerOptions {
     mode,
     deflate: values.deflate,
     embedded: values.embedded,
+    api: values.api as PeerOptions['api'],
+    plainReads: values['plain-reads'],
   };
 }
 

@@ -1,10 +1,9 @@
 /** tidings/ws on its own listener, or on an http.Server (--embedded). Limits are at their defaults. */
 import { createServer } from 'node:http';
-import type { Handler, WebSocket } from '../../src/ws.ts';
-import { WebSocketServer } from '../../src/ws.ts';
+import { type Handler, type WebSocket, WebSocketServer } from '../../src/ws.ts';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode, deflate, embedded } = peerOptions();
+const { port, host, mode, deflate, embedded, api, plainReads } = peerOptions();
 const TEXT = { binary: false };
 
 const handler: Handler<WebSocket> = {
@@ -13,22 +12,23 @@ const handler: Handler<WebSocket> = {
       if (isBinary) socket.send(data);
       else socket.send(data, TEXT);
     } else if (mode === 'broadcast') {
-      server.broadcast(isBinary ? data : data.toString());
+      server.broadcast(isBinary ? Buffer.from(data) : data.toString());
     }
   },
 };
-const options = {
-  handler,
-  views: true,
+const http = embedded ? createServer() : undefined;
+const server: WebSocketServer = new WebSocketServer({
+  ...(http === undefined ? { port, host, backlog: 4096 } : { server: http }),
+  ...(api === 'events' ? {} : { handler, views: api === 'views' }),
   perMessageDeflate: deflate,
   maxPayload: MAX_MESSAGE,
   clientTracking: mode === 'broadcast',
-  backlog: 4096,
-};
-const http = embedded ? createServer() : undefined;
-const server: WebSocketServer =
-  http === undefined
-    ? new WebSocketServer({ ...options, port, host })
-    : new WebSocketServer({ ...options, server: http });
+  sharedReads: !plainReads,
+});
+if (api === 'events') {
+  server.on('connection', (socket) => {
+    socket.on('message', (data, isBinary) => handler.message!(socket, data as Buffer, isBinary));
+  });
+}
 http?.listen(port, host, 4096);
 server.on('listening', () => listening('ws', host, portOf(http ?? server)));
