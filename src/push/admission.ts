@@ -7,6 +7,7 @@ import type { BlockList } from 'node:net';
 import type { Origins } from '../server/origin.ts';
 import type { HandshakeRequest, Interceptor } from '../server/transport.ts';
 import type { ChannelRouter } from './channel-router.ts';
+import { isIn } from './in-time.ts';
 import { refusal } from './interceptors.ts';
 import { inboxOf, userProblem } from './names.ts';
 import { originCheck } from './origin.ts';
@@ -15,6 +16,8 @@ import type { SessionRegistry } from './session-registry.ts';
 
 /** Longest that a handshake waits for the store, in milliseconds. */
 const STORE_PATIENCE = 2_000;
+/** Handshakes that wait for their turn. More are refused. */
+const MAX_WAITING = 50_000;
 
 export interface AdmissionParts {
   registry: SessionRegistry;
@@ -22,6 +25,8 @@ export interface AdmissionParts {
   proxies: BlockList;
   origins: Origins;
   interceptors: Interceptor[];
+  /** Handshakes at once; 0: any number. */
+  handshakes: number;
   /** Seconds after which a client may try again, while the server is going. */
   drainingFor(): number | undefined;
 }
@@ -30,21 +35,40 @@ export function admission(parts: AdmissionParts): Interceptor[] {
   return [gate(parts), originCheck(parts.origins), ...parts.interceptors, authenticated(parts.router)];
 }
 
-/** Room first: what is refused here costs nothing else. */
-function gate({ registry, proxies, drainingFor }: AdmissionParts): Interceptor {
+/**
+ * Room first: what is refused here costs nothing else. Then a turn: when thousands come at once, because
+ * another instance has gone, so many are asked about at a time, and the others wait.
+ */
+function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): Interceptor {
+  const underWay = new Set<HandshakeRequest>();
+  const waiting = new Map<HandshakeRequest, (answer: undefined) => void>();
   return {
-    before(request: HandshakeRequest) {
+    before(request) {
       const seconds = drainingFor();
       if (seconds !== undefined) {
         return refusal(503, 'this instance is going', { 'Retry-After': String(seconds) });
       }
-      if (registry.isFull()) {
+      if (registry.isFull() || waiting.size >= MAX_WAITING) {
         return refusal(503, 'this instance has as many sessions as it may have', { 'Retry-After': '10' });
       }
       if (registry.isAddressFull(clientAddress(request, proxies))) {
         return refusal(429, 'too many sessions from this address', { 'Retry-After': '10' });
       }
+      if (handshakes > 0 && underWay.size >= handshakes) {
+        return new Promise((resolve) => waiting.set(request, resolve));
+      }
+      underWay.add(request);
       return undefined;
+    },
+    after(request) {
+      waiting.delete(request);
+      if (!underWay.delete(request)) return;
+      for (const [next, proceed] of waiting) {
+        waiting.delete(next);
+        underWay.add(next);
+        proceed(undefined);
+        return;
+      }
     },
   };
 }
@@ -58,7 +82,7 @@ function authenticated(router: ChannelRouter): Interceptor {
       if (problem !== undefined) return refusal(400, problem);
       const channel = router.acquire(inboxOf(user));
       try {
-        if (!channel.isLive) await atMost(channel.ready(), STORE_PATIENCE);
+        if (!channel.isLive) await isIn(channel.ready(), STORE_PATIENCE);
       } finally {
         // It lingers until the session takes it.
         router.release(channel);
@@ -66,13 +90,4 @@ function authenticated(router: ChannelRouter): Interceptor {
       return undefined;
     },
   };
-}
-
-async function atMost(promise: Promise<void>, milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([promise, timeout]);
-  clearTimeout(timer);
 }

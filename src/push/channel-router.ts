@@ -52,7 +52,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly #readsWaiting: (() => void)[] = [];
   #nextCheck = 0;
   #isChecking = false;
-  #isAway = false;
+  /** Until it was reached for the first time, too. */
+  #isAway = true;
   #isClosed = false;
 
   constructor(
@@ -79,6 +80,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   /** Connects, and hears what everybody is to hear. */
   async open(): Promise<void> {
     await this.broker.open(this);
+    this.#isAway = false;
     await this.broker.subscribe(this.#broadcastChannel);
   }
 

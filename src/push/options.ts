@@ -21,6 +21,8 @@ export interface Limits {
   sessionsPerAddress: number;
   /** Sessions of this instance. Over it: 503. Default 200,000. */
   sessions: number;
+  /** Handshakes that are asked about at once; others wait their turn. Default 200. */
+  handshakes: number;
   /** Frames from one session within a second. Over it: close 4429. Default 100. */
   messagesPerSecond: number;
   /** Topics that one session may subscribe to. Default 100; never off. */
@@ -35,6 +37,7 @@ export const DEFAULT_LIMITS: Limits = {
   sessionsPerUser: 100,
   sessionsPerAddress: 20_000,
   sessions: 200_000,
+  handshakes: 200,
   messagesPerSecond: 100,
   subscriptions: 100,
   helloTimeout: 10_000,

@@ -2,6 +2,7 @@
 import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../pubsub/broker.ts';
 import type { ChannelRouter } from './channel-router.ts';
 import { Confirmations } from './confirmations.ts';
+import { isIn } from './in-time.ts';
 import { inboxOf, isInbox, topicProblem, userOf, userProblem } from './names.ts';
 import { DEFAULT_RETENTION, type PushServerOptions, type TopicOptions } from './options.ts';
 import { decodeData, encodeData } from './outgoing.ts';
@@ -141,12 +142,16 @@ export class Publisher {
     const store = (): Promise<Receipt> =>
       this.#store(channel, kind, payload, this.#retention.inbox, settings);
     if (settings.confirm !== 'acked') return store();
+    const timeout = settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT;
+    const deadline = performance.now() + timeout;
     // Acknowledgements are heard only on subscribed channels, so it comes first.
     const subscribed = this.#router.acquire(channel);
     try {
-      await subscribed.ready();
+      if (!(await isIn(subscribed.ready(), timeout))) {
+        throw new Error(`${channel} could not be subscribed within ${timeout} ms; nothing was stored`);
+      }
       const receipt = await store();
-      const device = await this.confirmations.wait(receipt, settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT);
+      const device = await this.confirmations.wait(receipt, Math.max(0, deadline - performance.now()));
       return { ...receipt, device };
     } finally {
       this.#router.release(subscribed);

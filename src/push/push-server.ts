@@ -142,6 +142,7 @@ export class PushServer {
       proxies: this.#proxies,
       origins: options.origins ?? [],
       interceptors: options.interceptors ?? [],
+      handshakes: this.#limits.handshakes,
       drainingFor: () => this.#drainSeconds,
     });
     this.transportHandler = {

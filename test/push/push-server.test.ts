@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 import { Page, type Running, startPush } from './support.ts';
 
@@ -350,6 +352,73 @@ test('admission: 401 without a user, 400 for an unfit name, 403 for a foreign pa
   await Page.plain(full.url, 'anna');
   assert.equal(await new Page(full.url, 'berta').ended(), 503);
   await full.push.close();
+});
+
+test('handshakes wait their turn: no more are asked about at once than the limit, refused ones make room', async () => {
+  let atOnce = 0;
+  let most = 0;
+  const { push, url } = await startPush({
+    limits: { handshakes: 3 },
+    interceptors: [
+      queryUser('user'),
+      {
+        async before(_request, attributes) {
+          most = Math.max(most, ++atOnce);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          if (attributes.user === 'broken') throw new Error('no database');
+          return attributes.user === 'banned' ? new Response('', { status: 403 }) : undefined;
+        },
+        after() {
+          atOnce--;
+        },
+      },
+    ],
+  });
+  const names = Array.from({ length: 60 }, (_, i) => ['broken', 'banned', `user${i}`][i % 3]!);
+  const pages = names.map((name) => new Page(url, name));
+  const outcomes = await Promise.all(
+    pages.map((page) => until('an answer', () => page.refusal ?? (page.socket.readyState === 1 && 101))),
+  );
+  assert.deepEqual(
+    outcomes,
+    names.map((_, i) => [500, 403, 101][i % 3]),
+  );
+  assert.equal(most, 3);
+  await push.close();
+});
+
+test('a port that is taken: ready rejects, and the log says so; for the policy port it runs on', async () => {
+  const taken = (one.push.address() as AddressInfo).port;
+  const log: string[] = [];
+  const failed = new PushServer({ port: taken, host: '127.0.0.1', log: (_level, line) => log.push(line) });
+  await assert.rejects(failed.ready, { code: 'EADDRINUSE' });
+  assert.match(log.join(), /EADDRINUSE/);
+  await failed.close();
+  const allow = [{ domain: 'app.example.com', ports: '80,443' }];
+  const running = await startPush({ policy: { port: taken, host: '127.0.0.1', allow } });
+  assert.match(running.log.join(), new RegExp(`warn: .*${taken}`));
+  await Page.plain(running.url, 'anna');
+  await running.push.close();
+});
+
+test('a push server without a listener sends, and refuses options that make no sense', async () => {
+  const page = await Page.open(one.url, 'tina');
+  const sender = new PushServer({ broker: memoryBroker(store) });
+  await sender.send('tina', 'from a script');
+  assert.equal((await page.frame('message')).data, 'from a script');
+  assert.equal(sender.address(), null);
+  await assert.rejects(sender.send('', 1), TypeError);
+  await assert.rejects(sender.send('tina', undefined), TypeError);
+  await assert.rejects(
+    sender.send('tina', () => {}),
+    TypeError,
+  );
+  await assert.rejects(sender.publish('user:tina', 1), TypeError);
+  await assert.rejects(sender.publishReference('mail', 1), TypeError);
+  assert.throws(() => new PushServer({ proxies: ['nginx'] }), TypeError);
+  assert.throws(() => new PushServer({ origins: ['nonsense'] }), TypeError);
+  await sender.close();
+  await page.close();
 });
 
 test('a handler that throws is logged and ends nothing', async () => {
