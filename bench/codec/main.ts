@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import bufferUtil from 'bufferutil';
 import { applyMask, encodeFrame, FIN, FrameReader, isValidUtf8, wordsOf } from '../../src/protocol/index.ts';
-import { sharedBuffer, unmask } from '../../src/protocol/simd.ts';
+import { sharedBuffer, sharedMemory, unmask } from '../../src/protocol/simd.ts';
 import { buildContent } from '../load/content.ts';
 import { answer, onJob } from '../program.ts';
 import type { CodecJob, CodecResult } from './job.ts';
@@ -59,7 +59,7 @@ const operations: Record<string, Record<string, (job: CodecJob) => Work>> = {
       return reading(job, Buffer.alloc(128 * 1024), (chunk, length) => void reader.read(chunk, 0, length));
     },
     'tidings-simd'(job) {
-      const reader = new FrameReader(sink, { role: 'server', maxPayload: 1 << 24, unmask });
+      const reader = new FrameReader(sink, { role: 'server', maxPayload: 1 << 24, memory: sharedMemory });
       return reading(job, sharedBuffer, (chunk, length) => void reader.read(chunk, 0, length));
     },
     ws(job) {

@@ -13,7 +13,7 @@ import {
   ProtocolError,
   tooManyParts,
 } from './errors.ts';
-import type { FrameReaderOptions, FrameSink, MessageInflater } from './frame-sink.ts';
+import type { FrameReaderOptions, FrameSink, MessageInflater, ReadMemory } from './frame-sink.ts';
 import { MAX_CONTROL_PAYLOAD, Opcode } from './frame-writer.ts';
 import { applyMask, readKey, rotateKey, WORDS_FROM, wordsOf } from './mask.ts';
 import { MessageAssembly } from './message-assembly.ts';
@@ -47,7 +47,7 @@ const UNKNOWN = 0x100;
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #deflate: MessageInflater | undefined;
-  readonly #unmask: FrameReaderOptions['unmask'];
+  readonly #memory: ReadMemory | undefined;
   readonly #limit: number;
   readonly #limitInflated: number;
   readonly #maxFragments: number;
@@ -81,7 +81,7 @@ export class FrameReader {
     const whole = maxPayload > 0 ? maxPayload : constants.MAX_LENGTH;
     this.#sink = sink;
     this.#deflate = options.deflate;
-    this.#unmask = options.unmask;
+    this.#memory = options.memory;
     this.#limit = isUnlimited ? Infinity : whole;
     this.#limitInflated = isUnlimited ? MAX_INFLATED_PARTIAL : whole;
     this.#maxFragments = options.maxFragments ?? 0;
@@ -175,8 +175,8 @@ export class FrameReader {
       const to = at + count;
       let high = UNKNOWN;
       if (this.#masked && count > 0) {
-        if (this.#unmask !== undefined) {
-          high = this.#unmask(chunk, at, to, this.#key);
+        if (this.#memory !== undefined) {
+          high = this.#memory.unmask(chunk, at, to, this.#key);
         } else {
           if (words === undefined && count >= WORDS_FROM) words = wordsOf(memory);
           high = applyMask(chunk, words, at, to, this.#key);
@@ -190,7 +190,12 @@ export class FrameReader {
         this.#takePart(new FastBuffer(memory, chunk.byteOffset + at, count), high);
       } else {
         this.#isInPayload = false;
-        const payload = count === 0 ? EMPTY : new FastBuffer(memory, chunk.byteOffset + at, count);
+        const payload =
+          count === 0
+            ? EMPTY
+            : this.#memory === undefined
+              ? new FastBuffer(memory, chunk.byteOffset + at, count)
+              : this.#memory.view(chunk, at, to);
         if (this.#opcode > 7) this.#endControl(payload);
         else if (this.#isFinal && this.#message === undefined) this.#wholeMessage(payload, high);
         else this.#endFragment(payload, high);

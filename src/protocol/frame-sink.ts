@@ -36,6 +36,14 @@ export interface MessageInflater {
   ): Buffer | undefined;
 }
 
+/** How to reach the memory that chunks lie in. */
+export interface ReadMemory {
+  /** In place of `applyMask`, with the same contract. */
+  unmask(bytes: Buffer, start: number, end: number, key: number): number;
+  /** `bytes.subarray(start, end)`. The same object may be given again once the call of the sink is over. */
+  view(bytes: Buffer, start: number, end: number): Buffer;
+}
+
 export interface FrameReaderOptions {
   /** Which side reads: a server takes only masked frames, a client only unmasked ones (§5.1). */
   role: 'server' | 'client';
@@ -52,6 +60,6 @@ export interface FrameReaderOptions {
   skipUtf8Validation?: boolean;
   /** Given if permessage-deflate was negotiated: allows RSV1 (RFC 7692 §6). */
   deflate?: MessageInflater;
-  /** In place of `applyMask`, for memory that something quicker can reach. Same contract. */
-  unmask?: (bytes: Uint8Array, start: number, end: number, key: number) => number;
+  /** What is quicker than the reader's own ways, for memory that the caller knows. */
+  memory?: ReadMemory;
 }

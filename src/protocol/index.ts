@@ -37,7 +37,7 @@ export {
   parseExtensions,
 } from './extension.ts';
 export { FrameReader } from './frame-reader.ts';
-export type { FrameReaderOptions, FrameSink, MessageInflater } from './frame-sink.ts';
+export type { FrameReaderOptions, FrameSink, MessageInflater, ReadMemory } from './frame-sink.ts';
 export {
   encodeClosePayload,
   encodeFrame,

@@ -4,6 +4,7 @@
  * ordinary memory and mask.ts does the work.
  */
 import { Buffer } from 'node:buffer';
+import type { ReadMemory } from './frame-sink.ts';
 import { applyMask, WORDS_FROM, wordsOf } from './mask.ts';
 
 // Compiled from simd.wat by `npm run wat`.
@@ -49,3 +50,28 @@ export function unmaskByWords(bytes: Uint8Array, start: number, end: number, key
     bytes === sharedBuffer ? sharedWords : end - start < WORDS_FROM ? undefined : wordsOf(bytes.buffer);
   return applyMask(bytes, words, start, end, key);
 }
+
+/** Views of the shared buffer that were given last: one for each start, modulo VIEWS. */
+const VIEWS = 4096;
+const views: (Buffer | undefined)[] = new Array(VIEWS).fill(undefined);
+const viewStarts = new Int32Array(VIEWS);
+const viewEnds = new Int32Array(VIEWS);
+
+/**
+ * Messages of like size come to lie at like places, and making a view costs as much as unmasking 100 bytes:
+ * the same view is given again, as what it shows is gone with the next read anyway.
+ */
+function view(bytes: Buffer, start: number, end: number): Buffer {
+  if (bytes !== sharedBuffer) return bytes.subarray(start, end);
+  const slot = start % VIEWS;
+  const known = views[slot];
+  if (known !== undefined && viewStarts[slot] === start && viewEnds[slot] === end) return known;
+  const made = sharedBuffer.subarray(start, end);
+  views[slot] = made;
+  viewStarts[slot] = start;
+  viewEnds[slot] = end;
+  return made;
+}
+
+/** For the FrameReaders of connections that are read into `sharedBuffer`. */
+export const sharedMemory: ReadMemory = { unmask, view };

@@ -10,7 +10,7 @@ import { FrameReader } from '../protocol/frame-reader.ts';
 import type { FrameSink } from '../protocol/frame-sink.ts';
 import { encodeClosePayload, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { sharedBuffer, unmask } from '../protocol/simd.ts';
+import { sharedBuffer, sharedMemory } from '../protocol/simd.ts';
 import { asBuffer } from './data.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { catchUp, type Encode, type Member } from './fan-out.ts';
@@ -151,7 +151,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       partial: options.partial,
       skipUtf8Validation: options.skipUTF8Validation,
       ...(deflate === null ? {} : { deflate }),
-      ...(this.#isShared ? { unmask } : {}),
+      ...(this.#isShared ? { memory: sharedMemory } : {}),
     });
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import type { ReadMemory } from '../../src/protocol/frame-sink.ts';
 import { applyMask, FrameReader, MessageDeflate, ProtocolError } from '../../src/protocol/index.ts';
 import { bytewise, type Event, frame, hex, masked, Recorder, readAll } from './support.ts';
 
@@ -403,20 +404,26 @@ test('partial: what is left of a character in unchecked text is not lost, nor ca
   ]);
 });
 
-test('an injected unmask does the work of applyMask, wherever the bytes are cut', () => {
-  let calls = 0;
-  const unmask = (bytes: Uint8Array, start: number, end: number, key: number): number => {
-    calls++;
-    return applyMask(bytes, undefined, start, end, key);
+test('the memory that is given unmasks and makes views, wherever the bytes are cut', () => {
+  const calls = { unmask: 0, view: 0 };
+  const memory: ReadMemory = {
+    unmask(bytes, start, end, key) {
+      calls.unmask++;
+      return applyMask(bytes, undefined, start, end, key);
+    },
+    view(bytes, start, end) {
+      calls.view++;
+      return bytes.subarray(start, end);
+    },
   };
   const bytes = Buffer.concat([masked(0x81, 'Hello, ελληνικά'), masked(0x82, Buffer.alloc(300, 9))]);
   const expected: Event[] = [
     ['message', 'Hello, ελληνικά'],
     ['message', Buffer.alloc(300, 9)],
   ];
-  assert.deepEqual(readAll([Buffer.from(bytes)], { unmask }), expected);
-  assert.equal(calls, 2);
-  assert.deepEqual(readAll(bytewise(bytes), { unmask }), expected);
+  assert.deepEqual(readAll([Buffer.from(bytes)], { memory }), expected);
+  assert.deepEqual(calls, { unmask: 2, view: 2 });
+  assert.deepEqual(readAll(bytewise(bytes), { memory }), expected);
 });
 
 test('§8.1: text that was read straight into its message fails as early, and ends the reader', () => {

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { buildSync } from 'esbuild';
 import { compileWat } from '../../scripts/wat.ts';
 import { readKey } from '../../src/protocol/mask.ts';
-import { sharedBuffer, unmask, unmaskByWords } from '../../src/protocol/simd.ts';
+import { sharedBuffer, sharedMemory, unmask, unmaskByWords } from '../../src/protocol/simd.ts';
 
 const KEY = 0x9a_37_fe_21 | 0;
 
@@ -88,4 +88,23 @@ test('without WebAssembly the shared buffer is plain memory and unmasking works'
     encoding: 'utf8',
   });
   assert.equal(stdout.trim(), 'undefined Hello', stderr);
+});
+
+test('a view of the shared buffer shows what stands there, however often and at whatever place it is asked for', () => {
+  randomFillSync(sharedBuffer);
+  for (let round = 0; round < 2; round++) {
+    for (const [start, end] of [
+      [0, 5],
+      [0, 6],
+      [4096, 4101],
+      [0, 5],
+      [8192, 131_072],
+      [131_071, 131_072],
+    ] as const) {
+      const shown = sharedMemory.view(sharedBuffer, start, end);
+      assert.deepEqual(shown, Buffer.from(sharedBuffer.subarray(start, end)));
+    }
+  }
+  const other = Buffer.from('other memory');
+  assert.equal(sharedMemory.view(other, 0, 5).toString(), 'other');
 });
