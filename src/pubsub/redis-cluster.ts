@@ -64,7 +64,8 @@ export class ClusterTopology implements RedisTopology {
   #hooks: TopologyHooks | undefined;
   #isUp = false;
   #isDownTold = false;
-  #opened: (() => void) | undefined;
+  /** Settles `open`. */
+  #opened: { resolve: () => void; reject: (error: Error) => void } | undefined;
   #isClosed = false;
   #lastError: Error | undefined;
 
@@ -78,8 +79,8 @@ export class ClusterTopology implements RedisTopology {
 
   async open(hooks: TopologyHooks): Promise<void> {
     this.#hooks = hooks;
-    const opened = new Promise<void>((resolve) => {
-      this.#opened = resolve;
+    const opened = new Promise<void>((resolve, reject) => {
+      this.#opened = { resolve, reject };
     });
     this.#refresher = setInterval(() => void this.#refresh(), REFRESH_INTERVAL).unref();
     void this.#refresh();
@@ -145,6 +146,9 @@ export class ClusterTopology implements RedisTopology {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#opened?.reject(
+      new RedisError('REDIS_CLOSED', 'the Redis Cluster was closed before it was reached'),
+    );
     clearTimeout(this.#retryTimer);
     clearInterval(this.#refresher);
     this.#memberships.clear();
@@ -391,7 +395,7 @@ export class ClusterTopology implements RedisTopology {
     if (this.#opened === undefined) {
       this.#hooks!.up();
     } else {
-      this.#opened();
+      this.#opened.resolve();
       this.#opened = undefined;
     }
   }

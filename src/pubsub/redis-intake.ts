@@ -23,6 +23,8 @@ const CLAIM_INTERVAL = 15_000;
 const CLAIM_IDLE = 30_000;
 /** Milliseconds after which a consumer that has nothing and does nothing is removed from the group. */
 const CONSUMER_IDLE = 60 * 60 * 1000;
+/** Milliseconds that stopping may take. */
+const STOP_TIMEOUT = 1000;
 const MAX_REJECTED = 1000;
 const PAUSE = 500;
 const KINDS: readonly string[] = ['text', 'json', 'binary', 'reference'] satisfies PayloadKind[];
@@ -57,9 +59,15 @@ export class RedisIntake {
     this.#wake?.();
     if (this.#connection !== undefined) {
       // Without it, the read would end by itself a little later.
-      await this.#command('CLIENT', 'UNBLOCK', this.#connection).catch(() => {});
+      this.#command('CLIENT', 'UNBLOCK', this.#connection).catch(() => {});
     }
-    await this.#running;
+    // Where Redis is away or hangs, what is left is for others to claim.
+    let timer: NodeJS.Timeout | undefined;
+    const overdue = new Promise((resolve) => {
+      timer = setTimeout(resolve, STOP_TIMEOUT);
+    });
+    await Promise.race([this.#running, overdue]);
+    clearTimeout(timer);
   }
 
   async #run(): Promise<void> {

@@ -1,5 +1,5 @@
 /** One Redis server, or the master that Sentinels point to: a connection for commands, one for subscriptions. */
-import type { RedisError } from './redis-errors.ts';
+import { RedisError } from './redis-errors.ts';
 import type { LinkSettings } from './redis-link.ts';
 import { describeEndpoint, type RedisOptions } from './redis-options.ts';
 import type { SentinelWatch } from './redis-sentinel.ts';
@@ -20,7 +20,8 @@ export class SingleTopology implements RedisTopology {
   #hooks: TopologyHooks | undefined;
   #isUp = false;
   #isDownTold = false;
-  #opened: (() => void) | undefined;
+  /** Settles `open`. */
+  #opened: { resolve: () => void; reject: (error: Error) => void } | undefined;
 
   /** @param sentinels say where the server is, in place of the URL */
   constructor(url: string | RedisOptions, options: RedisOptions = {}, sentinels?: SentinelWatch) {
@@ -43,11 +44,10 @@ export class SingleTopology implements RedisTopology {
     this.#client.on('retry', (error) => this.#lost(error));
     this.#subscriber.connect();
     this.#sentinels?.watch((master) => this.#leave(describeEndpoint(master)));
-    const opened = new Promise<void>((resolve) => {
-      this.#opened = resolve;
+    const opened = new Promise<void>((resolve, reject) => {
+      this.#opened = { resolve, reject };
     });
-    await this.#client.connect();
-    await opened;
+    await Promise.all([this.#client.connect(), opened]);
   }
 
   evaluate({ script, keys, args, returnBuffers }: ScriptCall): Promise<RespReply> {
@@ -93,6 +93,10 @@ export class SingleTopology implements RedisTopology {
   }
 
   async close(): Promise<void> {
+    const { address } = this.#client;
+    this.#opened?.reject(
+      new RedisError('REDIS_CLOSED', `Redis at ${address} was not reached before the end`),
+    );
     await Promise.all([
       this.#client.close(),
       this.#subscriber?.close(),
@@ -128,7 +132,7 @@ export class SingleTopology implements RedisTopology {
     if (this.#opened === undefined) {
       this.#hooks!.up();
     } else {
-      this.#opened();
+      this.#opened.resolve();
       this.#opened = undefined;
     }
   }

@@ -74,6 +74,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     this.#batches.push({ end: this.#sent, time: performance.now() });
   };
   #sweeper: NodeJS.Timeout | undefined;
+  #sweptAt = 0;
   #lastError: RedisError | undefined;
   #closing: Promise<void> | undefined;
   #settled: (() => void) | undefined;
@@ -382,9 +383,14 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   }
 
   /** Gives up on commands whose reply is overdue. Their replies, should they come, are passed over. */
-  #sweep(): void {
+  #sweep(period: number): void {
     const { commandTimeout } = this.options;
-    const oldest = performance.now() - commandTimeout;
+    const now = performance.now();
+    // After a stall of this process the replies may be waiting in the kernel: look again next time.
+    const stalled = now - this.#sweptAt > period * 3;
+    this.#sweptAt = now;
+    if (stalled) return;
+    const oldest = now - commandTimeout;
     let overdue = this.#answered;
     while (this.#batches.length > 0 && this.#batches[0]!.time <= oldest) overdue = this.#batches.shift()!.end;
     for (let i = 0; i < overdue - this.#answered; i++) {
@@ -413,7 +419,9 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     this.#lastError = undefined;
     const { commandTimeout } = this.options;
     if (commandTimeout > 0) {
-      this.#sweeper = setInterval(() => this.#sweep(), Math.max(10, commandTimeout / 8)).unref();
+      const period = Math.max(10, commandTimeout / 8);
+      this.#sweptAt = performance.now();
+      this.#sweeper = setInterval(() => this.#sweep(period), period).unref();
     }
     this.#drain();
     this.emit('ready');

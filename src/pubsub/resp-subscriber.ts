@@ -114,7 +114,7 @@ export class RespSubscriber implements LinkOwner {
     await Promise.all(settled);
   }
 
-  /** Resolves when none of them is in force. Their listeners are not called from now on. */
+  /** Resolves, never rejects, when none of them is in force. Their listeners are not called from now on. */
   async unsubscribe(kind: SubscriptionKind, names: string | readonly string[]): Promise<void> {
     const settled = [];
     for (const name of typeof names === 'string' ? [names] : names) {
@@ -137,7 +137,11 @@ export class RespSubscriber implements LinkOwner {
     this.#isUp = false;
     const error = this.#closedError();
     for (const names of Object.values(this.#names)) {
-      for (const subscription of names.values()) subscription.fail(error);
+      for (const subscription of names.values()) {
+        // What was to end has ended.
+        if (subscription.isWanted) subscription.fail(error);
+        else this.#done(subscription);
+      }
       names.clear();
     }
     this.#changed = [];
