@@ -268,8 +268,13 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
     this.#reader.resume();
     // From within a read callback the reader goes on by itself.
     if (this.#isReading) return;
-    if (this.#held !== null) this.#readHeld();
+    if (this.#held !== null) process.nextTick(readHeldOf, this);
     else if (!this.#reader.isSuspended) this.socket.resume();
+  }
+
+  /** After resume(): never within it, so that whoever calls it is done with what it has before there is more. */
+  readHeld(): void {
+    if (this.#held !== null && !this.#isReading) this.#readHeld();
   }
 
   onMessage(data: Buffer, isBinary: boolean, isOwned: boolean): void {
@@ -718,6 +723,10 @@ function throwLater(error: unknown): void {
   process.nextTick(() => {
     throw error;
   });
+}
+
+function readHeldOf(connection: { readHeld(): void }): void {
+  connection.readHeld();
 }
 
 /** Whether a data frame's first byte says that it is a message by itself. */

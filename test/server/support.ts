@@ -8,6 +8,11 @@ import { until } from '../support/net.ts';
 
 const leftovers: (() => void)[] = [];
 
+/** Called when the test is over, whichever way it ended. */
+export function cleanUp(remove: () => void): void {
+  leftovers.push(remove);
+}
+
 // A test that fails must not keep its process.
 afterEach(() => {
   for (const remove of leftovers.splice(0)) remove();
