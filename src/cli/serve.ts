@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
+import { relative } from 'node:path';
 import { demoSite } from '../demo/index.ts';
 import {
   type Interceptor,
@@ -24,6 +25,9 @@ type ServeSettings = Settings<typeof serveOptions>['values'];
 
 /** Bytes of a message, and of a request to the admin API. */
 const MAX_MESSAGE = 1024 * 1024;
+
+/** Milliseconds for the answers of HTTP requests that are open at the end. */
+const LAST_ANSWERS = 2_000;
 
 export const serve = command({
   name: 'serve',
@@ -132,10 +136,17 @@ async function start(settings: ServeSettings): Promise<Running> {
     async close() {
       await push.close({ drain: settings.drain });
       await policy?.close();
-      http.close();
-      http.closeAllConnections();
+      await closeGently(http);
     },
   };
+}
+
+/** Lets answers that are on their way arrive. */
+async function closeGently(http: Server): Promise<void> {
+  const timer = setTimeout(() => http.closeAllConnections(), LAST_ANSWERS);
+  http.close();
+  await once(http, 'close');
+  clearTimeout(timer);
 }
 
 /** @throws {UsageError} where the settings' values make no sense to the push server */
@@ -206,8 +217,16 @@ function announce(settings: ServeSettings, port: number, policyPort: number | un
   if (policyPort !== undefined) console.log(`listening on policy://${authority(host, policyPort)}`);
   if (demo) {
     console.log(`open http://${authority(host, port)}/ in two windows, or send from another terminal:`);
-    console.log(`  tidings send alice "hello" --url http://${authority(host, port)} --token ${adminToken}`);
+    console.log(
+      `  ${programName()} send alice "hello" --url http://${authority(host, port)} --token ${adminToken}`,
+    );
   }
+}
+
+/** How the user has called this program, so that the line above can be pasted. */
+function programName(): string {
+  const path = relative('.', process.argv[1] ?? '');
+  return path.endsWith('.js') || path.endsWith('.ts') ? `node ${path}` : 'tidings';
 }
 
 function authority(host: string, port: number): string {

@@ -102,6 +102,22 @@ test('send and publish through the admin API reach pages; ping is answered hb_ok
   assert.match(wrong.stderr, /answered 403: this is not the admin token/);
 });
 
+test('a page that has no WebSocket gets its messages over SockJS', async (t) => {
+  const { program, url } = await serve(t, '--query-user', 'operator', '--admin-token', 'T');
+  const [sockjs = ''] = await program.line(/^listening on (http:\S+\/sockjs\S+)$/m);
+  assert.equal(sockjs, `${url}/sockjs/socketServer`);
+  const poll = async () => (await fetch(`${sockjs}/000/abc/xhr?operator=alice`, { method: 'POST' })).text();
+  assert.equal(await poll(), 'o\n');
+  await output(t, ['send', 'alice', 'hello', '--url', url, '--token', 'T']);
+  assert.equal(await poll(), 'a["hello"]\n');
+
+  // Its headers say that the session has taken it.
+  const stream = await fetch(`${sockjs}/000/abc/xhr_streaming`, { method: 'POST' });
+  program.process.kill('SIGTERM');
+  assert.match(await stream.text(), /^h{2048}\nc\[1012,.*\]\n$/);
+  assert.equal(await program.status(), 0, program.stderr);
+});
+
 test('listen prints messages as JSON lines, topics too', async (t) => {
   const { url } = await serve(t, '--query-user', 'operator', '--admin-token', 'T', '--topics', 'news*');
   const listener = tidings(t, ['listen', '--user', 'alice', '--url', url, '--topics', 'news-de']);
