@@ -42,6 +42,8 @@ export interface CaseDefinition {
 
 export class CaseRun implements EndpointListener {
   readonly definition: CaseDefinition;
+  /** How many messages a compression case sends. */
+  readonly messages: number;
   readonly received: PeerEvent[] = [];
   /** What may come, per verdict; the first that fits counts. */
   expected: { OK?: PeerEvent[]; 'NON-STRICT'?: PeerEvent[] } = {};
@@ -60,8 +62,9 @@ export class CaseRun implements EndpointListener {
   #endpoint: Endpoint | undefined;
   readonly #onDone: () => void;
 
-  constructor(definition: CaseDefinition, onDone: () => void) {
+  constructor(definition: CaseDefinition, messages: number, onDone: () => void) {
     this.definition = definition;
+    this.messages = messages;
     this.#onDone = onDone;
   }
 

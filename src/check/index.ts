@@ -23,6 +23,8 @@ export interface CheckSettings {
   parallel?: number;
   /** Factor on all time limits, for slow machines and networks. The Autobahn suite's are 1. Default 5. */
   patience?: number;
+  /** How many messages each compression case sends. Default 1000, as in the Autobahn suite. */
+  messages?: number | undefined;
   /** Folder for index.json, index.html and a file per case. Default: none is written. */
   outdir?: string | undefined;
   /** Whether the output is JSON, one line for each role, instead of a table. Default false. */
@@ -90,7 +92,7 @@ export async function checkServer(address: string, settings: CheckSettings): Pro
   const url = new URL(address);
   const agent = settings.agent ?? url.host;
   const definitions = chosenCases(settings);
-  const { parallel = 8, patience = 5 } = settings;
+  const { parallel = 8, patience = 5, messages } = settings;
   try {
     (await dial(url, undefined, 5000 * patience)).socket.destroy();
   } catch (error) {
@@ -98,7 +100,7 @@ export async function checkServer(address: string, settings: CheckSettings): Pro
   }
   let done = 0;
   const onResult = (): void => settings.onProgress?.(++done, definitions.length);
-  const results = await runAll(definitions, url, { agent, parallel, patience, onResult });
+  const results = await runAll(definitions, url, { agent, parallel, patience, messages, onResult });
   return conclude('server', agent, results, settings);
 }
 
@@ -113,7 +115,8 @@ export async function checkClients(
   settings: CheckSettings,
 ): Promise<Status> {
   const definitions = chosenCases(settings);
-  const server = new FuzzingServer({ port, host, cases: definitions, patience: settings.patience ?? 5 });
+  const { patience = 5, messages } = settings;
+  const server = new FuzzingServer({ port, host, cases: definitions, patience, messages });
   let status: Status = 0;
   const all = new Map<string, CaseResult[]>();
   server.on('report', (agent, results) => {

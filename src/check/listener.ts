@@ -17,6 +17,8 @@ export interface ListenerOptions {
   cases: CaseDefinition[];
   /** Factor on all time limits. */
   patience: number;
+  /** How many messages a compression case sends. Default 1000, as in the Autobahn suite. */
+  messages?: number | undefined;
 }
 
 export interface ListenerEvents {
@@ -110,8 +112,8 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
   async #runCase(socket: Socket, head: Head, url: URL): Promise<void> {
     const { definition, index } = this.#caseOf(url);
     const agent = agentOf(url);
-    const { patience } = this.#options;
-    const result = await runAgainstClient(definition, socket, head, { agent, index, patience });
+    const { patience, messages } = this.#options;
+    const result = await runAgainstClient(definition, socket, head, { agent, index, patience, messages });
     const ofAgent = this.#results.get(agent) ?? new Map<string, CaseResult>();
     this.#results.set(agent, ofAgent);
     ofAgent.set(definition.id, result);

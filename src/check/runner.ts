@@ -40,6 +40,8 @@ export interface RunOptions {
   index: number;
   /** Factor on all time limits. */
   patience: number;
+  /** How many messages a compression case sends. Default 1000, as in the Autobahn suite. */
+  messages?: number | undefined;
 }
 
 interface Handshake {
@@ -106,7 +108,7 @@ function runOn(
     const started = new Date();
     const begin = performance.now();
     const log = new WireLog();
-    const run = new CaseRun(definition, () => {
+    const run = new CaseRun(definition, options.messages ?? 1000, () => {
       const { sentMessages, sentPayload, receivedMessages, receivedPayload } = endpoint.traffic;
       const wasCompressed = endpoint.deflate && sentMessages > 0 && receivedMessages > 0;
       resolve({
@@ -206,15 +208,14 @@ function describe(event: PeerEvent): string {
 export async function runAll(
   definitions: CaseDefinition[],
   url: URL,
-  options: { agent: string; patience: number; parallel: number; onResult?: (result: CaseResult) => void },
+  options: Omit<RunOptions, 'index'> & { parallel: number; onResult?: (result: CaseResult) => void },
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
     while (next < definitions.length) {
       const index = next++;
-      const { agent, patience } = options;
-      const result = await runAgainstServer(definitions[index]!, url, { agent, patience, index: index + 1 });
+      const result = await runAgainstServer(definitions[index]!, url, { ...options, index: index + 1 });
       results[index] = result;
       options.onResult?.(result);
     }

@@ -36,6 +36,7 @@ Options:
   --cases PATTERNS  such as 1.*,9.1.6 [all]
   --short           only the groups that take seconds: ${quickPatterns.join(',')}
   --parallel N      how many cases at a time [8]
+  --messages N      how many messages each case of groups 12 and 13 sends [1000, as Autobahn]
   --patience N      factor on all time limits, of which Autobahn's are 1 [5]
   --agent NAME      what the report calls the server [its address]
   --outdir FOLDER   write index.json, index.html and a file per case there
@@ -59,6 +60,7 @@ function parse() {
       short: { type: 'boolean', default: false },
       parallel: { type: 'string', default: '8' },
       patience: { type: 'string', default: '5' },
+      messages: { type: 'string', default: '1000' },
       agent: { type: 'string' },
       outdir: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -99,7 +101,8 @@ async function judgeServer(name: string, settings: CheckSettings): Promise<numbe
 
 async function judgeClient(name: string, settings: CheckSettings): Promise<number> {
   const definitions = chosenCases(settings);
-  const server = new FuzzingServer({ port: 0, cases: definitions, patience: settings.patience ?? 5 });
+  const { patience = 5, messages } = settings;
+  const server = new FuzzingServer({ port: 0, cases: definitions, patience, messages });
   let done = 0;
   server.on('result', () => settings.onProgress?.(++done, definitions.length));
   const { port } = await server.listen();
@@ -128,6 +131,7 @@ async function main(): Promise<number> {
     ...(options.cases !== undefined && { patterns: options.cases.split(',') }),
     parallel: positive(options.parallel, '--parallel'),
     patience: positive(options.patience, '--patience'),
+    messages: positive(options.messages, '--messages'),
     ...(options.agent !== undefined && { agent: options.agent }),
     outdir: options.outdir,
     json: options.json,

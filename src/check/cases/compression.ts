@@ -5,8 +5,6 @@ import { type Corpus, corpora } from './corpora.ts';
 import { compressedMessageOf, messageOf } from './corpus-messages.ts';
 import { pingPong } from './limits.ts';
 
-const messages = 1000;
-
 /** Length of a message (characters of text, octets otherwise), fragment size (0: unfragmented), limit in ms. */
 const shapes: [length: number, fragmentSize: number, limit: number][] = [
   [16, 0, 60_000],
@@ -34,11 +32,11 @@ function group(id: string, corpus: Corpus, requests: DeflateRequest[]): CaseDefi
     id: `${id}.${i + 1}`,
     isTimed: true,
     deflate: requests,
-    description: `Sends ${messages} compressed messages of ${length} ${corpus.isBinary ? 'octets' : 'characters'} from ${corpus.title}${fragmentSize > 0 ? `, in fragments of ${fragmentSize} octets` : ''}, each after the echo of the last.`,
+    description: `Sends compressed messages of ${length} ${corpus.isBinary ? 'octets' : 'characters'} from ${corpus.title}${fragmentSize > 0 ? `, in fragments of ${fragmentSize} octets` : ''}, each after the echo of the last.`,
     expectation: `All come back within ${limit / 1000} s. The peer's window is ${describe(requests)}.`,
     start(run) {
       const { isBinary } = corpus;
-      pingPong(run, messages, limit, (i) => {
+      pingPong(run, run.messages, limit, (i) => {
         const data = messageOf(corpus, length, i);
         const compressed = compressedMessageOf(corpus, length, i, run.endpoint.deflate!.own);
         run.endpoint.sendMessage(data, isBinary, fragmentSize, compressed);
