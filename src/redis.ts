@@ -6,9 +6,9 @@ export {
   wasNotExecuted,
 } from './pubsub/redis-errors.ts';
 export { parseRedisUrl, type RedisOptions } from './pubsub/redis-options.ts';
+export type { ReplyHandler } from './pubsub/reply-handlers.ts';
 export {
   type MessageListener,
-  type ReplyHandler,
   RespClient,
   type RespClientEvents,
 } from './pubsub/resp-client.ts';

@@ -6,23 +6,19 @@ import { EventEmitter } from 'node:events';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import { type RedisOptions, type ResolvedRedisOptions, resolveRedisOptions } from './redis-options.ts';
+import {
+  fail,
+  IGNORED,
+  PendingReplies,
+  PromisedReply,
+  type ReplyHandler,
+  rethrow,
+} from './reply-handlers.ts';
 import { encodeCommand, type RespArgument } from './resp-encoder.ts';
 import type { MessageKind, RespReply } from './resp-reader.ts';
 import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
 import type { Script } from './script.ts';
-
-/**
- * Receives the reply of a command that was given to `RespClient#send`: cheaper than a promise, and one object
- * may serve any number of commands.
- */
-export interface ReplyHandler {
-  /** Whether strings are wanted as Buffers. Read when the reply arrives. */
-  readonly returnBuffers?: boolean;
-  /** Named in errors. */
-  readonly command?: string;
-  reply(value: RespReply): void;
-  failed(error: RedisError): void;
-}
+import { WaitingCommands } from './waiting-commands.ts';
 
 export interface RespClientEvents {
   /** Connected and logged in, the first time or again. */
@@ -57,22 +53,9 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   readonly options: Readonly<ResolvedRedisOptions>;
   readonly #settings: Pick<LinkSettings, 'locate' | 'role'>;
   readonly #link: RedisLink;
-  readonly #pending = new HandlerQueue();
-  /** What waits for a connection. */
-  #queue: QueuedCommands[] = [];
-  #queuedCommands = 0;
-  #queuedBytes = 0;
-  #queueTimer: NodeJS.Timeout | undefined;
-  /** Commands sent and answered, all told, to tell which batch a command was in. */
-  #sent = 0;
-  #answered = 0;
-  /** When the commands up to and including number `end` were sent. */
-  #batches: { end: number; time: number }[] = [];
-  #isBatchOpen = false;
-  readonly #closeBatch = (): void => {
-    this.#isBatchOpen = false;
-    this.#batches.push({ end: this.#sent, time: performance.now() });
-  };
+  readonly #pending = new PendingReplies();
+  readonly #waiting: WaitingCommands;
+  readonly #connecting = new Set<(error: Error) => void>();
   #sweeper: NodeJS.Timeout | undefined;
   #sweptAt = 0;
   #lastError: RedisError | undefined;
@@ -95,6 +78,10 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     this.options = resolveRedisOptions(url, options);
     this.#settings = settings;
     this.#link = new RedisLink(this, this.options, { ...settings, isSubscriber: false });
+    this.#waiting = new WaitingCommands(this.options, (handlers) => {
+      const error = this.#unavailable(`no connection within ${this.options.queueMaxWait} ms`);
+      for (const handler of handlers) fail(handler, error);
+    });
   }
 
   /** True while commands go straight to Redis. */
@@ -128,18 +115,17 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     this.#link.connect();
     await new Promise<void>((resolve, reject) => {
       const ready = (): void => {
-        this.#waiting.delete(failed);
+        this.#connecting.delete(failed);
         resolve();
       };
       const failed = (error: Error): void => {
         this.off('ready', ready);
         reject(error);
       };
-      this.#waiting.add(failed);
+      this.#connecting.add(failed);
       this.once('ready', ready);
     });
   }
-  readonly #waiting = new Set<(error: Error) => void>();
 
   /**
    * Sends a command, with strings as UTF-8 and bytes as they are, and returns the reply with its strings
@@ -170,36 +156,17 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   }
 
   /** Runs a Lua script by its digest; where the server does not know it (any more), by its text. */
-  async evaluate(script: Script, keys: readonly string[], args: readonly RespArgument[]): Promise<RespReply> {
-    return this.#evaluate(script, keys, args, false);
+  evaluate(script: Script, keys: readonly string[], args: readonly RespArgument[]): Promise<RespReply> {
+    return new ScriptReply(this, script, keys, args, false).promise;
   }
 
   /** As `evaluate`, with every string of the reply as a Buffer. */
-  async evaluateBuffers(
+  evaluateBuffers(
     script: Script,
     keys: readonly string[],
     args: readonly RespArgument[],
   ): Promise<RespReply> {
-    return this.#evaluate(script, keys, args, true);
-  }
-
-  async #evaluate(
-    script: Script,
-    keys: readonly string[],
-    args: readonly RespArgument[],
-    returnBuffers: boolean,
-  ): Promise<RespReply> {
-    const first = new PromisedReply('EVALSHA', returnBuffers);
-    this.send(first, ['EVALSHA', script.digest, keys.length, ...keys, ...args]);
-    try {
-      return await first.promise;
-    } catch (error) {
-      if (!(error instanceof RedisReplyError) || error.prefix !== 'NOSCRIPT') throw error;
-      // EVAL runs it and makes its digest known again, in one round trip.
-      const second = new PromisedReply('EVAL', returnBuffers);
-      this.send(second, ['EVAL', script.source, keys.length, ...keys, ...args]);
-      return second.promise;
-    }
+    return new ScriptReply(this, script, keys, args, true).promise;
   }
 
   /**
@@ -211,11 +178,11 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     if (
       link.isReady &&
       this.#closing === undefined &&
-      this.#queue.length === 0 &&
+      this.#waiting.commands === 0 &&
       !this.#isCongested &&
       link.send(args)
     ) {
-      this.#track(handler);
+      this.#pending.push(handler);
     } else {
       this.#enqueue(handler, args);
     }
@@ -278,11 +245,10 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   }
 
   async #close(): Promise<void> {
-    clearTimeout(this.#queueTimer);
     const error = this.#closedError();
-    for (const failed of this.#waiting) failed(error);
-    this.#waiting.clear();
-    for (const entry of this.#queue.splice(0)) for (const handler of entry.handlers) fail(handler, error);
+    for (const failed of this.#connecting) failed(error);
+    this.#connecting.clear();
+    for (const handler of this.#waiting.clear()) fail(handler, error);
     if (this.isReady && this.#pending.length > 0) {
       await new Promise<void>((resolve) => {
         this.#settled = resolve;
@@ -301,15 +267,6 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
 
   // ── the way to Redis ──
 
-  #track(handler: ReplyHandler): void {
-    this.#pending.push(handler);
-    this.#sent++;
-    if (!this.#isBatchOpen) {
-      this.#isBatchOpen = true;
-      queueMicrotask(this.#closeBatch);
-    }
-  }
-
   /** The socket takes less than is written: what comes now waits, so that the queue's bounds hold. */
   get #isCongested(): boolean {
     return this.#link.backlog > this.options.queueMaxBytes;
@@ -321,52 +278,29 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
       return;
     }
     this.#link.connect();
-    const { queueMaxWait, queueMaxCommands, queueMaxBytes } = this.options;
-    if (queueMaxWait === 0) {
+    if (this.options.queueMaxWait === 0) {
       fail(handler, this.#unavailable('there is no connection'));
-      return;
-    }
-    const bytes = encodeCommand(args);
-    if (this.#queuedCommands >= queueMaxCommands || this.#queuedBytes + bytes.length > queueMaxBytes) {
-      const held = `${this.#queuedCommands} commands, ${this.#queuedBytes} bytes`;
+    } else if (!this.#waiting.add(encodeCommand(args), handler)) {
+      const held = `${this.#waiting.commands} commands, ${this.#waiting.bytes} bytes`;
       const message = `the queue for Redis at ${this.address} is full (${held})${this.#cause()}`;
       fail(handler, new RedisError('REDIS_QUEUE_FULL', message, { cause: this.#lastError }));
-      return;
+    } else if (this.isReady) {
+      setImmediate(() => this.#drain());
     }
-    this.#queue.push({ bytes, handlers: [handler], deadline: performance.now() + queueMaxWait });
-    this.#queuedCommands++;
-    this.#queuedBytes += bytes.length;
-    this.#queueTimer ??= setTimeout(() => this.#expire(), queueMaxWait);
-    if (this.isReady) setImmediate(() => this.#drain());
   }
 
+  /** Sends what waits, as far as the socket takes it. */
   #drain(): void {
-    while (this.#queue.length > 0 && this.isReady && !this.#isCongested) {
-      const entry = this.#queue[0]!;
+    for (let entry = this.#waiting.first; entry !== undefined; entry = this.#waiting.first) {
+      if (!this.isReady) return;
+      if (this.#isCongested) {
+        setTimeout(() => this.#drain(), 10).unref();
+        return;
+      }
       if (!this.#link.sendEncoded(entry.bytes)) return;
-      this.#dequeue();
-      for (const handler of entry.handlers) this.#track(handler);
+      this.#waiting.shift();
+      for (const handler of entry.handlers) this.#pending.push(handler);
     }
-    if (this.#queue.length > 0 && this.isReady) setTimeout(() => this.#drain(), 10).unref();
-  }
-
-  #dequeue(): void {
-    const entry = this.#queue.shift()!;
-    this.#queuedCommands -= entry.handlers.length;
-    this.#queuedBytes -= entry.bytes.length;
-  }
-
-  #expire(): void {
-    this.#queueTimer = undefined;
-    const now = performance.now();
-    while (this.#queue.length > 0 && this.#queue[0]!.deadline <= now) {
-      const { handlers } = this.#queue[0]!;
-      this.#dequeue();
-      const error = this.#unavailable(`no connection within ${this.options.queueMaxWait} ms`);
-      for (const handler of handlers) fail(handler, error);
-    }
-    if (this.#queue.length === 0) return;
-    this.#queueTimer = setTimeout(() => this.#expire(), Math.max(1, this.#queue[0]!.deadline - now));
   }
 
   #unavailable(what: string): RedisError {
@@ -390,12 +324,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     const stalled = now - this.#sweptAt > period * 3;
     this.#sweptAt = now;
     if (stalled) return;
-    const oldest = now - commandTimeout;
-    let overdue = this.#answered;
-    while (this.#batches.length > 0 && this.#batches[0]!.time <= oldest) overdue = this.#batches.shift()!.end;
-    for (let i = 0; i < overdue - this.#answered; i++) {
-      const handler = this.#pending.replace(i, IGNORED);
-      if (handler === IGNORED) continue;
+    for (const handler of this.#pending.takeOverdue(now - commandTimeout)) {
       const what = `no reply to ${handler.command ?? 'a command'} within ${commandTimeout} ms`;
       fail(handler, outcomeUnknown(`Redis at ${this.address}: ${what}`));
     }
@@ -407,8 +336,6 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
       const command = handler.command ?? 'a command';
       fail(handler, outcomeUnknown(`${name}: connection lost before the reply to ${command}`, cause));
     }
-    this.#answered = this.#sent;
-    this.#batches = [];
     this.#settled?.();
   }
 
@@ -431,18 +358,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   lost(error: RedisError, unwritten: Buffer, count: number): void {
     this.#lastError = error;
     clearInterval(this.#sweeper);
-    if (count > 0) {
-      const handlers = this.#pending.popLast(count);
-      this.#sent -= count;
-      this.#queue.unshift({
-        bytes: unwritten,
-        handlers,
-        deadline: performance.now() + this.options.queueMaxWait,
-      });
-      this.#queuedCommands += count;
-      this.#queuedBytes += unwritten.length;
-      this.#queueTimer ??= setTimeout(() => this.#expire(), this.options.queueMaxWait);
-    }
+    if (count > 0) this.#waiting.putFirst(unwritten, this.#pending.popLast(count));
     this.#failPending(error);
     this.emit('down', error);
   }
@@ -491,116 +407,46 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
 
   #answeredHandler(): ReplyHandler | undefined {
     const handler = this.#pending.shift();
-    this.#answered++;
-    if (this.#batches.length > 0 && this.#batches[0]!.end <= this.#answered) this.#batches.shift();
     if (this.#settled !== undefined && this.#pending.length === 0) process.nextTick(this.#settled);
     return handler;
   }
 }
 
-interface QueuedCommands {
-  bytes: Buffer;
-  handlers: ReplyHandler[];
-  deadline: number;
-}
+/** The reply to a script: to EVALSHA, or to the EVAL that follows where the server does not know it. */
+class ScriptReply extends PromisedReply {
+  readonly #client: RespClient;
+  readonly #script: Script;
+  readonly #args: RespArgument[];
+  #isRepetition = false;
 
-/** The executor of every promise here: shared, so that a command costs no closure. */
-const capture = (resolve: (value: RespReply) => void, reject: (error: Error) => void): void => {
-  capturedResolve = resolve;
-  capturedReject = reject;
-};
-let capturedResolve: (value: RespReply) => void;
-let capturedReject: (error: Error) => void;
+  constructor(
+    client: RespClient,
+    script: Script,
+    keys: readonly string[],
+    args: readonly RespArgument[],
+    returnBuffers: boolean,
+  ) {
+    super('EVALSHA', returnBuffers);
+    this.#client = client;
+    this.#script = script;
+    this.#args = ['EVALSHA', script.digest, keys.length, ...keys, ...args];
+    client.send(this, this.#args);
+  }
 
-class PromisedReply implements ReplyHandler {
-  readonly command: string;
-  readonly returnBuffers: boolean;
-  readonly promise: Promise<RespReply>;
-  readonly reply: (value: RespReply) => void;
-  readonly failed: (error: Error) => void;
-
-  constructor(command: string, returnBuffers: boolean) {
-    this.command = command;
-    this.returnBuffers = returnBuffers;
-    this.promise = new Promise(capture);
-    this.reply = capturedResolve;
-    this.failed = capturedReject;
+  override failed(error: RedisError): void {
+    if (!this.#isRepetition && error instanceof RedisReplyError && error.prefix === 'NOSCRIPT') {
+      // EVAL runs it and makes its digest known again, in one round trip.
+      this.#isRepetition = true;
+      this.#args[0] = 'EVAL';
+      this.#args[1] = this.#script.source;
+      this.#client.send(this, this.#args);
+    } else {
+      this.reject(error);
+    }
   }
 }
-
-const IGNORED: ReplyHandler = { reply() {}, failed() {} };
 
 function outcomeUnknown(what: string, cause?: RedisError): RedisError {
   const reason = cause === undefined ? '' : `: ${cause.message}`;
   return new RedisError('REDIS_OUTCOME_UNKNOWN', `${what}; it may have been executed${reason}`, { cause });
-}
-
-function fail(handler: ReplyHandler, error: RedisError): void {
-  try {
-    handler.failed(error);
-  } catch (thrown) {
-    rethrow(thrown);
-  }
-}
-
-/** An error of the application's own handler: it must surface, but not in the middle of a read. */
-function rethrow(error: unknown): void {
-  process.nextTick(() => {
-    throw error;
-  });
-}
-
-/** First in, first out, in a ring of a power of two. */
-class HandlerQueue {
-  #ring: (ReplyHandler | undefined)[] = new Array(64).fill(undefined);
-  #mask = 63;
-  #head = 0;
-  length = 0;
-
-  get first(): ReplyHandler | undefined {
-    return this.#ring[this.#head];
-  }
-
-  push(handler: ReplyHandler): void {
-    if (this.length > this.#mask) this.#grow();
-    this.#ring[(this.#head + this.length) & this.#mask] = handler;
-    this.length++;
-  }
-
-  shift(): ReplyHandler | undefined {
-    const handler = this.#ring[this.#head];
-    if (handler === undefined) return undefined;
-    this.#ring[this.#head] = undefined;
-    this.#head = (this.#head + 1) & this.#mask;
-    this.length--;
-    return handler;
-  }
-
-  /** Puts `handler` in the place of the one at `index`, counted from the first, and returns that. */
-  replace(index: number, handler: ReplyHandler): ReplyHandler {
-    const at = (this.#head + index) & this.#mask;
-    const before = this.#ring[at]!;
-    this.#ring[at] = handler;
-    return before;
-  }
-
-  /** Takes the last `count` out again, in their order. */
-  popLast(count: number): ReplyHandler[] {
-    const taken: ReplyHandler[] = [];
-    for (let i = this.length - count; i < this.length; i++) {
-      const at = (this.#head + i) & this.#mask;
-      taken.push(this.#ring[at]!);
-      this.#ring[at] = undefined;
-    }
-    this.length -= count;
-    return taken;
-  }
-
-  #grow(): void {
-    const ring: (ReplyHandler | undefined)[] = new Array((this.#mask + 1) * 2).fill(undefined);
-    for (let i = 0; i < this.length; i++) ring[i] = this.#ring[(this.#head + i) & this.#mask];
-    this.#ring = ring;
-    this.#mask = ring.length - 1;
-    this.#head = 0;
-  }
 }

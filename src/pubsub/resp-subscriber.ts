@@ -5,6 +5,7 @@
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import type { ResolvedRedisOptions } from './redis-options.ts';
+import { rethrow } from './reply-handlers.ts';
 import type { MessageKind, RespReply } from './resp-reader.ts';
 
 /**
@@ -366,10 +367,7 @@ export class RespSubscriber implements LinkOwner {
     try {
       subscription.listener(bytes, start, end, channel);
     } catch (error) {
-      // The application's own error: it must surface, but not in the middle of a read.
-      process.nextTick(() => {
-        throw error;
-      });
+      rethrow(error);
     }
   }
 }

@@ -1,0 +1,84 @@
+/** Commands that wait for a connection: bounded in number, in bytes and in time. */
+import type { ReplyHandler } from './reply-handlers.ts';
+
+interface Entry {
+  /** Encoded. */
+  bytes: Buffer;
+  handlers: ReplyHandler[];
+  deadline: number;
+}
+
+export interface WaitingLimits {
+  queueMaxCommands: number;
+  queueMaxBytes: number;
+  /** Milliseconds. */
+  queueMaxWait: number;
+}
+
+export class WaitingCommands {
+  readonly #limits: WaitingLimits;
+  readonly #expired: (handlers: ReplyHandler[]) => void;
+  #entries: Entry[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  commands = 0;
+  bytes = 0;
+
+  /** @param expired gets the handlers of what has waited for too long */
+  constructor(limits: WaitingLimits, expired: (handlers: ReplyHandler[]) => void) {
+    this.#limits = limits;
+    this.#expired = expired;
+  }
+
+  /** False if there is no room. */
+  add(bytes: Buffer, handler: ReplyHandler): boolean {
+    const { queueMaxCommands, queueMaxBytes } = this.#limits;
+    if (this.commands >= queueMaxCommands || this.bytes + bytes.length > queueMaxBytes) return false;
+    this.#entries.push(this.#entry(bytes, [handler]));
+    return true;
+  }
+
+  /** Puts commands before all others: they were sent before, but never written. */
+  putFirst(bytes: Buffer, handlers: ReplyHandler[]): void {
+    this.#entries.unshift(this.#entry(bytes, handlers));
+  }
+
+  get first(): Readonly<Entry> | undefined {
+    return this.#entries[0];
+  }
+
+  shift(): void {
+    const entry = this.#entries.shift()!;
+    this.commands -= entry.handlers.length;
+    this.bytes -= entry.bytes.length;
+  }
+
+  /** Empties it and returns whom to tell. */
+  clear(): ReplyHandler[] {
+    clearTimeout(this.#timer);
+    const handlers = this.#entries.flatMap((entry) => entry.handlers);
+    this.#entries = [];
+    this.commands = 0;
+    this.bytes = 0;
+    return handlers;
+  }
+
+  #entry(bytes: Buffer, handlers: ReplyHandler[]): Entry {
+    const { queueMaxWait } = this.#limits;
+    this.commands += handlers.length;
+    this.bytes += bytes.length;
+    this.#timer ??= setTimeout(() => this.#expire(), queueMaxWait);
+    return { bytes, handlers, deadline: performance.now() + queueMaxWait };
+  }
+
+  #expire(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    while (this.#entries.length > 0 && this.#entries[0]!.deadline <= now) {
+      const { handlers } = this.#entries[0]!;
+      this.shift();
+      this.#expired(handlers);
+    }
+    if (this.#entries.length === 0) return;
+    this.#timer = setTimeout(() => this.#expire(), Math.max(1, this.#entries[0]!.deadline - now));
+  }
+}
