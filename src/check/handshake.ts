@@ -16,11 +16,14 @@ export interface Head {
   rest: Buffer;
 }
 
-/** Reads one HTTP head, and leaves the socket paused. */
+export class HandshakeTimeout extends Error {}
+
+/** Reads one HTTP head, and leaves the socket paused. @throws {HandshakeTimeout} */
 export function readHead(socket: Socket, timeout: number): Promise<Head> {
   return new Promise((resolve, reject) => {
     let octets = Buffer.alloc(0);
-    const timer = setTimeout(() => done(new Error(`no complete HTTP head within ${timeout} ms`)), timeout);
+    const late = (): void => done(new HandshakeTimeout(`no complete HTTP head within ${timeout} ms`));
+    const timer = setTimeout(late, timeout);
     const onData = (chunk: Buffer): void => {
       octets = Buffer.concat([octets, chunk]);
       const end = octets.indexOf('\r\n\r\n');

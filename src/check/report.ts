@@ -1,7 +1,7 @@
 /** Writes the results to a folder: index.json in the Autobahn suite's form, a page to read, a file per case. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { groupTitles, subgroupTitles } from './cases/index.ts';
+import { groupTitles, isOfAutobahn, subgroupTitles } from './cases/index.ts';
 import type { CaseResult } from './runner.ts';
 import { outcomeOf, summarize, summaryLine } from './summary.ts';
 
@@ -64,7 +64,9 @@ const style = `
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #8884; vertical-align: top; }
+th, td { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #8884; vertical-align: top; overflow-wrap: anywhere; }
+td:first-child { white-space: nowrap; }
+td[class] { min-width: 11rem; }
 th[colspan] { padding-top: 1.2rem; }
 code, pre { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 .passed { background: #2a92; } .nonStrict { background: #ca03; } .unimplemented { background: #8883; }
@@ -102,7 +104,9 @@ function indexPage(results: CaseResult[]): string {
   }
   const lines = agents.map((agent) => {
     const ofAgent = results.filter((result) => result.agent === agent);
-    return `<li><b>${escapeHtml(agent)}</b>: ${summaryLine(summarize(ofAgent))}</li>`;
+    const beyond = ofAgent.filter((result) => !isOfAutobahn(result));
+    const more = beyond.length > 0 ? `; beyond the Autobahn suite, ${summaryLine(summarize(beyond))}` : '';
+    return `<li><b>${escapeHtml(agent)}</b>: ${summaryLine(summarize(ofAgent.filter(isOfAutobahn)))}${more}</li>`;
   });
   return page(
     'WebSocket conformance',

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { type Behavior, type CaseDefinition, CaseRun, type PeerEvent } from './case.ts';
 import { answerOffers, type DeflateSettings, formatOffers, readAnswer } from './deflate.ts';
 import { type Ending, Endpoint, freshEnding } from './endpoint.ts';
-import { acceptUpgrade, dial, type Head } from './handshake.ts';
+import { acceptUpgrade, dial, HandshakeTimeout, type Head } from './handshake.ts';
 import { preview, type WireEntry, WireLog } from './wire-log.ts';
 
 export interface CaseResult {
@@ -182,6 +182,7 @@ function neverOpened(
 ): CaseResult {
   const ending = freshEnding();
   ending.wasNotCleanReason = error.message;
+  ending.wasOpenHandshakeTimeout = error instanceof HandshakeTimeout;
   return {
     ...identify(definition, started, handshake, options),
     behavior: 'FAILED',

@@ -46,7 +46,7 @@ test('tidings passes every quick case strictly, as a server and as a client', {
 test('tidings passes a case of each kind that takes long', { timeout: 180_000 }, async () => {
   const { status, output, errors } = await run(
     ...['--cases', '9.1.6,9.3.1,9.6.1,9.7.6,12.1.3,12.5.5,13.2.4,13.3.4,13.5.11,13.7.5'],
-    ...['--patience', '20'],
+    ...['--messages', '100', '--patience', '20'],
   );
   assert.equal(status, 0, output + errors);
   assert.match(output, /^server tidings: 10 cases: 10 passed, 0 failed$/m);
