@@ -81,13 +81,24 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   async open(): Promise<void> {
     await this.broker.open(this);
     this.#isAway = false;
-    await this.broker.subscribe(this.#broadcastChannel);
+    await this.#subscribe(this.#broadcastChannel);
   }
 
   /** Hands every payload of a channel, stored or not, to `heard`. At most once: for doorbells, not for messages. */
   async listen(channel: string): Promise<void> {
     this.#listened.add(channel);
-    await this.broker.subscribe(channel);
+    await this.#subscribe(channel);
+  }
+
+  async #subscribe(channel: string): Promise<void> {
+    for (let attempt = 0; !this.#isClosed; attempt++) {
+      try {
+        await this.broker.subscribe(channel);
+        return;
+      } catch {
+        await this.pause(attempt);
+      }
+    }
   }
 
   /** Pair it with `release`. */

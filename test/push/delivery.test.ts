@@ -10,6 +10,7 @@ import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { faultyBroker } from './faulty-broker.ts';
+import { ReturningPage } from './returning-page.ts';
 import { Page, type Running, startPush } from './support.ts';
 
 const numbers = (from: number, to: number): number[] =>
@@ -25,46 +26,6 @@ function redisCli(port: number, command: string): Promise<string> {
     });
     socket.once('error', reject);
   });
-}
-
-/** A page that comes back from its last position whenever it is cut, and notes what its code sees. */
-class Returning {
-  readonly seen: unknown[] = [];
-  readonly told: string[] = [];
-  readonly #urls: string[];
-  readonly #user: string;
-  #page: Page | undefined;
-  #read = 0;
-  #position: ReturnType<Page['position']>;
-  #visits = 0;
-
-  constructor(urls: string[], user: string) {
-    this.#urls = urls;
-    this.#user = user;
-  }
-
-  async connect(): Promise<void> {
-    const positions = this.#position && { inbox: this.#position };
-    const url = this.#urls[this.#visits++ % this.#urls.length]!;
-    this.#page = await Page.open(url, this.#user, positions ? { positions } : { start: 'retained' });
-    this.#read = 0;
-    const inbox = this.#page.frames('welcome')[0]!.channels['inbox']!;
-    if (!inbox.recovered) this.told.push(inbox.reason!);
-  }
-
-  /** Takes up what has come so far. */
-  look(): unknown[] {
-    const messages = this.#page!.messages();
-    for (const { data } of messages.slice(this.#read)) this.seen.push(data);
-    this.#read = messages.length;
-    this.#position = this.#page!.position();
-    return this.seen;
-  }
-
-  cut(): void {
-    this.look();
-    this.#page!.cut();
-  }
 }
 
 describe('over Redis', needs('redis'), () => {
@@ -89,8 +50,8 @@ describe('over Redis', needs('redis'), () => {
     const users = ['u1', 'u2', 'u3'];
     const each = 1500;
     const pages = users.flatMap((user) => [
-      new Returning([one.url, two.url], user),
-      new Returning([two.url, one.url], user),
+      new ReturningPage([one.url, two.url], user),
+      new ReturningPage([two.url, one.url], user),
     ]);
     await Promise.all(pages.map((page) => page.connect()));
     const sending = users.map(async (user, i) => {
@@ -166,7 +127,7 @@ describe('over Redis', needs('redis'), () => {
     const { push, url } = await startPush({ broker, checkInterval: 500 });
     const page = await Page.open(url, 'gaps');
     const plain = await Page.plain(url, 'gaps');
-    broker.loses = ({ offset }) => offset % 7 === 0 || offset % 11 === 3 || offset >= 298;
+    broker.faults.loses = ({ offset }) => offset % 7 === 0 || offset % 11 === 3 || offset >= 298;
     for (const n of numbers(1, 300)) await one.push.send('gaps', n);
     await until('all of them', () => page.data().length >= 300 && plain.received.length >= 300);
     assert.deepEqual(page.data(), numbers(1, 300));
@@ -179,7 +140,7 @@ describe('over Redis', needs('redis'), () => {
     const broker = faultyBroker(redisBroker(redis.url));
     const { push, url } = await startPush({ broker, checkInterval: 500 });
     const page = await Page.open(url, 'holes');
-    broker.loses = ({ offset }) => offset > 10 && offset < 30;
+    broker.faults.loses = ({ offset }) => offset > 10 && offset < 30;
     for (const n of numbers(1, 29)) await one.push.send('holes', n);
     for (const n of [20, 21, 22]) await client.command('XDEL', '{tidings:user:holes}:log', `${n}-0`);
     await one.push.send('holes', 30);

@@ -1,18 +1,48 @@
-/** A real broker whose doorbells get lost: what a dropped connection or a full buffer does, on purpose. */
+/** A real broker that is made to fail: doorbells get lost, come late or twice, calls are refused. */
 import type { Broker, BrokerListener, StoredMessage } from '../../src/pubsub/broker.ts';
 
-export interface FaultyBroker extends Broker {
+export interface Faults {
   /** Whether to lose this doorbell. */
-  loses: (message: StoredMessage) => boolean;
+  loses(message: StoredMessage): boolean;
+  /** Milliseconds by which this doorbell comes late, so that later ones overtake it; 0 for none. */
+  delays(message: StoredMessage): number;
+  /** Whether this doorbell comes twice. */
+  repeats(message: StoredMessage): boolean;
+  /** Whether the store refuses this call. */
+  refuses(call: 'subscribe' | 'read' | 'tops' | 'cursors'): boolean;
 }
 
-export function faultyBroker(inner: Broker): FaultyBroker {
-  return Object.assign(Object.create(inner) as Broker, {
+export interface FaultyBroker extends Broker {
+  readonly faults: Faults;
+  /** The push server's side, to tell it that the store is down or up. */
+  listener: BrokerListener;
+}
+
+export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): FaultyBroker {
+  const faults: Faults = {
     loses: () => false,
-    open(this: FaultyBroker, listener: BrokerListener) {
+    delays: () => 0,
+    repeats: () => false,
+    refuses: () => false,
+    ...given,
+  };
+  const tried = async <T>(call: Parameters<Faults['refuses']>[0], work: () => Promise<T>): Promise<T> => {
+    if (faults.refuses(call)) throw new Error(`the store refuses to ${call}`);
+    return work();
+  };
+  const broker: FaultyBroker = {
+    faults,
+    listener: undefined as never,
+    open(listener) {
+      broker.listener = listener;
+      const ring = (message: StoredMessage): void => listener.message(message);
       return inner.open({
         message: (message) => {
-          if (!this.loses(message)) listener.message(message);
+          if (faults.loses(message)) return;
+          const delay = faults.delays(message);
+          if (delay > 0) setTimeout(ring, delay, message);
+          else ring(message);
+          if (faults.repeats(message)) setTimeout(ring, 1, message);
         },
         transient: (channel, payload) => listener.transient(channel, payload),
         acknowledged: (cursor) => listener.acknowledged(cursor),
@@ -20,18 +50,19 @@ export function faultyBroker(inner: Broker): FaultyBroker {
         up: () => listener.up(),
       });
     },
-    publish: inner.publish.bind(inner),
-    notify: inner.notify.bind(inner),
-    subscribe: inner.subscribe.bind(inner),
-    unsubscribe: inner.unsubscribe.bind(inner),
-    read: inner.read.bind(inner),
-    entry: inner.entry.bind(inner),
-    tops: inner.tops.bind(inner),
-    acknowledge: inner.acknowledge.bind(inner),
-    cursors: inner.cursors.bind(inner),
-    announce: inner.announce.bind(inner),
-    withdraw: inner.withdraw.bind(inner),
-    presence: inner.presence.bind(inner),
-    close: inner.close.bind(inner),
-  });
+    publish: (...all) => inner.publish(...all),
+    notify: (...all) => inner.notify(...all),
+    subscribe: (channel) => tried('subscribe', () => inner.subscribe(channel)),
+    unsubscribe: (channel) => inner.unsubscribe(channel),
+    read: (...all) => tried('read', () => inner.read(...all)),
+    entry: (...all) => inner.entry(...all),
+    tops: (channels) => tried('tops', () => inner.tops(channels)),
+    acknowledge: (...all) => inner.acknowledge(...all),
+    cursors: (channel) => tried('cursors', () => inner.cursors(channel)),
+    announce: (...all) => inner.announce(...all),
+    withdraw: (...all) => inner.withdraw(...all),
+    presence: (user) => inner.presence(user),
+    close: () => inner.close(),
+  };
+  return broker;
 }
