@@ -1,0 +1,105 @@
+/** A page of a user: the browser's client, and a record of what its code saw. */
+import {
+  type ClientEvents,
+  type ConnectOptions,
+  connect,
+  type TransportFactory,
+  type WebSocketConstructor,
+  webSocketTransport,
+} from '../../src/client/index.ts';
+import { WebSocket } from '../../src/ws.ts';
+import type { Sighting } from './ledger.ts';
+import type { Numbered } from './publisher.ts';
+
+/** What every system's pages have. */
+export interface Page {
+  readonly user: string;
+  /** By stream (`user:<name>` or a topic): what it saw. */
+  readonly seen: Map<string, Sighting[]>;
+  /** How many times it has connected. */
+  readonly connections: number;
+  readonly isConnected: boolean;
+  /** Connects again after `close`, as the same page. */
+  reopen(): void;
+  close(): void;
+}
+
+/** The number of the last message that a page saw in a stream. */
+export function lastOf(page: Page, stream: string): number {
+  const last = page.seen.get(stream)?.findLast((sighting) => sighting.kind === 'message');
+  return last?.kind === 'message' ? last.n : 0;
+}
+
+/**
+ * A guarantee broken on purpose, which the runner must notice: `recovery`: the page does not say where it was;
+ * `doorbell`: it has nothing but live messages.
+ */
+export const breakages = ['recovery', 'doorbell'] as const;
+export type Breakage = (typeof breakages)[number];
+
+export interface PageOptions {
+  url: string;
+  user: string;
+  topics: string[];
+  broken?: Breakage;
+  client?: ConnectOptions;
+}
+
+const Socket = WebSocket as unknown as WebSocketConstructor;
+
+/** Without positions in its `hello`. */
+const forgetful: TransportFactory = (url, protocols, events) => {
+  const transport = webSocketTransport(Socket)(url, protocols, events);
+  return {
+    close: (code, reason) => transport.close(code, reason),
+    send(text) {
+      const frame = JSON.parse(text);
+      transport.send(frame.type === 'hello' ? JSON.stringify({ ...frame, positions: {} }) : text);
+    },
+  };
+};
+
+export function openPage({ url, user, topics, broken, client: more }: PageOptions): Page {
+  const seen = new Map<string, Sighting[]>();
+  for (const stream of [`user:${user}`, ...topics]) seen.set(stream, []);
+  const streamOf = (channel: string): string =>
+    channel === 'inbox' || channel === '' ? `user:${user}` : channel;
+  let connections = 0;
+  const client = connect<Numbered | string>({
+    url,
+    user,
+    userParameter: 'user',
+    topics,
+    start: 'beginning',
+    device: null,
+    reconnect: { min: 100, max: 1000 },
+    heartbeat: { interval: 1500, timeout: 1500 },
+    connectTimeout: 5000,
+    WebSocket: Socket,
+    ...(broken === 'doorbell' && { plain: true }),
+    ...(broken === 'recovery' && { transport: forgetful, start: 'now' }),
+    ...more,
+  });
+  client.on('message', ({ channel, data, id }: ClientEvents<Numbered | string>['message']) => {
+    const { n } = typeof data === 'string' ? (JSON.parse(data) as Numbered) : data;
+    seen.get(streamOf(channel))?.push({ kind: 'message', n, id: id ?? '' });
+  });
+  client.on('gap', ({ channel, reason }) => {
+    seen.get(streamOf(channel))?.push({ kind: 'gap', reason: reason ?? '' });
+  });
+  client.on('open', () => {
+    connections++;
+  });
+  return {
+    user,
+    seen,
+    get connections() {
+      return connections;
+    },
+    get isConnected() {
+      return client.state.name === 'connected';
+    },
+    reopen: () => client.connect(),
+    close: () => client.close(),
+  };
+}

@@ -1,0 +1,161 @@
+/** A TCP proxy that breaks connections on purpose: cuts, delays, and packets that vanish without a FIN. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
+
+interface Link {
+  client: Socket;
+  upstream: Socket | undefined;
+  /** Packets vanish in both directions, and neither side hears of the other's end. */
+  isFrozen: boolean;
+  /** What the client has said that `label` recognized. */
+  label: string | undefined;
+}
+
+export interface Choice {
+  /** The part of the connections that it happens to, 0 … 1. Default 1. */
+  share?: number;
+  /** Only those with this label. */
+  label?: string;
+}
+
+export class TcpProxy {
+  /** Milliseconds by which every chunk is late. */
+  delay = 0;
+  /** New connections are reset. */
+  refuses = false;
+  /** New connections are accepted, and then nothing comes through. */
+  swallows = false;
+  /** Names a connection by what its client says. */
+  label: (chunk: Buffer) => string | undefined = () => undefined;
+  /** The moments of arrivals since the start, by `performance.now()`. */
+  readonly arrivals: number[] = [];
+  readonly #targets: () => number[];
+  readonly #server: Server;
+  readonly #links = new Set<Link>();
+  #turn = 0;
+
+  private constructor(targets: () => number[]) {
+    this.#targets = targets;
+    this.#server = createServer((client) => this.#accept(client));
+  }
+
+  /** Spreads connections over the loopback ports in turn; one that refuses is skipped, as a balancer would. */
+  static async start(targets: () => number[]): Promise<TcpProxy> {
+    const proxy = new TcpProxy(targets);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  /** Resets connections on both sides. Returns how many. */
+  cut(choice: Choice = {}): number {
+    const links = this.#choose(choice);
+    for (const link of links) this.#end(link);
+    return links.length;
+  }
+
+  /** From here on their packets vanish; they never come to life again. Returns how many. */
+  freeze(choice: Choice = {}): number {
+    const links = this.#choose(choice);
+    for (const link of links) {
+      link.isFrozen = true;
+      // What the sides send is taken and thrown away, as a network would.
+      link.client.resume();
+      link.upstream?.resume();
+    }
+    return links.length;
+  }
+
+  async close(): Promise<void> {
+    this.#server.close();
+    for (const link of this.#links) this.#end(link);
+  }
+
+  #choose({ share = 1, label }: Choice): Link[] {
+    const links = [...this.#links].filter((link) => label === undefined || link.label === label);
+    return links.slice(0, Math.ceil(links.length * share));
+  }
+
+  #accept(client: Socket): void {
+    this.arrivals.push(performance.now());
+    const link: Link = { client, upstream: undefined, isFrozen: this.swallows, label: undefined };
+    client.on('error', () => {});
+    if (this.refuses) {
+      client.resetAndDestroy();
+      return;
+    }
+    this.#links.add(link);
+    client.on('close', () => this.#ended(link));
+    if (this.swallows) client.resume();
+    else this.#dial(link, [...this.#targets()]);
+  }
+
+  #dial(link: Link, targets: number[]): void {
+    if (targets.length === 0) {
+      this.#end(link);
+      return;
+    }
+    const [port] = targets.splice(this.#turn++ % targets.length, 1);
+    const upstream = dial({ port: port!, host: '127.0.0.1', noDelay: true });
+    const onRefusal = (): void => {
+      if (!link.client.destroyed) this.#dial(link, targets);
+    };
+    upstream.once('error', onRefusal);
+    upstream.once('connect', () => {
+      upstream.off('error', onRefusal);
+      upstream.on('error', () => {});
+      upstream.on('close', () => this.#ended(link));
+      link.upstream = upstream;
+      link.client.setNoDelay(true);
+      if (link.client.destroyed) {
+        upstream.destroy();
+        return;
+      }
+      this.#pipe(link, link.client, upstream);
+      this.#pipe(link, upstream, link.client);
+    });
+  }
+
+  #pipe(link: Link, from: Socket, to: Socket): void {
+    let lastDue = 0;
+    from.on('data', (chunk) => {
+      if (from === link.client) link.label ??= this.label(chunk);
+      const due = Math.max(lastDue, performance.now() + this.delay);
+      const pass = (): void => {
+        if (link.isFrozen || to.destroyed) return;
+        if (!to.write(chunk)) {
+          from.pause();
+          to.once('drain', () => from.resume());
+        }
+      };
+      if (this.delay === 0 && lastDue === 0) pass();
+      else {
+        lastDue = due;
+        setTimeout(pass, due - performance.now());
+      }
+    });
+    from.on('end', () => {
+      if (!link.isFrozen) to.end();
+    });
+  }
+
+  #ended(link: Link): void {
+    if (link.isFrozen && !(link.client.destroyed && (link.upstream?.destroyed ?? true))) return;
+    this.#end(link);
+  }
+
+  #end(link: Link): void {
+    this.#links.delete(link);
+    for (const socket of [link.client, link.upstream]) {
+      if (socket !== undefined && !socket.destroyed) socket.resetAndDestroy();
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** A scenario, and how one is judged. */
+import type { Account } from './ledger.ts';
+import { type Plan, type Setting, Stage } from './stage.ts';
+
+export interface Scenario {
+  /** Its number in the list of the issue; what goes beyond has none. */
+  number?: number;
+  name: string;
+  /** What happens, in a line. */
+  what: string;
+  /** `complete`: nothing is missing; `told`: the store loses something, and every page that misses it is told. */
+  expects: 'complete' | 'told';
+  /** Left out of the short form: it needs too long. */
+  isLong?: boolean;
+  /** What the stage is set with; with a store of the scenario's own, how to end it. */
+  setting?: Setting | ((plan: Plan) => Promise<Setting & { end?: () => Promise<void>; props?: unknown }>);
+  play(stage: Stage, props: unknown): Promise<void>;
+}
+
+export interface Result extends Account {
+  scenario: string;
+  number: number | undefined;
+  what: string;
+  expects: Scenario['expects'];
+  /** Messages stored, each for one or several pages. */
+  messages: number;
+  pages: number;
+  /** Attempts of the publisher that failed and were repeated. */
+  retries: number;
+  /** Milliseconds, the longest. Undefined where nothing was out of order for a time. */
+  recovery: number | undefined;
+  notes: string[];
+  /** Why it failed; empty if it passed. */
+  failures: string[];
+}
+
+export async function run(scenario: Scenario, plan: Plan): Promise<Result> {
+  const { setting } = scenario;
+  const { end, props, ...settings } =
+    typeof setting === 'function' ? await setting(plan) : { ...setting, end: undefined, props: undefined };
+  let stage: Stage | undefined;
+  try {
+    stage = await Stage.set(plan, settings);
+    await scenario.play(stage, props);
+    const sum = await stage.finish();
+    return judged(scenario, stage, sum);
+  } finally {
+    await stage?.close();
+    await end?.();
+  }
+}
+
+function judged(scenario: Scenario, stage: Stage, sum: Account): Result {
+  const { publisher, pages, recoveries, notes } = stage;
+  const failures = [...stage.failures];
+  for (const kind of ['lost', 'duplicated', 'reordered'] as const) {
+    if (sum[kind] > 0) failures.push(`${sum[kind]} ${kind}`);
+  }
+  if (scenario.expects === 'complete' && sum.gaps > 0)
+    failures.push(`${sum.gaps} gaps told where nothing was to be missing`);
+  if (scenario.expects === 'told' && sum.gaps === 0)
+    failures.push('no page was told of a gap: the scenario proves nothing');
+  return {
+    scenario: scenario.name,
+    number: scenario.number,
+    what: scenario.what,
+    expects: scenario.expects,
+    messages: publisher.total,
+    pages: pages.length,
+    retries: publisher.failures,
+    recovery: recoveries.length === 0 ? undefined : Math.max(...recoveries),
+    ...sum,
+    notes,
+    failures,
+  };
+}

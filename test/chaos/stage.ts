@@ -1,0 +1,273 @@
+/** What a scenario plays on: a store, instances, pages behind a proxy, and a publisher that never gives up. */
+
+import type { ConnectOptions } from '../../src/client/index.ts';
+import { PushServer, type PushServerOptions, type RedisBrokerOptions, redisBroker } from '../../src/index.ts';
+import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
+import { until } from '../support/net.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+import { Instance, type Program } from './instances.ts';
+import { type Account, account, total } from './ledger.ts';
+import { type Breakage, lastOf, type Page, type PageOptions } from './page.ts';
+import { TcpProxy } from './proxy.ts';
+import { Publisher, type Send } from './publisher.ts';
+
+/** What is put to the proof: tidings, or a peer. */
+export interface System {
+  name: string;
+  instance(): Promise<Program>;
+  open(options: PageOptions): Page;
+}
+
+/** The long form proves more; the short one is for every change. */
+export interface Plan {
+  system: System;
+  messages: number;
+  isShort: boolean;
+  seed: number;
+  /** Seconds for what has no end of its own. */
+  time: number;
+  broken?: Breakage;
+  /** Says what happens. */
+  say(text: string): void;
+}
+
+export interface Setting {
+  /** Default 2. */
+  instances?: number;
+  /** `volatile`: a Redis that keeps nothing on disk; `durable`: with an append-only file, written before each answer. */
+  redis?: 'volatile' | 'durable';
+  /** Another store; instances reach it without a proxy. */
+  store?: RedisTarget;
+  /** Who sends: a process that only sends, or the instances themselves (default), in turn. */
+  sender?: 'own' | 'instances';
+  users?: number;
+  /** Of each user. Default 2. */
+  pages?: number;
+  /** Default: one. */
+  topics?: string[];
+  /** Milliseconds that SIGTERM gives sessions to go. Default 1,000. */
+  drain?: number;
+  options?: PushServerOptions;
+  client?: ConnectOptions;
+  /** Milliseconds between a promise and the next message of its stream. Default 8. */
+  interval?: number;
+}
+
+const QUICK: RedisBrokerOptions = {
+  reconnectMinDelay: 20,
+  reconnectMaxDelay: 500,
+  commandTimeout: 3000,
+  probeInterval: 1000,
+  probeTimeout: 1000,
+};
+/** A page that is not back by then has lost what it lacks. */
+const PATIENCE = 60_000;
+
+export class Stage {
+  readonly plan: Plan;
+  readonly instances: Instance[] = [];
+  readonly pages: Page[] = [];
+  /** Between the pages and the instances. */
+  readonly front: TcpProxy;
+  /** Between the instances and Redis; unused where the scenario brought a store of its own. */
+  readonly back: TcpProxy;
+  readonly redis: RedisServer | undefined;
+  readonly publisher: Publisher;
+  /** What a scenario wants to have said beside the figures. */
+  readonly notes: string[] = [];
+  /** What was not as promised beside the messages. */
+  readonly failures: string[] = [];
+  /** Milliseconds from a fault, or its end where it has one, until every page had a message sent after that. */
+  readonly recoveries: number[] = [];
+  readonly #setting: Setting;
+  readonly #topics: string[];
+  #ownSender: PushServer | undefined;
+  #turn = 0;
+
+  private constructor(
+    plan: Plan,
+    setting: Setting,
+    front: TcpProxy,
+    back: TcpProxy,
+    redis: RedisServer | undefined,
+  ) {
+    this.plan = plan;
+    this.#setting = setting;
+    this.front = front;
+    this.back = back;
+    this.redis = redis;
+    // Plain mode has only the user's own messages.
+    this.#topics = plan.broken === 'doorbell' ? [] : (setting.topics ?? ['news']);
+    const users = Array.from({ length: setting.users ?? 3 }, (_, i) => `u${i + 1}`);
+    const streams = [...users.map((user) => `user:${user}`), ...this.#topics];
+    this.publisher = new Publisher(streams, setting.interval ?? 8, this.#sender());
+  }
+
+  /** With everything started, every page connected, and the first messages seen by all. */
+  static async set(plan: Plan, setting: Setting = {}): Promise<Stage> {
+    const durable = ['--appendonly', 'yes', '--appendfsync', 'always'];
+    const redis =
+      setting.store === undefined ? await startRedis(setting.redis === 'durable' ? durable : []) : undefined;
+    const back = await TcpProxy.start(() => (redis === undefined ? [] : [redis.port]));
+    // A connection that subscribes does nothing else.
+    back.label = (chunk) => (/\bS?SUBSCRIBE\b/i.test(chunk.toString('latin1')) ? 'subscriber' : undefined);
+    const running: Instance[] = [];
+    const front = await TcpProxy.start(() => running.filter((one) => one.isRunning).map((one) => one.port));
+    const stage = new Stage(plan, setting, front, back, redis);
+    try {
+      const program = await plan.system.instance();
+      const settings = {
+        store: stage.store,
+        redis: QUICK,
+        drain: setting.drain ?? 1000,
+        options: {
+          retention: { inbox: { maxMessages: 100_000 }, topic: { maxMessages: 100_000 } },
+          ...setting.options,
+        },
+      };
+      const starting = Array.from({ length: setting.instances ?? 2 }, () =>
+        Instance.start(program, settings),
+      );
+      stage.instances.push(...(await Promise.all(starting)));
+      running.push(...stage.instances);
+      for (const user of stage.users) {
+        for (let i = 0; i < (setting.pages ?? 2); i++) stage.open(user);
+      }
+      await until(
+        'every page to be connected',
+        () => stage.pages.every((page) => page.isConnected),
+        PATIENCE,
+      );
+      stage.publisher.start();
+      await stage.until('the first messages', () => stage.isLevel(1));
+      return stage;
+    } catch (error) {
+      await stage.close();
+      throw error;
+    }
+  }
+
+  get store(): RedisTarget {
+    return this.#setting.store ?? `redis://127.0.0.1:${this.back.port}`;
+  }
+
+  get users(): string[] {
+    return [...this.publisher.promised.keys()]
+      .filter((stream) => stream.startsWith('user:'))
+      .map((stream) => stream.slice('user:'.length));
+  }
+
+  /** Opens a page whose messages count. */
+  open(user: string, client: ConnectOptions = {}): Page {
+    const page = this.plan.system.open({
+      url: `ws://127.0.0.1:${this.front.port}/socketServer`,
+      user,
+      topics: this.#topics,
+      ...(this.plan.broken !== undefined && { broken: this.plan.broken }),
+      client: { ...this.#setting.client, ...client },
+    });
+    this.pages.push(page);
+    return page;
+  }
+
+  #sender(): Send {
+    if (this.#setting.sender === 'own') {
+      return (stream, data, idempotencyKey) => {
+        this.#ownSender ??= new PushServer({ broker: redisBroker(this.store, QUICK), log: () => {} });
+        return stream.startsWith('user:')
+          ? this.#ownSender.send(stream.slice('user:'.length), data, { idempotencyKey })
+          : this.#ownSender.publish(stream, data, { idempotencyKey });
+      };
+    }
+    return (stream, data, key) => {
+      const running = this.instances.filter((one) => one.isRunning);
+      const instance = running[this.#turn++ % running.length];
+      if (instance === undefined) return Promise.reject(new Error('no instance is running'));
+      return instance.ask(`/send/${encodeURIComponent(stream)}`, {
+        method: 'POST',
+        body: JSON.stringify({ data, key }),
+      });
+    };
+  }
+
+  /** Waits with the patience of the runner. */
+  until(what: string, condition: () => boolean | Promise<boolean>): Promise<unknown> {
+    return until(what, condition, PATIENCE);
+  }
+
+  /** Waits until so many more messages are promised as this part of all that the plan wants. */
+  async more(part: number): Promise<void> {
+    const goal = this.publisher.total + this.plan.messages * part;
+    await until(
+      `${goal} promises (last failure: ${this.publisher.lastFailure})`,
+      () => this.publisher.total >= goal,
+      120_000,
+    );
+  }
+
+  /** Whether each page has seen message `n`, or a later one, of each of its streams. */
+  isLevel(n: number): boolean {
+    return this.pages.every((page) => [...page.seen.keys()].every((stream) => lastOf(page, stream) >= n));
+  }
+
+  /**
+   * Call it when a fault has begun that lasts, or ended where it has an end: measures until every page has a
+   * message that was sent after that. False if they didn't get there.
+   */
+  async recovered(pages = this.pages): Promise<boolean> {
+    const start = performance.now();
+    // The next one of each stream may be on its way already.
+    const isThere = await this.#arrived(pages, 2);
+    this.recoveries.push(performance.now() - start);
+    return isThere;
+  }
+
+  /** Whether each page gets so many messages more than are promised now. */
+  #arrived(pages: Page[], more: number): Promise<boolean> {
+    const goals = new Map([...this.publisher.promised].map(([stream, n]) => [stream, n + more]));
+    return until(
+      'all pages to have everything',
+      () => pages.every((page) => [...page.seen.keys()].every((s) => lastOf(page, s) >= goals.get(s)!)),
+      PATIENCE,
+    ).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  note(text: string): void {
+    this.notes.push(text);
+  }
+
+  check(isSo: boolean, what: string): void {
+    if (!isSo) this.failures.push(what);
+  }
+
+  /** Sends what the plan still wants, waits for the pages, and adds up. */
+  async finish(): Promise<Account> {
+    const rest = this.plan.messages - this.publisher.total;
+    if (rest > 0) await this.more(rest / this.plan.messages);
+    await this.publisher.stop();
+    await this.#arrived(this.pages, 0);
+    // What comes twice comes late.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return this.account();
+  }
+
+  account(pages = this.pages): Account {
+    return total(
+      pages.flatMap((page) =>
+        [...page.seen].map(([stream, seen]) => account(seen, this.publisher.promised.get(stream)!)),
+      ),
+    );
+  }
+
+  async close(): Promise<void> {
+    void this.publisher.stop().catch(() => {});
+    for (const page of this.pages) page.close();
+    await Promise.all(this.instances.map((instance) => instance.kill()));
+    await this.#ownSender?.close();
+    await Promise.all([this.front.close(), this.back.close()]);
+    await this.redis?.stop();
+  }
+}
