@@ -27,16 +27,33 @@ export const check = command({
       max: 1000,
       fallback: 5,
     }),
+    messages: integer('N', 'Messages in each case of groups 12 and 13; 1000 in the Autobahn suite', {
+      min: 1,
+      max: 1000,
+      fallback: 1000,
+    }),
     agent: text('NAME', 'What the report calls the server; default: its address'),
     outdir: text('FOLDER', 'Write index.json, index.html and a page per case there'),
     json: flag('Print JSON instead of a table'),
   },
   async run({ values, positionals }) {
-    const { listen, listenHost, cases, short: isShort, parallel, patience, agent, outdir, json } = values;
+    const {
+      listen,
+      listenHost,
+      cases,
+      short: isShort,
+      parallel,
+      patience,
+      messages,
+      agent,
+      outdir,
+      json,
+    } = values;
     const settings: CheckSettings = {
       isShort,
       parallel,
       patience,
+      messages,
       outdir,
       json,
       write: (output) => process.stdout.write(output),
