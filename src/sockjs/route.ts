@@ -1,5 +1,6 @@
 /** What a transport's file exports, what it is given, and the answers they share. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { arm, disarm, type Expirable } from '../server/deadlines.ts';
 import { parse } from './frames.ts';
 import type { Wrapping } from './http-receiver.ts';
 import type { SockJsSession } from './session.ts';
@@ -33,10 +34,15 @@ export interface Route {
 export const JAVASCRIPT = 'application/javascript; charset=UTF-8';
 export const TEXT = 'text/plain; charset=UTF-8';
 
+const NO_SESSION = 'Not found: no such session.';
+
 export function answer(response: ServerResponse, status: number, text: string, type = TEXT): void {
   response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) });
   response.end(text);
 }
+
+/** Milliseconds for a request's body. */
+const BODY_TIMEOUT = 30_000;
 
 /** Reads the body and gives its messages to the session; `decode` finds the JSON text in it. */
 export function deliver(
@@ -45,8 +51,16 @@ export function deliver(
   decode: (body: string) => string,
   done: () => void,
 ): void {
+  // Nothing is kept for a session that isn't there.
+  if (sessions.find(id) === undefined) {
+    answer(response, 404, NO_SESSION);
+    return;
+  }
   const chunks: Buffer[] = [];
   let size = 0;
+  const deadline: Expirable = { deadline: null, expire: () => request.destroy() };
+  arm(deadline, BODY_TIMEOUT);
+  request.on('close', () => disarm(deadline));
   request.on('data', (chunk: Buffer) => {
     size += chunk.length;
     if (size <= sessions.maxMessage) chunks.push(chunk);
@@ -60,7 +74,7 @@ export function deliver(
     if (response.headersSent) return;
     const session = sessions.find(id);
     if (session === undefined) {
-      answer(response, 404, 'Not found: no such session.');
+      answer(response, 404, NO_SESSION);
       return;
     }
     const received = parse(decode(Buffer.concat(chunks).toString()));

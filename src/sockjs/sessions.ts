@@ -55,6 +55,8 @@ export class HttpSessions implements Sessions {
   }
 
   receive(exchange: Exchange, wrapping: Wrapping): void {
+    // A body means nothing here, but unread it would hide the end of the connection.
+    exchange.request.resume();
     const known = this.#sessions.get(exchange.id);
     if (known === undefined) {
       this.#open(exchange, wrapping);

@@ -1,0 +1,395 @@
+/** What nobody may do to the server: too much, too long, from where they should not. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import type { Transport } from '../../src/server/transport.ts';
+import { until } from '../support/net.ts';
+import { client, echo, session, startSockJs, Wire } from './support.ts';
+
+test('a body over the limit gets 413, and the session lives', async () => {
+  const { port } = await startSockJs({ maxMessage: 100 });
+  const http = client(port);
+  const path = session();
+  await http.post(`${path}/xhr`);
+  for (const suffix of ['xhr_send', 'jsonp_send']) {
+    const answer = await http.post(`${path}/${suffix}`, { body: `["${'x'.repeat(200)}"]` });
+    assert.deepEqual([answer.status, answer.header('connection')], [413, 'close'], suffix);
+  }
+  assert.equal((await http.post(`${path}/xhr_send`, { body: '["a"]' })).status, 204);
+  assert.equal((await http.post(`${path}/xhr`)).body, 'a["a"]\n');
+});
+
+test('a body in chunks, without a length, is held to the same limit', async () => {
+  const { port } = await startSockJs({ maxMessage: 100 });
+  const http = client(port);
+  const path = session();
+  await http.post(`${path}/xhr`);
+  const wire = new Wire(port);
+  const head = `POST ${path}/xhr_send HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  wire.socket.write(`${head}${`28\r\n${'x'.repeat(40)}\r\n`.repeat(3)}`);
+  await until('an answer', () => wire.received.includes('\r\n\r\n'));
+  assert.match(wire.received.toString(), /^HTTP\/1\.1 413 /);
+});
+
+test('a body for a session that is not there is not read', async () => {
+  const { port } = await startSockJs();
+  const wire = new Wire(port);
+  wire.socket.write(`POST ${session()}/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n`);
+  await until('an answer', () => wire.received.includes('\r\n\r\n'));
+  assert.match(wire.received.toString(), /^HTTP\/1\.1 404 /);
+});
+
+test('a session whose client never reads is closed with 4430, and its bytes are let go', async () => {
+  const sessions: Transport[] = [];
+  const closes: [number, string][] = [];
+  const { port } = await startSockJs({
+    maxBuffered: 1000,
+    handler: {
+      opened: (opened) => void sessions.push(opened),
+      closed: (_, code, reason) => void closes.push([code, reason]),
+    },
+  });
+  const http = client(port);
+  const path = session();
+  await http.post(`${path}/xhr`);
+  const [opened] = sessions as [Transport];
+  // One message may be longer than the limit.
+  assert.equal(opened.send('x'.repeat(1200)), 'queued');
+  assert.ok(opened.bufferedAmount > 1200);
+  assert.equal(opened.send('y'), 'dropped');
+  assert.deepEqual(closes, [[4430, 'Too slow']]);
+  assert.equal(opened.bufferedAmount, 0);
+  assert.equal(opened.send('z'), 'dropped');
+  assert.equal((await http.post(`${path}/xhr`)).body, 'c[4430,"Too slow"]\n');
+});
+
+test('sessions of one address and in all are limited; one that ends makes room', async () => {
+  const addressOf = (request: { headers: Record<string, unknown> }) => String(request.headers['x-address']);
+  const { port } = await startSockJs({
+    maxSessions: 3,
+    maxSessionsPerAddress: 2,
+    disconnectDelay: 200,
+    addressOf,
+  });
+  const http = client(port);
+  const from = (address: string) => ({ headers: { 'X-Address': address } });
+  const open = async (address: string) => (await http.post(`${session()}/xhr`, from(address))).status;
+  assert.deepEqual([await open('a'), await open('a'), await open('a')], [200, 200, 429]);
+  assert.deepEqual([await open('b'), await open('b')], [200, 503]);
+  await until('room for a', async () => (await open('a')) === 200);
+});
+
+test('a session without a receiver is over after the delay', async () => {
+  const closes: [number, string][] = [];
+  const { port } = await startSockJs({
+    disconnectDelay: 100,
+    handler: { closed: (_, code, reason) => void closes.push([code, reason]) },
+  });
+  const http = client(port);
+  const path = session();
+  await http.post(`${path}/xhr`);
+  await until('its end', () => closes.length === 1);
+  assert.deepEqual(closes, [[1006, 'Session timed out']]);
+  assert.equal((await http.post(`${path}/xhr`)).body, 'o\n');
+});
+
+test('heartbeats come while a receiver waits', async () => {
+  const { port } = await startSockJs({ heartbeatDelay: 50 });
+  const http = client(port);
+  const path = session();
+  const stream = await http.openPost(`${path}/xhr_streaming`);
+  await stream.chunk();
+  assert.deepEqual([await stream.chunk(), await stream.chunk(), await stream.chunk()], ['o\n', 'h\n', 'h\n']);
+});
+
+// ── interceptors ─────────────────────────────────────────────────────────────────────────────────
+
+test('interceptors fill attributes, at once or later, for every transport', async () => {
+  const told: string[] = [];
+  const { port } = await startSockJs({
+    interceptors: [
+      {
+        before: (_, attributes) => {
+          attributes['first'] = 1;
+          return undefined;
+        },
+      },
+      {
+        before: async (_, attributes) => {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          attributes.user = 'alice';
+        },
+        after: (_request, transport) => void told.push(transport === undefined ? 'refused' : 'opened'),
+      },
+    ],
+    handler: { opened: (opened) => void opened.send(JSON.stringify(opened.attributes)) },
+  });
+  const http = client(port);
+  const expected = JSON.stringify(JSON.stringify({ first: 1, user: 'alice' }));
+  const path = session();
+  assert.equal((await http.post(`${path}/xhr`)).body, 'o\n');
+  assert.equal((await http.post(`${path}/xhr`)).body, `a[${expected}]\n`);
+  const stream = await http.openPost(`${session()}/xhr_streaming`);
+  await stream.chunk();
+  assert.deepEqual([await stream.chunk(), await stream.chunk()], ['o\n', `a[${expected}]\n`]);
+  assert.deepEqual(told, ['opened', 'opened']);
+});
+
+test('a refusal is the interceptor’s own answer, with CORS so that the page can read it', async () => {
+  const { port } = await startSockJs({
+    origins: ['http://app.example'],
+    interceptors: [
+      { before: () => new Response('who are you?', { status: 401, headers: { 'X-Reason': 'none' } }) },
+    ],
+  });
+  const http = client(port);
+  const headers = { Origin: 'http://app.example' };
+  for (const [open, path] of [
+    [http.post, `${session()}/xhr`],
+    [http.post, `${session()}/xhr_streaming`],
+    [http.get, `${session()}/eventsource`],
+  ] as const) {
+    const answer = await open(path, { headers });
+    assert.deepEqual([answer.status, answer.body], [401, 'who are you?'], path);
+    assert.equal(answer.header('x-reason'), 'none');
+    assert.equal(answer.header('access-control-allow-origin'), 'http://app.example');
+  }
+});
+
+test('an interceptor that throws refuses with 500, and the session’s place is free again', async () => {
+  const { port } = await startSockJs({
+    maxSessions: 1,
+    interceptors: [
+      {
+        before: async () => {
+          throw new Error('no database');
+        },
+      },
+    ],
+  });
+  const http = client(port);
+  const path = session();
+  for (let i = 0; i < 2; i++) {
+    const answer = await http.post(`${path}/xhr`);
+    assert.equal(answer.status, 500);
+    assert.ok(!answer.body.includes('database'));
+  }
+});
+
+test('a client that leaves while an interceptor thinks leaves nothing behind', async () => {
+  const thinking: (() => void)[] = [];
+  const failures: (Error | undefined)[] = [];
+  const { port } = await startSockJs({
+    maxSessions: 1,
+    interceptors: [
+      {
+        before: () => new Promise<void>((resolve) => void thinking.push(resolve)),
+        after: (_request, _transport, error) => void failures.push(error),
+      },
+    ],
+  });
+  const wire = new Wire(port);
+  wire.socket.write(`POST ${session()}/xhr HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await until('the interceptor', () => thinking.length === 1);
+  wire.socket.destroy();
+  await until('the end', () => failures.length === 1);
+  assert.ok(failures[0] instanceof Error);
+  const next = client(port).post(`${session()}/xhr`);
+  await until('the interceptor again', () => thinking.length === 2);
+  for (const resolve of thinking) resolve();
+  assert.equal((await next).body, 'o\n');
+});
+
+// ── origins ──────────────────────────────────────────────────────────────────────────────────────
+
+test('by default only pages of the same host may connect', async () => {
+  const { port } = await startSockJs();
+  const http = client(port);
+  const upgrade = {
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'x3JJHMbDL1EzLkh9GBhXDw==',
+  };
+  for (const [origin, isAllowed] of [
+    ['http://localhost', true],
+    ['https://localhost', true],
+    ['http://evil.example', false],
+    ['null', false],
+    ['http://localhost.evil.example', false],
+  ] as const) {
+    const headers = { Origin: origin };
+    const polled = await http.post(`${session()}/xhr`, { headers });
+    assert.equal(polled.status, isAllowed ? 200 : 403, origin);
+    assert.equal(polled.header('access-control-allow-origin'), isAllowed ? origin : undefined);
+    assert.equal((await http.get('/echo/info', { headers })).status, isAllowed ? 200 : 403, origin);
+    assert.equal((await http.options(`${session()}/xhr`, { headers })).status, isAllowed ? 204 : 403);
+    for (const path of [`${session()}/websocket`, '/echo/websocket']) {
+      const answer = await http.openGet(path, { headers: { ...headers, ...upgrade } });
+      assert.equal(answer.status, isAllowed ? 101 : 403, `${path} ${origin}`);
+      answer.close();
+    }
+  }
+});
+
+test('an allow-list lets its origins in, and * anyone', async () => {
+  const listed = client((await startSockJs({ origins: ['http://app.example', 'null'] })).port);
+  for (const [origin, status] of [
+    ['http://app.example', 200],
+    ['null', 200],
+    ['http://app.example:81', 403],
+  ] as const) {
+    assert.equal((await listed.post(`${session()}/xhr`, { headers: { Origin: origin } })).status, status);
+  }
+  const open = client((await startSockJs({ origins: '*' })).port);
+  const answer = await open.post(`${session()}/xhr`, { headers: { Origin: 'http://evil.example' } });
+  assert.equal(answer.header('access-control-allow-origin'), 'http://evil.example');
+});
+
+test('jsonp and htmlfile, which browsers send without Origin, are judged by Sec-Fetch-Site or Referer', async () => {
+  const { port } = await startSockJs({ origins: ['http://app.example'] });
+  const http = client(port);
+  const cases: [Record<string, string>, number][] = [
+    [{}, 403],
+    [{ 'Sec-Fetch-Site': 'same-origin' }, 200],
+    [{ 'Sec-Fetch-Site': 'cross-site' }, 403],
+    [{ 'Sec-Fetch-Site': 'same-site', Referer: 'http://evil.localhost/' }, 403],
+    [{ Referer: 'http://localhost/page' }, 200],
+    [{ Referer: 'http://app.example/page?x' }, 200],
+    [{ Referer: 'http://evil.example/?http://app.example' }, 403],
+    [{ Referer: 'nonsense' }, 403],
+  ];
+  for (const [headers, status] of cases) {
+    const polled = await http.get(`${session()}/jsonp?c=x`, { headers });
+    assert.equal(polled.status, status, JSON.stringify(headers));
+    const page = await http.openGet(`${session()}/htmlfile?c=x`, { headers });
+    assert.equal(page.status, status, JSON.stringify(headers));
+    page.close();
+  }
+});
+
+test('only allowed origins may frame the iframe page', async () => {
+  const policy = async (options: Parameters<typeof startSockJs>[0]) => {
+    const answer = await client((await startSockJs(options)).port).get('/echo/iframe.html');
+    return answer.header('content-security-policy');
+  };
+  assert.equal(await policy({}), "frame-ancestors 'self'");
+  assert.equal(
+    await policy({ origins: ['http://app.example'] }),
+    "frame-ancestors 'self' http://app.example",
+  );
+  assert.equal(await policy({ origins: '*' }), undefined);
+});
+
+test('the iframe page loads the client that the server names, and nothing that breaks out', async () => {
+  const { port } = await startSockJs({ clientUrl: 'https://cdn.example/sockjs.js' });
+  const { body } = await client(port).get('/echo/iframe.html');
+  assert.ok(body.includes('<script src="https://cdn.example/sockjs.js"></script>'));
+  for (const clientUrl of ['x.js', 'javascript:alert(1)', '/"><script>', 'https://a/ b']) {
+    await assert.rejects(startSockJs({ clientUrl }), TypeError, clientUrl);
+  }
+});
+
+// ── text ─────────────────────────────────────────────────────────────────────────────────────────
+
+test('</script> and comments in a message can’t end an htmlfile script', async () => {
+  const text = '</script><script>alert(1)</script><!-- </SCRIPT';
+  const { port } = await startSockJs({ handler: { opened: (opened) => void opened.send(text) } });
+  const headers = { 'Sec-Fetch-Site': 'same-origin' };
+  const answer = await client(port).openGet(`${session()}/htmlfile?c=x`, { headers });
+  await answer.chunk();
+  await answer.chunk();
+  const frame = await answer.chunk();
+  const [, literal = ''] = /^<script>\np\((.*)\);\n<\/script>\r\n$/.exec(frame) ?? [];
+  assert.ok(!/<\/|<!--/.test(literal), literal);
+  // What the browser makes of the literal is the frame.
+  assert.equal(JSON.parse(new Function(`return ${literal}`)().slice(1))[0], text);
+});
+
+test('lone surrogates travel as lower-case escapes', async () => {
+  const { port } = await startSockJs({
+    handler: { opened: (opened) => void opened.send('\ud83d \udE00 😀') },
+  });
+  const http = client(port);
+  const path = session();
+  await http.post(`${path}/xhr`);
+  assert.equal((await http.post(`${path}/xhr`)).body, 'a["\\ud83d \\ude00 😀"]\n');
+});
+
+test('bytes go as base64', async () => {
+  const { port } = await startSockJs({
+    handler: { opened: (opened) => void opened.send(Buffer.from([0, 255])) },
+  });
+  const http = client(port);
+  const path = session();
+  await http.post(`${path}/xhr`);
+  assert.equal((await http.post(`${path}/xhr`)).body, 'a["AP8="]\n');
+});
+
+// ── the server around it ─────────────────────────────────────────────────────────────────────────
+
+test('other requests stay the application’s, also after SockJS is closed', async () => {
+  const { port, http: server, sockjs } = await startSockJs();
+  const http = client(port);
+  for (const path of ['/', '/echoes', '/echo2/info', '/other']) {
+    const answer = await http.get(path);
+    assert.deepEqual([answer.status, answer.body], [418, 'application'], path);
+  }
+  assert.equal((await http.get('/echo')).status, 200);
+  sockjs.close();
+  assert.equal((await http.get('/echo')).status, 418);
+  assert.equal(server.listenerCount('upgrade'), 0);
+});
+
+test('closing tells every session; what waits is closed with the code', async () => {
+  const closes: number[] = [];
+  const { port, sockjs } = await startSockJs({
+    handler: { ...echo, closed: (_, code) => void closes.push(code) },
+  });
+  const http = client(port);
+  const stream = await http.openPost(`${session()}/xhr_streaming`);
+  await stream.chunk();
+  await stream.chunk();
+  sockjs.close(1012, 'restart');
+  assert.equal(await stream.chunk(), 'c[1012,"restart"]\n');
+  assert.equal(await stream.chunk(), '');
+  assert.deepEqual(closes, [1012]);
+});
+
+test('hixie-76 is off unless it is asked for by name; bad keys get 400', async () => {
+  const keys = {
+    Connection: 'Upgrade',
+    Upgrade: 'WebSocket',
+    Origin: 'http://localhost',
+    'Sec-WebSocket-Key1': '4 @1  46546xW%0l 1 5',
+    'Sec-WebSocket-Key2': '12998 5 Y3 1  .P00',
+  };
+  const off = client((await startSockJs()).port);
+  const refused = await off.openGet(`${session()}/websocket`, { headers: keys });
+  assert.ok(refused.status >= 400 && refused.status < 500, String(refused.status));
+  const on = client((await startSockJs({ hixie76: true })).port);
+  for (const key of ['123', ' ', '99999999999 9999', '1 2']) {
+    const headers = { ...keys, 'Sec-WebSocket-Key1': key };
+    const answer = await on.openGet(`${session()}/websocket`, { headers });
+    // "1 2" is 12 divided by one space, a good key.
+    assert.equal(answer.status, key === '1 2' ? 101 : 400, key);
+  }
+});
+
+test('a hixie-76 message without an end is cut at the limit', async () => {
+  const { port } = await startSockJs({ hixie76: true, maxMessage: 1000 });
+  const answer = await client(port).openGet(`${session()}/websocket`, {
+    headers: {
+      Connection: 'Upgrade',
+      Upgrade: 'WebSocket',
+      'Sec-WebSocket-Key1': '4 @1  46546xW%0l 1 5',
+      'Sec-WebSocket-Key2': '12998 5 Y3 1  .P00',
+    },
+  });
+  assert.equal(answer.status, 101);
+  const { socket } = answer.wire;
+  socket.write('aaaaaaaa');
+  await answer.wire.read(19);
+  socket.write(Buffer.concat([Buffer.of(0), Buffer.alloc(2000, 'x')]));
+  if (!socket.destroyed) await once(socket, 'close');
+});
