@@ -57,6 +57,24 @@ async function tidings(): Promise<Peer> {
   return likeWs((await import('../../src/ws.ts')) as unknown as typeof import('ws'));
 }
 
+/** As `tidings`, whose server listens by itself, but on Node's HTTP server. */
+async function tidingsOnHttp(): Promise<Peer> {
+  const { WebSocketServer } = await import('../../src/ws.ts');
+  return {
+    async server() {
+      const http = createServer();
+      const { perMessageDeflate, maxPayload, maxFragments } = settings;
+      const server = new WebSocketServer({ server: http, perMessageDeflate, maxPayload, maxFragments });
+      server.on('connection', (socket) => {
+        socket.on('message', (data, isBinary) => socket.send(data as Buffer, { binary: isBinary }));
+      });
+      http.listen(0, '127.0.0.1');
+      await once(http, 'listening');
+      return (http.address() as AddressInfo).port;
+    },
+  };
+}
+
 async function ws(): Promise<Peer> {
   return likeWs(await import('ws'));
 }
@@ -124,7 +142,13 @@ async function faye(): Promise<Peer> {
   };
 }
 
-export const peers: Record<string, () => Promise<Peer>> = { tidings, ws, faye, undici };
+export const peers: Record<string, () => Promise<Peer>> = {
+  tidings,
+  'tidings-http': tidingsOnHttp,
+  ws,
+  faye,
+  undici,
+};
 
 /** Runs all cases of the listening runner at `address`, `parallel` at a time, and asks for the report. */
 async function drive(

@@ -53,6 +53,23 @@ test('tidings passes a case of each kind that takes long', { timeout: 180_000 },
   assert.match(output, /^client tidings: 10 cases: 10 passed, 0 failed$/m);
 });
 
+test('tidings on an HTTP server passes the cases of its first frames', { timeout: 120_000 }, async () => {
+  const { status, output, errors } = await run(
+    ...[
+      '--peer',
+      'tidings-http',
+      '--cases',
+      '1.*,2.*,5.*,7.*,12.1.3,T.*',
+      '--messages',
+      '100',
+      '--patience',
+      '20',
+    ],
+  );
+  assert.equal(status, 0, output + errors);
+  assert.match(output, /^server tidings-http: 85 cases: 85 passed, 0 failed$/m);
+});
+
 test('a failed case makes the exit status 1, and the report says what came', {
   timeout: 60_000,
 }, async () => {

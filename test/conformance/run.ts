@@ -154,7 +154,7 @@ async function main(): Promise<number> {
     throw new UsageError(`no such peer: ${options.peer} (there are ${Object.keys(peers).join(', ')})`);
   const ofRole = (role: string): CheckSettings => ({
     ...settings,
-    isStrict: options.peer === 'tidings',
+    isStrict: options.peer.startsWith('tidings'),
     outdir: settings.outdir && join(settings.outdir, `${role}s`),
   });
   let status = 0;
