@@ -103,7 +103,8 @@ export class Channel {
   /** How many of the buffer came before the log was asked. */
   #cleared = 0;
   #recent: Position[] = [];
-  readonly #pages = new Map<string, Promise<OutgoingPage>>();
+  /** Reads under way, by where they begin. */
+  #pages: Map<string, Promise<OutgoingPage>> | undefined;
 
   constructor(name: string, host: ChannelHost) {
     this.name = name;
@@ -156,13 +157,16 @@ export class Channel {
   page(position: Position, isAnchor: boolean): Promise<OutgoingPage> {
     const offset = isAnchor ? position.offset : readOffset(position);
     const key = `${offset}${isAnchor ? '+' : ''}`;
-    let page = this.#pages.get(key);
+    let page = this.#pages?.get(key);
     if (page === undefined) {
       page = this.#host.bounded(() => this.#read(position, isAnchor));
+      this.#pages ??= new Map();
       this.#pages.set(key, page);
       const own = page;
       const forget = (): void => {
-        if (this.#pages.get(key) === own) this.#pages.delete(key);
+        if (this.#pages?.get(key) !== own) return;
+        this.#pages.delete(key);
+        if (this.#pages.size === 0) this.#pages = undefined;
       };
       page.then(forget, forget);
     }
@@ -263,7 +267,7 @@ export class Channel {
   #take(top: Position): void {
     if (!isSame(this.#head, top)) this.#recent = [];
     this.finding++;
-    this.#pages.clear();
+    this.#pages = undefined;
     this.#head = top;
     this.#delivered = top;
     const buffer = this.#buffer;

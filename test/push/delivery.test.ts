@@ -122,6 +122,30 @@ describe('over Redis', needs('redis'), () => {
     await page.close();
   });
 
+  test('an XADD from outside is stored, in its user’s inbox once, and delivered like any other message', async () => {
+    const page = await Page.open(one.url, 'intake');
+    await client.command('XADD', 'tidings:in', '*', 'channel', 'user:intake', 'data', 'durable', 'key', 'k1');
+    await page.frame('message');
+    await client.command('XADD', 'tidings:in', '*', 'channel', 'user:intake', 'data', 'durable', 'key', 'k1');
+    await client.command(
+      'XADD',
+      'tidings:in',
+      '*',
+      'channel',
+      'user:intake',
+      'kind',
+      'json',
+      'data',
+      '{"n":2}',
+    );
+    await until('the second one', () => page.data().length >= 2);
+    assert.deepEqual(page.data(), ['durable', { n: 2 }]);
+    const late = await Page.open(two.url, 'intake', { start: 'retained' });
+    await until('both', () => late.data().length === 2);
+    await page.close();
+    await late.close();
+  });
+
   test('doorbells that get lost: gaps are filled from the log, the last one by the periodic check', async () => {
     const broker = faultyBroker(redisBroker(redis.url));
     const { push, url } = await startPush({ broker, checkInterval: 500 });
