@@ -1,13 +1,13 @@
 /** `tidings send` and `tidings publish`: one message to a user or a topic, by HTTP or straight through Redis. */
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BrokerListener, Receipt } from '../pubsub/broker.ts';
+import type { Broker, BrokerListener, Receipt } from '../pubsub/broker.ts';
 import { redisBroker } from '../pubsub/redis-broker.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/names.ts';
-import { DEFAULT_RETENTION } from '../push/options.ts';
 import { encodeData } from '../push/outgoing.ts';
 import { callAdmin, connection } from './admin-client.ts';
 import { command } from './command.ts';
+import { limitOption, parseLimits } from './limits.ts';
 import { flag, type Settings, text, UsageError } from './options.ts';
 
 /** Milliseconds. A server waits for its Redis as long as it takes; a command has somebody waiting. */
@@ -16,6 +16,8 @@ const REDIS_PATIENCE = 5_000;
 const options = {
   ...connection,
   redis: text('URL', 'Store it in this Redis directly, without asking an instance'),
+  redisPrefix: text('PREFIX', 'Begins every key and channel in Redis', 'tidings'),
+  limit: limitOption,
   json: flag('TEXT is JSON: send the value, not the text'),
   idempotencyKey: text('KEY', 'Sending again with the same key stores nothing and prints the first receipt'),
 };
@@ -64,7 +66,7 @@ async function deliver(to: 'users' | 'topics', settings: Settings<typeof options
   // Whichever was named closer to the command line: a tidings.json with "redis" is there for `serve`.
   const throughRedis = values.redis !== undefined && !(sources.url === 'flag' && sources.redis !== 'flag');
   const receipt = throughRedis
-    ? await storeInRedis(values.redis as string, to, name, data, values.idempotencyKey)
+    ? await storeInRedis(values.redis as string, to, name, data, values)
     : await callAdmin(values, {
         method: 'POST',
         path: `/api/${to}/${encodeURIComponent(name)}/messages`,
@@ -90,19 +92,21 @@ function parseData(message: string, isJson: boolean): unknown {
   }
 }
 
-/** With the bounds that a server has by default: the last one to write decides how long a log is kept. */
+/** The one that writes decides how long the log is kept: with other limits than the default, servers and senders need the same. */
 async function storeInRedis(
   url: string,
   to: 'users' | 'topics',
   name: string,
   data: unknown,
-  idempotencyKey: string | undefined,
+  { idempotencyKey, limit, redisPrefix }: Settings<typeof options>['values'],
 ): Promise<Receipt> {
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
   const { kind, bytes } = encodeData(data);
-  const retention = to === 'users' ? DEFAULT_RETENTION.inbox : DEFAULT_RETENTION.topic;
-  const broker = redisBroker(url, { publishMaxWait: REDIS_PATIENCE });
+  const { limits, retention } = parseLimits(limit);
+  if (bytes.length > limits.message)
+    throw new UsageError(`a message may have at most ${limits.message} bytes`);
+  const broker = openBroker(url, redisPrefix);
   let lastError: Error | undefined;
   const listener: BrokerListener = {
     message() {},
@@ -123,11 +127,19 @@ async function storeInRedis(
       }),
     ]);
     return await broker.publish(to === 'users' ? inboxOf(name) : name, kind, bytes, {
-      retention,
+      retention: to === 'users' ? retention.inbox : retention.topic,
       ...(idempotencyKey !== undefined && { idempotencyKey }),
     });
   } finally {
     timer.abort();
     await broker.close();
+  }
+}
+
+function openBroker(url: string, prefix: string): Broker {
+  try {
+    return redisBroker(url, { prefix, publishMaxWait: REDIS_PATIENCE });
+  } catch (error) {
+    throw error instanceof TypeError ? new UsageError(`--redis: ${error.message}`) : error;
   }
 }

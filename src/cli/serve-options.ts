@@ -1,4 +1,5 @@
 /** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
+import { limitOption } from './limits.ts';
 import { flag, integer, list, text } from './options.ts';
 
 export const serveOptions = {
@@ -10,6 +11,7 @@ export const serveOptions = {
     'URL',
     'The store that the instances share, such as redis://127.0.0.1:6379; without it this process keeps everything in memory',
   ),
+  redisPrefix: text('PREFIX', 'Begins every key and channel in Redis', 'tidings'),
   instance: text('NAME', 'What this instance is called; default: host name and process id'),
   secret: text(
     'SECRET',
@@ -41,6 +43,7 @@ export const serveOptions = {
     'Flash content of this site may connect to these ports, such as app.example.com:80,443; may be repeated',
     /\s+/,
   ),
+  limit: limitOption,
   drain: integer('MS', 'Milliseconds over which clients are spread when the server is told to end', {
     min: 0,
     max: 3_600_000,

@@ -16,15 +16,13 @@ import {
 } from '../index.ts';
 import { adminApi } from './admin.ts';
 import { command } from './command.ts';
+import { parseLimits } from './limits.ts';
 import { type Settings, UsageError } from './options.ts';
 import { parseGrants, parsePolicyPort, servePolicy } from './policy.ts';
 import { serveOptions } from './serve-options.ts';
 import { site } from './site.ts';
 
 type ServeSettings = Settings<typeof serveOptions>['values'];
-
-/** Bytes of a message, and of a request to the admin API. */
-const MAX_MESSAGE = 1024 * 1024;
 
 /** Milliseconds for the answers of HTTP requests that are open at the end. */
 const LAST_ANSWERS = 2_000;
@@ -82,7 +80,7 @@ function withDemo(values: ServeSettings): ServeSettings {
 }
 
 /** @throws {UsageError} for what would otherwise fail half-way */
-function check({ adminToken, path, sockjs, policyPort, policyAllow }: ServeSettings): void {
+function check({ adminToken, path, sockjs, policyPort, policyAllow, limit }: ServeSettings): void {
   if (adminToken !== undefined && !/^[\x21-\x7e]+$/.test(adminToken)) {
     throw new UsageError('--admin-token must be ASCII characters without spaces');
   }
@@ -93,6 +91,7 @@ function check({ adminToken, path, sockjs, policyPort, policyAllow }: ServeSetti
   }
   parsePolicyPort(policyPort);
   parseGrants(policyAllow);
+  parseLimits(limit);
 }
 
 interface Running {
@@ -162,11 +161,11 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       path,
       ...(settings.sockjs !== 'off' && { sockjs: { prefix: settings.sockjs } }),
       instance,
-      broker: redis === undefined ? memoryBroker() : redisBroker(redis),
+      broker: redis === undefined ? memoryBroker() : redisBroker(redis, { prefix: settings.redisPrefix }),
       interceptors,
       origins: origins.includes('*') ? '*' : origins,
       proxies,
-      limits: { message: MAX_MESSAGE },
+      ...parseLimits(settings.limit),
       authorize: { subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)) },
       log: (level, message) => {
         if (level !== 'info') warn(message);
@@ -182,14 +181,14 @@ function matches(pattern: string, topic: string): boolean {
 }
 
 function createSite(settings: ServeSettings, push: PushServer, isReady: () => boolean): RequestListener {
-  const { adminToken: token, demo, path, queryUser: userParameter } = settings;
+  const { adminToken: token, demo, path, queryUser: userParameter, limit } = settings;
   const { instance } = push;
   return site({
     health: () => {
       const { storeAway, draining, sessions } = push.stats();
       return { ok: isReady() && !storeAway && !draining, instance, sessions, storeAway, draining };
     },
-    admin: adminApi({ target: push, token, maxBody: MAX_MESSAGE }),
+    admin: adminApi({ target: push, token, maxBody: parseLimits(limit).limits.message }),
     demo: demo
       ? demoSite({ push, instance, path, ...(userParameter !== undefined && { userParameter }) })
       : undefined,

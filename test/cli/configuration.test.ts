@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { environmentName, flagName } from '../../src/cli/options.ts';
+import { defaultBounds, parseLimits } from '../../src/cli/limits.ts';
+import { environmentName, flagName, UsageError } from '../../src/cli/options.ts';
 import { serveOptions } from '../../src/cli/serve-options.ts';
 
 const page = readFileSync('docs/configuration.md', 'utf8');
@@ -34,4 +35,38 @@ test('docs/configuration.md lists every setting of serve, with its three names a
 test('its example of a config file has only keys that there are', () => {
   const [, example = ''] = /```json\n(.*?)```/s.exec(page) ?? [];
   for (const key of Object.keys(JSON.parse(example))) assert.ok(key in serveOptions, key);
+});
+
+test('it lists every limit with its default', () => {
+  const [, section = ''] = /## Limits\n(.*?)\n## /s.exec(page) ?? [];
+  const documented = [...section.matchAll(/^\| `(\w+)` +\| ([\d,]+) /gm)].map(([, name, value]) => [
+    name,
+    Number(value?.replaceAll(',', '')),
+  ]);
+  assert.deepEqual(documented, Object.entries(defaultBounds));
+});
+
+test('--limit changes what it names and leaves the rest', () => {
+  const plain = parseLimits([]);
+  const { limits, retention } = parseLimits(['message=65536', 'inboxMessages=5', 'sessions=0']);
+  assert.deepEqual(limits, { ...plain.limits, message: 65_536, sessions: 0 });
+  assert.deepEqual(retention.inbox, { ...plain.retention.inbox, maxMessages: 5 });
+  assert.deepEqual(retention.topic, plain.retention.topic);
+});
+
+test('a limit that is unknown, no number, or may not be 0 is refused', () => {
+  for (const [text, message] of [
+    ['mesage=1', /unknown name 'mesage'; did you mean message\?/],
+    ['constructor=1', /unknown name/],
+    ['message', /must be message=N/],
+    ['message=-1', /must be/],
+    ['message=1k', /must be/],
+    ['message=0', /from 1/],
+  ] as const) {
+    assert.throws(
+      () => parseLimits([text]),
+      (error: Error) => error instanceof UsageError && message.test(error.message),
+      text,
+    );
+  }
 });

@@ -134,6 +134,19 @@ test('listen prints messages as JSON lines, topics too', async (t) => {
   assert.equal(await listener.status(), 0);
 });
 
+test('--limit reaches the push server and the admin API', async (t) => {
+  const args = ['--query-user', 'operator', '--admin-token', 'T', '--limit', 'message=100'];
+  const { url, ws } = await serve(t, ...args);
+  const body = JSON.stringify('x'.repeat(100));
+  const headers = { Authorization: 'Bearer T', 'Content-Type': 'application/json' };
+  const answer = await fetch(`${url}/api/users/alice/messages`, { method: 'POST', headers, body });
+  assert.equal(answer.status, 413);
+  const { socket } = await page(t, `${ws}?operator=alice`);
+  const closed = once(socket, 'close');
+  socket.send(body);
+  assert.equal((await closed)[0], 1009);
+});
+
 test('with --secret, tickets let pages in and nothing else does', async (t) => {
   const { url, ws } = await serve(t, '--secret', secret, '--admin-token', 'T');
   const stranger = new WebSocket(`${ws}?operator=alice`);
@@ -175,7 +188,9 @@ test('two instances share one Redis: what is sent on one arrives on the other', 
   t.after(() => socket.destroy());
   socket.write('PUBLISH tidings:user:alice rung\r\n');
   await until('a plain PUBLISH', () => messages.length === 3);
-  assert.deepEqual(messages, ['through the other', 'through Redis', 'rung']);
+  socket.write('XADD tidings:in * channel user:alice data added\r\n');
+  await until('a plain XADD', () => messages.length === 4);
+  assert.deepEqual(messages, ['through the other', 'through Redis', 'rung', 'added']);
 });
 
 test(
