@@ -270,6 +270,31 @@ test('garbage on the HTTP port gets a 400, and the server runs on', async (t) =>
   assert.ok((await fetch(`${url}/healthz`)).ok);
 });
 
+test('a connection that says nothing, or stops half-way, is let go', async (t) => {
+  const { url } = await serve(t, '--query-user', 'operator');
+  const { port } = new URL(url);
+  const answers = ['', 'GET / HT'].map(async (beginning) => {
+    const socket = connect(Number(port), '127.0.0.1');
+    t.after(() => socket.destroy());
+    let answer = '';
+    socket.setEncoding('latin1').on('data', (data) => {
+      answer += data;
+    });
+    socket.write(beginning);
+    await new Promise((resolve) => socket.once('close', resolve));
+    return answer.split('\r\n')[0];
+  });
+  assert.deepEqual(await Promise.all(answers), Array(2).fill('HTTP/1.1 408 Request Timeout'));
+});
+
+test('beyond loopback, the token of the demo is made up and printed', async (t) => {
+  const { program } = await serve(t, '--demo', '--host', '0.0.0.0');
+  const [url = '', token = ''] = await program.line(/ send alice "hello" --url (\S+) --token (\S+)$/m);
+  assert.match(token, /^[\w-]{22}$/);
+  const reachable = url.replace('0.0.0.0', '127.0.0.1');
+  await output(t, ['send', 'alice', 'hello', '--url', reachable, '--token', token]);
+});
+
 test('the demo takes any name and the token demo, on loopback', async (t) => {
   const { url, ws } = await serve(t, '--demo');
   assert.match((await (await fetch(`${url}/`)).text()).toLowerCase(), /<!doctype html>/);
