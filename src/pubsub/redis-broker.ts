@@ -197,16 +197,16 @@ class RedisBroker implements Broker {
     await this.#topology.command(bus, [this.#topology.publishCommand, bus, payload]);
   }
 
-  async subscribe(channel: string): Promise<void> {
+  subscribe(channel: string): Promise<void> {
     const { bus } = new ChannelKeys(this.#prefix, channel);
     this.#subscribed.set(bus, channel);
-    await this.#topology.subscribe(bus);
+    return this.#topology.subscribe(bus);
   }
 
-  async unsubscribe(channel: string): Promise<void> {
+  unsubscribe(channel: string): Promise<void> {
     const { bus } = new ChannelKeys(this.#prefix, channel);
     this.#subscribed.delete(bus);
-    await this.#topology.unsubscribe(bus);
+    return this.#topology.unsubscribe(bus);
   }
 
   async read(channel: string, offset: number, limit: number): Promise<LogPage> {

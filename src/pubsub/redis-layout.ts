@@ -25,15 +25,24 @@ export const kindOf = (letter: string): PayloadKind => KINDS[letter] ?? 'binary'
 export class ChannelKeys {
   /** The channel to SUBSCRIBE and PUBLISH to. */
   readonly bus: string;
-  readonly meta: string;
-  readonly log: string;
-  readonly cursors: string;
 
   constructor(prefix: string, channel: string) {
     this.bus = busName(prefix, channel);
-    this.meta = `{${this.bus}}:meta`;
-    this.log = `{${this.bus}}:log`;
-    this.cursors = `{${this.bus}}:cursors`;
+  }
+
+  /** A hash: the epoch, the newest position, and what retention needs. */
+  get meta(): string {
+    return `{${this.bus}}:meta`;
+  }
+
+  /** A stream: the retained messages, each with its offset as the first part of its id. */
+  get log(): string {
+    return `{${this.bus}}:log`;
+  }
+
+  /** A hash of devices. */
+  get cursors(): string {
+    return `{${this.bus}}:cursors`;
   }
 
   /** Where the receipt for an idempotency key is kept. A long key is kept as its digest. */
@@ -53,8 +62,10 @@ export function presenceKey(prefix: string, user: string): string {
  * and with them the percent sign.
  */
 function busName(prefix: string, channel: string): string {
-  return `${prefix}:${channel.replace(/[{}%]/g, encodeURIComponent)}`;
+  return `${prefix}:${ODD.test(channel) ? channel.replace(EVERY_ODD, encodeURIComponent) : channel}`;
 }
+const ODD = /[{}%]/;
+const EVERY_ODD = /[{}%]/g;
 
 /**
  * What came over the bus for `channel` as bytes[start, end): a stored message, an acknowledgement, `undefined` for

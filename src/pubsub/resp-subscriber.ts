@@ -93,15 +93,10 @@ export class RespSubscriber implements LinkOwner {
    *
    * @throws {RedisReplyError} if Redis refuses one; `RedisError` `REDIS_CLOSED`
    */
-  async subscribe(
-    kind: SubscriptionKind,
-    names: string | readonly string[],
-    listener: RawListener,
-  ): Promise<void> {
-    if (this.#link.isClosed) throw this.#closedError();
+  subscribe(kind: SubscriptionKind, names: string | readonly string[], listener: RawListener): Promise<void> {
+    if (this.#link.isClosed) return Promise.reject(this.#closedError());
     this.#link.connect();
-    const settled = [];
-    for (const name of typeof names === 'string' ? [names] : names) {
+    return forEach(names, (name) => {
       let subscription = this.#names[kind].get(name);
       if (subscription === undefined) {
         subscription = new Subscription(kind, name, listener);
@@ -109,23 +104,18 @@ export class RespSubscriber implements LinkOwner {
       }
       subscription.listener = listener;
       subscription.isWanted = true;
-      const promise = this.#settle(subscription);
-      if (promise !== undefined) settled.push(promise);
-    }
-    await Promise.all(settled);
+      return this.#settle(subscription);
+    });
   }
 
   /** Resolves, never rejects, when none of them is in force. Their listeners are not called from now on. */
-  async unsubscribe(kind: SubscriptionKind, names: string | readonly string[]): Promise<void> {
-    const settled = [];
-    for (const name of typeof names === 'string' ? [names] : names) {
+  unsubscribe(kind: SubscriptionKind, names: string | readonly string[]): Promise<void> {
+    return forEach(names, (name) => {
       const subscription = this.#names[kind].get(name);
-      if (subscription === undefined) continue;
+      if (subscription === undefined) return SETTLED;
       subscription.isWanted = false;
-      const promise = this.#settle(subscription);
-      if (promise !== undefined) settled.push(promise);
-    }
-    await Promise.all(settled);
+      return this.#settle(subscription);
+    });
   }
 
   /** Drops the connection and makes another, for one that answers but must not be used. */
@@ -150,10 +140,10 @@ export class RespSubscriber implements LinkOwner {
 
   // ── bringing Redis to what is wanted ──
 
-  #settle(subscription: Subscription): Promise<void> | undefined {
+  #settle(subscription: Subscription): Promise<void> {
     if (subscription.isSettled) {
       if (!subscription.isWanted) this.#forget(subscription);
-      return undefined;
+      return SETTLED;
     }
     this.#change(subscription);
     return new Promise((resolve, reject) => {
@@ -385,6 +375,16 @@ const PING: Request = { kind: 'channel', isOn: true, subscriptions: [], confirme
 
 function matches(kind: string, request: Request): boolean {
   return kind === COMMANDS[request.kind][request.isOn ? 0 : 1].toLowerCase();
+}
+
+const SETTLED = Promise.resolve();
+
+async function forEach(
+  names: string | readonly string[],
+  settle: (name: string) => Promise<void>,
+): Promise<void> {
+  if (typeof names === 'string') return settle(names);
+  await Promise.all(names.map(settle));
 }
 
 /** One name: what is wanted, what Redis has confirmed, and who waits for the two to agree. */

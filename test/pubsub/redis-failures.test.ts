@@ -1,11 +1,11 @@
 /** The Redis broker when Redis fails: restarts, rewinds, failovers, slots on the move. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import type { Broker, Receipt } from '../../src/pubsub/broker.ts';
+import type { Broker, BrokerListener, Receipt } from '../../src/pubsub/broker.ts';
 import { type RedisBrokerOptions, ReplicationError, redisBroker } from '../../src/pubsub/redis-broker.ts';
 import { slotOf } from '../../src/pubsub/redis-slots.ts';
 import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
@@ -29,8 +29,13 @@ async function started<T extends { stop(): Promise<void> }>(server: Promise<T>):
   return result;
 }
 
-async function open(target: RedisTarget, more: RedisBrokerOptions = {}): Promise<[Broker, Recorder]> {
-  const recorder = new Recorder();
+async function open(
+  target: RedisTarget,
+  more: RedisBrokerOptions = {},
+  intake?: BrokerListener['intake'],
+): Promise<[Broker, Recorder]> {
+  const recorder: Recorder & BrokerListener = new Recorder();
+  if (intake !== undefined) recorder.intake = intake;
   const broker = redisBroker(target, { ...fast, ...more });
   cleanups.push(() => broker.close());
   await broker.open(recorder);
@@ -102,6 +107,73 @@ describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
     assert.deepEqual([ra.downs, ra.ups], [1, 1]);
     const live = await a.publish('c', 'text', text('live'), options());
     await until('the live message', () => ra.messages.at(-1)?.id === live.id);
+  });
+
+  test('connections that Redis kills over and over cost nothing: each message once, each loss and return told', async () => {
+    const redis = await started(startRedis());
+    const [a] = await open(redis.url);
+    const [b, rb] = await open(redis.url);
+    await b.subscribe('c');
+    const work = [publisher(a, ['c']), publisher(b, ['d'])];
+    for (let round = 1; round <= 10; round++) {
+      const stored = work[0]!.receipts.length;
+      for (const type of ['normal', 'pubsub']) await ask(redis, 'CLIENT', 'KILL', 'TYPE', type);
+      await until('both to work again', () => rb.ups === rb.downs && work[0]!.receipts.length > stored + 5);
+    }
+    for (const { stop } of work) await stop();
+    assert.deepEqual(
+      work.flatMap(({ failures }) => failures),
+      [],
+    );
+    assert.ok(rb.downs >= 10);
+    for (const [i, channel] of ['c', 'd'].entries()) {
+      const { receipts } = work[i]!;
+      await assertKept(a, [channel], receipts);
+      assert.ok(receipts.every(({ duplicate }) => !duplicate));
+      assert.equal((await a.tops([channel]))[0]!.offset, receipts.length);
+    }
+    const offsets = rb.messages.map(({ offset }) => offset);
+    assert.deepEqual(
+      offsets,
+      [...new Set(offsets)].sort((x, y) => x - y),
+    );
+  });
+
+  test('an ACL user with the documented rules can do all of it', async () => {
+    const redis = await started(startRedis());
+    const rules = /ACL SETUSER (.*)/.exec(readFileSync('docs/redis.md', 'utf8'))![1]!.split(' ');
+    await ask(redis, 'ACL', 'SETUSER', ...(rules as [string]));
+    const password = rules.find((rule) => rule.startsWith('>'))!.slice(1);
+    const [b, rb] = await open(
+      `redis://${rules[0]}:${password}@127.0.0.1:${redis.port}`,
+      {},
+      ({ channel, kind, payload, idempotencyKey }) =>
+        b.publish(channel, kind, payload, options({ idempotencyKey })),
+    );
+    await b.subscribe('user:alice');
+    const { epoch, offset, id } = await b.publish(
+      'user:alice',
+      'text',
+      text('x'),
+      options({ replicas: 0, idempotencyKey: 'k' }),
+    );
+    await b.acknowledge({ channel: 'user:alice', device: 'd', position: { epoch, offset, id } }, 60_000);
+    assert.equal((await b.cursors('user:alice')).length, 1);
+    const entry = { session: 's', instance: 'i', user: 'alice', since: 1 };
+    await b.announce([entry], 60_000);
+    assert.deepEqual(await b.presence('alice'), [entry]);
+    await b.withdraw([entry]);
+    await b.notify('user:alice', text('note'));
+    assert.equal((await b.read('user:alice', 0, 10)).messages.length, 1);
+    assert.equal((await b.tops(['user:alice']))[0]!.offset, 1);
+    await assert.rejects(b.publish('c', 'text', text('x'), options({ replicas: 1, replicaTimeout: 20 })), {
+      code: 'REDIS_NOT_REPLICATED',
+    });
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'user:alice', 'data', 'from outside');
+    await until(
+      'all to be told',
+      () => rb.messages.length === 2 && rb.transients.length === 1 && rb.cursors.length === 1,
+    );
   });
 
   test('while Redis is away publish fails with a clear error in time, and never reports success', async () => {
@@ -221,7 +293,8 @@ describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
   test('Sentinels: the master is killed; publishing goes on at the new one, subscriptions are in force again', async () => {
     const group = await started(startSentinels());
     const [a] = await open(group.target);
-    const [b, rb] = await open(group.target);
+    const hosts = group.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
+    const [b, rb] = await open(`redis+sentinel://${hosts}/mymaster`);
     await b.subscribe('c');
     await a.publish('c', 'text', text('before'), options({ replicas: 1, replicaTimeout: 10_000 }));
     const old = await group.master();
@@ -258,7 +331,8 @@ describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
   test('Cluster: a slot moves under load, keys first; then a master is killed: nothing stored is lost', async () => {
     const cluster = await started(startCluster());
     const [a] = await open(cluster.target);
-    const [b, rb] = await open(cluster.target);
+    const hosts = cluster.servers.map(({ port }) => `127.0.0.1:${port}`).join(',');
+    const [b, rb] = await open(`redis+cluster://${hosts}`);
     const channels = Array.from({ length: 12 }, (_, i) => `user:${i}`);
     for (const channel of channels) await b.subscribe(channel);
     const work = publisher(a, channels);
