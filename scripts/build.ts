@@ -1,6 +1,6 @@
 /**
  * `npm run build`: compiles src/ to dist/ (ES modules, declarations, source maps), copies what is not
- * TypeScript, and bundles the browser client into one script file for a <script> tag.
+ * TypeScript, and bundles the browser client into one script file for a <script> tag, with and without fallback.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { clientBundle } from './client-bundle.ts';
+import { clientBundle, coreBundle } from './client-bundle.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -31,5 +31,6 @@ for (const entry of readdirSync('src', { recursive: true, withFileTypes: true })
 }
 
 await build(clientBundle);
+await build(coreBundle);
 
 if (existsSync('dist/cli.js')) chmodSync('dist/cli.js', 0o755);

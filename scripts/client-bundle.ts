@@ -12,3 +12,10 @@ export const clientBundle = {
   target: ['chrome84', 'edge84', 'firefox90', 'safari15'],
   sourcemap: true,
 } satisfies BuildOptions;
+
+/** The same without the fallback to SockJS. */
+export const coreBundle = {
+  ...clientBundle,
+  entryPoints: ['src/client/core.ts'],
+  outfile: 'dist/client/tidings-core.js',
+} satisfies BuildOptions;

@@ -1,5 +1,5 @@
 /** `tidings listen`: what arrives for a user, as lines of JSON. */
-import { connect } from '../client/index.ts';
+import { connect } from '../client/core.ts';
 import { WebSocket } from '../ws.ts';
 import { command } from './command.ts';
 import { flag, list, text, UsageError } from './options.ts';

@@ -20,7 +20,7 @@ import { Channels } from './channels.ts';
 import { Connection } from './connection.ts';
 import { Emitter } from './emitter.ts';
 import type { ClientEvents, ConnectionState, Message } from './events.ts';
-import { Identity, randomId, type StorageLike } from './identity.ts';
+import { Identity, pageStorage, randomId } from './identity.ts';
 import type { ConnectOptions, Start } from './options.ts';
 import { Publishes } from './publishes.ts';
 import { webSocketTransport } from './transport.ts';
@@ -369,13 +369,4 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
 
 function bytes(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-}
-
-function pageStorage(): StorageLike | undefined {
-  try {
-    return typeof document === 'undefined' ? undefined : localStorage;
-  } catch {
-    // Forbidden in a sandboxed frame.
-    return undefined;
-  }
 }

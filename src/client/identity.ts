@@ -85,6 +85,16 @@ export function randomId(): string {
   ).join('');
 }
 
+/** localStorage, in a page that has it. */
+export function pageStorage(): StorageLike | undefined {
+  try {
+    return typeof document === 'undefined' ? undefined : localStorage;
+  } catch {
+    // Forbidden in a sandboxed frame.
+    return undefined;
+  }
+}
+
 // Storage can be full, forbidden or taken away at any moment: the page works on without.
 function read(storage: StorageLike | undefined, key: string): string | undefined {
   try {

@@ -1,35 +1,32 @@
-/** `tidings/client`: a page's connection to a tidings push server. */
+/** `tidings/client`: a page's connection to a tidings push server that falls back to SockJS where WebSocket is broken. */
 import { Client } from './client.ts';
+import { fallbackTransport } from './fallback.ts';
+import { pageStorage } from './identity.ts';
 import type { ConnectOptions } from './options.ts';
+import { type WebSocketConstructor, webSocketTransport } from './transport.ts';
+
+const TEN_MINUTES = 600_000;
 
 /**
  * Connects, and stays connected until `close()`. Add listeners in the same turn: nothing happens before it ends.
- * @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket
+ * @throws {TypeError} where `url` is not one; {Error} where there is neither WebSocket nor fetch
  */
 export function connect<Data = unknown>(options: ConnectOptions = {}): Client<Data> {
-  return new Client<Data>(options);
+  const { transport, fallback, WebSocket, connectTimeout = 15_000 } = options;
+  if (transport !== undefined || fallback === false || typeof fetch === 'undefined')
+    return new Client<Data>(options);
+  const isThere = WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+  return new Client<Data>({
+    ...options,
+    transport: fallbackTransport({
+      webSocket: isThere && webSocketTransport(isThere),
+      endpoint: fallback,
+      storage: options.storage ?? pageStorage(),
+      patience: connectTimeout / 3,
+      retry: TEN_MINUTES,
+    }),
+  });
 }
 
-export type { ChannelState, GapReason, Published, WirePosition as Position } from '../push/wire.ts';
-export { CloseCode } from '../push/wire.ts';
-export { Client } from './client.ts';
-export type {
-  AckedEvent,
-  ClientEvents,
-  CloseEvent,
-  ConnectionState,
-  GapEvent,
-  Message,
-  OpenEvent,
-} from './events.ts';
-export type { StorageLike } from './identity.ts';
-export type { ConnectOptions, Start } from './options.ts';
-export type { BackoffOptions, FixedOptions, ReconnectOptions } from './reconnect.ts';
-export {
-  type Transport,
-  type TransportEvents,
-  type TransportFactory,
-  type WebSocketConstructor,
-  type WebSocketLike,
-  webSocketTransport,
-} from './transport.ts';
+export type * from './core.ts';
+export { Client, CloseCode, webSocketTransport } from './core.ts';

@@ -56,6 +56,11 @@ export interface ConnectOptions {
   WebSocket?: WebSocketConstructor;
   /** What carries the frames. Default: `webSocketTransport(options.WebSocket)`. */
   transport?: TransportFactory;
+  /**
+   * The SockJS endpoint for where WebSocket is broken, absolute or relative to `url`; `false` for none. Default:
+   * `/sockjs` in front of the path of `url`. Means nothing with `transport`, and in the core without fallback.
+   */
+  fallback?: string | false;
   /** Where the device id is kept. Default: localStorage in a page, otherwise nowhere. */
   storage?: StorageLike;
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
-import { clientBundle } from '../../scripts/client-bundle.ts';
+import { coreBundle } from '../../scripts/client-bundle.ts';
 import { at, ScriptedServer } from '../client/scripted-server.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
@@ -20,7 +20,7 @@ describe('the client in Chromium', needs('chromium'), () => {
   let errors: string[];
 
   before(async () => {
-    const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
+    const { outputFiles } = await build({ ...coreBundle, sourcemap: false, write: false });
     const script = outputFiles[0]!.text;
     http = createServer((request, response) => {
       const isScript = request.url === '/tidings.js';

@@ -6,7 +6,7 @@ import {
   type TransportFactory,
   type WebSocketConstructor,
   webSocketTransport,
-} from '../../src/client/index.ts';
+} from '../../src/client/core.ts';
 import { WebSocket } from '../../src/ws.ts';
 import type { Sighting } from './ledger.ts';
 import type { Numbered } from './publisher.ts';

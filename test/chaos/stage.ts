@@ -1,6 +1,6 @@
 /** What a scenario plays on: a store, instances, pages behind a proxy, and a publisher that never gives up. */
 
-import type { ConnectOptions } from '../../src/client/index.ts';
+import type { ConnectOptions } from '../../src/client/core.ts';
 import { PushServer, type PushServerOptions, type RedisBrokerOptions, redisBroker } from '../../src/index.ts';
 import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
 import { until } from '../support/net.ts';

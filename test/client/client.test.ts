@@ -11,7 +11,7 @@ import {
   type Message,
   type StorageLike,
   type WebSocketConstructor,
-} from '../../src/client/index.ts';
+} from '../../src/client/core.ts';
 import { until } from '../support/net.ts';
 import { at, ScriptedServer } from './scripted-server.ts';
 

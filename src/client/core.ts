@@ -1,0 +1,35 @@
+/** `tidings/client/core`: a page's connection to a tidings push server, by WebSocket or a transport of one's own. */
+import { Client } from './client.ts';
+import type { ConnectOptions } from './options.ts';
+
+/**
+ * Connects, and stays connected until `close()`. Add listeners in the same turn: nothing happens before it ends.
+ * @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket
+ */
+export function connect<Data = unknown>(options: ConnectOptions = {}): Client<Data> {
+  return new Client<Data>(options);
+}
+
+export type { ChannelState, GapReason, Published, WirePosition as Position } from '../push/wire.ts';
+export { CloseCode } from '../push/wire.ts';
+export { Client } from './client.ts';
+export type {
+  AckedEvent,
+  ClientEvents,
+  CloseEvent,
+  ConnectionState,
+  GapEvent,
+  Message,
+  OpenEvent,
+} from './events.ts';
+export type { StorageLike } from './identity.ts';
+export type { ConnectOptions, Start } from './options.ts';
+export type { BackoffOptions, FixedOptions, ReconnectOptions } from './reconnect.ts';
+export {
+  type Transport,
+  type TransportEvents,
+  type TransportFactory,
+  type WebSocketConstructor,
+  type WebSocketLike,
+  webSocketTransport,
+} from './transport.ts';
