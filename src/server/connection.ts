@@ -361,7 +361,11 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       arm(this, this.options.closeTimeout);
       this.#end();
     }
-    this.#events.protocolError(this.#owner, error);
+    try {
+      this.#events.protocolError(this.#owner, error);
+    } catch (thrown) {
+      throwLater(thrown);
+    }
   }
 
   // ── writing ──────────────────────────────────────────────────────────────────────────────────────
@@ -675,8 +679,8 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
 
   socketFailed(error: Error): void {
     this.state = this.state === CLOSED ? CLOSED : CLOSING;
-    this.#events.socketError(this.#owner, error);
     this.socket.destroy();
+    this.#events.socketError(this.#owner, error);
   }
 
   socketDrained(): void {

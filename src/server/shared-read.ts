@@ -28,12 +28,14 @@ interface Handle {
 
 const kReader = Symbol('reader');
 const kOriginal = Symbol('original');
+const kAdopted = Symbol('adopted');
 
 interface Insides {
   _handle: Handle | null;
   _server: object | null;
   [kReader]: SharedReader | undefined;
   [kOriginal]: Socket | undefined;
+  [kAdopted]: Socket | undefined;
 }
 type OpenSocket = Socket & Insides;
 
@@ -82,7 +84,9 @@ export function shareReads(socket: object): { socket: Socket; rest: Buffer | nul
   adopted._server = old._server;
   old._server = null;
   adopted[kOriginal] = old;
+  old[kAdopted] = adopted;
   adopted.on('close', onClose);
+  old.on('close', onOriginalClose);
   return { socket: adopted, rest };
 }
 
@@ -95,6 +99,11 @@ export function readTo(socket: object, reader: SharedReader): boolean {
 
 function onClose(this: Insides): void {
   this[kOriginal]?.destroy();
+}
+
+/** Whoever kept the old socket, to end connections at a shutdown for instance, ends this one by it. */
+function onOriginalClose(this: Insides): void {
+  this[kAdopted]?.destroy();
 }
 
 function isReadable(handle: Handle | null): handle is Handle {

@@ -31,7 +31,7 @@ import { shareReads } from './shared-read.ts';
 import { Topics } from './topics.ts';
 import type { Handler, Interceptor } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
-import { acceptConnection, connectionOf, type Lifecycle, WebSocket } from './websocket.ts';
+import { acceptConnection, connectionOf, failHandler, type Lifecycle, WebSocket } from './websocket.ts';
 
 export interface WebSocketServerOptions extends CommonOptions, RequestHeadLimits {
   /** Listen on this port, for nothing else than WebSockets. 0: any free one. */
@@ -92,10 +92,19 @@ export interface WebSocketServerEvents {
   wsClientError: [error: Error, socket: Duplex, request: IncomingMessage];
 }
 
+interface Response101 {
+  /** To its empty line. */
+  head: string;
+  protocol: string;
+  compression: MessageDeflate | null;
+}
+
 type UpgradeCallback = (websocket: WebSocket, request: IncomingMessage) => void;
 type State = 'running' | 'closing' | 'closed';
 
 const DEFAULT_THRESHOLD = 1024;
+/** Bytes of a shared message from which on it goes uncompressed: compressing it would hold up all others. */
+const MAX_COMPRESSED_AT_ONCE = 1024 * 1024;
 const kUpgraded = Symbol('upgraded');
 
 export class WebSocketServer extends EventEmitter<WebSocketServerEvents> implements Lifecycle {
@@ -134,7 +143,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     if (this.#deflate !== null) validateDeflateOptions('server', this.#deflate);
     const { threshold = DEFAULT_THRESHOLD, zlibDeflateOptions } = this.#deflate ?? {};
     this.#encode = (message, form) =>
-      form === 0 || message.payload.length < threshold
+      form === 0 || message.payload.length < threshold || message.payload.length > MAX_COMPRESSED_AT_ONCE
         ? message.plain
         : message.compressed(form, zlibDeflateOptions);
     this.#connectionOptions = connectionOptions('server', options, {
@@ -288,36 +297,28 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       return;
     }
     Object.defineProperty(socket, kUpgraded, { value: true });
+    let response: Response101;
+    try {
+      response = this.#respond(parsed, request);
+    } catch (error) {
+      // What the application chose can't be sent. The client must not wait for an answer.
+      refuse(socket, 500);
+      admission?.tell(undefined, error as Error);
+      throw error;
+    }
     const shared = this.options.sharedReads === false ? undefined : shareReads(socket);
-
-    let compression: MessageDeflate | null = null;
-    let extensions: string | undefined;
-    if (this.#deflate !== null && parsed.extensions.length > 0) {
-      const parameters = acceptOffer(parsed.extensions, this.#deflate);
-      if (parameters !== undefined) {
-        compression = new MessageDeflate('server', parameters, this.#deflate);
-        extensions = formatParameters(parameters);
-      }
-    }
-    const protocol = this.#chooseProtocol(parsed.protocols, request);
-    let response = formatResponse({ key: parsed.key, protocol, extensions });
-    if (this.listenerCount('headers') > 0) {
-      const lines = response.slice(0, -4).split('\r\n');
-      this.emit('headers', lines, request);
-      response = `${lines.map(checkLine).join('\r\n')}\r\n\r\n`;
-    }
     const upgraded: Duplex = shared?.socket ?? socket;
     const rest = shared?.rest;
     if (shared !== undefined) request.socket = shared.socket;
-    upgraded.write(response, 'latin1');
+    upgraded.write(response.head, 'latin1');
     socket.removeListener('error', destroySocket);
 
     const websocket = new this.options.WebSocket!(null);
     acceptConnection(websocket, {
       socket: upgraded,
       head: rest ? Buffer.concat([head, rest]) : head,
-      protocol,
-      compression,
+      protocol: response.protocol,
+      compression: response.compression,
       options: this.#connectionOptions,
       heartbeat: this.#heartbeat,
       attributes: admission?.attributes,
@@ -335,11 +336,35 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       try {
         handler.opened(websocket, request);
       } catch (error) {
-        handler.transportError?.(websocket, error instanceof Error ? error : new Error(String(error)));
-        websocket.close(1011, 'internal error');
+        failHandler(websocket, handler, error);
       }
     }
     callback(websocket, request);
+  }
+
+  /**
+   * What is agreed on, and the response that says so.
+   *
+   * @throws {TypeError} for a subprotocol or header line of the application's that can't be one
+   */
+  #respond(parsed: ParsedRequest, request: IncomingMessage): Response101 {
+    let compression: MessageDeflate | null = null;
+    let extensions: string | undefined;
+    if (this.#deflate !== null && parsed.extensions.length > 0) {
+      const parameters = acceptOffer(parsed.extensions, this.#deflate);
+      if (parameters !== undefined) {
+        compression = new MessageDeflate('server', parameters, this.#deflate);
+        extensions = formatParameters(parameters);
+      }
+    }
+    const protocol = this.#chooseProtocol(parsed.protocols, request);
+    let head = formatResponse({ key: parsed.key, protocol, extensions });
+    if (this.listenerCount('headers') > 0) {
+      const lines = head.slice(0, -4).split('\r\n');
+      this.emit('headers', lines, request);
+      head = `${lines.map(checkLine).join('\r\n')}\r\n\r\n`;
+    }
+    return { head, protocol, compression };
   }
 
   #chooseProtocol(offered: string[], request: IncomingMessage): string {

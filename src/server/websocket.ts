@@ -459,7 +459,7 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
         try {
           handler.message(ws, data, isBinary);
         } catch (error) {
-          ws.#handlerFailed(handler, error);
+          failHandler(ws, handler, error);
         }
       } else if (!isBinary || ws.#binaryType === 'nodebuffer') {
         ws.emit('message', data, isBinary);
@@ -478,26 +478,21 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
     },
     protocolError(ws, error: ProtocolError) {
       if (diagnostics.failed.hasSubscribers) diagnostics.failed.publish({ websocket: ws, error });
-      ws.#handler?.transportError?.(ws, error);
+      tellHandler(() => ws.#handler?.transportError?.(ws, error));
       ws.#emitError(error, false);
     },
     socketError(ws, error) {
-      ws.#handler?.transportError?.(ws, error);
+      tellHandler(() => ws.#handler?.transportError?.(ws, error));
     },
     drain(ws) {
       ws.emit('drain');
     },
     closed(ws, code, reason) {
       ws.#lifecycle?.closed(ws, code);
-      ws.#handler?.closed?.(ws, code, reason);
+      tellHandler(() => ws.#handler?.closed?.(ws, code, reason));
       ws.emit('close', code, reason === '' ? EMPTY : Buffer.from(reason));
     },
   };
-
-  #handlerFailed(handler: Handler<WebSocket>, error: unknown): void {
-    handler.transportError?.(this, error instanceof Error ? error : new Error(String(error)));
-    this.close(1011, 'internal error');
-  }
 
   static {
     acceptConnection = (ws, accepted) => {
@@ -520,6 +515,22 @@ for (const [value, name] of READY_STATES.entries()) {
 /** For listeners whose event is only known when the program runs. */
 function untyped(websocket: WebSocket): EventEmitter {
   return websocket as unknown as EventEmitter;
+}
+
+/** Where a handler fails at the end of its session there is nobody left to be told. */
+function tellHandler(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error));
+  }
+}
+
+/** What a handler throws ends its own session with 1011 (RFC 6455 §7.4.1), and nothing else. */
+export function failHandler(websocket: WebSocket, handler: Handler<WebSocket>, thrown: unknown): void {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  tellHandler(() => handler.transportError?.(websocket, error));
+  websocket.close(1011, 'internal error');
 }
 
 function isEventName(type: string): type is keyof WebSocketEventMap {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { channel } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import Ws from 'ws';
 import { PreparedMessage, WebSocket, WebSocketServer } from '../../src/ws.ts';
@@ -139,14 +140,27 @@ test('a header line of the application’s that holds a line end is refused, not
         wss.handleUpgrade(request, socket, head, () => assert.fail());
       } catch (error) {
         resolve(error as Error);
-        socket.destroy();
       }
     });
   });
   const peer = await RawPeer.connect(port);
   peer.socket.write(`${REQUEST}\r\n`);
   assert.match(String(await thrown), /Not a header line/);
-  assert.equal(peer.received.length, 0);
+  assert.match(await peer.rest(), /^HTTP\/1\.1 500 /);
+  http.close();
+});
+
+test('whoever keeps the socket of a request or an upgrade can end the connection by it', async () => {
+  const { http, port } = await listenHttp();
+  const sockets: Duplex[] = [];
+  http.on('connection', (socket) => sockets.push(socket));
+  const wss = new WebSocketServer({ server: http });
+  const ended = new Promise<number>((resolve) => wss.on('connection', (ws) => ws.on('close', resolve)));
+  const peer = await RawPeer.open(port);
+  sockets[0]!.destroy();
+  assert.equal(await ended, 1006);
+  await peer.closed();
+  await wss.close({});
   http.close();
 });
 

@@ -1,0 +1,113 @@
+/** What the application throws surfaces as its own, and leaves connections, and other applications, alone. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+
+/** Runs a program in a process that goes on after uncaught exceptions, and returns what it prints. */
+async function run(program: string): Promise<string[]> {
+  const source = `
+    import { once } from 'node:events';
+    import Ws from 'ws';
+    import { WebSocketServer } from './src/ws.ts';
+    process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+    process.on('warning', (warning) => console.log('warning', warning.message));
+    const serve = async (options = {}) => {
+      const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, ...options });
+      await once(wss, 'listening');
+      return { wss, url: 'ws://127.0.0.1:' + wss.address().port };
+    };
+    const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
+    ${program}
+    process.exit(0);
+  `;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  await once(child, 'close');
+  return output.trim().split('\n');
+}
+
+test('a message listener that throws: uncaught, and the next message is read', async () => {
+  const lines = await run(`
+    const { wss, url } = await serve();
+    wss.on('connection', (ws) => ws.on('message', (data) => {
+      if (String(data) === 'bad') throw new Error('mine');
+      ws.send('got ' + data);
+    }));
+    const client = new Ws(url);
+    await once(client, 'open');
+    client.send('bad');
+    client.send('good');
+    console.log(String((await once(client, 'message'))[0]));
+  `);
+  assert.deepEqual(lines, ['uncaught mine', 'got good']);
+});
+
+test('an error listener that throws: uncaught, and other connections still get their answers', async () => {
+  const lines = await run(`
+    const { wss, url } = await serve();
+    wss.on('connection', (ws) => {
+      ws.on('error', () => { throw new Error('mine'); });
+      ws.on('close', (code) => console.log('closed', code));
+      ws.on('message', (data) => ws.send('got ' + data));
+    });
+    const bad = new Ws(url);
+    const good = new Ws(url);
+    bad.on('error', () => {});
+    await Promise.all([once(bad, 'open'), once(good, 'open')]);
+    bad._socket.write(Buffer.alloc(20, 0xff));
+    await new Promise((resolve) => bad.on('close', resolve));
+    await settle();
+    good.send('a');
+    console.log(String((await once(good, 'message'))[0]));
+  `);
+  assert.deepEqual(lines.toSorted(), ['closed 1006', 'got a', 'uncaught mine']);
+});
+
+test('an interceptor’s after that throws: uncaught, and the connection is there', async () => {
+  const lines = await run(`
+    const { url } = await serve({ interceptors: [{ after() { throw new Error('mine'); } }] });
+    const client = new Ws(url);
+    await once(client, 'open');
+    await settle();
+    console.log('open', client.readyState);
+  `);
+  assert.deepEqual(lines, ['uncaught mine', 'open 1']);
+});
+
+test('a handler’s transportError and closed that throw: warnings', async () => {
+  const lines = await run(`
+    const { wss, url } = await serve({
+      handler: {
+        message() { throw new Error('in message'); },
+        transportError() { throw new Error('in transportError'); },
+        closed() { throw new Error('in closed'); },
+      },
+    });
+    const client = new Ws(url);
+    await once(client, 'open');
+    client.send('x');
+    console.log('closed', (await once(client, 'close'))[0]);
+    await settle();
+  `);
+  assert.deepEqual(lines.toSorted(), ['closed 1011', 'warning in closed', 'warning in transportError']);
+});
+
+test('a client without an error listener: a refused connection is a warning, no crash', async () => {
+  const lines = await run(`
+    const { WebSocket } = await import('./src/ws.ts');
+    const client = new WebSocket('ws://127.0.0.1:1/');
+    console.log('closed', await new Promise((resolve) => client.on('close', resolve)));
+    await settle();
+  `);
+  assert.ok(lines.includes('closed 1006'));
+  assert.match(
+    lines.find((line) => line.startsWith('warning')) ?? '',
+    /^warning .*ECONNREFUSED.*ws:\/\/127\.0\.0\.1:1\/.*listen for 'error'/,
+  );
+});
