@@ -1,6 +1,7 @@
 /** Runs the rows: every peer in its own process, one after the other, round by round. */
 import type { Row } from './rows.ts';
 import { measureCodec } from './scenarios/codec.ts';
+import { fanOut, whyNoFanOut } from './scenarios/fan-out.ts';
 import { driveRedis, whyNoRedis } from './scenarios/resp.ts';
 import { serveLoad, whyNotServed } from './scenarios/server-load.ts';
 import { median, spread } from './statistics.ts';
@@ -72,6 +73,7 @@ const scenarios: Record<Row['scenario'], Scenario> = {
   broadcast: served,
   handshakes: served,
   idle: served,
+  fanout: { run: fanOut, whyNot: whyNoFanOut },
   'resp-publish': redis,
   'resp-receive': redis,
   codec: { run: measureCodec },

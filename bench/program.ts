@@ -1,5 +1,6 @@
 /** The two ends of a measuring program: a job comes in over IPC, one answer goes out, and it ends. */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 
 /** In the program: runs the job, and answers with its failure if there is one. */
@@ -13,8 +14,23 @@ export function answer(result: object): void {
   send({ result });
 }
 
+/** In one of several programs: resolves when all of them have come to this point. */
+export async function everybodyReady(): Promise<void> {
+  process.send!({ isReady: true });
+  await once(process, 'message');
+}
+
 function send(message: object): void {
   if (process.connected) process.send!(message, () => process.exit(0));
+}
+
+export interface RunOptions {
+  /** Milliseconds. */
+  timeout: number;
+  /** For node. */
+  flags?: string[];
+  /** Called when the program waits for others; it goes on when this resolves. */
+  ready?: () => Promise<void>;
 }
 
 /** In the process that starts it: runs a program of `folder` with a job and resolves with the answer. */
@@ -22,7 +38,7 @@ export function runProgram<Result>(
   folder: string,
   file: string,
   job: object,
-  options: { timeout: number; flags?: string[] },
+  options: RunOptions,
 ): Promise<Result> {
   return new Promise((resolve, reject) => {
     const child = fork(join(folder, file), { execArgv: options.flags ?? [] });
@@ -30,8 +46,9 @@ export function runProgram<Result>(
       child.kill('SIGKILL');
       reject(new Error(`${file} was not done after ${options.timeout} ms`));
     }, options.timeout);
-    child.once('message', (message: { result?: Result; error?: string }) => {
-      if (message.result === undefined) reject(new Error(message.error));
+    child.on('message', (message: { result?: Result; error?: string; isReady?: boolean }) => {
+      if (message.isReady) options.ready!().then(() => child.send('go'), reject);
+      else if (message.result === undefined) reject(new Error(message.error));
       else resolve(message.result);
     });
     child.once('exit', (status, signal) => {

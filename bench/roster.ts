@@ -19,6 +19,10 @@ export interface Peer {
   isOwn?: boolean;
   /** It can negotiate permessage-deflate. */
   deflate: boolean;
+  /** It can be run as several processes on one port. */
+  workers?: boolean;
+  /** Of its handshake, where that isn't /. */
+  path?: string;
   args?: string[];
   env?: Record<string, string>;
 }
@@ -98,7 +102,27 @@ const list: Peer[] = [
     deflate: false,
     isOwn: true,
   },
+  {
+    name: 'push',
+    what: 'tidings, the push server: one user, all pages',
+    runtime: 'node',
+    entry: 'push',
+    wire: 'websocket',
+    deflate: false,
+    path: '/socketServer?operator=bench',
+  },
+  {
+    name: 'ws+ioredis',
+    what: 'ws and ioredis by hand; needs --redis',
+    runtime: 'node',
+    entry: 'ws-redis',
+    wire: 'websocket',
+    deflate: false,
+  },
 ];
+
+const CLUSTERED = ['ws', 'ws-js', 'tidings', 'tidings-embedded', 'net'];
+for (const peer of list) peer.workers = CLUSTERED.includes(peer.name);
 
 export const roster: ReadonlyMap<string, Peer> = new Map(list.map((peer) => [peer.name, peer]));
 
@@ -113,6 +137,9 @@ export interface ServerOptions {
   host?: string;
   mode: Mode;
   deflate?: boolean;
+  workers?: number;
+  /** URL of a Redis that instances share. */
+  redis?: string;
   /** Lets the collector be asked for (SIGUSR2), for measuring memory at rest. */
   exposeGc?: boolean;
   /** More flags for node, such as --cpu-prof. */
@@ -145,6 +172,8 @@ export function command(
   }
   const own = ['--port', String(options.port ?? 0), '--mode', options.mode];
   if (options.host) own.push('--host', options.host);
+  if (options.workers && options.workers > 1) own.push('--workers', String(options.workers));
+  if (options.redis) own.push('--redis', options.redis);
   if (options.deflate) own.push('--deflate');
   const env: NodeJS.ProcessEnv = {
     ...process.env,

@@ -5,7 +5,15 @@ export interface Row {
   /** Its name in JSON, targets and `--rows`. */
   id: string;
   title: string;
-  scenario: 'echo' | 'broadcast' | 'handshakes' | 'idle' | 'resp-publish' | 'resp-receive' | 'codec';
+  scenario:
+    | 'echo'
+    | 'broadcast'
+    | 'handshakes'
+    | 'idle'
+    | 'fanout'
+    | 'resp-publish'
+    | 'resp-receive'
+    | 'codec';
   /** Of the codec. */
   operation?: 'read' | 'write' | 'unmask' | 'utf8';
   conns: number;
@@ -16,6 +24,8 @@ export interface Row {
   deflate: boolean;
   /** What `cost` counts: CPU per message or frame, or resident KiB per connection. */
   unit: 'µs' | 'ns' | 'KiB';
+  /** Processes of the server; more where the connections don't fit into one. Default 1. */
+  workers?: number;
   /** The peer whose cost is divided by everyone's. It runs twice, for the noise. */
   reference: string;
   peers: string[];
@@ -148,6 +158,17 @@ export function idleRow(conns: number, deflate: boolean, peers?: string[]): Row 
   };
 }
 
+function fanOutRow(conns: number, depth: number): Row {
+  return {
+    ...broadcastRow(conns, depth),
+    id: `fanout-${conns}x${depth}`,
+    title: `Redis to ${conns.toLocaleString('en')} pages on two instances, 128 B, ${depth} in flight`,
+    scenario: 'fanout',
+    reference: 'ws+ioredis',
+    peers: ['ws+ioredis', 'push'],
+  };
+}
+
 /** @param peers clients of resp/clients.ts */
 function respRow(
   scenario: 'resp-publish' | 'resp-receive',
@@ -229,6 +250,8 @@ export const rows: Row[] = [
   handshakesRow(64),
   idleRow(10_000, false),
   idleRow(10_000, true),
+  fanOutRow(1000, 1),
+  fanOutRow(1000, 16),
   respRow('resp-publish', 1000, 'ioredis', [
     'ioredis-auto',
     'ioredis-pipeline',
@@ -264,6 +287,16 @@ export const scaleRows: Row[] = [1000, 10_000, 50_000].flatMap((conns) =>
     isScale: true,
   })),
 );
+for (const depth of [1, 16]) {
+  const row = echoRow({ size: 125, conns: 1000, depth, peers: ['ws', 'tidings', 'net'] });
+  scaleRows.push({
+    ...row,
+    id: `${row.id}-2workers`,
+    title: `${row.title}, 2 workers`,
+    workers: 2,
+    isScale: true,
+  });
+}
 
 /** One row of each scenario, small: every peer and every path runs, nothing is to be read from the figures. */
 export const shortRows: Row[] = [
@@ -275,6 +308,7 @@ export const shortRows: Row[] = [
   handshakesRow(8),
   idleRow(200, false, ['ws', 'tidings', 'net']),
   idleRow(200, true, ['ws', 'tidings']),
+  fanOutRow(100, 4),
   respRow('resp-publish', 100, 'ioredis', [
     'ioredis-auto',
     'ioredis-pipeline',

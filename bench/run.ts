@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
+import { count, gateScenarios } from './gate.ts';
 import { measureRow, type RowResult } from './measure.ts';
 import { summarizeProfile } from './report/profile.ts';
+import { publish } from './report/publish.ts';
 import { describeMachine, formatRow, formatTargets } from './report/table.ts';
 import {
   broadcastRow,
@@ -21,7 +23,8 @@ import { checkTargets } from './targets.ts';
 const HELP = `npm run bench -- [SCENARIO…] [options]
 
 Measures server CPU per message of tidings and its peers, in interleaved rounds, and prints the ratios to ws.
-Without a scenario: the whole table. SCENARIO: echo, broadcast, handshakes, idle, resp, codec, scale.
+gate counts system calls and allocations instead and exits with 1 if there are more than allowed.
+Without a scenario: the whole table. SCENARIO: echo, broadcast, handshakes, idle, fanout, resp, codec, scale.
 
 One row of one's own:
   --size N         payload bytes; K and M mean KiB and MiB
@@ -38,7 +41,7 @@ What runs:
   --profile DIR    CPU profiles of the servers on Node, and where their time went
 Output:
   --json           JSON on standard output instead of the table
-  --report         writes docs/performance.json, .svg and the tables in docs/performance.md
+  --report         also into docs/performance.json, .svg and .md; rows not run stay as they are
   --quiet          no progress on standard error
 
 Exit status 1 if anything failed to run. A target that is not reached is no failure: time is not a test.
@@ -74,6 +77,7 @@ if (process.platform !== 'linux') {
 }
 
 await buildBench();
+if (positionals[0] === 'gate') process.exit(await runGate());
 const chosen = choose();
 if (chosen.length === 0) {
   console.error('no row matches');
@@ -110,11 +114,28 @@ if (values.json)
     JSON.stringify({ machine, options: { rounds: options.rounds, seconds }, results, targets }, null, 1),
   );
 else if (targets.length > 0) console.log(formatTargets(targets));
+if (values.report) publish(results, { rounds: options.rounds, seconds });
 const failed = results.flatMap(({ row, peers }) =>
   peers.filter((peer) => peer.failure).map((peer) => `${row.id}: ${peer.name}: ${peer.failure}`),
 );
 for (const line of failed) console.error(`failed: ${line}`);
 process.exit(failed.length > 0 ? 1 : 0);
+
+/** Returns the exit status. */
+async function runGate(): Promise<number> {
+  let failures = 0;
+  for (const scenario of gateScenarios) {
+    const counts = await count(scenario);
+    const over = (['reads', 'writes', 'allocated'] as const).filter(
+      (key) => counts[key] > scenario.limits[key],
+    );
+    failures += over.length;
+    const figures = `${counts.reads.toFixed(3)} reads, ${counts.writes.toFixed(3)} writes, ${counts.allocated.toFixed(0)} bytes allocated`;
+    console.log(`${over.length === 0 ? 'ok  ' : 'OVER'}  ${scenario.name}: ${figures}`);
+    for (const key of over) console.log(`      ${key}: ${counts[key]}, allowed ${scenario.limits[key]}`);
+  }
+  return failures > 0 ? 1 : 0;
+}
 
 function choose(): Row[] {
   const scenarios = positionals.length > 0 ? positionals : undefined;

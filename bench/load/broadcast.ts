@@ -14,7 +14,7 @@ export async function broadcast(job: Job, fail: (error: Error) => void): Promise
   const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
   const connections = await connectAll(content, job, fail);
   // A client has the answer to its handshake before some servers count it among those who receive.
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await new Promise((resolve) => setTimeout(resolve, job.settle));
   const [sender] = connections as [Connection];
   const latencies = new Histogram();
   const window = new Window(job.pids);

@@ -16,7 +16,8 @@ export function connectAll(content: Content, job: Job, fail: (error: Error) => v
       if (connections.length >= job.conns) return;
       const index = connections.length;
       const connection = new Connection(content, {
-        port: job.port,
+        port: job.ports[index % job.ports.length]!,
+        path: job.path,
         wire: job.wire,
         deflate: job.deflate,
         localAddress: sourceAddress(job.firstConnection + index),

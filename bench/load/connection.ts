@@ -13,6 +13,8 @@ import { type Content, clientFrame } from './content.ts';
 export interface ConnectionOptions {
   port: number;
   wire: Wire;
+  /** Default: what the wire wants. */
+  path?: string;
   deflate: boolean;
   /** Where the connection comes from: one loopback address has only some 28,000 ports. */
   localAddress: string;
@@ -350,13 +352,7 @@ function headerLengths(length7: number): number {
   return length7 < 126 ? 2 : length7 === 126 ? 4 : 10;
 }
 
-function requestHead({ port, wire, deflate }: ConnectionOptions, key: string): string {
-  const path =
-    wire === 'socket.io'
-      ? '/socket.io/?EIO=4&transport=websocket'
-      : wire === 'sockjs'
-        ? `/sockjs/000/${randomBytes(6).toString('hex')}/websocket`
-        : '/';
+function requestHead({ port, wire, deflate, path = pathOf(wire) }: ConnectionOptions, key: string): string {
   const lines = [
     `GET ${path} HTTP/1.1`,
     `Host: 127.0.0.1:${port}`,
@@ -364,9 +360,14 @@ function requestHead({ port, wire, deflate }: ConnectionOptions, key: string): s
     'Upgrade: websocket',
     'Sec-WebSocket-Version: 13',
     `Sec-WebSocket-Key: ${key}`,
-    'Origin: http://127.0.0.1',
+    `Origin: http://127.0.0.1:${port}`,
     'User-Agent: Mozilla/5.0 (X11; Linux x86_64) tidings-bench',
   ];
   if (deflate) lines.push('Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits');
   return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
+function pathOf(wire: Wire): string {
+  if (wire === 'socket.io') return '/socket.io/?EIO=4&transport=websocket';
+  return wire === 'sockjs' ? `/sockjs/000/${randomBytes(6).toString('hex')}/websocket` : '/';
 }

@@ -1,5 +1,6 @@
 /** Every connection keeps `depth` messages outstanding: as many as come back are sent again, in one write. */
 
+import { everybodyReady } from '../program.ts';
 import { connectAll } from './connect-all.ts';
 import type { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
@@ -14,6 +15,7 @@ const WARM_BYTES = 256 * 1024 * 1024;
 export async function echo(job: Job, fail: (error: Error) => void): Promise<JobResult> {
   const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
   const connections = await connectAll(content, job, fail);
+  if (job.isPart) await everybodyReady();
   const latencies = new Histogram();
   const depth = job.depth;
   let messages = 0;

@@ -21,7 +21,7 @@ export async function handshakes(job: Job, fail: (error: Error) => void): Promis
   const next = () => {
     const from = performance.now();
     const connection = new Connection(content, {
-      port: job.port,
+      port: job.ports[0]!,
       wire: job.wire,
       deflate: job.deflate,
       // The ports of one address would not last for a minute of TIME_WAIT.

@@ -6,7 +6,10 @@ export type ContentKind = 'text' | 'binary' | 'utf8' | 'json';
 
 export interface Job {
   scenario: 'echo' | 'broadcast' | 'handshakes' | 'idle';
-  port: number;
+  /** Connections take turns with them. */
+  ports: number[];
+  /** Of the handshake's request. Default: what the wire wants. */
+  path?: string;
   wire: Wire;
   /** The server's processes, whose CPU time and memory are read at both ends of the window. */
   pids: number[];
@@ -21,8 +24,12 @@ export interface Job {
   /** Milliseconds before the window, and of the window. */
   warmup: number;
   duration: number;
-  /** Connections that came before from other generators: their source addresses are not used again. */
+  /** Milliseconds between the last handshake and the first message of a broadcast. */
+  settle: number;
+  /** Connections of generators beside this one: their source addresses are not used again. */
   firstConnection: number;
+  /** There are other generators: wait for all to be connected. */
+  isPart: boolean;
 }
 
 export interface JobResult {

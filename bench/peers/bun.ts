@@ -1,7 +1,7 @@
 /** Bun's own server: uWebSockets below, and its publish for the broadcast. Run by bun. */
 import { listening, MAX_MESSAGE, peerOptions } from './peer-options.ts';
 
-const { port, host, mode, deflate } = peerOptions();
+const { port, host, mode, deflate } = await peerOptions();
 const server = Bun.serve({
   port,
   hostname: host,

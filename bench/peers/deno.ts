@@ -1,7 +1,7 @@
 /** Deno's own server. It has no permessage-deflate on the server side. Run by deno. */
 import { listening, peerOptions } from './peer-options.ts';
 
-const { port, host, mode } = peerOptions();
+const { port, host, mode } = await peerOptions();
 const clients = new Set<WebSocket>();
 Deno.serve(
   { port, hostname: host, onListen: (address) => listening('ws', host, address.port) },

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import FayeWebSocket from 'faye-websocket';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode } = peerOptions();
+const { port, host, mode } = await peerOptions();
 const clients = new Set<FayeWebSocket>();
 const server = createServer();
 server.on('upgrade', (request, socket, head) => {

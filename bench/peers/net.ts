@@ -2,7 +2,7 @@
 import { createServer, type Socket } from 'node:net';
 import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode } = peerOptions();
+const { port, host, mode } = await peerOptions();
 const clients = new Set<Socket>();
 const server = createServer({ noDelay: true }, (socket) => {
   socket.on('error', () => {});

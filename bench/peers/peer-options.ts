@@ -20,12 +20,15 @@ export interface PeerOptions {
   api: 'views' | 'copies' | 'events';
   /** tidings only: read sockets as node:net does, without the shared buffer. */
   plainReads: boolean;
+  /** URL of the Redis that instances share; empty for none. */
+  redis: string;
 }
 
 /** Larger than any message of the benches; peers whose default is lower are raised to it. */
 export const MAX_MESSAGE = 128 * 1024 * 1024;
 
-export function peerOptions(): PeerOptions {
+/** Where `--workers` asks for several processes, it returns in the workers only. */
+export async function peerOptions(): Promise<PeerOptions> {
   const { values } = parseArgs({
     args: process.argv.slice(2),
     options: {
@@ -35,6 +38,8 @@ export function peerOptions(): PeerOptions {
       deflate: { type: 'boolean', default: false },
       embedded: { type: 'boolean', default: false },
       api: { type: 'string', default: 'views' },
+      redis: { type: 'string', default: '' },
+      workers: { type: 'string', default: '1' },
       'plain-reads': { type: 'boolean', default: false },
     },
   });
@@ -47,8 +52,10 @@ export function peerOptions(): PeerOptions {
     if (typeof Bun !== 'undefined') Bun.gc(true);
     else (globalThis as { gc?: () => void }).gc?.();
   });
+  if (Number(values.workers) > 1) await beginWorkers(Number(values.workers));
   // The gate asks over IPC how much has been allocated.
-  if (process.connected) process.on('message', () => process.send!(process.memoryUsage()));
+  if (process.connected && !cluster?.isWorker)
+    process.on('message', () => process.send!(process.memoryUsage()));
   return {
     port: Number(values.port),
     host: values.host,
@@ -57,10 +64,27 @@ export function peerOptions(): PeerOptions {
     embedded: values.embedded,
     api: values.api as PeerOptions['api'],
     plainReads: values['plain-reads'],
+    redis: values.redis,
   };
 }
 
+let cluster: typeof import('node:cluster').default | undefined;
+
+/** In the primary process: starts the workers, tells when all listen, and never returns. */
+async function beginWorkers(count: number): Promise<void> {
+  cluster = (await import('node:cluster')).default;
+  if (!cluster.isPrimary) return;
+  let ready = 0;
+  cluster.on('listening', (_worker, address) => {
+    if (++ready === count) listening('ws', '127.0.0.1', address.port);
+  });
+  for (let i = 0; i < count; i++) cluster.fork();
+  await new Promise(() => {});
+}
+
 export function listening(scheme: 'ws' | 'tcp' | 'http', host: string, port: number): void {
+  // The primary process speaks for its workers.
+  if (cluster?.isWorker) return;
   console.log(`listening on ${scheme}://${host}:${port}/`);
 }
 

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode, deflate } = peerOptions();
+const { port, host, mode, deflate } = await peerOptions();
 const server = createServer();
 const io = new Server(server, {
   transports: ['websocket'],

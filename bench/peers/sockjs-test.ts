@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { type SockJsOptions, SockJsServer } from '../../src/sockjs/index.ts';
 import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host } = peerOptions();
+const { port, host } = await peerOptions();
 const http = createServer((_request, response) => response.writeHead(404).end());
 
 function service(

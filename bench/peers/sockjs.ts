@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { type Connection, createServer as createSockServer } from 'sockjs';
 import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode } = peerOptions();
+const { port, host, mode } = await peerOptions();
 const clients = new Set<Connection>();
 const sock = createSockServer({ log: () => {} });
 sock.on('connection', (connection) => {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { type Handler, type WebSocket, WebSocketServer } from '../../src/ws.ts';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode, deflate, embedded, api, plainReads } = peerOptions();
+const { port, host, mode, deflate, embedded, api, plainReads } = await peerOptions();
 const TEXT = { binary: false };
 
 const handler: Handler<WebSocket> = {

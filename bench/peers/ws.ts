@@ -2,7 +2,7 @@
 import { WebSocket, WebSocketServer } from 'ws';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode, deflate } = peerOptions();
+const { port, host, mode, deflate } = await peerOptions();
 const server = new WebSocketServer({
   port,
   host,

@@ -1,0 +1,115 @@
+/**
+ * `--report`: the results as docs/performance.json, their tables and targets within docs/performance.md, and
+ * the chart. Rows that were not run keep what is there from before, so that a report can be made in parts.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { benchFolder } from '../build.ts';
+import type { RowResult } from '../measure.ts';
+import { rows, scaleRows } from '../rows.ts';
+import { type CheckedTarget, checkTargets } from '../targets.ts';
+import { drawChart } from './chart.ts';
+import { columns, describeMachine, type Machine, percent } from './table.ts';
+
+const docs = join(benchFolder, '..', 'docs');
+const paths = {
+  json: join(docs, 'performance.json'),
+  page: join(docs, 'performance.md'),
+  chart: join(docs, 'performance.svg'),
+};
+
+interface Report {
+  machine: Machine;
+  /** Each row with the day and the form of its run. */
+  results: (RowResult & { date: string; rounds: number; seconds: number })[];
+}
+
+export function publish(results: RowResult[], run: { rounds: number; seconds: number }): void {
+  const date = new Date().toISOString().slice(0, 10);
+  const merged = new Map(readReport().map((result) => [result.row.id, result]));
+  for (const result of results) merged.set(result.row.id, { ...result, date, ...run });
+  const order = [...rows, ...scaleRows].map(({ id }) => id);
+  const report: Report = {
+    machine: describeMachine(),
+    results: [...merged.values()]
+      .filter(({ row }) => order.includes(row.id))
+      .sort((a, b) => order.indexOf(a.row.id) - order.indexOf(b.row.id)),
+  };
+  writeFileSync(paths.json, `${JSON.stringify(report, null, 1)}\n`);
+  writeFileSync(paths.chart, drawChart(report.results));
+  const page = readFileSync(paths.page, 'utf8');
+  writeFileSync(
+    paths.page,
+    fill(
+      fill(fill(page, 'machine', machineText(report)), 'targets', targetTable(report)),
+      'rows',
+      rowTables(report),
+    ),
+  );
+}
+
+function readReport(): Report['results'] {
+  return existsSync(paths.json) ? (JSON.parse(readFileSync(paths.json, 'utf8')) as Report).results : [];
+}
+
+/** Replaces what stands between the two comments of a name. */
+function fill(page: string, name: string, text: string): string {
+  const [start, end] = [`<!-- bench: ${name} -->`, `<!-- end of ${name} -->`];
+  const from = page.indexOf(start);
+  const to = page.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`docs/performance.md has no place for ${name}`);
+  return `${page.slice(0, from + start.length)}\n${text}\n${page.slice(to)}`;
+}
+
+function machineText({ machine, results }: Report): string {
+  const dates = [...new Set(results.map(({ date }) => date))].sort();
+  const rounds = [...new Set(results.map((result) => result.rounds))].sort((a, b) => a - b);
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memory} GiB; Linux ${machine.kernel}, Node ${machine.node};`,
+    `${versions.join(', ')}.`,
+    `Measured ${dates.join(', ')}, ${rounds.join(' to ')} rounds a row.`,
+  ].join('\n');
+}
+
+function targetTable({ results }: Report): string {
+  const checked = checkTargets(results);
+  const reached = checked.filter((target) => target.reached).length;
+  const line = ({ row, peer, claim, value, reached: isReached }: CheckedTarget) => {
+    const title = results.find((result) => result.row.id === row)?.row.title ?? row;
+    return `| ${title} | ${peer} | ${claim} | ${value} | ${isReached ? 'reached' : '**not reached**'} |`;
+  };
+  return [
+    `${reached} of ${checked.length} reached.`,
+    '',
+    '| row | server | target | measured | |',
+    '|---|---|---|---|---|',
+    ...checked.map(line),
+  ].join('\n');
+}
+
+function rowTables({ results }: Report): string {
+  return results.map(rowTable).join('\n\n');
+}
+
+function rowTable(result: RowResult): string {
+  const all = columns(result);
+  const lines = result.peers.map((peer) => {
+    const cells =
+      peer.samples.length > 0
+        ? all.map(([, cell]) => cell(peer))
+        : [`failed: ${peer.failure?.split('\n')[0]}`];
+    return `| ${peer.name} | ${cells.join(' | ')} |`;
+  });
+  const missing = result.notRun.map(({ name, why }) => `Not run: ${name} (${why}).`);
+  return [
+    `### ${result.row.title[0]!.toUpperCase()}${result.row.title.slice(1)}`,
+    '',
+    `\`${result.row.id}\`; noise (A/A): ${percent(result.noise.median)}, worst round ${percent(result.noise.worst)}`,
+    '',
+    `| | ${all.map(([heading]) => heading).join(' | ')} |`,
+    `|---|${all.map(() => '--:').join('|')}|`,
+    ...lines,
+    ...(missing.length > 0 ? ['', ...missing] : []),
+  ].join('\n');
+}
