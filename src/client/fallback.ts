@@ -10,6 +10,8 @@ import type { Transport, TransportFactory } from './transport.ts';
 const KEY = 'tidings:transport';
 /** Close codes that no server has sent: the way there is broken. */
 const BROKEN = [1002, 1005, 1006, 1015];
+/** Failures in a row that a WebSocket is forgiven where it has worked before: servers restart. */
+const FORGIVEN = 2;
 
 export interface FallbackOptions {
   /** Undefined where there is no WebSocket. */
@@ -40,7 +42,9 @@ export function fallbackTransport({
     // Not ours, or forbidden: begin without.
   }
 
+  let misses = 0;
   const remember = (way: number): void => {
+    misses = 0;
     memory = { way, time: Date.now() };
     try {
       storage?.setItem(KEY, JSON.stringify(memory));
@@ -74,7 +78,9 @@ export function fallbackTransport({
       const failed = (code: number, reason: string): void => {
         if (own !== turn) return;
         stop();
-        if (hasPassed || !BROKEN.includes(code) || ++failures >= ways.length) events.close(code, reason);
+        const isForgiven = way === 0 && memory.way === 0 && memory.time > 0 && ++misses <= FORGIVEN;
+        if (hasPassed || isForgiven || !BROKEN.includes(code) || ++failures >= ways.length)
+          events.close(code, reason);
         else {
           way = (way + 1) % ways.length;
           attempt();

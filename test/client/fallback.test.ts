@@ -116,6 +116,20 @@ test('what was remembered long ago is not: WebSocket has its turn', async (t) =>
   assert.equal(storage.way, 0);
 });
 
+test('a WebSocket that has worked is tried three times before the fallback', async (t) => {
+  const { url, meddler } = await start(t, {});
+  const { client, storage } = open(t, { url });
+  await connected(client);
+  meddler.habits = { upgrades: 'refuse' };
+  meddler.requests.length = 0;
+  meddler.cut();
+  await until('the fallback', () => storage.way === 1, 60_000);
+  assert.equal(
+    meddler.requests.findIndex((line) => line.includes('/xhr_streaming')),
+    3,
+  );
+});
+
 test('it returns to WebSocket when data passes there again, and nothing is lost', async (t) => {
   const { push, url, meddler } = await start(t, { upgrades: 'swallow' });
   const { client, received, storage } = open(t, { url }, { retry: 300 });
