@@ -2,6 +2,9 @@
 export type * from './pubsub/broker.ts';
 export { MemoryStore, memoryBroker } from './pubsub/memory-broker.ts';
 export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/redis-broker.ts';
+export type { ClusterTarget } from './pubsub/redis-cluster.ts';
+export type { SentinelTarget } from './pubsub/redis-sentinel.ts';
+export type { RedisTarget } from './pubsub/redis-target.ts';
 export * from './push/index.ts';
 export type {
   Attributes,

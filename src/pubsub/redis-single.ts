@@ -9,6 +9,9 @@ import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
 import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
 
+/** Milliseconds before a refused subscription is asked for again. */
+const ASK_AGAIN = 1000;
+
 export class SingleTopology implements RedisTopology {
   readonly publishCommand = 'PUBLISH';
   readonly #sentinels: SentinelWatch | undefined;
@@ -18,6 +21,9 @@ export class SingleTopology implements RedisTopology {
   /** For WAIT and blocking reads, by purpose. */
   readonly #dedicated = new Map<string, RespClient>();
   #hooks: TopologyHooks | undefined;
+  /** Channels that Redis would not subscribe to again after the connection was lost. */
+  readonly #refused = new Set<string>();
+  #askTimer: NodeJS.Timeout | undefined;
   #isUp = false;
   #isDownTold = false;
   /** Settles `open`. */
@@ -36,7 +42,12 @@ export class SingleTopology implements RedisTopology {
     const settle = (): void => this.#settle();
     this.#subscriber = new RespSubscriber(
       this.#client.options,
-      { up: settle, down: (error) => this.#lost(error), retry: (error) => this.#lost(error) },
+      {
+        up: settle,
+        down: (error) => this.#lost(error),
+        retry: (error) => this.#lost(error),
+        ended: (name, error) => this.#refuse(name, error),
+      },
       this.#settings,
     );
     this.#client.on('ready', settle);
@@ -89,10 +100,13 @@ export class SingleTopology implements RedisTopology {
   }
 
   unsubscribe(busChannel: string): Promise<void> {
+    if (this.#refused.delete(busChannel)) this.#settle();
     return this.#subscriber!.unsubscribe('channel', busChannel);
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#askTimer);
+    this.#refused.clear();
     const { address } = this.#client;
     this.#opened?.reject(
       new RedisError('REDIS_CLOSED', `Redis at ${address} was not reached before the end`),
@@ -125,8 +139,28 @@ export class SingleTopology implements RedisTopology {
     return client;
   }
 
+  /** A subscription that was in force is so no more, as Redis' ACL has changed: down until it is again. */
+  #refuse(busChannel: string, error: RedisError): void {
+    this.#refused.add(busChannel);
+    this.#lost(error);
+    this.#askTimer ??= setTimeout(() => {
+      this.#askTimer = undefined;
+      for (const name of this.#refused) {
+        this.subscribe(name).then(
+          () => {
+            this.#refused.delete(name);
+            this.#settle();
+          },
+          (again) => {
+            if (this.#refused.has(name)) this.#refuse(name, again);
+          },
+        );
+      }
+    }, ASK_AGAIN);
+  }
+
   #settle(): void {
-    if (this.#isUp || !this.#client.isReady || !this.#subscriber?.isUp) return;
+    if (this.#isUp || this.#refused.size > 0 || !this.#client.isReady || !this.#subscriber?.isUp) return;
     this.#isUp = true;
     this.#isDownTold = false;
     if (this.#opened === undefined) {

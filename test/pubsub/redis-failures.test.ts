@@ -176,6 +176,22 @@ describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
     );
   });
 
+  test('a subscription that the ACL refuses after a reconnect is told as down, and up again once it is allowed', async () => {
+    const redis = await started(startRedis());
+    await ask(redis, 'ACL', 'SETUSER', 'u', 'on', '>pw', 'allkeys', 'allchannels', '+@all');
+    const [a, ra] = await open(`redis://u:pw@127.0.0.1:${redis.port}`);
+    await a.subscribe('c');
+    await ask(redis, 'ACL', 'SETUSER', 'u', 'resetchannels');
+    await ask(redis, 'CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await until('the loss to be told', () => ra.downs === 1);
+    await assert.rejects(a.subscribe('d'), { prefix: 'NOPERM' });
+    assert.equal(ra.ups, 0);
+    await ask(redis, 'ACL', 'SETUSER', 'u', 'allchannels');
+    await until('the return to be told', () => ra.ups === 1);
+    const live = await a.publish('c', 'text', text('live'), options());
+    await until('the live message', () => ra.messages.at(-1)?.id === live.id);
+  });
+
   test('while Redis is away publish fails with a clear error in time, and never reports success', async () => {
     const redis = await started(startRedis());
     const [a, ra] = await open(redis.url, { publishMaxWait: 200 });
