@@ -78,7 +78,8 @@ export function fallbackTransport({
       const failed = (code: number, reason: string): void => {
         if (own !== turn) return;
         stop();
-        const isForgiven = way === 0 && memory.way === 0 && memory.time > 0 && ++misses <= FORGIVEN;
+        const isForgiven =
+          !hasPassed && way === 0 && memory.way === 0 && memory.time > 0 && ++misses <= FORGIVEN;
         if (hasPassed || isForgiven || !BROKEN.includes(code) || ++failures >= ways.length)
           events.close(code, reason);
         else {
