@@ -5,6 +5,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { isIP, type NetConnectOpts, connect as netConnect } from 'node:net';
+import { unescape as percentDecode } from 'node:querystring';
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions as TlsConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { acceptAnswer, createOffer, type DeflateOptions } from '../protocol/deflate-negotiation.ts';
@@ -158,7 +159,7 @@ export class ClientHandshake implements Expirable {
     this.#key = key;
     this.#hooks.url(url.href);
     if (url.username || url.password) {
-      this.#auth = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+      this.#auth = `${percentDecode(url.username)}:${percentDecode(url.password)}`;
     }
     const isRedirect = this.#origin !== undefined;
     if (isRedirect) this.#dropCredentials(target);

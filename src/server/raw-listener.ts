@@ -14,7 +14,7 @@ import {
 } from './request-head.ts';
 
 export interface RawListenerOptions extends RequestHeadLimits {
-  /** Milliseconds for the whole head. */
+  /** Milliseconds for the whole head. 0: no limit. */
   handshakeTimeout: number;
   /** A request with an Upgrade header. `head` is what came behind the request. */
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
@@ -65,7 +65,7 @@ class Arrival implements Expirable {
     socket.on('end', onEnd);
     socket.on('error', onError);
     socket.on('close', onClose);
-    arm(this, options.handshakeTimeout);
+    if (options.handshakeTimeout > 0) arm(this, options.handshakeTimeout);
   }
 
   receive(chunk: Buffer): void {

@@ -14,6 +14,8 @@ export interface Route {
   /** Whether the request is for this one. */
   matches(request: IncomingMessage): boolean;
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Milliseconds for the handshake, in which others have to answer what no route matches. Default 10_000; 0: no limit. */
+  readonly handshakeTimeout?: number;
 }
 
 const routers = new WeakMap<UpgradableServer, Router>();
@@ -54,12 +56,15 @@ class Router {
     const route = this.#routes.find((each) => each.matches(request));
     if (route !== undefined) route.upgrade(request, socket, head);
     else if (this.#server.listenerCount('upgrade') === 1) refuse(socket, 400);
-    else new Unclaimed(socket);
+    else this.#leave(socket);
   };
-}
 
-/** Milliseconds after which nobody is going to answer. */
-const CLAIM_MS = 10_000;
+  /** To the other upgrade listeners. */
+  #leave(socket: Duplex): void {
+    const timeouts = this.#routes.map((route) => route.handshakeTimeout ?? 10_000);
+    if (!timeouts.includes(0)) new Unclaimed(socket, Math.max(...timeouts));
+  }
+}
 
 /** A socket that is left to the other upgrade listeners. If none of them answers it must not hang for ever. */
 class Unclaimed implements Expirable {
@@ -68,13 +73,13 @@ class Unclaimed implements Expirable {
   readonly #listeners: number;
   readonly #written: number;
 
-  constructor(socket: Duplex) {
+  constructor(socket: Duplex, timeout: number) {
     this.#socket = socket;
     this.#written = written(socket);
     socket.once('close', this.#forget);
     socket.on('error', () => socket.destroy());
     this.#listeners = listeners(socket);
-    arm(this, CLAIM_MS);
+    arm(this, timeout);
   }
 
   readonly #forget = (): void => disarm(this);

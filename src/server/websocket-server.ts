@@ -5,7 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import type { AddressInfo, Server as NetServer } from 'node:net';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   acceptOffer,
@@ -68,9 +68,9 @@ export interface WebSocketServerOptions extends CommonOptions, RequestHeadLimits
    */
   handshakeTimeout?: number | undefined;
   /** See raw-listener.ts: takes over connections that begin with `<`. */
-  markup?: ((socket: import('node:net').Socket, chunk: Buffer) => boolean) | undefined;
+  markup?: ((socket: Socket, chunk: Buffer) => boolean) | undefined;
   /** Requests without an Upgrade header on a port of ours. Default: answered with 426. */
-  request?: ((request: IncomingMessage, socket: import('node:net').Socket) => void) | undefined;
+  request?: ((request: IncomingMessage, socket: Socket) => void) | undefined;
 }
 
 export interface CloseOptions {
@@ -199,6 +199,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     server.on('listening', onListening);
     server.on('error', onError);
     const removeRoute = addRoute(server, {
+      handshakeTimeout: this.#rules.handshakeTimeout,
       matches: (request) => this.shouldHandle(request),
       upgrade: (request, socket, head) => this.handleUpgrade(request, socket, head, this.#emitConnection),
     });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import Ws from 'ws';
 import { WebSocket, WebSocketServer } from '../../src/ws.ts';
@@ -55,6 +56,27 @@ test('other upgrade listeners get what is not ours, and what they serve is left 
   peer.socket.write(requestFor('/theirs'));
   assert.match(await peer.rest(), /theirs$/);
   assert.equal(await hello(`${url}/ours`), 'ours');
+  await wss.close({});
+  http.close();
+});
+
+test('what is left to other listeners and taken by none is answered with 400 after handshakeTimeout', async () => {
+  const { http, port } = await listenHttp();
+  const wss = new WebSocketServer({ server: http, path: '/ours', handshakeTimeout: 100 });
+  let late: Duplex | undefined;
+  http.on('upgrade', (request, socket) => {
+    // Takes its time, but has taken it.
+    if (request.url === '/slow') {
+      socket.on('data', () => {});
+      late = socket;
+    }
+  });
+  const [slow, nobody] = [await RawPeer.connect(port), await RawPeer.connect(port)];
+  slow.socket.write(requestFor('/slow'));
+  nobody.socket.write(requestFor('/nobody'));
+  assert.match(await nobody.rest(), /^HTTP\/1\.1 400 /);
+  late?.end('HTTP/1.1 418 Late\r\n\r\n');
+  assert.match(await slow.rest(), /^HTTP\/1\.1 418 /);
   await wss.close({});
   http.close();
 });
