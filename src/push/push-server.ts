@@ -6,14 +6,15 @@ import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
-import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
+import type { HandshakeRequest } from '../server/transport.ts';
 import { Acknowledger } from './acknowledger.ts';
 import { admission } from './admission.ts';
 import { ChannelRouter } from './channel-router.ts';
 import { Dialogue, type DialogueHost } from './dialogue.ts';
 import { drainSessions } from './drain.ts';
 import { Listeners } from './listeners.ts';
-import { inboxOf, topicProblem } from './names.ts';
+import { Lobby } from './lobby.ts';
+import { isInbox, topicProblem, userOf } from './names.ts';
 import {
   DEFAULT_CURSOR_TTL,
   DEFAULT_HEARTBEAT,
@@ -31,10 +32,9 @@ import { type Pending, Publisher, type PublishSettings, type SendReceipt } from 
 import { ReferenceChannel } from './reference-channel.ts';
 import { References } from './references.ts';
 import { clientAddress, trustedProxies } from './request.ts';
-import { Session } from './session.ts';
+import type { Session } from './session.ts';
 import { SessionRegistry } from './session-registry.ts';
-import { Subscription } from './subscription.ts';
-import { BROADCAST, CloseCode } from './wire.ts';
+import { BROADCAST, INBOX } from './wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;
@@ -42,8 +42,6 @@ const DEFAULT_PENDING_LIMIT = 100;
 const SWEEP_INTERVAL = 1_000;
 
 const logged = diagnosticsChannel('tidings:log');
-const sessionOpened = diagnosticsChannel('tidings:session:open');
-const sessionClosed = diagnosticsChannel('tidings:session:close');
 
 /** What a push server is doing, for monitoring. */
 export interface Stats {
@@ -64,29 +62,20 @@ export class PushServer {
   readonly instance: string;
   /** Resolves when it listens and the store has been reached; rejects if it can't listen. */
   readonly ready: Promise<void>;
-  /** @internal For transports of another kind: they run these around their handshake … */
-  readonly interceptors: Interceptor[];
-  /** @internal … and tell this what happens on the transports. */
-  readonly transportHandler: Handler<Transport>;
 
   readonly #limits: Limits;
   readonly #heartbeat: Heartbeat;
   readonly #options: PushServerOptions;
-  readonly #proxies: ReturnType<typeof trustedProxies>;
   readonly #registry: SessionRegistry;
   readonly #router: ChannelRouter;
   readonly #presence: Presence;
   readonly #publisher: Publisher;
   readonly #acknowledger: Acknowledger;
-  readonly #dialogue: Dialogue;
+  readonly #lobby: Lobby;
   readonly #referenceChannel: ReferenceChannel | undefined;
   readonly #pacer = new Pacer();
   readonly #listeners: Listeners;
-  readonly #sessions = new Map<Transport, Session>();
-  /** Sessions that have not said hello, in the order in which they came. */
-  readonly #silent = new Map<Session, number>();
   readonly #sweeper: NodeJS.Timeout;
-  #opened = 0;
   #drainSeconds: number | undefined;
   #closing: Promise<void> | undefined;
 
@@ -101,7 +90,7 @@ export class PushServer {
     this.instance = options.instance ?? `i${randomBytes(6).toString('base64url')}`;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#heartbeat = { ...DEFAULT_HEARTBEAT, ...options.heartbeat };
-    this.#proxies = trustedProxies(options.proxies ?? []);
+    const proxies = trustedProxies(options.proxies ?? []);
     const problem = options.references?.channel && topicProblem(options.references.channel);
     if (problem) throw new TypeError(`references.channel: ${problem}`);
     const broker = options.broker ?? memoryBroker();
@@ -135,26 +124,32 @@ export class PushServer {
     );
     this.#referenceChannel =
       references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));
-    this.#dialogue = new Dialogue(this.#dialogueHost());
-    this.interceptors = admission({
+    const interceptors = admission({
       registry: this.#registry,
       router: this.#router,
-      proxies: this.#proxies,
+      proxies,
       origins: options.origins ?? [],
       interceptors: options.interceptors ?? [],
       handshakes: this.#limits.handshakes,
       drainingFor: () => this.#drainSeconds,
     });
-    this.transportHandler = {
-      opened: (transport, request) => this.#onOpened(transport, request),
-      message: (transport, data, isBinary) => this.#onMessage(transport, data, isBinary),
-      transportError: (transport, error) => this.#onTransportError(transport, error),
-      closed: (transport, code, reason) => this.#onClosed(transport, code, reason),
-    };
+    const addressOf = (request: HandshakeRequest): string => clientAddress(request, proxies);
+    this.#lobby = new Lobby({
+      instance: this.instance,
+      limits: this.#limits,
+      registry: this.#registry,
+      router: this.#router,
+      presence: this.#presence,
+      pacer: this.#pacer,
+      dialogue: new Dialogue(this.#dialogueHost()),
+      handler: options.handler ?? {},
+      addressOf,
+      log: (level, message) => this.#log(level, message),
+    });
     this.#listeners = new Listeners(options, this.#limits, this.#heartbeat, {
-      interceptors: this.interceptors,
-      handler: this.transportHandler,
-      addressOf: (request) => clientAddress(request, this.#proxies),
+      interceptors,
+      handler: this.#lobby,
+      addressOf,
       log: (level, message) => this.#log(level, message),
     });
     this.#router.fanOut = this.#listeners;
@@ -236,7 +231,7 @@ export class PushServer {
       sessions: this.#registry.size,
       channels: this.#router.size,
       published: this.#publisher.published,
-      opened: this.#opened,
+      opened: this.#lobby.count,
       storeAway: this.#router.isAway,
       draining: this.#drainSeconds !== undefined,
     };
@@ -294,102 +289,20 @@ export class PushServer {
       acknowledger: this.#acknowledger,
       topicOptions: (topic: string): TopicOptions => this.#publisher.topicOptions(topic),
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
-      greeted: (session) => {
-        this.#silent.delete(session);
-        if (session.device !== undefined) this.#presence.add(this.#entryOf(session));
-      },
+      greeted: (session) => this.#lobby.greeted(session),
       warn: (message) => this.#log('warn', message),
     };
-  }
-
-  // ── transports ─────────────────────────────────────────────────────────────────────────────────
-
-  #onOpened(transport: Transport, request: HandshakeRequest): void {
-    const user = transport.attributes.user!;
-    const address = clientAddress(request, this.#proxies);
-    const id = `s${randomBytes(9).toString('base64url')}`;
-    const session = new Session(id, user, address, transport, this.#limits.outbox);
-    this.#sessions.set(transport, session);
-    this.#opened++;
-    const oldest = this.#registry.add(session);
-    oldest?.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
-    this.#presence.add(this.#entryOf(session));
-    if (session.isTidings) this.#silent.set(session, performance.now());
-    else this.#beginPlain(session);
-    if (sessionOpened.hasSubscribers) sessionOpened.publish({ session });
-    this.#tell(() => this.#options.handler?.opened?.(session, request));
-  }
-
-  #beginPlain(session: Session): void {
-    session.phase = 'open';
-    const channel = inboxOf(session.user);
-    const subscription = new Subscription(session, channel, this.#router, this.#pacer, {});
-    session.subscriptions.set(channel, subscription);
-    subscription.runFromNow();
-  }
-
-  #entryOf(session: Session): PresenceEntry {
-    const { id, user, since, device } = session;
-    const entry = { session: id, instance: this.instance, user, since };
-    return device === undefined ? entry : { ...entry, device };
-  }
-
-  #onMessage(transport: Transport, data: Buffer, isBinary: boolean): void {
-    const session = this.#sessions.get(transport);
-    if (session === undefined) return;
-    if (!session.countFrame(this.#limits.messagesPerSecond)) {
-      session.close(CloseCode.RATE_LIMIT, `more than ${this.#limits.messagesPerSecond} frames a second`);
-      return;
-    }
-    if (session.isTidings) {
-      if (isBinary) session.close(CloseCode.MALFORMED, 'tidings.1 has no binary frames');
-      else this.#dialogue.receive(session, data.toString());
-      return;
-    }
-    if (!isBinary && isPing(data)) session.write('hb_ok');
-    else this.#tell(() => this.#options.handler?.message?.(session, Buffer.from(data), isBinary));
-  }
-
-  #onTransportError(transport: Transport, error: Error): void {
-    const session = this.#sessions.get(transport);
-    if (session !== undefined) this.#tell(() => this.#options.handler?.transportError?.(session, error));
-  }
-
-  #onClosed(transport: Transport, code: number, reason: string): void {
-    const session = this.#sessions.get(transport);
-    if (session === undefined) return;
-    this.#sessions.delete(transport);
-    this.#silent.delete(session);
-    this.#registry.delete(session);
-    this.#presence.remove(session.id);
-    session.end();
-    if (sessionClosed.hasSubscribers) sessionClosed.publish({ session, code, reason });
-    this.#tell(() => this.#options.handler?.closed?.(session, code, reason));
-  }
-
-  /** An application's mistake must not end other sessions. */
-  #tell(call: () => void): void {
-    try {
-      call();
-    } catch (error) {
-      this.#log('error', `the handler threw: ${error instanceof Error ? error.stack : String(error)}`);
-    }
   }
 
   // ── the store ──────────────────────────────────────────────────────────────────────────────────
 
   #onAcknowledged(cursor: Parameters<Publisher['confirmations']['acknowledged']>[0]): void {
     this.#publisher.confirmations.acknowledged(cursor);
-    this.#forInbox(cursor.channel, (session) => {
-      const { device, position } = cursor;
-      session.sendFrame({ type: 'acked', channel: 'inbox', device, position });
-    });
-  }
-
-  #forInbox(channel: string, call: (session: Session) => void): void {
-    if (!channel.startsWith(inboxOf(''))) return;
-    for (const session of this.#registry.of(channel.slice(inboxOf('').length))) {
-      if (session.isTidings && session.phase === 'open') call(session);
+    const { channel, device, position } = cursor;
+    if (!isInbox(channel)) return;
+    for (const session of this.#registry.of(userOf(channel))) {
+      if (!session.isTidings || session.phase !== 'open') continue;
+      session.sendFrame({ type: 'acked', channel: INBOX, device, position });
     }
   }
 
@@ -415,11 +328,7 @@ export class PushServer {
   }
 
   #sweep(now: number): void {
-    for (const [session, since] of this.#silent) {
-      if (now - since < this.#limits.helloTimeout) break;
-      this.#silent.delete(session);
-      session.close(CloseCode.HEARTBEAT_TIMEOUT, 'no hello in time');
-    }
+    this.#lobby.sweep(now);
     this.#router.sweep(now);
     this.#presence.sweep(now);
   }
@@ -430,11 +339,4 @@ export class PushServer {
     if (log !== undefined) log(level, message);
     else if (level !== 'info') console.error(`tidings: ${message}`);
   }
-}
-
-const PING = Buffer.from('ping');
-const QUOTED_PING = Buffer.from('"ping"');
-
-function isPing(data: Buffer): boolean {
-  return (data.length === 4 && data.equals(PING)) || (data.length === 6 && data.equals(QUOTED_PING));
 }

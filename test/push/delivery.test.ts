@@ -241,8 +241,9 @@ describe('over Redis', needs('redis'), () => {
 });
 
 describe('when Redis itself fails', needs('redis'), () => {
-  test('killed and restarted with its append-only file: told while it is away, nothing lost', async () => {
+  test('killed and restarted with its append-only file: told while it is away, nothing lost', async (t) => {
     const redis = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
+    t.after(() => redis.stop());
     const one = await startPush({ broker: redisBroker(redis.url), checkInterval: 500 });
     const two = await startPush({ broker: redisBroker(redis.url), checkInterval: 500 });
     const page = await Page.open(one.url, 'kim');
@@ -266,11 +267,11 @@ describe('when Redis itself fails', needs('redis'), () => {
     await until('the newcomer', () => newcomer.data().length === 2);
     assert.deepEqual(page.frames('gap'), []);
     await Promise.all([one.push.close(), two.push.close()]);
-    await redis.stop();
   });
 
-  test('restarted from an older snapshot, offsets used again: told to live and to returning pages', async () => {
+  test('restarted from an older snapshot, offsets used again: told to live and to returning pages', async (t) => {
     const redis = await startRedis();
+    t.after(() => redis.stop());
     const client = new RespClient(redis.url);
     await client.connect();
     const { push, url } = await startPush({ broker: redisBroker(redis.url), checkInterval: 500 });
@@ -298,6 +299,5 @@ describe('when Redis itself fails', needs('redis'), () => {
     assert.deepEqual(back.data(), [1, 2, 103, 104, 105]);
     assert.deepEqual(plain.received, ['1', '2', '3', '4', '103', '104', '105']);
     await Promise.all([push.close(), client.close()]);
-    await redis.stop();
   });
 });

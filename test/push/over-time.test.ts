@@ -10,7 +10,7 @@ describe('over time', { concurrency: true }, () => {
     const store = new MemoryStore();
     const broker = memoryBroker(store);
     // What a killed instance leaves behind.
-    await broker.announce([{ session: 's', instance: 'dead', user: 'fay', since: Date.now() }], 400);
+    await broker.announce([{ session: 's', instance: 'dead', user: 'fay', since: Date.now() }], 4000);
     const { push, url } = await startPush({ broker: memoryBroker(store), presenceTtl: 3000 });
     const page = await Page.open(url, 'gus');
     assert.equal(await push.online('fay'), true);

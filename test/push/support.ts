@@ -1,9 +1,18 @@
 /** Push servers for tests, and pages that talk to them: `ws` is the peer, over real sockets. */
 import type { AddressInfo } from 'node:net';
+import { after } from 'node:test';
 import { WebSocket } from 'ws';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/wire.ts';
 import { until } from '../support/net.ts';
+
+const servers: PushServer[] = [];
+const sockets: WebSocket[] = [];
+// What a failed test has left open would keep the process from ending.
+after(async () => {
+  for (const socket of sockets) socket.terminate();
+  await Promise.all(servers.map((server) => server.close()));
+});
 
 export interface Running {
   push: PushServer;
@@ -21,6 +30,7 @@ export async function startPush(options: PushServerOptions = {}): Promise<Runnin
     log: (level, message) => log.push(`${level}: ${message}`),
     ...options,
   });
+  servers.push(push);
   await push.ready;
   const { port } = push.address() as AddressInfo;
   return { push, url: `ws://127.0.0.1:${port}/socketServer`, log };
@@ -38,6 +48,7 @@ export class Page {
     const address = new URL(url);
     if (user !== '') address.searchParams.set('user', user);
     this.socket = new WebSocket(address, protocols, { headers });
+    sockets.push(this.socket);
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) this.received.push(data);
       else
