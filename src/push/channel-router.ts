@@ -54,6 +54,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   #isChecking = false;
   /** Until it was reached for the first time, too. */
   #isAway = true;
+  #isAwayTold = false;
   #isClosed = false;
 
   constructor(
@@ -80,7 +81,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   /** Connects, and hears what everybody is to hear. */
   async open(): Promise<void> {
     await this.broker.open(this);
-    this.#isAway = false;
+    this.#reached();
     await this.#subscribe(this.#broadcastChannel);
   }
 
@@ -177,15 +178,22 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   down(error: Error): void {
-    if (this.#isAway) return;
     this.#isAway = true;
+    if (this.#isAwayTold) return;
+    this.#isAwayTold = true;
     this.#events.storeState(true, error);
   }
 
   up(): void {
+    for (const channel of this.#channels.values()) channel.doubt();
+    this.#reached();
+  }
+
+  #reached(): void {
     this.#isAway = false;
     for (const proceed of [...this.#pausing]) proceed();
-    for (const channel of this.#channels.values()) channel.doubt();
+    if (!this.#isAwayTold) return;
+    this.#isAwayTold = false;
     this.#events.storeState(false, undefined);
   }
 

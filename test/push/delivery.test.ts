@@ -269,10 +269,32 @@ describe('when Redis itself fails', needs('redis'), () => {
     await Promise.all([one.push.close(), two.push.close()]);
   });
 
+  test('away when the instance starts: pages get in, are told, and everything works once it is there', async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.stop());
+    await redis.kill();
+    const { push, url, log } = await startPush({ broker: redisBroker(redis.url) }, { isReady: false });
+    const plain = await Page.plain(url, 'moe');
+    const page = new Page(url, 'moe', ['tidings.1']);
+    await until('a handshake without the store', () => page.socket.readyState === 1);
+    page.say({ type: 'hello' });
+    page.say({ type: 'ping' });
+    await page.frame('pong');
+    assert.equal((await page.frame('status')).behind, true);
+    assert.match(log.join(), /the store is away/);
+    await redis.start();
+    await page.frame('welcome');
+    assert.equal((await page.frame('status', 1)).behind, false);
+    await push.ready;
+    await push.send('moe', 'at last');
+    await until('both', () => page.data().length === 1 && plain.received.length === 1);
+  });
+
   test('restarted from an older snapshot, offsets used again: told to live and to returning pages', async (t) => {
     const redis = await startRedis();
     t.after(() => redis.stop());
     const client = new RespClient(redis.url);
+    t.after(() => client.close());
     await client.connect();
     const { push, url } = await startPush({ broker: redisBroker(redis.url), checkInterval: 500 });
     const live = await Page.open(url, 'lea');
@@ -298,6 +320,5 @@ describe('when Redis itself fails', needs('redis'), () => {
     await until('what the log has', () => back.data().length === 5);
     assert.deepEqual(back.data(), [1, 2, 103, 104, 105]);
     assert.deepEqual(plain.received, ['1', '2', '3', '4', '103', '104', '105']);
-    await Promise.all([push.close(), client.close()]);
   });
 });

@@ -20,7 +20,11 @@ export interface Running {
   log: string[];
 }
 
-export async function startPush(options: PushServerOptions = {}): Promise<Running> {
+/** @param isReady false: don't wait for the store */
+export async function startPush(
+  options: PushServerOptions = {},
+  { isReady = true }: { isReady?: boolean } = {},
+): Promise<Running> {
   const log: string[] = [];
   const push = new PushServer({
     port: 0,
@@ -31,8 +35,8 @@ export async function startPush(options: PushServerOptions = {}): Promise<Runnin
     ...options,
   });
   servers.push(push);
-  await push.ready;
-  const { port } = push.address() as AddressInfo;
+  if (isReady) await push.ready;
+  const { port } = await until('an open port', () => push.address() as AddressInfo | null);
   return { push, url: `ws://127.0.0.1:${port}/socketServer`, log };
 }
 
