@@ -55,6 +55,8 @@ export interface Interceptor {
 export interface Handler<T> {
   opened?(session: T, request: HandshakeRequest): void;
   message?(session: T, data: Buffer, isBinary: boolean): void;
+  /** With the option `partial`, in place of message: a piece as it came. Text is cut between characters. */
+  fragment?(session: T, data: Buffer, isBinary: boolean, isLast: boolean): void;
   transportError?(session: T, error: Error): void;
   closed?(session: T, code: number, reason: string): void;
 }

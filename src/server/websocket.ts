@@ -468,7 +468,16 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
       }
     },
     fragment(ws, data, isBinary, isLast) {
-      ws.emit('fragment', data, isBinary, isLast);
+      const handler = ws.#handler;
+      if (handler?.fragment === undefined) {
+        ws.emit('fragment', data, isBinary, isLast);
+        return;
+      }
+      try {
+        handler.fragment(ws, data, isBinary, isLast);
+      } catch (error) {
+        failHandler(ws, handler, error);
+      }
     },
     ping(ws, data) {
       ws.emit('ping', data);

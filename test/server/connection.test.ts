@@ -381,3 +381,31 @@ test('partial: a huge message comes in pieces, text cut between characters, and 
   peer.socket.destroy();
   await wss.close({});
 });
+
+test('partial: a handler gets the pieces, with the last one told, also of a compressed message', async () => {
+  const pieces: string[] = [];
+  let isDone = 0;
+  const { wss, url } = await listen({
+    partial: true,
+    perMessageDeflate: true,
+    handler: {
+      fragment(_ws, data, isBinary, isLast) {
+        pieces.push(String(data));
+        assert.equal(isBinary, false);
+        if (isLast) isDone++;
+      },
+    },
+  });
+  for (const perMessageDeflate of [true, false]) {
+    pieces.length = 0;
+    const client = new Ws(url, { perMessageDeflate });
+    await once(client, 'open');
+    const text = 'piece by piece '.repeat(20_000);
+    const before = isDone;
+    client.send(text);
+    await until('the last piece', () => isDone > before);
+    assert.equal(pieces.join(''), text);
+    client.terminate();
+  }
+  await wss.close({});
+});
