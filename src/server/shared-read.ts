@@ -55,13 +55,18 @@ function onRead(this: Insides, count: number, filled: Buffer): boolean {
 
 /**
  * Takes a socket's connection over to a new socket that is read into shared memory once it is resumed. The
- * old one is left without a connection; it is destroyed with the new one, so that who listens to it hears
- * of the end.
+ * old one is left without a connection, and is half of what a connection costs in memory: it is let go,
+ * unless somebody wants to hear of its end.
  *
- * @param rest what the old one has read already
- * @returns undefined where it can't be done, and nothing was changed
+ * @param isKnown whether others than node:http and ourselves have the old socket; it is then kept, and
+ * destroyed with the new one. A listener to its `close` is as good
+ * @returns the new socket and what the old one had read; undefined where it can't be done, and nothing was
+ * changed
  */
-export function shareReads(socket: object): { socket: Socket; rest: Buffer | null } | undefined {
+export function shareReads(
+  socket: object,
+  isKnown: boolean,
+): { socket: Socket; rest: Buffer | null } | undefined {
   if (!(socket instanceof Socket) || socket instanceof TLSSocket) return undefined;
   const old = socket as OpenSocket;
   const handle = old._handle;
@@ -83,16 +88,19 @@ export function shareReads(socket: object): { socket: Socket; rest: Buffer | nul
   // The connection stays counted until it ends.
   adopted._server = old._server;
   old._server = null;
-  adopted[kOriginal] = old;
-  old[kAdopted] = adopted;
-  adopted.on('close', onClose);
-  old.on('close', onOriginalClose);
+  adopted[kReader] = undefined;
+  if (isKnown || old.listenerCount('close') > 0) {
+    adopted[kOriginal] = old;
+    old[kAdopted] = adopted;
+    adopted.on('close', onClose);
+    old.on('close', onOriginalClose);
+  }
   return { socket: adopted, rest };
 }
 
 /** Says who gets what the socket reads from now on. False for a socket that `shareReads` has not made. */
 export function readTo(socket: object, reader: SharedReader): boolean {
-  if (!(kOriginal in socket)) return false;
+  if (!(kReader in socket)) return false;
   (socket as Insides)[kReader] = reader;
   return true;
 }

@@ -307,7 +307,8 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       admission?.tell(undefined, error as Error);
       throw error;
     }
-    const shared = this.options.sharedReads === false ? undefined : shareReads(socket);
+    const shared =
+      this.options.sharedReads === false ? undefined : shareReads(socket, this.options.noServer === true);
     const upgraded: Duplex = shared?.socket ?? socket;
     const rest = shared?.rest;
     if (shared !== undefined) request.socket = shared.socket;
