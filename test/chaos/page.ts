@@ -19,6 +19,8 @@ export interface Page {
   /** How many times it has connected. */
   readonly connections: number;
   readonly isConnected: boolean;
+  /** Milliseconds that it chose to wait before its first try after each loss of the connection. */
+  readonly waits: number[];
   /** Connects again after `close`, as the same page. */
   reopen(): void;
   close(): void;
@@ -43,6 +45,8 @@ export interface PageOptions {
   topics: string[];
   broken?: Breakage;
   client?: ConnectOptions;
+  /** Where to go on recording. */
+  seen?: Page['seen'];
 }
 
 const Socket = WebSocket as unknown as WebSocketConstructor;
@@ -59,12 +63,12 @@ const forgetful: TransportFactory = (url, protocols, events) => {
   };
 };
 
-export function openPage({ url, user, topics, broken, client: more }: PageOptions): Page {
-  const seen = new Map<string, Sighting[]>();
-  for (const stream of [`user:${user}`, ...topics]) seen.set(stream, []);
+export function openPage({ url, user, topics, broken, client: more, seen = new Map() }: PageOptions): Page {
+  for (const stream of [`user:${user}`, ...topics]) if (!seen.has(stream)) seen.set(stream, []);
   const streamOf = (channel: string): string =>
     channel === 'inbox' || channel === '' ? `user:${user}` : channel;
   let connections = 0;
+  const waits: number[] = [];
   const client = connect<Numbered | string>({
     url,
     user,
@@ -90,9 +94,13 @@ export function openPage({ url, user, topics, broken, client: more }: PageOption
   client.on('open', () => {
     connections++;
   });
+  client.on('state', (state) => {
+    if (state.name === 'waiting' && state.attempt === 1) waits.push(state.delay);
+  });
   return {
     user,
     seen,
+    waits,
     get connections() {
       return connections;
     },

@@ -7,6 +7,8 @@ interface Link {
   upstream: Socket | undefined;
   /** Packets vanish in both directions, and neither side hears of the other's end. */
   isFrozen: boolean;
+  /** Nothing is taken from upstream. */
+  isHeld: boolean;
   /** What the client has said that `label` recognized. */
   label: string | undefined;
 }
@@ -74,6 +76,21 @@ export class TcpProxy {
     return links.length;
   }
 
+  /** Takes nothing more from upstream, as a page that does not read. Returns what lets it go on. */
+  stall(choice: Choice = {}): () => void {
+    const links = this.#choose(choice);
+    for (const link of links) this.#hold(link, true);
+    return () => {
+      for (const link of links) this.#hold(link, false);
+    };
+  }
+
+  #hold(link: Link, isHeld: boolean): void {
+    link.isHeld = isHeld;
+    if (isHeld) link.upstream?.pause();
+    else link.upstream?.resume();
+  }
+
   async close(): Promise<void> {
     this.#server.close();
     for (const link of this.#links) this.#end(link);
@@ -86,7 +103,13 @@ export class TcpProxy {
 
   #accept(client: Socket): void {
     this.arrivals.push(performance.now());
-    const link: Link = { client, upstream: undefined, isFrozen: this.swallows, label: undefined };
+    const link: Link = {
+      client,
+      upstream: undefined,
+      isFrozen: this.swallows,
+      isHeld: false,
+      label: undefined,
+    };
     client.on('error', () => {});
     if (this.refuses) {
       client.resetAndDestroy();
@@ -133,7 +156,9 @@ export class TcpProxy {
         if (link.isFrozen || to.destroyed) return;
         if (!to.write(chunk)) {
           from.pause();
-          to.once('drain', () => from.resume());
+          to.once('drain', () => {
+            if (from === link.client || !link.isHeld) from.resume();
+          });
         }
       };
       if (this.delay === 0 && lastDue === 0) pass();

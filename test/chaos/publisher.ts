@@ -2,6 +2,7 @@
 
 export interface Numbered {
   n: number;
+  padding?: string;
 }
 
 /** Resolves when the message is promised. */
@@ -17,13 +18,18 @@ export class Publisher {
   lastFailure = '';
   readonly #send: Send;
   readonly #interval: number;
+  readonly #padding: Pick<Numbered, 'padding'>;
   readonly #running: Promise<void>[] = [];
   #isStopped = false;
   readonly #run = Math.random().toString(36).slice(2);
 
-  /** @param interval milliseconds from a promise to the next message of the same stream */
-  constructor(streams: string[], interval: number, send: Send) {
+  /**
+   * @param interval milliseconds from a promise to the next message of the same stream
+   * @param padding bytes by which each message is larger
+   */
+  constructor(streams: string[], interval: number, padding: number, send: Send) {
     this.#interval = interval;
+    this.#padding = padding > 0 ? { padding: 'x'.repeat(padding) } : {};
     this.#send = send;
     for (const stream of streams) this.promised.set(stream, 0);
   }
@@ -56,7 +62,11 @@ export class Publisher {
     const deadline = performance.now() + 120_000;
     for (;;) {
       try {
-        const { duplicate } = await this.#send(stream, { n }, `${this.#run}-${stream}-${n}`);
+        const { duplicate } = await this.#send(
+          stream,
+          { n, ...this.#padding },
+          `${this.#run}-${stream}-${n}`,
+        );
         if (duplicate) this.duplicates++;
         return;
       } catch (error) {

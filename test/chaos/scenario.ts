@@ -8,13 +8,15 @@ export interface Scenario {
   name: string;
   /** What happens, in a line. */
   what: string;
-  /** `complete`: nothing is missing; `told`: the store loses something, and every page that misses it is told. */
-  expects: 'complete' | 'told';
+  /**
+   * `complete`: nothing is missing; `told`: something must get lost, and every page that misses it is told;
+   * `either`: the store may lose something, and then every page that misses it is told.
+   */
+  expects: 'complete' | 'told' | 'either';
   /** Left out of the short form: it needs too long. */
   isLong?: boolean;
-  /** What the stage is set with; with a store of the scenario's own, how to end it. */
-  setting?: Setting | ((plan: Plan) => Promise<Setting & { end?: () => Promise<void>; props?: unknown }>);
-  play(stage: Stage, props: unknown): Promise<void>;
+  setting?: Setting | ((plan: Plan) => Setting);
+  play(stage: Stage): Promise<void>;
 }
 
 export interface Result extends Account {
@@ -36,17 +38,14 @@ export interface Result extends Account {
 
 export async function run(scenario: Scenario, plan: Plan): Promise<Result> {
   const { setting } = scenario;
-  const { end, props, ...settings } =
-    typeof setting === 'function' ? await setting(plan) : { ...setting, end: undefined, props: undefined };
   let stage: Stage | undefined;
   try {
-    stage = await Stage.set(plan, settings);
-    await scenario.play(stage, props);
+    stage = await Stage.set(plan, typeof setting === 'function' ? setting(plan) : setting);
+    await scenario.play(stage);
     const sum = await stage.finish();
     return judged(scenario, stage, sum);
   } finally {
     await stage?.close();
-    await end?.();
   }
 }
 

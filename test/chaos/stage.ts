@@ -5,6 +5,12 @@ import { PushServer, type PushServerOptions, type RedisBrokerOptions, redisBroke
 import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
 import { until } from '../support/net.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
+import {
+  type ClusterGroup,
+  type SentinelGroup,
+  startCluster,
+  startSentinels,
+} from '../support/redis-groups.ts';
 import { Instance, type Program } from './instances.ts';
 import { type Account, account, total } from './ledger.ts';
 import { type Breakage, lastOf, type Page, type PageOptions } from './page.ts';
@@ -34,10 +40,11 @@ export interface Plan {
 export interface Setting {
   /** Default 2. */
   instances?: number;
-  /** `volatile`: a Redis that keeps nothing on disk; `durable`: with an append-only file, written before each answer. */
-  redis?: 'volatile' | 'durable';
-  /** Another store; instances reach it without a proxy. */
-  store?: RedisTarget;
+  /**
+   * `volatile` (default): a Redis that keeps nothing on disk; `durable`: with an append-only file that is written
+   * before each answer; or a group of servers, which instances reach without a proxy.
+   */
+  redis?: 'volatile' | 'durable' | 'sentinels' | 'cluster';
   /** Who sends: a process that only sends, or the instances themselves (default), in turn. */
   sender?: 'own' | 'instances';
   users?: number;
@@ -51,6 +58,8 @@ export interface Setting {
   client?: ConnectOptions;
   /** Milliseconds between a promise and the next message of its stream. Default 8. */
   interval?: number;
+  /** Bytes by which each message is larger. Default 0. */
+  padding?: number;
 }
 
 const QUICK: RedisBrokerOptions = {
@@ -60,6 +69,19 @@ const QUICK: RedisBrokerOptions = {
   probeInterval: 1000,
   probeTimeout: 1000,
 };
+interface Store {
+  redis?: RedisServer;
+  sentinels?: SentinelGroup;
+  cluster?: ClusterGroup;
+}
+
+async function startStore(kind: NonNullable<Setting['redis']>): Promise<Store> {
+  if (kind === 'sentinels') return { sentinels: await startSentinels() };
+  if (kind === 'cluster') return { cluster: await startCluster() };
+  const durable = ['--appendonly', 'yes', '--appendfsync', 'always'];
+  return { redis: await startRedis(kind === 'durable' ? durable : []) };
+}
+
 /** A page that is not back by then has lost what it lacks. */
 const PATIENCE = 60_000;
 
@@ -69,9 +91,8 @@ export class Stage {
   readonly pages: Page[] = [];
   /** Between the pages and the instances. */
   readonly front: TcpProxy;
-  /** Between the instances and Redis; unused where the scenario brought a store of its own. */
+  /** Between the instances and a Redis that stands alone. */
   readonly back: TcpProxy;
-  readonly redis: RedisServer | undefined;
   readonly publisher: Publisher;
   /** What a scenario wants to have said beside the figures. */
   readonly notes: string[] = [];
@@ -80,40 +101,33 @@ export class Stage {
   /** Milliseconds from a fault, or its end where it has one, until every page had a message sent after that. */
   readonly recoveries: number[] = [];
   readonly #setting: Setting;
+  readonly #store: Store;
   readonly #topics: string[];
   #ownSender: PushServer | undefined;
   #turn = 0;
 
-  private constructor(
-    plan: Plan,
-    setting: Setting,
-    front: TcpProxy,
-    back: TcpProxy,
-    redis: RedisServer | undefined,
-  ) {
+  private constructor(plan: Plan, setting: Setting, front: TcpProxy, back: TcpProxy, store: Store) {
     this.plan = plan;
     this.#setting = setting;
     this.front = front;
     this.back = back;
-    this.redis = redis;
+    this.#store = store;
     // Plain mode has only the user's own messages.
     this.#topics = plan.broken === 'doorbell' ? [] : (setting.topics ?? ['news']);
     const users = Array.from({ length: setting.users ?? 3 }, (_, i) => `u${i + 1}`);
     const streams = [...users.map((user) => `user:${user}`), ...this.#topics];
-    this.publisher = new Publisher(streams, setting.interval ?? 8, this.#sender());
+    this.publisher = new Publisher(streams, setting.interval ?? 8, setting.padding ?? 0, this.send);
   }
 
   /** With everything started, every page connected, and the first messages seen by all. */
   static async set(plan: Plan, setting: Setting = {}): Promise<Stage> {
-    const durable = ['--appendonly', 'yes', '--appendfsync', 'always'];
-    const redis =
-      setting.store === undefined ? await startRedis(setting.redis === 'durable' ? durable : []) : undefined;
-    const back = await TcpProxy.start(() => (redis === undefined ? [] : [redis.port]));
+    const store = await startStore(setting.redis ?? 'volatile');
+    const back = await TcpProxy.start(() => (store.redis === undefined ? [] : [store.redis.port]));
     // A connection that subscribes does nothing else.
     back.label = (chunk) => (/\bS?SUBSCRIBE\b/i.test(chunk.toString('latin1')) ? 'subscriber' : undefined);
     const running: Instance[] = [];
     const front = await TcpProxy.start(() => running.filter((one) => one.isRunning).map((one) => one.port));
-    const stage = new Stage(plan, setting, front, back, redis);
+    const stage = new Stage(plan, setting, front, back, store);
     try {
       const program = await plan.system.instance();
       const settings = {
@@ -148,7 +162,21 @@ export class Stage {
   }
 
   get store(): RedisTarget {
-    return this.#setting.store ?? `redis://127.0.0.1:${this.back.port}`;
+    const { sentinels, cluster } = this.#store;
+    return sentinels?.target ?? cluster?.target ?? `redis://127.0.0.1:${this.back.port}`;
+  }
+
+  /** The one that stands alone. */
+  get redis(): RedisServer {
+    return this.#store.redis!;
+  }
+
+  get sentinels(): SentinelGroup {
+    return this.#store.sentinels!;
+  }
+
+  get cluster(): ClusterGroup {
+    return this.#store.cluster!;
   }
 
   get users(): string[] {
@@ -157,38 +185,41 @@ export class Stage {
       .map((stream) => stream.slice('user:'.length));
   }
 
-  /** Opens a page whose messages count. */
-  open(user: string, client: ConnectOptions = {}): Page {
+  /**
+   * Opens a page whose messages count.
+   *
+   * @param earlier the page of the same device that was there before: what both see counts as seen by one
+   */
+  open(user: string, client: ConnectOptions = {}, earlier?: Page): Page {
     const page = this.plan.system.open({
       url: `ws://127.0.0.1:${this.front.port}/socketServer`,
       user,
       topics: this.#topics,
       ...(this.plan.broken !== undefined && { broken: this.plan.broken }),
       client: { ...this.#setting.client, ...client },
+      ...(earlier !== undefined && { seen: earlier.seen }),
     });
-    this.pages.push(page);
+    if (earlier === undefined) this.pages.push(page);
+    else this.pages[this.pages.indexOf(earlier)] = page;
     return page;
   }
 
-  #sender(): Send {
+  /** Resolves when the message is promised. */
+  readonly send: Send = (stream, data, idempotencyKey) => {
     if (this.#setting.sender === 'own') {
-      return (stream, data, idempotencyKey) => {
-        this.#ownSender ??= new PushServer({ broker: redisBroker(this.store, QUICK), log: () => {} });
-        return stream.startsWith('user:')
-          ? this.#ownSender.send(stream.slice('user:'.length), data, { idempotencyKey })
-          : this.#ownSender.publish(stream, data, { idempotencyKey });
-      };
+      this.#ownSender ??= new PushServer({ broker: redisBroker(this.store, QUICK), log: () => {} });
+      return stream.startsWith('user:')
+        ? this.#ownSender.send(stream.slice('user:'.length), data, { idempotencyKey })
+        : this.#ownSender.publish(stream, data, { idempotencyKey });
     }
-    return (stream, data, key) => {
-      const running = this.instances.filter((one) => one.isRunning);
-      const instance = running[this.#turn++ % running.length];
-      if (instance === undefined) return Promise.reject(new Error('no instance is running'));
-      return instance.ask(`/send/${encodeURIComponent(stream)}`, {
-        method: 'POST',
-        body: JSON.stringify({ data, key }),
-      });
-    };
-  }
+    const running = this.instances.filter((one) => one.isRunning);
+    const instance = running[this.#turn++ % running.length];
+    if (instance === undefined) return Promise.reject(new Error('no instance is running'));
+    return instance.ask(`/send/${encodeURIComponent(stream)}`, {
+      method: 'POST',
+      body: JSON.stringify({ data, key: idempotencyKey }),
+    });
+  };
 
   /** Waits with the patience of the runner. */
   until(what: string, condition: () => boolean | Promise<boolean>): Promise<unknown> {
@@ -268,6 +299,7 @@ export class Stage {
     await Promise.all(this.instances.map((instance) => instance.kill()));
     await this.#ownSender?.close();
     await Promise.all([this.front.close(), this.back.close()]);
-    await this.redis?.stop();
+    const { redis, sentinels, cluster } = this.#store;
+    await (redis ?? sentinels ?? cluster)?.stop();
   }
 }

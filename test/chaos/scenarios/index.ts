@@ -1,15 +1,39 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from '../scenario.ts';
-import { clientCut, halfOpen } from './connections.ts';
-import { instanceKilled, instanceTerminated } from './instances.ts';
-import { connectionsDropped, restartedEmpty, restartedWithLog } from './redis.ts';
+import { clientCut, halfOpen, offlineTooLong, slowReader, twoDevices } from './connections.ts';
+import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
+import { herd, instanceKilled, instanceTerminated, rollingRestart } from './instances.ts';
+import { randomFaults } from './random.ts';
+import {
+  connectionsDropped,
+  flapping,
+  restartedEmpty,
+  restartedWithLog,
+  rewound,
+  subscriberDead,
+} from './redis.ts';
+import { stalledReader } from './stalled.ts';
 
 export const scenarios: Scenario[] = [
   clientCut,
   halfOpen,
   instanceKilled,
   instanceTerminated,
+  rollingRestart,
   connectionsDropped,
   restartedEmpty,
   restartedWithLog,
+  rewound,
+  sentinelFailover,
+  clusterMasterKilled,
+  slotMigrated,
+  lossyPromotion,
+  subscriberDead,
+  slowReader,
+  offlineTooLong,
+  twoDevices,
+  flapping,
+  randomFaults,
+  herd,
+  stalledReader,
 ];

@@ -1,0 +1,94 @@
+/** What happens to a Redis of several servers. */
+import { slotOf } from '../../../src/pubsub/redis-slots.ts';
+import { until } from '../../support/net.ts';
+import { ask, type ClusterGroup } from '../../support/redis-groups.ts';
+import type { Scenario } from '../scenario.ts';
+
+export const sentinelFailover: Scenario = {
+  number: 10,
+  name: 'sentinel-failover',
+  what: 'kill -9 of the master; the Sentinels make its replica the master',
+  expects: 'either',
+  isLong: true,
+  setting: { redis: 'sentinels' },
+  async play(stage) {
+    await stage.more(0.3);
+    await (await stage.sentinels.master()).kill();
+    await stage.recovered();
+  },
+};
+
+export const clusterMasterKilled: Scenario = {
+  number: 11,
+  name: 'cluster-master-kill',
+  what: "kill -9 of the Cluster's master that has a user's inbox; its replica takes over",
+  expects: 'either',
+  isLong: true,
+  setting: { redis: 'cluster' },
+  async play(stage) {
+    await stage.more(0.3);
+    const { server } = await stage.cluster.ownerOf(slotOf('tidings:user:u1'));
+    await server.kill();
+    await stage.recovered();
+  },
+};
+
+export const slotMigrated: Scenario = {
+  number: 12,
+  name: 'cluster-slot-move',
+  what: 'the slots of all inboxes move to another master under load',
+  expects: 'complete',
+  isLong: true,
+  setting: { redis: 'cluster' },
+  async play(stage) {
+    for (const user of stage.users) {
+      await stage.more(0.1);
+      await move(stage.cluster, slotOf(`tidings:user:${user}`));
+      await stage.recovered();
+    }
+  },
+};
+
+async function move(cluster: ClusterGroup, slot: number): Promise<void> {
+  const { server: from, id: fromId } = await cluster.ownerOf(slot);
+  let to = from;
+  let toId = fromId;
+  for (let other = 0; to === from; other += 1000) ({ server: to, id: toId } = await cluster.ownerOf(other));
+  await ask(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId);
+  await ask(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId);
+  for (;;) {
+    const keys = (await ask(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
+    if (keys.length === 0) break;
+    await ask(from, 'MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys);
+  }
+  await ask(to, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+  await ask(from, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+}
+
+export const lossyPromotion: Scenario = {
+  number: 13,
+  name: 'lossy-promotion',
+  what: 'the replica is cut off, the master takes more writes and dies, and the replica, which lacks them, is promoted',
+  expects: 'told',
+  isLong: true,
+  setting: { redis: 'sentinels' },
+  async play(stage) {
+    await stage.more(0.2);
+    const master = await stage.sentinels.master();
+    const replica = stage.sentinels.servers.find((server) => server !== master)!;
+    const away = stage.pages.filter((_, k) => k % 2 === 0);
+    for (const page of away) page.close();
+    await stage.more(0.05);
+    // As a user that doesn't exist it can't come back to its master; the Sentinels see both as before.
+    await ask(replica, 'CONFIG', 'SET', 'masteruser', 'nobody');
+    await ask(replica, 'CONFIG', 'SET', 'masterauth', 'nothing');
+    await ask(master, 'CLIENT', 'KILL', 'TYPE', 'replica');
+    await until('the replica to be cut off', async () =>
+      String(await ask(replica, 'INFO', 'replication')).includes('master_link_status:down'),
+    );
+    await stage.more(0.1);
+    await master.kill();
+    for (const page of away) page.reopen();
+    await stage.recovered();
+  },
+};

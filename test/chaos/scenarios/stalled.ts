@@ -1,0 +1,62 @@
+/** A reader that never reads costs an instance next to nothing. */
+import { once } from 'node:events';
+import { WebSocket } from '../../../src/ws.ts';
+import type { Scenario } from '../scenario.ts';
+
+const MEGABYTE = 1024 * 1024;
+
+interface Memory {
+  rss: number;
+  heapUsed: number;
+  external: number;
+  sessions: number;
+}
+
+export const stalledReader: Scenario = {
+  name: 'stalled-reader',
+  what: '200 MB are sent to a user whose only page never reads',
+  expects: 'complete',
+  setting: {
+    instances: 1,
+    sender: 'own',
+    users: 1,
+    interval: 50,
+    options: { retention: { inbox: { maxMessages: 100 } }, heartbeat: { ping: 0 } },
+  },
+  async play(stage) {
+    const [instance] = stage.instances as [(typeof stage.instances)[number]];
+    const memory = (): Promise<Memory> => instance.ask('/memory');
+    const page = new WebSocket(`ws://127.0.0.1:${instance.port}/socketServer?user=stalled`, ['tidings.1']);
+    // Closed by the server, which is what is to happen.
+    page.on('error', () => {});
+    await once(page, 'open');
+    page.send(JSON.stringify({ type: 'hello' }));
+    await once(page, 'message');
+    const send = (n: number): Promise<unknown> =>
+      stage.send('user:stalled', { n, padding: 'x'.repeat(MEGABYTE - 1000) }, `stalled-${n}`);
+    // What a first message brings along in buffers and compiled code is not the reader's.
+    for (let n = 0; n < 3; n++) await send(n);
+    page.pause();
+    const before = await memory();
+    let highest = 0;
+    let closedAfter: number | undefined;
+    const count = 200;
+    for (let n = 1; n <= count; n++) {
+      await send(n + 10);
+      if (n % 10 !== 0 && closedAfter !== undefined) continue;
+      const { heapUsed, external, sessions } = await memory();
+      highest = Math.max(highest, heapUsed + external - before.heapUsed - before.external);
+      if (sessions < before.sessions) closedAfter ??= n;
+    }
+    const after = await memory();
+    const megabytes = (bytes: number): string => `${(bytes / MEGABYTE).toFixed(1)} MB`;
+    const kept = after.heapUsed + after.external - before.heapUsed - before.external;
+    stage.note(
+      `${count} MB sent; closed after ${closedAfter ?? 'none'} of them; heap and buffers grew by at most ` +
+        `${megabytes(highest)}, and by ${megabytes(kept)} in the end; resident set by ${megabytes(after.rss - before.rss)}`,
+    );
+    stage.check(closedAfter !== undefined, 'the stalled reader was not closed');
+    stage.check(highest < 12 * MEGABYTE, `a stalled reader made the instance grow by ${megabytes(highest)}`);
+    page.terminate();
+  },
+};
