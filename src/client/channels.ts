@@ -6,6 +6,9 @@
 import type { WirePosition } from '../push/wire.ts';
 import { FAILED } from './emitter.ts';
 
+/** Messages whose ids are remembered per channel: as many as a log keeps by default. */
+const REMEMBERED = 1000;
+
 interface Handing {
   position: WirePosition;
   done: boolean;
@@ -18,6 +21,11 @@ interface Channel {
   open: Handing[];
   /** A listener failed: nothing after that message is acknowledged. */
   stuck: boolean;
+  /**
+   * Of the last messages handed out, oldest first. A log that begins anew can bring them again at other
+   * positions.
+   */
+  ids: Set<string>;
 }
 
 export class Channels {
@@ -43,18 +51,24 @@ export class Channels {
   /** The channel goes on after this position; unless `recovered`, whatever was known of it is void. */
   begin(name: string, position: WirePosition, recovered: boolean): void {
     const channel = this.#channels.get(name);
-    if (channel === undefined || !recovered) this.#channels.set(name, begun(position));
+    if (channel === undefined || !recovered) this.#channels.set(name, begun(position, channel?.ids));
   }
 
   /** False if the page has had this message before. */
   advance(name: string, position: WirePosition): boolean {
-    const channel = this.#channels.get(name);
+    let channel = this.#channels.get(name);
     if (channel === undefined) {
-      this.#channels.set(name, begun(position));
-      return true;
-    }
-    if (channel.seen.epoch === position.epoch && position.offset <= channel.seen.offset) return false;
+      channel = begun(position);
+      this.#channels.set(name, channel);
+    } else if (channel.seen.epoch === position.epoch && position.offset <= channel.seen.offset) return false;
     channel.seen = plain(position);
+    const { ids } = channel;
+    if (ids.has(position.id)) {
+      this.#finish(name, channel, position);
+      return false;
+    }
+    ids.add(position.id);
+    if (ids.size > REMEMBERED) ids.delete(ids.values().next().value as string);
     return true;
   }
 
@@ -66,20 +80,32 @@ export class Channels {
     const channel = this.#channels.get(name);
     if (channel === undefined || channel.stuck || results.length === 0) return;
     const waits = results.filter((result) => result instanceof Promise);
-    if (results.includes(FAILED)) channel.stuck = true;
+    if (results.includes(FAILED)) this.#fail(channel, position);
     else if (waits.length > 0) {
       const handing: Handing = { position: plain(position), done: false };
       channel.open.push(handing);
       Promise.all(waits).then(
         () => this.#settle(name, channel, handing),
         (error: unknown) => {
-          channel.stuck = true;
+          this.#fail(channel, position);
           const index = channel.open.indexOf(handing);
           if (index >= 0) channel.open.splice(index);
           throw error;
         },
       );
-    } else if (channel.open.length > 0) channel.open.push({ position: plain(position), done: true });
+    } else this.#finish(name, channel, position);
+  }
+
+  /** Nothing from here on is acknowledged, and should the message come again it is not one that the page has had. */
+  #fail(channel: Channel, position: WirePosition): void {
+    channel.stuck = true;
+    channel.ids.delete(position.id);
+  }
+
+  /** The page is done with this message, though perhaps not with all before it. */
+  #finish(name: string, channel: Channel, position: WirePosition): void {
+    if (channel.stuck) return;
+    if (channel.open.length > 0) channel.open.push({ position: plain(position), done: true });
     else this.#handled(name, plain(position));
   }
 
@@ -100,8 +126,8 @@ export class Channels {
   }
 }
 
-function begun(position: WirePosition): Channel {
-  return { seen: plain(position), open: [], stuck: false };
+function begun(position: WirePosition, ids = new Set<string>()): Channel {
+  return { seen: plain(position), open: [], stuck: false, ids };
 }
 
 /** Without the fields of the frame that it may have come in. */

@@ -34,8 +34,9 @@ import type { RedisTopology, ScriptCall } from './redis-topology.ts';
 import { Script } from './script.ts';
 
 const file = (name: string): URL => new URL(`lua/${name}.lua`, import.meta.url);
-const publishScript = Script.load(file('retention'), file('publish'));
-const readScript = Script.load(file('retention'), file('read'));
+const publishScript = Script.load(file('retention'), file('rewind'), file('publish'));
+const readScript = Script.load(file('retention'), file('rewind'), file('read'));
+const renewScript = Script.load(file('rewind'), file('renew'));
 const acknowledgeScript = Script.load(file('acknowledge'));
 const announceScript = Script.load(file('announce'));
 const liveScript = Script.load(file('live'));
@@ -45,6 +46,11 @@ const PAGE_BYTES = 1024 * 1024;
 const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 const DEFAULT_IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
 const DEFAULT_REPLICA_TIMEOUT = 1000;
+/** Channels without a subscription whose last receipt is remembered. */
+const MAX_SENT = 10_000;
+const NOTHING_KNOWN = ['', 0, ''] as const;
+/** Positions that are compared with a store that came back at a time. */
+const COMPARED_AT_ONCE = 256;
 
 export interface RedisBrokerOptions extends RedisOptions {
   /** Begins every key, and every channel on the bus: `<prefix>:<channel>`. Without braces. Default `tidings`. */
@@ -96,13 +102,26 @@ export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {
   return new RedisBroker(topologyOf(target, connection), options);
 }
 
+interface Subscribed {
+  channel: string;
+  /** The last message that the log is known to have had. */
+  last: Position | undefined;
+}
+
 class RedisBroker implements Broker {
   readonly #topology: RedisTopology;
   readonly #prefix: string;
   readonly #idleChannelTtl: string;
   readonly #publishMaxWait: number;
   /** By the name on the bus. */
-  readonly #subscribed = new Map<string, string>();
+  readonly #subscribed = new Map<string, Subscribed>();
+  /**
+   * Of channels without a subscription, by name on the bus: the last message that was stored from here. A store
+   * that has not got one of these, or of those that were heard, has rewound.
+   */
+  readonly #sent = new Map<string, Subscribed>();
+  /** Counts losses of the store, so that a comparison that was overtaken by one is known. */
+  #losses = 0;
   #listener: BrokerListener | undefined;
   readonly #takesIn: boolean;
   #intake: RedisIntake | undefined;
@@ -123,8 +142,11 @@ class RedisBroker implements Broker {
     this.#listener = listener;
     await this.#topology.open({
       message: (bus, bytes, start, end) => this.#ring(bus, bytes, start, end),
-      down: (error) => listener.down(error),
-      up: () => listener.up(),
+      down: (error) => {
+        this.#losses++;
+        listener.down(error);
+      },
+      up: () => void this.#returned(listener),
     });
     if (listener.intake === undefined || this.#isClosed || !this.#takesIn) return;
     this.#intake = new RedisIntake(this.#topology, this.#prefix, (message) => listener.intake!(message));
@@ -155,6 +177,7 @@ class RedisBroker implements Broker {
         this.#topology.publishCommand,
         keys.bus,
         MESSAGE_MAGIC,
+        ...this.#knownOf(keys.bus),
       ],
     };
     const { replicas, replicaTimeout } = options;
@@ -163,15 +186,57 @@ class RedisBroker implements Broker {
       const [reply, confirmed] = await this.#persist(key !== undefined, () =>
         this.#topology.evaluateReplicated(call, replicas, timeout),
       );
-      const receipt = toReceipt(channel, reply as string, id);
+      const receipt = this.#remember(toReceipt(channel, reply as string, id), keys.bus);
       if (confirmed < replicas) throw new ReplicationError(receipt, confirmed, replicas);
       return receipt;
     }
-    return toReceipt(
-      channel,
-      (await this.#persist(key !== undefined, () => this.#topology.evaluate(call))) as string,
-      id,
-    );
+    const reply = await this.#persist(key !== undefined, () => this.#topology.evaluate(call));
+    return this.#remember(toReceipt(channel, reply as string, id), keys.bus);
+  }
+
+  #remember(receipt: Receipt, bus: string): Receipt {
+    if (receipt.duplicate) return receipt;
+    const { channel, epoch, offset, id } = receipt;
+    const subscribed = this.#subscribed.get(bus);
+    if (subscribed === undefined) this.#keep(bus, { channel, last: { epoch, offset, id } });
+    else if (subscribed.last?.epoch !== epoch || subscribed.last.offset < offset) {
+      subscribed.last = { epoch, offset, id };
+    }
+    return receipt;
+  }
+
+  #keep(bus: string, known: Subscribed): void {
+    this.#sent.delete(bus);
+    this.#sent.set(bus, known);
+    if (this.#sent.size > MAX_SENT) this.#sent.delete(this.#sent.keys().next().value!);
+  }
+
+  /** For the scripts: epoch, offset and id of a message that the log must still have, or have had trimmed. */
+  #knownOf(bus: string): readonly [string, number, string] {
+    const last = (this.#subscribed.get(bus) ?? this.#sent.get(bus))?.last;
+    return last === undefined ? NOTHING_KNOWN : [last.epoch, last.offset, last.id];
+  }
+
+  /** The store is back. Where it lacks what this process knows it had, all positions in that channel end. */
+  async #returned(listener: BrokerListener): Promise<void> {
+    const losses = this.#losses;
+    const known = [...this.#subscribed.values(), ...this.#sent.values()];
+    for (let i = 0; i < known.length && losses === this.#losses && !this.#isClosed; i += COMPARED_AT_ONCE) {
+      const part = known.slice(i, i + COMPARED_AT_ONCE);
+      // One that fails does so because the store is away again, and will be compared when it is back.
+      await Promise.allSettled(part.map((one) => this.#renewUnlessThere(one)));
+    }
+    if (losses === this.#losses && !this.#isClosed) listener.up();
+  }
+
+  async #renewUnlessThere({ channel, last }: Subscribed): Promise<void> {
+    if (last === undefined) return;
+    const { meta, log } = new ChannelKeys(this.#prefix, channel);
+    await this.#topology.evaluate({
+      script: renewScript,
+      keys: [meta, log],
+      args: [last.epoch, last.offset, last.id, epochId()],
+    });
   }
 
   /**
@@ -199,13 +264,18 @@ class RedisBroker implements Broker {
 
   subscribe(channel: string): Promise<void> {
     const { bus } = new ChannelKeys(this.#prefix, channel);
-    this.#subscribed.set(bus, channel);
+    if (!this.#subscribed.has(bus)) {
+      this.#subscribed.set(bus, this.#sent.get(bus) ?? { channel, last: undefined });
+      this.#sent.delete(bus);
+    }
     return this.#topology.subscribe(bus);
   }
 
   unsubscribe(channel: string): Promise<void> {
     const { bus } = new ChannelKeys(this.#prefix, channel);
+    const known = this.#subscribed.get(bus);
     this.#subscribed.delete(bus);
+    if (known?.last !== undefined) this.#keep(bus, known);
     return this.#topology.unsubscribe(bus);
   }
 
@@ -214,7 +284,7 @@ class RedisBroker implements Broker {
     const reply = (await this.#topology.evaluate({
       script: readScript,
       keys: [keys.meta, keys.log],
-      args: [epochId(), offset, limit, PAGE_BYTES, this.#idleChannelTtl],
+      args: [epochId(), offset, limit, PAGE_BYTES, this.#idleChannelTtl, ...this.#knownOf(keys.bus)],
       returnBuffers: true,
     })) as Buffer[];
     const [epoch, top, id, first] = reply.slice(0, 4).map(String) as [string, string, string, string];
@@ -311,14 +381,20 @@ class RedisBroker implements Broker {
   }
 
   #ring(bus: string, bytes: Buffer, start: number, end: number): void {
-    const channel = this.#subscribed.get(bus);
-    if (channel === undefined || this.#isClosed) return;
+    const subscribed = this.#subscribed.get(bus);
+    if (subscribed === undefined || this.#isClosed) return;
+    const { channel } = subscribed;
     const doorbell = decodeDoorbell(channel, bytes, start, end);
     const listener = this.#listener!;
     if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
     else if (doorbell === null) return;
     else if (isCursor(doorbell)) listener.acknowledged(doorbell);
-    else listener.message(doorbell);
+    else {
+      // Only the position: the message itself may be large.
+      const { epoch, offset, id } = doorbell;
+      subscribed.last = { epoch, offset, id };
+      listener.message(doorbell);
+    }
   }
 }
 

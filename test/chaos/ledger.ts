@@ -1,7 +1,10 @@
 /** What was promised to a page, what it saw, and what that amounts to. */
 
 /** What a page saw in one of its streams, in the order in which it saw it. */
-export type Sighting = { kind: 'message'; n: number; id: string } | { kind: 'gap'; reason: string };
+export type Sighting =
+  | { kind: 'message'; n: number; id: string }
+  /** `promised`: the last message that was promised when the page was told. */
+  | { kind: 'gap'; reason: string; promised: number };
 
 export interface Account {
   /** Messages promised to the page. */
@@ -41,12 +44,16 @@ export function account(sightings: Sighting[], promised: number): Account {
   const lost = new Set<number>();
   const told = new Set<number>();
   let last = 0;
-  let isTold = false;
+  let reloaded = 0;
   let hasRewound = false;
+  // A page that is told reloads: that makes up for what was promised by then and does not come after it.
+  const miss = (from: number, to: number): void => {
+    for (let n = from; n <= to; n++) (n <= reloaded ? told : lost).add(n);
+  };
   for (const sighting of sightings) {
     if (sighting.kind === 'gap') {
       result.gaps++;
-      isTold = true;
+      reloaded = sighting.promised;
       hasRewound ||= sighting.reason === 'rewound';
       continue;
     }
@@ -64,12 +71,10 @@ export function account(sightings: Sighting[], promised: number): Account {
       told.delete(n);
       continue;
     }
-    // A gap that was told accounts for what is missing right behind it, and for nothing later.
-    for (let missing = last + 1; missing < n; missing++) (isTold ? told : lost).add(missing);
+    miss(last + 1, n - 1);
     last = n;
-    isTold = false;
   }
-  for (let missing = last + 1; missing <= promised; missing++) (isTold ? told : lost).add(missing);
+  miss(last + 1, promised);
   return { ...result, lost: lost.size, told: told.size };
 }
 

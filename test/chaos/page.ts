@@ -45,6 +45,8 @@ export interface PageOptions {
   topics: string[];
   broken?: Breakage;
   client?: ConnectOptions;
+  /** The number of the last message of a stream that is promised now. */
+  promised(stream: string): number;
   /** Where to go on recording. */
   seen?: Page['seen'];
 }
@@ -63,7 +65,15 @@ const forgetful: TransportFactory = (url, protocols, events) => {
   };
 };
 
-export function openPage({ url, user, topics, broken, client: more, seen = new Map() }: PageOptions): Page {
+export function openPage({
+  url,
+  user,
+  topics,
+  broken,
+  client: more,
+  promised,
+  seen = new Map(),
+}: PageOptions): Page {
   for (const stream of [`user:${user}`, ...topics]) if (!seen.has(stream)) seen.set(stream, []);
   const streamOf = (channel: string): string =>
     channel === 'inbox' || channel === '' ? `user:${user}` : channel;
@@ -89,7 +99,8 @@ export function openPage({ url, user, topics, broken, client: more, seen = new M
     seen.get(streamOf(channel))?.push({ kind: 'message', n, id: id ?? '' });
   });
   client.on('gap', ({ channel, reason }) => {
-    seen.get(streamOf(channel))?.push({ kind: 'gap', reason: reason ?? '' });
+    const stream = streamOf(channel);
+    seen.get(stream)?.push({ kind: 'gap', reason: reason ?? '', promised: promised(stream) });
   });
   client.on('open', () => {
     connections++;

@@ -195,6 +195,7 @@ export class Stage {
       url: `ws://127.0.0.1:${this.front.port}/socketServer`,
       user,
       topics: this.#topics,
+      promised: (stream) => this.publisher.promised.get(stream)!,
       ...(this.plan.broken !== undefined && { broken: this.plan.broken }),
       client: { ...this.#setting.client, ...client },
       ...(earlier !== undefined && { seen: earlier.seen }),

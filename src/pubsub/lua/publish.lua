@@ -3,7 +3,8 @@
 -- KEYS  1 meta (hash), 2 log (stream), 3 the idempotency key's receipt (string), if one was given
 -- ARGV  1 epoch, should the channel have none, 2 id, 3 kind, 4 payload, 5 most messages to keep, 6 milliseconds
 --       to keep them, 7 milliseconds to keep the receipt, 8 milliseconds that an idle channel keeps its epoch,
---       9 PUBLISH or SPUBLISH, 10 channel on the bus, 11 magic of a message doorbell
+--       9 PUBLISH or SPUBLISH, 10 channel on the bus, 11 magic of a message doorbell,
+--       12 epoch, 13 offset, 14 id of a message that the log is known to have had
 -- Returns '0 <epoch> <offset> <id>', or '1 <epoch> <offset> <id>' of the first time for a known key.
 
 if KEYS[3] then
@@ -13,13 +14,16 @@ if KEYS[3] then
   end
 end
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'time', 'head')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'time', 'head', 'id')
 local epoch = meta[1]
 local offset = 1
 local time = now()
 local head = time
 if epoch then
   offset = meta[2] + 1
+  if has_rewound(epoch, tonumber(meta[2]), meta[5], ARGV[12], tonumber(ARGV[13]), ARGV[14]) then
+    epoch = ARGV[1]
+  end
   -- A clock that steps back must not make a younger message look older than its elders.
   time = math.max(time, tonumber(meta[3]))
   head = math.min(tonumber(meta[4]) or math.huge, time)

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 meta (hash), 2 log (stream)
 -- ARGV  1 epoch, should the channel have none, 2 read after this offset, 3 most messages, 4 stop after this many
---       bytes of payload, 5 milliseconds that an idle channel keeps its epoch
+--       bytes of payload, 5 milliseconds that an idle channel keeps its epoch,
+--       6 epoch, 7 offset, 8 id of a message that the log is known to have had
 -- Returns {epoch, offset, id, lowest retained offset, then per message: offset, id, time, kind, payload}.
 
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id', 'head', 'age')
@@ -11,6 +12,11 @@ if not meta[1] then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', '0', 'id', '', 'time', '0')
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   return { ARGV[1], '0', '', '1' }
+end
+
+if has_rewound(meta[1], tonumber(meta[2]), meta[3], ARGV[6], tonumber(ARGV[7]), ARGV[8]) then
+  meta[1] = ARGV[1]
+  redis.call('HSET', KEYS[1], 'epoch', meta[1])
 end
 
 if meta[5] then
