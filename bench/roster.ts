@@ -138,6 +138,8 @@ export interface ServerOptions {
   mode: Mode;
   deflate?: boolean;
   workers?: number;
+  /** Of the raw wire: a byte for each connection that was accepted. */
+  greet?: boolean;
   /** URL of a Redis that instances share. */
   redis?: string;
   /** Lets the collector be asked for (SIGUSR2), for measuring memory at rest. */
@@ -173,6 +175,7 @@ export function command(
   const own = ['--port', String(options.port ?? 0), '--mode', options.mode];
   if (options.host) own.push('--host', options.host);
   if (options.workers && options.workers > 1) own.push('--workers', String(options.workers));
+  if (options.greet) own.push('--greet');
   if (options.redis) own.push('--redis', options.redis);
   if (options.deflate) own.push('--deflate');
   const env: NodeJS.ProcessEnv = {

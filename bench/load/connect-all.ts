@@ -21,7 +21,6 @@ export function connectAll(content: Content, job: Job, fail: (error: Error) => v
         wire: job.wire,
         deflate: job.deflate,
         localAddress: sourceAddress(job.firstConnection + index),
-        isGreeted: job.scenario === 'broadcast',
         verify: job.deflate && index === 0,
       });
       connections.push(connection);

@@ -18,8 +18,6 @@ export interface ConnectionOptions {
   deflate: boolean;
   /** Where the connection comes from: one loopback address has only some 28,000 ports. */
   localAddress: string;
-  /** On the raw wire: the server sends one byte when it has accepted. */
-  isGreeted?: boolean;
   /** Inflate compressed messages and compare them; the others only count them. */
   verify?: boolean;
 }
@@ -94,8 +92,7 @@ export class Connection {
       },
     });
     this.#socket.on('connect', () => {
-      if (this.#wire === 'raw' && options.isGreeted) this.#phase = GREETING;
-      else if (this.#wire === 'raw') this.#open();
+      if (this.#wire === 'raw') this.#phase = GREETING;
       else this.#socket.write(requestHead(options, key));
     });
     this.#socket.on('error', (error) => this.onError(error));

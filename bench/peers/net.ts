@@ -2,16 +2,16 @@
 import { createServer, type Socket } from 'node:net';
 import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode } = await peerOptions();
+const { port, host, mode, greet } = await peerOptions();
 const clients = new Set<Socket>();
 const server = createServer({ noDelay: true }, (socket) => {
   socket.on('error', () => {});
+  // A client's connect succeeds before this process has accepted it: it may begin when it sees this byte.
+  if (greet) socket.write('\n');
   if (mode === 'echo') {
     socket.on('data', (chunk) => socket.write(chunk));
   } else if (mode === 'broadcast') {
     clients.add(socket);
-    // The client's connect succeeds before this process has accepted it: it begins when it sees this byte.
-    socket.write('\n');
     socket.on('close', () => clients.delete(socket));
     socket.on('data', (chunk) => {
       for (const client of clients) client.write(chunk);

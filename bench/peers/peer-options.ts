@@ -20,6 +20,8 @@ export interface PeerOptions {
   api: 'views' | 'copies' | 'events';
   /** tidings only: read sockets as node:net does, without the shared buffer. */
   plainReads: boolean;
+  /** net only: send one byte to whoever has been accepted. */
+  greet: boolean;
   /** URL of the Redis that instances share; empty for none. */
   redis: string;
 }
@@ -38,6 +40,7 @@ export async function peerOptions(): Promise<PeerOptions> {
       deflate: { type: 'boolean', default: false },
       embedded: { type: 'boolean', default: false },
       api: { type: 'string', default: 'views' },
+      greet: { type: 'boolean', default: false },
       redis: { type: 'string', default: '' },
       workers: { type: 'string', default: '1' },
       'plain-reads': { type: 'boolean', default: false },
@@ -64,6 +67,7 @@ export async function peerOptions(): Promise<PeerOptions> {
     embedded: values.embedded,
     api: values.api as PeerOptions['api'],
     plainReads: values['plain-reads'],
+    greet: values.greet,
     redis: values.redis,
   };
 }

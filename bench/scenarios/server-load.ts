@@ -11,6 +11,8 @@ import type { Row } from '../rows.ts';
 
 /** Files that a process has open besides connections. */
 const OTHER_FILES = 200;
+/** How full workers are planned to be. */
+const EVENNESS = 0.6;
 
 export function whyNotServed(name: string, row: Row): string | undefined {
   const peer = peerNamed(name);
@@ -24,7 +26,9 @@ export function whyNotServed(name: string, row: Row): string | undefined {
 
 /** Workers of the server, and generators: as many as it takes for all connections to be open. */
 function processesFor({ conns, workers = 1 }: Row): number {
-  return Math.max(workers, Math.ceil(conns / (openFilesLimit() - OTHER_FILES)));
+  const limit = openFilesLimit() - OTHER_FILES;
+  // Connections are not dealt out evenly: who is quicker gets more.
+  return conns <= limit ? workers : Math.max(workers, Math.ceil(conns / (limit * EVENNESS)));
 }
 
 export async function serveLoad(name: string, row: Row, options: MeasureOptions): Promise<Sample> {
@@ -33,6 +37,7 @@ export async function serveLoad(name: string, row: Row, options: MeasureOptions)
     mode: row.scenario === 'broadcast' ? 'broadcast' : 'echo',
     deflate: row.deflate,
     workers: processesFor(row),
+    greet: peer.wire === 'raw',
     exposeGc: row.scenario === 'idle',
     nodeFlags:
       options.profile === undefined
