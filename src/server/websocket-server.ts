@@ -267,6 +267,13 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     this.#tellRefused(request, error.status, error);
   }
 
+  /** Whether somebody may have kept the socket of a connection: everything but Node's listener and ours may. */
+  #othersKnowSockets(): boolean {
+    const { noServer, server } = this.options;
+    if (noServer) return true;
+    return server !== undefined && server.listenerCount('connection') + server.listenerCount('upgrade') > 2;
+  }
+
   #tellRefused(request: IncomingMessage, status: number, error: Error): void {
     if (diagnostics.refused.hasSubscribers) diagnostics.refused.publish({ request, status, error });
   }
@@ -308,7 +315,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       throw error;
     }
     const shared =
-      this.options.sharedReads === false ? undefined : shareReads(socket, this.options.noServer === true);
+      this.options.sharedReads === false ? undefined : shareReads(socket, this.#othersKnowSockets());
     const upgraded: Duplex = shared?.socket ?? socket;
     const rest = shared?.rest;
     if (shared !== undefined) request.socket = shared.socket;
