@@ -22,6 +22,7 @@ import { SockJsServer } from '../sockjs/index.ts';
 import type { FanOut } from './channel.ts';
 import { isTicketProtocol } from './interceptors.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from './options.ts';
+import type { SockJsNeighbours } from './sockjs-neighbours.ts';
 import { CloseCode, SUBPROTOCOL } from './wire.ts';
 
 const DEFAULT_PATH = '/socketServer';
@@ -32,6 +33,8 @@ export interface ListenerParts {
   interceptors: Interceptor[];
   handler: Handler<Transport>;
   addressOf: (request: HandshakeRequest) => string;
+  /** The SockJS sessions of the other instances. */
+  neighbours: SockJsNeighbours | undefined;
   log: Log;
 }
 
@@ -91,11 +94,13 @@ export class Listeners implements FanOut {
         handleProtocols: chooseProtocol,
         origins: options.origins ?? [],
         addressOf: parts.addressOf,
+        ...(parts.neighbours !== undefined && { neighbours: parts.neighbours }),
         maxMessage: limits.message,
         maxBuffered: limits.outbox,
         maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
         maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
       });
+      parts.neighbours?.serve(this.#sockjs);
     }
     if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
     this.#listening.catch(() => {});

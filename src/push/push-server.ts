@@ -34,6 +34,7 @@ import { References } from './references.ts';
 import { clientAddress, trustedProxies } from './request.ts';
 import type { Session } from './session.ts';
 import { SessionRegistry } from './session-registry.ts';
+import { SockJsNeighbours } from './sockjs-neighbours.ts';
 import { BROADCAST, INBOX } from './wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
@@ -75,6 +76,7 @@ export class PushServer {
   readonly #referenceChannel: ReferenceChannel | undefined;
   readonly #pacer = new Pacer();
   readonly #listeners: Listeners;
+  readonly #neighbours: SockJsNeighbours | undefined;
   readonly #sweeper: NodeJS.Timeout;
   #drainSeconds: number | undefined;
   #closing: Promise<void> | undefined;
@@ -110,7 +112,10 @@ export class PushServer {
         acknowledged: (cursor) => this.#onAcknowledged(cursor),
         broadcast: (message) => this.#onBroadcast(message),
         intake: (message) => this.#publisher.take(message),
-        heard: (channel, payload) => this.#onReference(channel, payload),
+        heard: (channel, payload) => {
+          if (channel === this.#neighbours?.channel) this.#neighbours.heard(payload);
+          else this.#onReference(channel, payload);
+        },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
       },
     );
@@ -146,10 +151,21 @@ export class PushServer {
       addressOf,
       log: (level, message) => this.#log(level, message),
     });
+    this.#neighbours =
+      options.sockjs &&
+      new SockJsNeighbours({
+        instance: this.instance,
+        broker,
+        ttl: options.presenceTtl ?? DEFAULT_PRESENCE_TTL,
+        heartbeatDelay: options.sockjs.heartbeatDelay ?? 25_000,
+        failed: (error) =>
+          this.#log('warn', `SockJS sessions could not be told to the store: ${String(error)}`),
+      });
     this.#listeners = new Listeners(options, this.#limits, this.#heartbeat, {
       interceptors,
       handler: this.#lobby,
       addressOf,
+      neighbours: this.#neighbours,
       log: (level, message) => this.#log(level, message),
     });
     this.#router.fanOut = this.#listeners;
@@ -261,14 +277,17 @@ export class PushServer {
     await drainSessions(this.#registry, drain);
     clearInterval(this.#sweeper);
     await Promise.all([this.#acknowledger.flush(), this.#presence.flush()]);
-    await Promise.all([this.#listeners.close(), this.#router.close()]);
+    await this.#listeners.close();
+    await this.#neighbours?.close();
+    await this.#router.close();
   }
 
   async #start(): Promise<void> {
     const { references } = this.#options;
+    const listenedTo = [references?.channel, this.#neighbours?.channel].filter((name) => name !== undefined);
     const storeReached = this.#router
       .open()
-      .then(() => (references?.channel === undefined ? undefined : this.#router.listen(references.channel)));
+      .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))));
     try {
       await Promise.all([storeReached, this.#listeners.listen()]);
     } catch (error) {
@@ -331,6 +350,7 @@ export class PushServer {
     this.#lobby.sweep(now);
     this.#router.sweep(now);
     this.#presence.sweep(now);
+    this.#neighbours?.sweep(now);
   }
 
   #log(level: LogLevel, message: string): void {

@@ -25,6 +25,8 @@ export class HttpReceiver implements Receiver {
     this.#response = response;
     this.#wrapping = wrapping;
     this.#left = wrapping.limit;
+    // nginx would hold a stream back until its buffer is full.
+    if (wrapping.limit > 0) response.setHeader('X-Accel-Buffering', 'no');
     response.writeHead(200, { 'Content-Type': wrapping.contentType });
     if (wrapping.prelude !== undefined) response.write(wrapping.prelude);
   }

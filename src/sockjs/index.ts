@@ -1,4 +1,5 @@
 /** SockJS (protocol 0.3.3) for pages whose browser or proxy has no WebSocket. */
 
-export type { SockJsSession } from './session.ts';
+export type { Neighbours, RemoteFrame, RemoteSession } from './neighbours.ts';
+export type { Receiver, SockJsSession } from './session.ts';
 export { type SockJsOptions, SockJsServer } from './sockjs-server.ts';

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { arm, disarm, type Expirable } from '../server/deadlines.ts';
 import { parse } from './frames.ts';
 import type { Wrapping } from './http-receiver.ts';
+import type { RemoteSession } from './neighbours.ts';
 import type { SockJsSession } from './session.ts';
 
 /** One HTTP request below `/<server>/<session>/`. CORS, cookie and caching headers are set already. */
@@ -20,6 +21,8 @@ export interface Sessions {
   receive(exchange: Exchange, wrapping: Wrapping): void;
   /** An open session, for what was sent to it. */
   find(id: string): SockJsSession | undefined;
+  /** The same, of another instance. */
+  elsewhere(id: string): Promise<RemoteSession | undefined>;
   /** Bytes of frames in one streaming response. */
   responseLimit: number;
   /** Bytes of one request body. */
@@ -28,7 +31,7 @@ export interface Sessions {
 
 export interface Route {
   method: 'GET' | 'POST';
-  run(exchange: Exchange, sessions: Sessions): void;
+  run(exchange: Exchange, sessions: Sessions): void | Promise<void>;
 }
 
 export const JAVASCRIPT = 'application/javascript; charset=UTF-8';
@@ -45,48 +48,61 @@ export function answer(response: ServerResponse, status: number, text: string, t
 const BODY_TIMEOUT = 30_000;
 
 /** Reads the body and gives its messages to the session; `decode` finds the JSON text in it. */
-export function deliver(
+export async function deliver(
   { request, response, id }: Exchange,
   sessions: Sessions,
   decode: (body: string) => string,
   done: () => void,
-): void {
+): Promise<void> {
+  const remote = sessions.find(id) === undefined ? await sessions.elsewhere(id) : undefined;
   // Nothing is kept for a session that isn't there.
-  if (sessions.find(id) === undefined) {
+  if (remote === undefined && sessions.find(id) === undefined) {
     answer(response, 404, NO_SESSION);
     return;
   }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const deadline: Expirable = { deadline: null, expire: () => request.destroy() };
-  arm(deadline, BODY_TIMEOUT);
-  request.on('close', () => disarm(deadline));
-  request.on('data', (chunk: Buffer) => {
-    size += chunk.length;
-    if (size <= sessions.maxMessage) chunks.push(chunk);
-    else if (!response.headersSent) {
-      response.setHeader('Connection', 'close');
-      answer(response, 413, `The body is over the limit of ${sessions.maxMessage} bytes.`);
-      chunks.length = 0;
-    }
+  const body = await bodyOf(request, sessions.maxMessage);
+  if (body === undefined) return;
+  if (body === 'too long') {
+    response.setHeader('Connection', 'close');
+    answer(response, 413, `The body is over the limit of ${sessions.maxMessage} bytes.`);
+    return;
+  }
+  const received = parse(decode(body.toString()));
+  if ('error' in received) {
+    answer(response, 500, received.error);
+    return;
+  }
+  const session = sessions.find(id);
+  if (session !== undefined) session.received(received.messages);
+  else if (!(await remote?.send(received.messages))) {
+    answer(response, 404, NO_SESSION);
+    return;
+  }
+  done();
+}
+
+/** Undefined where the client went away inside it, or took too long. What follows one that is too long is thrown away. */
+function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | 'too long' | undefined> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const deadline: Expirable = { deadline: null, expire: () => request.destroy() };
+    arm(deadline, BODY_TIMEOUT);
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= limit) chunks.push(chunk);
+      else {
+        chunks.length = 0;
+        resolve('too long');
+      }
+    });
+    request.on('end', () => resolve(Buffer.concat(chunks)));
+    request.on('error', () => {});
+    request.on('close', () => {
+      disarm(deadline);
+      resolve(undefined);
+    });
   });
-  request.on('end', () => {
-    if (response.headersSent) return;
-    const session = sessions.find(id);
-    if (session === undefined) {
-      answer(response, 404, NO_SESSION);
-      return;
-    }
-    const received = parse(decode(Buffer.concat(chunks).toString()));
-    if ('error' in received) {
-      answer(response, 500, received.error);
-      return;
-    }
-    session.received(received.messages);
-    done();
-  });
-  // The client went away inside its body: nothing was delivered, nothing is to be answered.
-  request.on('error', () => {});
 }
 
 /** The callback that `htmlfile` and `jsonp` name in `c` or `callback`; answers 500 and returns undefined where it is bad. */

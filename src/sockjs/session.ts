@@ -9,6 +9,8 @@ import { close, HEARTBEAT, messages, OPEN, quote } from './frames.ts';
 export interface Receiver {
   /** Sends one frame. False once this receiver can take no more: then the session lets go of it. */
   send(frame: string): boolean;
+  /** Set where more than `interrupted` can tell that the last frame was lost: called then. */
+  onLost?: (() => void) | undefined;
   /** Ends it in good order. */
   end(): void;
   /** Cuts it. */
@@ -80,6 +82,11 @@ export class SockJsSession implements Transport {
     if (this.#receiver !== receiver) return;
     this.#receiver = undefined;
     this.#finish(1002, 'Connection interrupted', 1006);
+  }
+
+  /** A receiver that is not there any more may have lost its last frame. */
+  lostFrame(): void {
+    if (this.readyState === 1) this.#finish(1002, 'Connection interrupted', 1006);
   }
 
   /** The WebSocket that is the receiver is closed. */

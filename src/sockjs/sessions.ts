@@ -2,8 +2,9 @@
 import { Admission, type AdmissionRules } from '../server/admission.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { HttpReceiver, type Wrapping } from './http-receiver.ts';
+import type { Neighbours, RemoteSession } from './neighbours.ts';
 import { answer, type Exchange, type Sessions } from './route.ts';
-import { type SessionLimits, SockJsSession } from './session.ts';
+import { type Receiver, type SessionLimits, SockJsSession } from './session.ts';
 import type { Sweep } from './sweep.ts';
 
 /** Milliseconds for the interceptors. */
@@ -14,6 +15,15 @@ export interface HttpSessionLimits extends SessionLimits {
   maxMessage: number;
   maxSessions: number;
   maxSessionsPerAddress: number;
+}
+
+export interface HttpSessionsParts {
+  limits: HttpSessionLimits;
+  interceptors: readonly Interceptor[];
+  handler: Handler<Transport>;
+  addressOf: (request: HandshakeRequest) => string;
+  sweep: Sweep;
+  neighbours: Neighbours | undefined;
 }
 
 export class HttpSessions implements Sessions {
@@ -27,19 +37,15 @@ export class HttpSessions implements Sessions {
   readonly #sessions = new Map<string, { session: SockJsSession; address: string }>();
   readonly #perAddress = new Map<string, number>();
   readonly #sweep: Sweep;
+  readonly #neighbours: Neighbours | undefined;
   #isClosing = false;
 
-  constructor(
-    limits: HttpSessionLimits,
-    interceptors: readonly Interceptor[],
-    handler: Handler<Transport>,
-    addressOf: (request: HandshakeRequest) => string,
-    sweep: Sweep,
-  ) {
+  constructor({ limits, interceptors, handler, addressOf, sweep, neighbours }: HttpSessionsParts) {
     this.#limits = limits;
     this.#rules = { interceptors, verifyClient: null, handshakeTimeout: HANDSHAKE_TIMEOUT };
     this.#handler = handler;
     this.#addressOf = addressOf;
+    this.#neighbours = neighbours;
     this.responseLimit = limits.responseLimit;
     this.maxMessage = limits.maxMessage;
     this.#sweep = sweep;
@@ -57,6 +63,27 @@ export class HttpSessions implements Sessions {
   receive(exchange: Exchange, wrapping: Wrapping): void {
     // A body means nothing here, but unread it would hide the end of the connection.
     exchange.request.resume();
+    if (this.#neighbours === undefined || this.#sessions.has(exchange.id)) this.#begin(exchange, wrapping);
+    else void this.#look(this.#neighbours, exchange, wrapping);
+  }
+
+  /** A receiver of another kind than an HTTP response here. False if there is no such session. */
+  attach(id: string, receiver: Receiver): boolean {
+    const session = this.#sessions.get(id)?.session;
+    if (session === undefined) return false;
+    receiver.onLost = () => {
+      session.interrupted(receiver);
+      session.lostFrame();
+    };
+    session.attach(receiver, performance.now());
+    return true;
+  }
+
+  async elsewhere(id: string): Promise<RemoteSession | undefined> {
+    return this.#neighbours?.find(id);
+  }
+
+  #begin(exchange: Exchange, wrapping: Wrapping): void {
     const known = this.#sessions.get(exchange.id);
     if (known === undefined) {
       this.#open(exchange, wrapping);
@@ -67,10 +94,35 @@ export class HttpSessions implements Sessions {
     known.session.attach(receiver, performance.now());
   }
 
+  async #look(neighbours: Neighbours, exchange: Exchange, wrapping: Wrapping): Promise<void> {
+    const { response, id } = exchange;
+    const remote = await neighbours.find(id);
+    if (response.destroyed) return;
+    if (remote === undefined || this.#sessions.has(id)) {
+      this.#begin(exchange, wrapping);
+      return;
+    }
+    // One frame, also where the transport could take more: its client asks again, perhaps where the session is.
+    const receiver = new HttpReceiver(response, wrapping);
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const frame = await remote.receive(gone.signal);
+    if (frame === undefined) {
+      response.destroy();
+      return;
+    }
+    response.once('finish', () => frame.taken());
+    receiver.send(frame.text);
+    receiver.end();
+  }
+
   /** Closes every session; later requests are refused. */
   close(code: number, reason: string): void {
     this.#isClosing = true;
-    for (const { session } of this.#sessions.values()) session.close(code, reason);
+    for (const [id, { session }] of this.#sessions) {
+      session.close(code, reason);
+      this.#neighbours?.release(id);
+    }
     this.#sessions.clear();
     this.#perAddress.clear();
   }
@@ -103,7 +155,11 @@ export class HttpSessions implements Sessions {
       },
       this.#rules,
       request.headers.origin,
-      () => this.#opened(exchange, wrapping, session, admission),
+      () => {
+        const opened = (): void => this.#opened(exchange, wrapping, session, admission);
+        if (this.#neighbours === undefined) opened();
+        else void this.#neighbours.claim(id).then(opened);
+      },
       () => this.#forget(id),
     );
     const protocol = exchange.query.get('protocol') ?? '';
@@ -134,6 +190,7 @@ export class HttpSessions implements Sessions {
     const known = this.#sessions.get(id);
     if (known === undefined) return;
     this.#sessions.delete(id);
+    this.#neighbours?.release(id);
     const left = (this.#perAddress.get(known.address) ?? 1) - 1;
     if (left > 0) this.#perAddress.set(known.address, left);
     else this.#perAddress.delete(known.address);

@@ -12,7 +12,9 @@ import { addRoute } from '../server/upgrade-router.ts';
 import type { WebSocketServerOptions } from '../server/websocket-server.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
 import { IframePage } from './iframe.ts';
+import type { Neighbours } from './neighbours.ts';
 import { answer, type Route } from './route.ts';
+import type { Receiver } from './session.ts';
 import { HttpSessions } from './sessions.ts';
 import { Sweep } from './sweep.ts';
 import { eventsource } from './transports/eventsource.ts';
@@ -52,6 +54,8 @@ export interface SockJsOptions {
   heartbeatDelay?: number;
   /** Milliseconds without a receiving request until a session is over. Default 5_000. */
   disconnectDelay?: number;
+  /** The sessions of other instances, where requests may come to any. Default: none, balancing must be sticky. */
+  neighbours?: Neighbours;
   /** Bytes of one request body, and of one WebSocket message. Default 1 MiB. */
   maxMessage?: number;
   /** Bytes that may wait in one session; with more, the next message closes it with 4430. Default 1 MiB. */
@@ -114,7 +118,14 @@ export class SockJsServer {
     const addressOf = options.addressOf ?? ((request) => request.socket.remoteAddress ?? '');
     const { handler, hixie76 = false } = options;
     this.#sweep = new Sweep(Math.min(limits.heartbeatDelay, limits.disconnectDelay));
-    this.#sessions = new HttpSessions(limits, interceptors, handler, addressOf, this.#sweep);
+    this.#sessions = new HttpSessions({
+      limits,
+      interceptors,
+      handler,
+      addressOf,
+      sweep: this.#sweep,
+      neighbours: options.neighbours,
+    });
     if (websocket) {
       const { handleProtocols } = options;
       const parts = { limits, interceptors, handler, handleProtocols, sweep: this.#sweep, hixie76 };
@@ -146,6 +157,18 @@ export class SockJsServer {
     this.#sessions.close(code, reason);
     this.#webSockets?.close(code, reason);
     this.#sweep.stop();
+  }
+
+  /** @internal Another instance got messages for a session of ours. False if there is none. */
+  sendFromElsewhere(id: string, messages: string[]): boolean {
+    const session = this.#sessions.find(id);
+    session?.received(messages);
+    return session !== undefined;
+  }
+
+  /** @internal Another instance has a client that receives from a session of ours. False if there is none. */
+  receiveFromElsewhere(id: string, receiver: Receiver): boolean {
+    return this.#sessions.attach(id, receiver);
   }
 
   #claim(event: string | symbol, args: unknown[]): boolean {
@@ -228,7 +251,7 @@ export class SockJsServer {
     }
     const mark = request.url!.indexOf('?');
     const query = new URLSearchParams(mark < 0 ? '' : request.url!.slice(mark + 1));
-    route!.run({ request, response, query, id: id! }, this.#sessions);
+    void route!.run({ request, response, query, id: id! }, this.#sessions);
   }
 }
 

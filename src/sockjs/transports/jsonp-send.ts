@@ -7,7 +7,7 @@ export const jsonpSend: Route = {
     const isForm = (exchange.request.headers['content-type'] ?? '').startsWith(
       'application/x-www-form-urlencoded',
     );
-    deliver(
+    return deliver(
       exchange,
       sessions,
       (body) => (isForm ? (new URLSearchParams(body).get('d') ?? '') : body),

@@ -4,7 +4,7 @@ import { deliver, type Route, TEXT } from '../route.ts';
 export const xhrSend: Route = {
   method: 'POST',
   run(exchange, sessions) {
-    deliver(
+    return deliver(
       exchange,
       sessions,
       (body) => body,

@@ -1,0 +1,150 @@
+/** The push server behind real proxies, with the configurations that docs/deploy.md shows. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, type TestContext, test } from 'node:test';
+import { WebSocket } from 'ws';
+import { fallbackTransport } from '../../src/client/fallback.ts';
+import { Client, webSocketTransport } from '../../src/client/index.ts';
+import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
+import { client, session } from '../sockjs/support.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { type ProxyOptions, startProxy } from './proxies.ts';
+
+for (const name of ['nginx', 'haproxy'] as const) {
+  describe(`behind ${name}`, needs(name), () => {
+    async function start(
+      t: TestContext,
+      options: PushServerOptions = {},
+      proxyOptions: Partial<ProxyOptions> = {},
+    ) {
+      const http = createServer((_, response) => response.end('ok')).listen(0, '127.0.0.1');
+      await once(http, 'listening');
+      const push = new PushServer({
+        server: http,
+        sockjs: { prefix: '/sockjs/socketServer', heartbeatDelay: 400 },
+        heartbeat: { ping: 400 },
+        interceptors: [queryUser('user')],
+        proxies: ['127.0.0.1'],
+        log: () => {},
+        ...options,
+      });
+      await push.ready;
+      const { port } = http.address() as AddressInfo;
+      const proxy = await startProxy(name, { target: port, ...proxyOptions });
+      t.after(async () => {
+        await push.close();
+        await proxy.stop();
+        http.close();
+        http.closeAllConnections();
+      });
+      // HAProxy sends nobody there before its first check.
+      await until('the way through', async () => (await client(proxy.port).get('/')).status === 200, 30_000);
+      return { push, proxy };
+    }
+
+    test('wss: pings keep an idle connection far beyond the proxy’s limit', async (t) => {
+      const { push, proxy } = await start(t, {}, { idle: 1 });
+      const url = `wss://localhost:${proxy.tlsPort}/socketServer?user=alice`;
+      const socket = new WebSocket(url, { ca: proxy.certificates.ca });
+      t.after(() => socket.terminate());
+      await once(socket, 'open');
+      let pings = 0;
+      let isClosed = false;
+      const messages: string[] = [];
+      socket.on('ping', () => void pings++);
+      socket.on('message', (data) => messages.push(String(data)));
+      socket.on('close', () => {
+        isClosed = true;
+      });
+      // Each at least 400 ms after the one before: five times the limit.
+      await until('15 pings', () => pings >= 15 || isClosed, 60_000);
+      assert.equal(isClosed, false);
+      await push.send('alice', 'still here');
+      await until('the message', () => messages.length === 1, 30_000);
+    });
+
+    test('without pings the proxy cuts an idle connection: the limit is in force', async (t) => {
+      const { proxy } = await start(t, { heartbeat: { ping: 0 } }, { idle: 1 });
+      const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}/socketServer?user=alice`);
+      await once(socket, 'open');
+      const [code] = await once(socket, 'close');
+      assert.equal(code, 1006);
+    });
+
+    test('SockJS: heartbeats keep an idle stream, and frames are not held back', async (t) => {
+      const { push, proxy } = await start(t, {}, { idle: 1 });
+      const path = session('/sockjs/socketServer');
+      const stream = await client(proxy.port).openPost(`${path}/xhr_streaming?user=alice`);
+      let text = '';
+      const read = async (wanted: RegExp) => {
+        while (!wanted.test(text)) {
+          const chunk = await stream.chunk();
+          assert.notEqual(chunk, '', 'the stream has ended');
+          text += chunk;
+        }
+      };
+      await read(/\no\n(h\n){8}/);
+      await push.send('alice', 'still here');
+      await read(/a\["still here"\]\n/);
+    });
+
+    test('SockJS polling: a poll that waits is answered by heartbeats within the limit', async (t) => {
+      const { proxy } = await start(t, {}, { idle: 1 });
+      const http = client(proxy.port);
+      const path = session('/sockjs/socketServer');
+      assert.equal((await http.post(`${path}/xhr?user=alice`)).body, 'o\n');
+      for (let i = 0; i < 3; i++) assert.equal((await http.post(`${path}/xhr`)).body, 'h\n');
+    });
+
+    test('where it blocks upgrades the client falls back, and mail arrives', async (t) => {
+      const { push, proxy } = await start(t, {}, { blocksUpgrades: true });
+      const entries = new Map<string, string>();
+      const page = new Client({
+        url: `http://127.0.0.1:${proxy.port}/socketServer`,
+        user: 'alice',
+        userParameter: 'user',
+        transport: fallbackTransport({
+          webSocket: webSocketTransport(WebSocket as never),
+          storage: {
+            getItem: (key) => entries.get(key) ?? null,
+            setItem: (key, value) => void entries.set(key, value),
+          },
+          patience: 10_000,
+          retry: 600_000,
+        }),
+        connectTimeout: 60_000,
+      });
+      t.after(() => page.close());
+      const received: unknown[] = [];
+      page.on('message', ({ data }) => void received.push(data));
+      await until('a connection', () => page.state.name === 'connected', 60_000);
+      assert.equal(JSON.parse(entries.get('tidings:transport')!).way, 1);
+      for (let i = 0; i < 10; i++) await push.send('alice', i);
+      await until('the mail', () => received.length === 10, 60_000);
+      assert.deepEqual(received, [...Array(10).keys()]);
+    });
+
+    for (const [proxies, address] of [
+      [['127.0.0.1'], '127.0.0.2'],
+      [[], '127.0.0.1'],
+    ] as const) {
+      test(`X-Forwarded-For with ${proxies.length} trusted proxies: the address is ${address}`, async (t) => {
+        const addresses: string[] = [];
+        const { proxy } = await start(t, {
+          proxies: [...proxies],
+          handler: { opened: (opened) => void addresses.push(opened.address) },
+        });
+        // What the client itself claims is never believed.
+        const headers = { 'X-Forwarded-For': '192.0.2.66' };
+        const url = `ws://127.0.0.1:${proxy.port}/socketServer?user=alice`;
+        const socket = new WebSocket(url, { headers, localAddress: '127.0.0.2' });
+        t.after(() => socket.terminate());
+        await once(socket, 'open');
+        assert.deepEqual(addresses, [address]);
+      });
+    }
+  });
+}

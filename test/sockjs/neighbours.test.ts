@@ -1,0 +1,179 @@
+/** Two instances, and requests that come to either in turn: no sticky balancing anywhere. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { fallbackTransport } from '../../src/client/fallback.ts';
+import { Client } from '../../src/client/index.ts';
+import { MemoryStore, memoryBroker, redisBroker } from '../../src/index.ts';
+import type { Broker } from '../../src/pubsub/broker.ts';
+import { PushServer, queryUser } from '../../src/push/index.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { startRedis } from '../support/redis.ts';
+import { client, session } from './support.ts';
+
+async function startPair(t: TestContext, broker: () => Broker) {
+  const instances = await Promise.all(
+    ['left', 'right'].map(async (instance) => {
+      const push = new PushServer({
+        port: 0,
+        host: '127.0.0.1',
+        instance,
+        sockjs: { prefix: '/echo' },
+        broker: broker(),
+        interceptors: [queryUser('user')],
+        log: () => {},
+      });
+      await push.ready;
+      const { port } = push.address() as AddressInfo;
+      return { push, port, http: client(port) };
+    }),
+  );
+  t.after(() => Promise.all(instances.map(({ push }) => push.close())));
+  return instances as [(typeof instances)[0], (typeof instances)[0]];
+}
+
+/** Passes each request to the next of the ports, as a balancer without memory does. */
+async function startRoundRobin(
+  t: TestContext,
+  ports: number[],
+): Promise<Server & { counts: number[]; ports: number[] }> {
+  const counts = ports.map(() => 0);
+  let next = 0;
+  const server = createServer((request, response) => {
+    const index = next++ % ports.length;
+    counts[index]!++;
+    const { method, url: path, headers } = request;
+    const passed = httpRequest({ host: '127.0.0.1', port: ports[index], method, path, headers }, (answer) => {
+      response.writeHead(answer.statusCode!, answer.headers);
+      response.flushHeaders();
+      answer.pipe(response);
+      answer.on('error', () => response.destroy());
+      answer.on('aborted', () => response.destroy());
+    });
+    passed.on('error', () => response.destroy());
+    response.on('close', () => passed.destroy());
+    request.pipe(passed);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return Object.assign(server, { counts, ports });
+}
+
+async function brokers(t: TestContext, kind: 'memory' | 'Redis'): Promise<() => Broker> {
+  if (kind === 'memory') {
+    const store = new MemoryStore();
+    return () => memoryBroker(store);
+  }
+  const redis = await startRedis();
+  t.after(() => redis.stop());
+  return () => redisBroker(redis.url);
+}
+
+for (const kind of ['memory', 'Redis'] as const) {
+  const needed = kind === 'Redis' ? needs('redis') : {};
+
+  test(`${kind}: a poll and a send that reach the other instance are passed on`, needed, async (t) => {
+    const [left, right] = await startPair(t, await brokers(t, kind));
+    const path = session();
+    assert.equal((await left.http.post(`${path}/xhr?user=alice`)).body, 'o\n');
+    await left.push.send('alice', 'one');
+    assert.equal((await right.http.post(`${path}/xhr`)).body, 'a["one"]\n');
+    assert.equal((await right.http.post(`${path}/xhr_send`, { body: '["ping"]' })).status, 204);
+    assert.equal((await left.http.post(`${path}/xhr`)).body, 'a["hb_ok"]\n');
+    // A poll that has to wait.
+    const waiting = right.http.post(`${path}/xhr`);
+    await right.push.send('alice', 'two');
+    assert.equal((await waiting).body, 'a["two"]\n');
+    // A stream is passed on frame by frame.
+    await left.push.send('alice', 'three');
+    assert.equal((await right.http.post(`${path}/xhr_streaming`)).body, `${'h'.repeat(2048)}\na["three"]\n`);
+    assert.equal((await right.http.post(`${session()}/xhr_send`, { body: '["x"]' })).status, 404);
+  });
+
+  test(
+    `${kind}: a second receiver is refused, a lost one ends the session, wherever they are`,
+    needed,
+    async (t) => {
+      const [left, right] = await startPair(t, await brokers(t, kind));
+      const path = session();
+      await left.http.post(`${path}/xhr?user=alice`);
+      const waiting = await right.http.openPost(`${path}/xhr_streaming`);
+      await waiting.chunk();
+      const second = () => left.http.post(`${path}/xhr`);
+      let refused = second();
+      await until('the refusal', async () => {
+        const { body } = await refused;
+        if (body === 'c[2010,"Another connection still open"]\n') return true;
+        refused = second();
+        return false;
+      });
+      waiting.close();
+      await until('the end of the session', () => left.push.stats().sessions === 0);
+      assert.equal((await right.http.post(`${path}/xhr`)).body, 'c[1002,"Connection interrupted"]\n');
+    },
+  );
+
+  for (const [way, transport] of [
+    [0, 'streaming'],
+    [1, 'polling'],
+  ] as const) {
+    test(
+      `${kind}: the tidings client gets everything by ${transport} through a round-robin`,
+      needed,
+      async (t) => {
+        const [left, right] = await startPair(t, await brokers(t, kind));
+        const balancer = await startRoundRobin(t, [left.port, right.port]);
+        const { port } = balancer.address() as AddressInfo;
+        const storage = new Map([['tidings:transport', JSON.stringify({ way, time: Date.now() })]]);
+        const page = new Client({
+          url: `http://127.0.0.1:${port}/socketServer`,
+          user: 'alice',
+          userParameter: 'user',
+          transport: fallbackTransport({
+            webSocket: undefined,
+            endpoint: '/echo',
+            storage: {
+              getItem: (key) => storage.get(key) ?? null,
+              setItem: (key, value) => void storage.set(key, value),
+            },
+            patience: 20_000,
+            retry: 600_000,
+          }),
+          connectTimeout: 60_000,
+        });
+        const received: unknown[] = [];
+        let opened = 0;
+        page.on('message', ({ data }) => void received.push(data));
+        page.on('open', () => void opened++);
+        t.after(() => page.close());
+        await until('a connection', () => page.state.name === 'connected', 60_000);
+        for (let i = 0; i < 30; i++) {
+          await (i % 2 === 0 ? left : right).push.send('alice', i);
+          if (i % 5 === 0) await until('the last one', () => received.length > i, 60_000);
+        }
+        await until('all mail', () => received.length >= 30, 30_000);
+        assert.deepEqual(received, [...Array(30).keys()]);
+        await until('the acks', async () => (await left.push.pending('alice')).count === 0, 60_000);
+        assert.ok(
+          balancer.counts.every((count) => count > 0),
+          String(balancer.counts),
+        );
+        assert.equal(opened, 1);
+
+        // One instance goes, which the balancer notices: the page begins anew at the other, and misses nothing.
+        balancer.ports.splice(0, 1);
+        await left.push.close();
+        for (let i = 30; i < 40; i++) await right.push.send('alice', i);
+        await until('the rest', () => received.length >= 40, 40_000);
+        assert.deepEqual(received, [...Array(40).keys()]);
+      },
+    );
+  }
+}
