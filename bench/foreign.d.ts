@@ -58,8 +58,23 @@ declare module 'redis' {
     publish(channel: string, message: string): Promise<number>;
     subscribe(channel: string, listener: (message: string) => void): Promise<void>;
     destroy(): void;
+    on(event: 'error', listener: (error: Error) => void): unknown;
   }
   export function createClient(options: { url: string }): Client;
+}
+
+declare module '@socket.io/redis-adapter' {
+  import type { Client } from 'redis';
+  import type { ServerOptions } from 'socket.io';
+
+  export function createAdapter(publisher: Client, subscriber: Client): NonNullable<ServerOptions['adapter']>;
+}
+
+declare module '@socket.io/redis-streams-adapter' {
+  import type { Client } from 'redis';
+  import type { ServerOptions } from 'socket.io';
+
+  export function createAdapter(client: Client): NonNullable<ServerOptions['adapter']>;
 }
 
 /** Bun's global, as far as peers/bun.ts uses it. */

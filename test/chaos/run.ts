@@ -7,6 +7,9 @@ import { type Result, run } from './scenario.ts';
 import { scenarios } from './scenarios/index.ts';
 import type { System } from './stage.ts';
 
+/** Those that the peers are put through, too. */
+const peerScenarios = [1, 3, 4, 6, 7];
+
 const HELP = `usage: npm run chaos -- [options]
 
 Starts real instances, a real Redis and real pages, publishes numbered messages with idempotency keys, breaks
@@ -18,6 +21,8 @@ its send has resolved.
   --messages N       messages per scenario at the least (default 3000; with --short 300)
   --time S           seconds of the random scenario (default 60; with --short 8)
   --seed N           repeat the choices of a random scenario (default: chosen at random, and printed)
+  --peer NAME        tidings (default), socket.io or socket.io-streams: without a promise of more than at most once,
+                     of scenarios ${peerScenarios.join(', ')}
   --broken WHAT      break a guarantee on purpose, to see that losses are found: ${breakages.join(', ')}
   --json             the results as one JSON object
   --list             the scenarios
@@ -33,6 +38,7 @@ const { values } = parseArgs({
     time: { type: 'string' },
     seed: { type: 'string' },
     broken: { type: 'string' },
+    peer: { type: 'string', default: 'tidings' },
     json: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -67,12 +73,25 @@ for (const one of wanted ?? []) {
 }
 const isShort = values.short;
 const chosen = scenarios.filter(({ name, number, isLong }) =>
-  wanted === undefined ? !(isShort && isLong) : wanted.includes(name) || wanted.includes(String(number)),
+  wanted === undefined
+    ? values.peer === 'tidings'
+      ? !(isShort && isLong)
+      : peerScenarios.includes(number ?? 0)
+    : wanted.includes(name) || wanted.includes(String(number)),
 );
 if (values.broken !== undefined && !breakages.includes(values.broken as Breakage))
   wrong(`--broken takes ${breakages.join(' or ')}`);
 
-const system: System = { name: 'tidings', instance: instanceProgram, open: openPage };
+const tidings: System = { name: 'tidings', instance: instanceProgram, open: openPage };
+const system = await systemNamed(values.peer);
+
+async function systemNamed(name: string): Promise<System> {
+  if (name === 'tidings') return tidings;
+  if (name !== 'socket.io' && name !== 'socket.io-streams') wrong(`there is no peer ${name}`);
+  const { socketIo } = await import('../../bench/chaos/socketio.ts');
+  return socketIo(name === 'socket.io' ? 'pubsub' : 'streams');
+}
+
 const plan = {
   system,
   isShort,
@@ -83,6 +102,7 @@ const plan = {
   ...(values.broken !== undefined && { broken: values.broken as Breakage }),
 };
 
+if (!values.json) console.log(`${system.name}\n`);
 const started = performance.now();
 const results: Result[] = [];
 const failed: string[] = [];
@@ -99,7 +119,9 @@ for (const scenario of chosen) {
 }
 const seconds = Math.round((performance.now() - started) / 1000);
 if (values.json) {
-  console.log(JSON.stringify({ machine: machine(), seed: plan.seed, seconds, results, failed }));
+  console.log(
+    JSON.stringify({ system: system.name, machine: machine(), seed: plan.seed, seconds, results, failed }),
+  );
 } else {
   console.log(`\n${table(results)}\n\n${machine()}; ${seconds} s, seed ${plan.seed}`);
   console.log(failed.length === 0 ? 'all as promised' : `FAILED: ${failed.join(', ')}`);
