@@ -1,6 +1,7 @@
 /** The push server behind real proxies, with the configurations that docs/deploy.md shows. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
@@ -12,6 +13,13 @@ import { client, session } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { type ProxyOptions, startProxy } from './proxies.ts';
+
+test('docs/deploy.md shows the files that are run here', () => {
+  const docs = readFileSync('docs/deploy.md', 'utf8');
+  for (const file of ['deploy/nginx.conf', 'deploy/haproxy.cfg']) {
+    assert.ok(docs.includes(`\n${readFileSync(file, 'utf8')}\`\`\``), file);
+  }
+});
 
 for (const name of ['nginx', 'haproxy'] as const) {
   describe(`behind ${name}`, needs(name), () => {
