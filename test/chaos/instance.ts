@@ -16,7 +16,7 @@ const http = createServer((request, response) => {
   const [, verb, stream] = decodeURIComponent(request.url ?? '').split('/');
   if (verb === 'memory') {
     globalThis.gc?.();
-    answer(200, { ...process.memoryUsage(), ...push.stats() });
+    answer(200, { ...process.memoryUsage(), cpu: process.cpuUsage(), ...push.stats() });
   } else if (verb === 'send' && stream !== undefined) {
     send(stream, request).then(
       (receipt) => answer(201, receipt),

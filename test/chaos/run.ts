@@ -6,6 +6,7 @@ import { machine, summary, table } from './report.ts';
 import { type Result, run } from './scenario.ts';
 import { scenarios } from './scenarios/index.ts';
 import type { System } from './stage.ts';
+import { measureUnitCosts } from './unit-costs.ts';
 
 /** Those that the peers are put through, too. */
 const peerScenarios = [1, 3, 4, 6, 7];
@@ -26,6 +27,7 @@ its send has resolved.
   --broken WHAT      break a guarantee on purpose, to see that losses are found: ${breakages.join(', ')}
   --json             the results as one JSON object
   --list             the scenarios
+  --unit-costs       measures what a message, a channel and a session cost, for docs/guarantees.md
   --help
 
 Exit status 1 on any message lost, duplicated or reordered, and on any gap that a page was not told of.`;
@@ -41,6 +43,7 @@ const { values } = parseArgs({
     peer: { type: 'string', default: 'tidings' },
     json: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
+    'unit-costs': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -51,6 +54,17 @@ if (values.help) {
 if (values.list) {
   for (const { number, name, expects, what } of scenarios)
     console.log(`${String(number ?? '').padStart(2)} ${name.padEnd(22)} ${expects.padEnd(9)} ${what}`);
+  process.exit(0);
+}
+
+if (values['unit-costs']) {
+  const costs = await measureUnitCosts();
+  if (values.json) console.log(JSON.stringify({ machine: machine(), costs }));
+  else {
+    for (const { what, value, unit } of costs)
+      console.log(`| ${what} | ${value.toFixed(unit === 'bytes' ? 0 : 1)} ${unit} |`);
+    console.log(machine());
+  }
   process.exit(0);
 }
 

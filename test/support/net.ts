@@ -12,6 +12,19 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** Whether a loopback port could be listened on a moment ago. */
+export async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}
+
 /** Resolves with the first truthy result of `condition`; rejects, naming `what`, after `timeout` ms. */
 export async function until<T>(
   what: string,

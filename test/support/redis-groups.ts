@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { RespClient } from '../../src/redis.ts';
-import { freePort, until } from './net.ts';
+import { freePort, isFree, until } from './net.ts';
 import { type RedisServer, startRedis } from './redis.ts';
 
 const run = promisify(execFile);
@@ -93,11 +93,12 @@ export async function startCluster(): Promise<ClusterGroup> {
     '--cluster-replica-validity-factor',
     '0',
   ];
-  // The bus port is the port + 10,000, which must be one, and free.
   const ports: number[] = [];
   while (ports.length < 6) {
-    const port = await freePort();
-    if (port < 55_000 && !ports.includes(port)) ports.push(port);
+    // The bus port is the port + 10,000. Both lie below what systems choose for outgoing connections, as one of
+    // those could take the bus port at any time.
+    const port = 11_000 + Math.floor(Math.random() * 11_000);
+    if (!ports.includes(port) && (await isFree(port)) && (await isFree(port + 10_000))) ports.push(port);
   }
   const servers = await Promise.all(ports.map((port) => startRedis(args, port)));
   const addresses = ports.map((port) => `127.0.0.1:${port}`);
