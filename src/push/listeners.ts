@@ -26,6 +26,8 @@ import type { SockJsNeighbours } from './sockjs-neighbours.ts';
 import { CloseCode, SUBPROTOCOL } from './wire.ts';
 
 const DEFAULT_PATH = '/socketServer';
+/** Who sends half a request is let go as early as who sends half a handshake. */
+const HTTP_TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 /** What a peer has for its part of the closing handshake, in milliseconds. Its outbox is kept as long. */
 const CLOSE_TIMEOUT = 5_000;
 
@@ -55,7 +57,7 @@ export class Listeners implements FanOut {
     const { port, host, sockjs } = options;
     this.#log = parts.log;
     this.#ownsPort = options.server === undefined && port !== undefined;
-    this.#ownHttp = this.#ownsPort && sockjs !== undefined ? createServer(notFound) : undefined;
+    this.#ownHttp = this.#ownsPort && sockjs !== undefined ? createServer(HTTP_TIMES, notFound) : undefined;
     const server = options.server ?? this.#ownHttp;
     this.#policy =
       options.policy &&

@@ -393,3 +393,17 @@ test('a hixie-76 message without an end is cut at the limit', async () => {
   socket.write(Buffer.concat([Buffer.of(0), Buffer.alloc(2000, 'x')]));
   if (!socket.destroyed) await once(socket, 'close');
 });
+
+test('a hixie-76 client that never sends its nonce is let go', async () => {
+  const { port } = await startSockJs({ hixie76: true });
+  const answer = await client(port).openGet(`${session()}/websocket`, {
+    headers: {
+      Connection: 'Upgrade',
+      Upgrade: 'WebSocket',
+      'Sec-WebSocket-Key1': '4 @1  46546xW%0l 1 5',
+      'Sec-WebSocket-Key2': '12998 5 Y3 1  .P00',
+    },
+  });
+  assert.equal(answer.status, 101);
+  await answer.wire.ended();
+});

@@ -5,10 +5,13 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { arm, disarm, type Expirable } from '../../server/deadlines.ts';
 import { refuse } from '../../server/refusal.ts';
 import type { Receiver } from '../session.ts';
 
 const NONCE_BYTES = 8;
+/** Milliseconds for the nonce, and for the other side to close. */
+const PATIENCE = 10_000;
 const FRAME_START = 0x00;
 const FRAME_END = 0xff;
 const CLOSE = Buffer.from([0xff, 0x00]);
@@ -35,7 +38,8 @@ function keyNumber(key: string): number | undefined {
 }
 
 /** One connection. It is a SockJS session's receiver as it stands. */
-export class Hixie76Connection implements Receiver {
+export class Hixie76Connection implements Receiver, Expirable {
+  deadline: Expirable['deadline'] = null;
   readonly isWritable = true;
   readonly #socket: Duplex;
   readonly #events: Hixie76Events;
@@ -64,6 +68,7 @@ export class Hixie76Connection implements Receiver {
     this.#numbers.writeUInt32BE(first, 0);
     this.#numbers.writeUInt32BE(second, 4);
     const scheme = 'encrypted' in request.socket ? 'wss' : 'ws';
+    arm(this, PATIENCE);
     // Before the nonce has come: HAProxy passes the nonce on only after it has seen a response.
     socket.write(
       'HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n' +
@@ -71,7 +76,10 @@ export class Hixie76Connection implements Receiver {
         `Sec-WebSocket-Location: ${scheme}://${host}${request.url}\r\n\r\n`,
     );
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#over(false));
+    socket.on('close', () => {
+      disarm(this);
+      this.#over(false);
+    });
     socket.on('end', () => socket.end());
     if (head.length > 0) socket.unshift(head);
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
@@ -91,7 +99,13 @@ export class Hixie76Connection implements Receiver {
   end(): void {
     if (this.#isOver) return;
     this.#socket.end(CLOSE);
+    arm(this, PATIENCE);
     this.#over(true);
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.destroy();
   }
 
   destroy(): void {
@@ -109,6 +123,7 @@ export class Hixie76Connection implements Receiver {
       const nonce = rest.subarray(0, NONCE_BYTES);
       this.#socket.write(createHash('md5').update(this.#numbers).update(nonce).digest());
       this.#numbers = undefined;
+      disarm(this);
       rest = rest.subarray(NONCE_BYTES);
       this.#events.opened();
     }
