@@ -407,3 +407,21 @@ test('a hixie-76 client that never sends its nonce is let go', async () => {
   assert.equal(answer.status, 101);
   await answer.wire.ended();
 });
+
+test('a body that does not end in time ends its connection, and nothing of it is delivered', async () => {
+  const { port } = await startSockJs();
+  const http = client(port);
+  const path = session();
+  const stream = await http.openPost(`${path}/xhr_streaming`);
+  await stream.chunk();
+  assert.equal(await stream.chunk(), 'o\n');
+  const wire = new Wire(port);
+  wire.socket.write(`POST ${path}/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n["a"`);
+  await wire.ended();
+  assert.equal((await http.post(`${path}/xhr_send`, { body: '["b"]' })).status, 204);
+  for (let frame = 'h\n'; ; frame = await stream.chunk()) {
+    if (frame === 'h\n') continue;
+    assert.equal(frame, 'a["b"]\n');
+    break;
+  }
+});
