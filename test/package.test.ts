@@ -21,6 +21,7 @@ const names: Record<string, string> = {
   'tidings/redis': 'RespClient',
   'tidings/policy': 'PolicyServer',
   'tidings/client': 'connect',
+  'tidings/client/core': 'connect',
 };
 
 let installed: InstalledPackage;
@@ -73,7 +74,14 @@ test('the program runs', async () => {
 
 test('it holds what it needs, and neither sources nor tests', () => {
   const root = join(installed.folder, 'node_modules/tidings');
-  for (const path of ['dist/index.js', 'dist/cli.js', 'dist/client/tidings.js', 'LICENSE', 'README.md']) {
+  for (const path of [
+    'dist/index.js',
+    'dist/cli.js',
+    'dist/client/tidings.js',
+    'dist/client/tidings-core.js',
+    'LICENSE',
+    'README.md',
+  ]) {
     assert.ok(existsSync(join(root, path)), path);
   }
   assert.deepEqual(
