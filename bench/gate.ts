@@ -138,7 +138,7 @@ async function start(
 
 function connect(port: number, content: Content): Promise<Connection> {
   return new Promise((resolve, reject) => {
-    const options = { port, wire: 'websocket' as const, deflate: false, localAddress: '127.0.0.1' };
+    const options = { port, wire: 'websocket' as const, deflate: false };
     const connection = new Connection(content, options);
     connection.onOpen = () => resolve(connection);
     connection.onError = reject;

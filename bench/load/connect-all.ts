@@ -5,7 +5,7 @@ import type { Job } from './job.ts';
 
 /** Below the listen backlog of every peer. */
 const AT_A_TIME = 128;
-const PER_ADDRESS = 8000;
+const PER_ADDRESS = 10_000;
 
 /** @param fail is told of the first error of any connection, also later ones */
 export function connectAll(content: Content, job: Job, fail: (error: Error) => void): Promise<Connection[]> {
@@ -35,7 +35,10 @@ export function connectAll(content: Content, job: Job, fail: (error: Error) => v
   });
 }
 
-/** 127.0.0.1 for the first, then one address after the other. */
-export function sourceAddress(index: number): string {
-  return `127.0.0.${1 + (Math.floor(index / PER_ADDRESS) % 250)}`;
+/**
+ * Undefined for the first, then one address after the other. Where there is none, connecting chooses the port:
+ * binding an address looks for one that is free in every respect, which takes long among many in TIME_WAIT.
+ */
+function sourceAddress(index: number): string | undefined {
+  return index < PER_ADDRESS ? undefined : `127.0.0.${1 + (Math.floor(index / PER_ADDRESS) % 250)}`;
 }

@@ -17,7 +17,7 @@ export interface ConnectionOptions {
   path?: string;
   deflate: boolean;
   /** Where the connection comes from: one loopback address has only some 28,000 ports. */
-  localAddress: string;
+  localAddress?: string | undefined;
   /** Inflate compressed messages and compare them; the others only count them. */
   verify?: boolean;
 }

@@ -1,6 +1,5 @@
 /** Connections are opened and closed again in order, `depth` of them at a time. */
 
-import { sourceAddress } from './connect-all.ts';
 import { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
 import { Histogram } from './histogram.ts';
@@ -15,7 +14,6 @@ export async function handshakes(job: Job, fail: (error: Error) => void): Promis
   const latencies = new Histogram();
   const window = new Window(job.pids);
   let completed = 0;
-  let started = 0;
   let over = false;
 
   const next = () => {
@@ -24,8 +22,6 @@ export async function handshakes(job: Job, fail: (error: Error) => void): Promis
       port: job.ports[0]!,
       wire: job.wire,
       deflate: job.deflate,
-      // The ports of one address would not last for a minute of TIME_WAIT.
-      localAddress: sourceAddress(started++),
     });
     connection.onError = fail;
     connection.onOpen = () => connection.close();

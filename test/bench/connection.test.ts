@@ -49,7 +49,6 @@ function receive(t: TestContext, content: Content, port: number, expected: numbe
       port,
       wire: 'websocket',
       deflate: false,
-      localAddress: '127.0.0.1',
     });
     t.after(() => connection.cut());
     connection.onError = reject;
