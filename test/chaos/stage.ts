@@ -58,6 +58,8 @@ export interface Setting {
   client?: ConnectOptions;
   /** Milliseconds between a promise and the next message of its stream. Default 8. */
   interval?: number;
+  /** Milliseconds after which the publisher gives an attempt up and makes another, through another instance. */
+  impatience?: number;
   /** Bytes by which each message is larger. Default 0. */
   padding?: number;
 }
@@ -213,12 +215,14 @@ export class Stage {
         ? this.#ownSender.send(stream.slice('user:'.length), data, { idempotencyKey })
         : this.#ownSender.publish(stream, data, { idempotencyKey });
     }
+    const { impatience } = this.#setting;
     const running = this.instances.filter((one) => one.isRunning);
     const instance = running[this.#turn++ % running.length];
     if (instance === undefined) return Promise.reject(new Error('no instance is running'));
     return instance.ask(`/send/${encodeURIComponent(stream)}`, {
       method: 'POST',
       body: JSON.stringify({ data, key: idempotencyKey }),
+      ...(impatience !== undefined && { signal: AbortSignal.timeout(impatience) }),
     });
   };
 
