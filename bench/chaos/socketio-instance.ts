@@ -51,6 +51,9 @@ io.on('connection', (socket) => {
   if (!socket.recovered) socket.join([`user:${user}`, ...topics]);
 });
 
+// The adapter does not look at what becomes of a PUBLISH; one that fails would end the process.
+process.on('unhandledRejection', () => {});
+
 process.on('SIGTERM', () => {
   void io.close(() => process.exit(0));
   // Upgraded connections and those of the publisher keep an HTTP server open.

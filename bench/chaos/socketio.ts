@@ -14,6 +14,8 @@ const benchFolder = fileURLToPath(new URL('..', import.meta.url));
 export function socketIo(adapter: 'pubsub' | 'streams'): System {
   return {
     name: `socket.io with its ${adapter} adapter`,
+    // What is lost here stays lost.
+    patience: 5_000,
     async instance() {
       if (!existsSync(join(benchFolder, 'node_modules'))) {
         execFileSync('npm', ['ci', '--prefix', benchFolder, '--no-audit', '--no-fund'], {

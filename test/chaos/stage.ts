@@ -20,6 +20,8 @@ import { Publisher, type Send } from './publisher.ts';
 /** What is put to the proof: tidings, or a peer. */
 export interface System {
   name: string;
+  /** Milliseconds after which a page that is not level has lost what it lacks. Default 60,000. */
+  patience?: number;
   instance(): Promise<Program>;
   open(options: PageOptions): Page;
 }
@@ -264,7 +266,7 @@ export class Stage {
     return until(
       'all pages to have everything',
       () => pages.every((page) => [...page.seen.keys()].every((s) => lastOf(page, s) >= goals.get(s)!)),
-      PATIENCE,
+      this.plan.system.patience ?? PATIENCE,
     ).then(
       () => true,
       () => false,
