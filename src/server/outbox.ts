@@ -59,6 +59,11 @@ function flushWaiting(): void {
   due.length = 0;
 }
 
+/** Frames for many connections are written as latin1 up to this many bytes: Node's way for strings is the shorter one. */
+const TEXT_LIMIT = 4096;
+let sharedFrames: Buffer | null = null;
+let sharedText = '';
+
 const keyBytes = Buffer.alloc(4);
 
 export class Outbox {
@@ -156,7 +161,15 @@ export class Outbox {
   encodedNow(frames: Buffer): void {
     if (this.#pendingBytes === 0) {
       if (!this.socket.writable) return;
-      this.socket.write(frames);
+      if (frames.length > TEXT_LIMIT) {
+        this.socket.write(frames);
+        return;
+      }
+      if (frames !== sharedFrames) {
+        sharedFrames = frames;
+        sharedText = frames.toString('latin1');
+      }
+      this.socket.write(sharedText, 'latin1');
       return;
     }
     this.#addPiece(frames);
