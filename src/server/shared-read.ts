@@ -2,9 +2,10 @@
  * Reading accepted sockets into one buffer that the whole process shares, in place of a new one for each
  * read: the largest single saving there is on Node's sockets.
  *
- * `net.connect` takes `onread` for it; for accepted sockets it takes a `net.Socket` made anew around the
- * accepted handle. The handle, and the server that counts the connection, are private parts of Node: they
- * are used in this file only, looked at before they are touched, and without them sockets are read as ever.
+ * `net.connect` takes `onread` for it, and nothing does for an accepted socket. But a socket looks at every
+ * read for what `onread` has set, so that it can be set later: three properties under private symbols, and a
+ * call to the handle. These are used in this file only, found by trying `onread` on a socket that is never
+ * opened, and where they are not as expected, sockets are read as ever.
  */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -27,24 +28,19 @@ interface Handle {
 }
 
 const kReader = Symbol('reader');
-const kOriginal = Symbol('original');
-const kAdopted = Symbol('adopted');
 
 interface Insides {
   _handle: Handle | null;
-  _server: object | null;
   [kReader]: SharedReader | undefined;
-  [kOriginal]: Socket | undefined;
-  [kAdopted]: Socket | undefined;
+  [inside: symbol]: unknown;
 }
 type OpenSocket = Socket & Insides;
 
 // Asked for right after `onRead` has returned, for the same socket.
 let nextMemory: Buffer | undefined;
-const onread = { buffer: memory, callback: onRead };
 
 function memory(): Buffer {
-  // Only the first call, from the constructor, has to give memory; undefined changes nothing.
+  // Node asks this after every read; undefined changes nothing.
   return nextMemory as Buffer;
 }
 
@@ -53,65 +49,60 @@ function onRead(this: Insides, count: number, filled: Buffer): boolean {
   return true;
 }
 
-/**
- * Takes a socket's connection over to a new socket that is read into shared memory once it is resumed. The
- * old one is left without a connection, and is half of what a connection costs in memory: it is let go,
- * unless somebody wants to hear of its end.
- *
- * @param isKnown whether others than node:http and ourselves have the old socket; it is then kept, and
- * destroyed with the new one. A listener to its `close` is as good
- * @returns the new socket and what the old one had read; undefined where it can't be done, and nothing was
- * changed
- */
-export function shareReads(
-  socket: object,
-  isKnown: boolean,
-): { socket: Socket; rest: Buffer | null } | undefined {
-  if (!(socket instanceof Socket) || socket instanceof TLSSocket) return undefined;
-  const old = socket as OpenSocket;
-  const handle = old._handle;
-  if (!isReadable(handle) || old.writableLength > 0 || old.listenerCount('data') > 0) return undefined;
+/** Under which symbols a socket keeps the parts of `onread`; undefined where it doesn't. */
+const places = findPlaces();
 
-  // Asked for while there is a handle, an address stays known.
-  void old.remoteAddress;
-  const rest = old.readableLength > 0 ? (old.read() as Buffer | null) : null;
-  handle.readStop();
-  handle.reading = false;
-  old.setTimeout(0);
-  old._handle = null;
-  nextMemory = sharedBuffer;
-  const adopted = new Socket({
-    handle,
-    allowHalfOpen: old.allowHalfOpen,
-    onread,
-  } as unknown as ConstructorParameters<typeof Socket>[0]) as OpenSocket;
-  // The connection stays counted until it ends.
-  adopted._server = old._server;
-  old._server = null;
-  adopted[kReader] = undefined;
-  if (isKnown || old.listenerCount('close') > 0) {
-    adopted[kOriginal] = old;
-    old[kAdopted] = adopted;
-    adopted.on('close', onClose);
-    old.on('close', onOriginalClose);
-  }
-  return { socket: adopted, rest };
+function findPlaces(): { buffer: symbol; generator: symbol; callback: symbol } | undefined {
+  const callback = (): boolean => true;
+  const buffer = Buffer.alloc(1);
+  const generator = (): Buffer => buffer;
+  const probe = (onread: object): Insides => new Socket({ onread } as object) as unknown as Insides;
+  const withBuffer = probe({ buffer, callback });
+  const withGenerator = probe({ buffer: generator, callback });
+  const holding = (socket: Insides, value: unknown): symbol | undefined =>
+    Object.getOwnPropertySymbols(socket).find((symbol) => socket[symbol] === value);
+  const found = {
+    buffer: holding(withBuffer, buffer),
+    generator: holding(withGenerator, generator),
+    callback: holding(withBuffer, callback),
+  };
+  const { buffer: b, generator: g, callback: c } = found;
+  if (b === undefined || g === undefined || c === undefined) return undefined;
+  // Sockets without `onread` must have the same places, empty.
+  const plain = new Socket() as unknown as Insides;
+  const isAsExpected = [b, g, c].every((symbol) => symbol in plain && !plain[symbol]);
+  return isAsExpected ? { buffer: b, generator: g, callback: c } : undefined;
 }
 
-/** Says who gets what the socket reads from now on. False for a socket that `shareReads` has not made. */
+/**
+ * Has a socket read into shared memory from now on. It is stopped: `resume` lets it read, after `readTo` has
+ * said to whom.
+ *
+ * @returns what had been read already, null for nothing; undefined where it can't be done, and nothing was changed
+ */
+export function shareReads(socket: object): Buffer | null | undefined {
+  if (places === undefined || !(socket instanceof Socket) || socket instanceof TLSSocket) return undefined;
+  const open = socket as OpenSocket;
+  const handle = open._handle;
+  if (!isReadable(handle) || open[places.buffer] || open.listenerCount('data') > 0) return undefined;
+
+  const rest = open.readableLength > 0 ? (open.read() as Buffer | null) : null;
+  handle.readStop();
+  handle.reading = false;
+  open.pause();
+  open[places.buffer] = sharedBuffer;
+  open[places.generator] = memory;
+  open[places.callback] = onRead;
+  open[kReader] = undefined;
+  handle.useUserBuffer(sharedBuffer);
+  return rest;
+}
+
+/** Says who gets what the socket reads from now on. False for a socket whose reads are not shared. */
 export function readTo(socket: object, reader: SharedReader): boolean {
   if (!(kReader in socket)) return false;
   (socket as Insides)[kReader] = reader;
   return true;
-}
-
-function onClose(this: Insides): void {
-  this[kOriginal]?.destroy();
-}
-
-/** Whoever kept the old socket, to end connections at a shutdown for instance, ends this one by it. */
-function onOriginalClose(this: Insides): void {
-  this[kAdopted]?.destroy();
 }
 
 function isReadable(handle: Handle | null): handle is Handle {

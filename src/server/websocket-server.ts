@@ -267,13 +267,6 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     this.#tellRefused(request, error.status, error);
   }
 
-  /** Whether somebody may have kept the socket of a connection: everything but Node's listener and ours may. */
-  #othersKnowSockets(): boolean {
-    const { noServer, server } = this.options;
-    if (noServer) return true;
-    return server !== undefined && server.listenerCount('connection') + server.listenerCount('upgrade') > 2;
-  }
-
   #tellRefused(request: IncomingMessage, status: number, error: Error): void {
     if (diagnostics.refused.hasSubscribers) diagnostics.refused.publish({ request, status, error });
   }
@@ -314,17 +307,13 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       admission?.tell(undefined, error as Error);
       throw error;
     }
-    const shared =
-      this.options.sharedReads === false ? undefined : shareReads(socket, this.#othersKnowSockets());
-    const upgraded: Duplex = shared?.socket ?? socket;
-    const rest = shared?.rest;
-    if (shared !== undefined) request.socket = shared.socket;
-    upgraded.write(response.head, 'latin1');
+    const rest = this.options.sharedReads === false ? undefined : shareReads(socket);
+    socket.write(response.head, 'latin1');
     socket.removeListener('error', destroySocket);
 
     const websocket = new this.options.WebSocket!(null);
     acceptConnection(websocket, {
-      socket: upgraded,
+      socket,
       head: rest ? Buffer.concat([head, rest]) : head,
       protocol: response.protocol,
       compression: response.compression,

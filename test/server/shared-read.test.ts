@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket as Peer } from 'ws';
 import { encodeFrame } from '../../src/protocol/frame-writer.ts';
 import { sharedBuffer } from '../../src/protocol/simd.ts';
+import { readTo, shareReads } from '../../src/server/shared-read.ts';
 import { WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
 
@@ -177,4 +178,31 @@ test('with shared reads a view lies in the shared buffer, without them it does n
     assert.deepEqual(seen, [sharedReads]);
     peer.terminate();
   }
+});
+
+test('this version of Node lets accepted sockets be read into shared memory, on the socket that it gave', async (t) => {
+  const server = createTcpServer();
+  server.listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  t.after(() => client.destroy());
+  assert.equal(shareReads(socket), null);
+  const got: string[] = [];
+  readTo(socket, {
+    receiveShared(count, memory) {
+      got.push(memory.toString('latin1', 0, count));
+      assert.equal(memory, sharedBuffer);
+      return undefined;
+    },
+  });
+  socket.resume();
+  client.write('first');
+  await until('the first read', () => got.length === 1);
+  client.write('second');
+  await until('the second read', () => got.length === 2);
+  assert.deepEqual(got, ['first', 'second']);
+  client.end();
+  await once(socket, 'end');
 });
