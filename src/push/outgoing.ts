@@ -53,6 +53,11 @@ export class Outgoing implements Position {
     this.#stored = stored;
   }
 
+  /** When it was stored, in milliseconds since 1970 by the store's clock. */
+  get time(): number {
+    return this.#stored.time;
+  }
+
   /** Without the payload, to be kept. */
   get place(): Position {
     return { epoch: this.epoch, offset: this.offset, id: this.id };

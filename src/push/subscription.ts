@@ -41,6 +41,13 @@ export class Subscription implements Subscriber {
   #held: Outgoing[] = [];
   /** On a lossy topic: what waits for the session to read. */
   #pending: Outgoing[] | undefined;
+  /** When the newest message that the session was sent was stored, in milliseconds since 1970. */
+  #lastTime = 0;
+  /**
+   * A plain page has no ids by which to drop what a log that has rewound brings again: what was stored until
+   * then is not sent to it a second time.
+   */
+  #seenUntil = 0;
   /** The channel's `finding` when the log was last read. */
   #readIn = -1;
   #isClosed = false;
@@ -120,26 +127,18 @@ export class Subscription implements Subscriber {
       const judgement = await this.#read(this.#isAnchored ? follow : judge);
       if (judgement === undefined) return;
       const { reason, from, messages } = judgement;
-      const isSameEpoch = from.epoch === this.#position.epoch;
       this.#position = from;
       this.#held = messages;
       fruitless = messages.length === 0 && reason === undefined ? fruitless + 1 : 0;
       if (reason !== undefined) {
         this.#session.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
-        if (reason === 'rewound' && isSameEpoch && !this.#session.isTidings) await this.#skipToNow();
+        if (reason === 'rewound') this.#seenUntil = this.#lastTime;
       } else if (fruitless > 1) {
         // The log ends here, but the channel is elsewhere: it must look where it is.
         this.channel.doubt();
         await this.#router.pause(Math.min(fruitless, 4));
       }
     }
-  }
-
-  /** Plain mode has no ids by which a page could drop what it has seen before the store rewound. */
-  async #skipToNow(): Promise<void> {
-    await this.channel.ready();
-    this.#held = [];
-    this.#position = this.channel.position;
   }
 
   get #isOver(): boolean {
@@ -162,7 +161,7 @@ export class Subscription implements Subscriber {
       }
       if (message.lookup !== undefined) await message.lookup;
       if (this.#isOver) return false;
-      this.#session.sendMessage(message);
+      if (this.#session.isTidings || message.time > this.#seenUntil) this.#send(message);
       this.#position = message.place;
     }
     return true;
@@ -189,7 +188,12 @@ export class Subscription implements Subscriber {
     else if (this.#isLossy && this.#session.bufferedAmount >= BUSY) {
       this.#pending = [message];
       void this.#sendPending();
-    } else this.#session.sendMessage(message);
+    } else this.#send(message);
+  }
+
+  #send(message: Outgoing): void {
+    this.#lastTime = message.time;
+    this.#session.sendMessage(message);
   }
 
   get #isLossy(): boolean {
