@@ -76,7 +76,7 @@ test('npm run peer prints where it listens and ends on SIGTERM with status 0', {
 }, async () => {
   const child = spawn(
     process.execPath,
-    ['--import', 'tsx', 'bench/peer.ts', 'ws', '--port', '0', '--mode', 'idle'],
+    ['--import', 'tsx', 'bench/peer.ts', 'tidings', '--port', '0', '--mode', 'idle'],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const port = await listeningPort(child, 'npm run peer');
