@@ -98,6 +98,8 @@ const results: RowResult[] = [];
 for (const row of chosen) {
   const result = await measureRow(row, options);
   results.push(result);
+  // Row by row: a long run that is ended early has not been for nothing.
+  if (values.report) publish([result], { rounds: options.rounds, seconds });
   if (!values.json) console.log(formatRow(result));
 }
 if (values.profile) {
@@ -114,7 +116,6 @@ if (values.json)
     JSON.stringify({ machine, options: { rounds: options.rounds, seconds }, results, targets }, null, 1),
   );
 else if (targets.length > 0) console.log(formatTargets(targets));
-if (values.report) publish(results, { rounds: options.rounds, seconds });
 const failed = results.flatMap(({ row, peers }) =>
   peers.filter((peer) => peer.failure).map((peer) => `${row.id}: ${peer.name}: ${peer.failure}`),
 );
