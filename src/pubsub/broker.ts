@@ -99,7 +99,7 @@ export interface BrokerListener {
   transient(channel: string, payload: Buffer): void;
   /** A device of a subscribed channel has acknowledged. At most once. */
   acknowledged(cursor: Cursor): void;
-  /** The connection to the store was lost: live messages may be missing from here on. */
+  /** The connection to the store was lost: live messages may be missing until `up`, which comes before another `down`. */
   down(error: Error): void;
   /** It is back, and every subscription is in force again: read the logs to see what was missed. */
   up(): void;

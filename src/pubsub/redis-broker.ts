@@ -122,6 +122,7 @@ class RedisBroker implements Broker {
   readonly #sent = new Map<string, Subscribed>();
   /** Counts losses of the store, so that a comparison that was overtaken by one is known. */
   #losses = 0;
+  #isAway = false;
   #listener: BrokerListener | undefined;
   readonly #takesIn: boolean;
   #intake: RedisIntake | undefined;
@@ -144,6 +145,9 @@ class RedisBroker implements Broker {
       message: (bus, bytes, start, end) => this.#ring(bus, bytes, start, end),
       down: (error) => {
         this.#losses++;
+        // Lost again before all was compared: the first loss is not over yet.
+        if (this.#isAway) return;
+        this.#isAway = true;
         listener.down(error);
       },
       up: () => void this.#returned(listener),
@@ -226,7 +230,9 @@ class RedisBroker implements Broker {
       // One that fails does so because the store is away again, and will be compared when it is back.
       await Promise.allSettled(part.map((one) => this.#renewUnlessThere(one)));
     }
-    if (losses === this.#losses && !this.#isClosed) listener.up();
+    if (losses !== this.#losses || this.#isClosed) return;
+    this.#isAway = false;
+    listener.up();
   }
 
   async #renewUnlessThere({ channel, last }: Subscribed): Promise<void> {

@@ -16,6 +16,8 @@ export class Recorder implements BrokerListener {
   readonly messages: StoredMessage[] = [];
   readonly transients: [channel: string, payload: string][] = [];
   readonly cursors: Cursor[] = [];
+  /** Every `down` and `up`, in order. */
+  readonly told: ('down' | 'up')[] = [];
   downs = 0;
   ups = 0;
 
@@ -29,9 +31,11 @@ export class Recorder implements BrokerListener {
     this.cursors.push(cursor);
   }
   down(): void {
+    this.told.push('down');
     this.downs++;
   }
   up(): void {
+    this.told.push('up');
     this.ups++;
   }
 }
