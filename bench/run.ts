@@ -83,9 +83,9 @@ if (chosen.length === 0) {
   console.error('no row matches');
   process.exit(2);
 }
-const seconds = Number(values.time ?? (values.short ? 0.3 : 1.5));
+const seconds = numberOf('time') ?? (values.short ? 0.3 : 1.5);
 const options = {
-  rounds: Number(values.rounds ?? (values.short ? 1 : 5)),
+  rounds: numberOf('rounds') ?? (values.short ? 1 : 5),
   warmup: values.short ? 100 : 700,
   duration: seconds * 1000,
   profile: values.profile,
@@ -162,18 +162,29 @@ function choose(): Row[] {
 function ownRow(scenario: string): Row {
   const size = values.size ? sizeOf(values.size) : undefined;
   const kind = values.kind as Row['kind'] | undefined;
-  const conns = values.conns ? Number(values.conns) : undefined;
-  const depth = values.depth ? Number(values.depth) : undefined;
+  const conns = numberOf('conns');
+  const depth = numberOf('depth');
   const deflate = values.deflate;
   if (scenario === 'echo') return echoRow({ size: size ?? 125, kind, conns, depth, deflate });
   if (scenario === 'broadcast') return broadcastRow(conns ?? 1000, depth ?? 1, { size, kind, deflate });
   if (scenario === 'handshakes') return handshakesRow(depth ?? 64);
   if (scenario === 'idle') return idleRow(conns ?? 10_000, deflate ?? false);
-  throw new Error(`no scenario is called ${scenario}`);
+  return wrong(`no row of one's own can be made for ${scenario}`);
+}
+
+function wrong(text: string): never {
+  console.error(`${text}; see npm run bench -- --help`);
+  process.exit(2);
+}
+
+function numberOf(name: 'time' | 'rounds' | 'conns' | 'depth'): number | undefined {
+  const text = values[name];
+  if (text === undefined) return undefined;
+  return Number(text) > 0 ? Number(text) : wrong(`--${name} takes one number above 0, not ${text}`);
 }
 
 function sizeOf(text: string): number {
-  const match = /^(\d+)([KM]?)/i.exec(text);
-  if (!match) throw new Error(`--size ${text}: a number of bytes, with K or M`);
+  const match = /^(\d+)([KM]?)$/i.exec(text);
+  if (!match) return wrong(`--size takes a number of bytes, with K or M, not ${text}`);
   return Number(match[1]) * ({ K: 1024, M: 1024 * 1024 }[match[2]!.toUpperCase()] ?? 1);
 }

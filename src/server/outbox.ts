@@ -12,6 +12,7 @@ import { TLSSocket } from 'node:tls';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
 import { sharedBuffer } from '../protocol/simd.ts';
+import { borrow, giveBack } from './loans.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
 
 export type SendCallback = (error?: Error | null) => void;
@@ -134,14 +135,23 @@ export class Outbox {
   bytes(firstByte: number, payload: Uint8Array, callback?: SendCallback): void {
     const { length } = payload;
     const masks = this.#masks;
-    // What lies in the buffer that sockets are read into can't wait there until the kernel takes it.
-    if (length <= COPY_LIMIT || payload.buffer === sharedBuffer.buffer) {
+    if (length <= COPY_LIMIT) {
       const start = this.#reserve(length + MAX_HEADER);
       slab.buffer.set(payload, start + headerLength(length, masks));
       this.#finishFrame(firstByte, start, length, callback);
     } else if (masks) {
       this.#addPiece(encodeFrame(firstByte, payload, this.#maskKey()));
       this.#commit(headerLength(length, true) + length, callback);
+    } else if (payload.buffer === sharedBuffer.buffer) {
+      // What lies in the buffer that sockets are read into can't wait there until the kernel takes it.
+      const loan = borrow(length);
+      const at = writeHeader(loan, 0, firstByte, length);
+      loan.set(payload, at);
+      this.#addPiece(loan.subarray(0, at + length));
+      this.#commit(at + length, (error) => {
+        giveBack(loan);
+        callback?.(error);
+      });
     } else {
       const start = this.#reserve(MAX_HEADER);
       slab.at = writeHeader(slab.buffer, start, firstByte, length);

@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import { sharedBuffer } from '../../src/protocol/simd.ts';
 import { Outbox } from '../../src/server/outbox.ts';
 import { WebSocket } from '../../src/ws.ts';
 import { duplexPair } from '../support/duplex-pair.ts';
@@ -255,6 +256,42 @@ test('the slab is used again after whole writes: a million bytes sent take no mi
   assert.ok(slabs.size <= 3, `${slabs.size} slabs`);
   peer.socket.destroy();
   server.close();
+});
+
+test('long answers out of the shared read buffer leave from memory that is used again', async () => {
+  const { ws, peer, close } = await pair();
+  const socket = ws._socket as Socket;
+  const memories = new Set<ArrayBufferLike>();
+  const write = socket.write.bind(socket) as (chunk: Buffer, done?: () => void) => boolean;
+  socket.write = ((chunk: Buffer, done?: () => void) => {
+    memories.add(chunk.buffer);
+    return write(chunk, done);
+  }) as typeof socket.write;
+  for (let i = 0; i < 100; i++) {
+    sharedBuffer.fill(i, 0, 50_000);
+    ws.send(sharedBuffer.subarray(0, 50_000));
+    const { payload } = await peer.frame();
+    assert.ok(payload.equals(Buffer.alloc(50_000, i)));
+  }
+  assert.ok(memories.size <= 3, `${memories.size} pieces of memory`);
+  await close();
+});
+
+test('memory that a slow peer has not read yet is not used again: every long answer arrives as it was', async () => {
+  const { ws, peer, close } = await pair();
+  peer.socket.pause();
+  for (let i = 0; i < 200; i++) {
+    sharedBuffer.fill(i, 0, 60_000 + i);
+    ws.send(sharedBuffer.subarray(0, 60_000 + i));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(ws.bufferedAmount > 0, 'the kernel took all of it');
+  peer.socket.resume();
+  for (let i = 0; i < 200; i++) {
+    const { payload } = await peer.frame();
+    assert.ok(payload.equals(Buffer.alloc(60_000 + i, i)), `answer ${i}`);
+  }
+  await close();
 });
 
 test('lone surrogates go out as U+FFFD, as every encoder of UTF-8 writes them', async () => {
