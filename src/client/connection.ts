@@ -43,8 +43,10 @@ export class Connection {
   #turn = 0;
   /** Tries in a row that have failed. */
   #attempt = 0;
-  /** Of the retry while waiting, of the connect timeout while connecting, of a drain while connected. */
+  /** Of the retry while waiting, of the connect timeout while connecting. */
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Of the server's wish that the page leaves. */
+  #leaving: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     options: ConnectOptions,
@@ -118,10 +120,10 @@ export class Connection {
     this.#open();
   }
 
-  /** The server is going: leave at a random moment within `window` ms. */
+  /** The server is going: leave at a random moment within `window` ms, greeted by then or not. */
   drain(window: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.lost(CloseCode.DRAIN, 'draining', 0), Math.random() * window);
+    clearTimeout(this.#leaving);
+    this.#leaving = setTimeout(() => this.lost(CloseCode.DRAIN, 'draining', 0), Math.random() * window);
   }
 
   /** @param delay milliseconds until the next attempt. Default: by the `reconnect` option */
@@ -185,6 +187,7 @@ export class Connection {
   #end(code: number, reason: string): void {
     this.#turn++;
     clearTimeout(this.#timer);
+    clearTimeout(this.#leaving);
     this.#heartbeat?.stop();
     this.#heartbeat = undefined;
     const transport = this.#transport;

@@ -41,13 +41,16 @@ export function admission(parts: AdmissionParts): Interceptor[] {
  */
 function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): Interceptor {
   const underWay = new Set<HandshakeRequest>();
-  const waiting = new Map<HandshakeRequest, (answer: undefined) => void>();
+  const waiting = new Map<HandshakeRequest, (answer: Response | undefined) => void>();
+  const going = (): Response | undefined => {
+    const seconds = drainingFor();
+    if (seconds === undefined) return undefined;
+    return refusal(503, 'this instance is going', { 'Retry-After': String(seconds) });
+  };
   return {
     before(request) {
-      const seconds = drainingFor();
-      if (seconds !== undefined) {
-        return refusal(503, 'this instance is going', { 'Retry-After': String(seconds) });
-      }
+      const answer = going();
+      if (answer !== undefined) return answer;
       if (registry.isFull() || waiting.size >= MAX_WAITING) {
         return refusal(503, 'this instance has as many sessions as it may have', { 'Retry-After': '10' });
       }
@@ -65,8 +68,10 @@ function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): I
       if (!underWay.delete(request)) return;
       for (const [next, proceed] of waiting) {
         waiting.delete(next);
+        const answer = going();
+        proceed(answer);
+        if (answer !== undefined) continue;
         underWay.add(next);
-        proceed(undefined);
         return;
       }
     },

@@ -11,7 +11,7 @@ import { Acknowledger } from './acknowledger.ts';
 import { admission } from './admission.ts';
 import { ChannelRouter } from './channel-router.ts';
 import { Dialogue, type DialogueHost } from './dialogue.ts';
-import { drainSessions } from './drain.ts';
+import { Drain } from './drain.ts';
 import { Listeners } from './listeners.ts';
 import { Lobby } from './lobby.ts';
 import { isInbox, topicProblem, userOf } from './names.ts';
@@ -78,7 +78,7 @@ export class PushServer {
   readonly #listeners: Listeners;
   readonly #neighbours: SockJsNeighbours | undefined;
   readonly #sweeper: NodeJS.Timeout;
-  #drainSeconds: number | undefined;
+  #drain: Drain | undefined;
   #closing: Promise<void> | undefined;
 
   /**
@@ -136,7 +136,7 @@ export class PushServer {
       origins: options.origins ?? [],
       interceptors: options.interceptors ?? [],
       handshakes: this.#limits.handshakes,
-      drainingFor: () => this.#drainSeconds,
+      drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
     });
     const addressOf = (request: HandshakeRequest): string => clientAddress(request, proxies);
     this.#lobby = new Lobby({
@@ -249,7 +249,7 @@ export class PushServer {
       published: this.#publisher.published,
       opened: this.#lobby.count,
       storeAway: this.#router.isAway,
-      draining: this.#drainSeconds !== undefined,
+      draining: this.#drain !== undefined,
     };
   }
 
@@ -272,9 +272,9 @@ export class PushServer {
   }
 
   async #close(drain: number): Promise<void> {
-    this.#drainSeconds = Math.ceil(drain / 1000);
+    this.#drain = new Drain(this.#registry, drain);
     this.#listeners.stop();
-    await drainSessions(this.#registry, drain);
+    await this.#drain.run();
     clearInterval(this.#sweeper);
     await Promise.all([this.#acknowledger.flush(), this.#presence.flush()]);
     await this.#listeners.close();
@@ -308,7 +308,10 @@ export class PushServer {
       acknowledger: this.#acknowledger,
       topicOptions: (topic: string): TopicOptions => this.#publisher.topicOptions(topic),
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
-      greeted: (session) => this.#lobby.greeted(session),
+      greeted: (session) => {
+        this.#lobby.greeted(session);
+        this.#drain?.tell(session);
+      },
       warn: (message) => this.#log('warn', message),
     };
   }

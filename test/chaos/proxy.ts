@@ -29,6 +29,8 @@ export class TcpProxy {
   swallows = false;
   /** Names a connection by what its client says. */
   label: (chunk: Buffer) => string | undefined = () => undefined;
+  /** Sees what comes from upstream. */
+  watch: ((chunk: Buffer) => void) | undefined;
   /** The moments of arrivals since the start, by `performance.now()`. */
   readonly arrivals: number[] = [];
   readonly #targets: () => number[];
@@ -151,6 +153,7 @@ export class TcpProxy {
     let lastDue = 0;
     from.on('data', (chunk) => {
       if (from === link.client) link.label ??= this.label(chunk);
+      else this.watch?.(chunk);
       const due = Math.max(lastDue, performance.now() + this.delay);
       const pass = (): void => {
         if (link.isFrozen || to.destroyed) return;

@@ -630,6 +630,19 @@ describe('reconnect', () => {
     assert.equal(first.closed!.code, 4412);
   });
 
+  test('drain before the welcome: neither welcome nor status keeps the client from leaving', async () => {
+    const client = open();
+    const closes = record(client, 'close');
+    const first = await server.next();
+    await first.frame('hello');
+    first.send({ type: 'drain', window: 200 });
+    first.send({ type: 'status', behind: true });
+    await first.welcome();
+    await until('connected', () => client.state.name === 'connected');
+    await (await server.next()).frame('hello');
+    assert.deepEqual(closes, [{ code: 4412, reason: 'draining', willReconnect: true }]);
+  });
+
   test('close() within an event ends it: no try, no timer, no late event', async () => {
     const client = open();
     const states = record(client, 'state');

@@ -138,6 +138,59 @@ test('drain: pages are told the window, plain ones closed with 1012, the rest wi
   assert.deepEqual(await broker.presence('dave'), []);
 });
 
+test('drain: who is still on the way in is told the rest of the window, who waits for a turn gets 503', async () => {
+  const arrived: (() => void)[] = [];
+  let requests = 0;
+  const http = createServer().on('upgrade', () => requests++);
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const push = new PushServer({
+    server: http,
+    limits: { handshakes: 2 },
+    interceptors: [
+      queryUser('user'),
+      {
+        before: (_request, { user }) => {
+          if (user === 'slow') return new Promise((resolve) => arrived.push(resolve));
+          return undefined;
+        },
+      },
+    ],
+  });
+  await push.ready;
+  const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}/socketServer`;
+  // It never answers a close, so the drain lasts until its deadline.
+  await stalledPage(url, 'dave');
+  const mute = new Page(url, 'dave', ['tidings.1']);
+  const told = await Page.open(url, 'dave');
+  const early = new Page(url, 'slow', ['tidings.1']);
+  const late = new Page(url, 'slow', ['tidings.1']);
+  await until('both to be asked about', () => arrived.length === 2);
+  const waiting = new Page(url, 'dave');
+  await until('all requests', () => requests === 6);
+  const closed = push.close({ drain: 4000 });
+  const whole = (await told.frame('drain')).window;
+  assert.equal(mute.frames('drain').length, 0);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  mute.say({ type: 'hello' });
+  await mute.frame('welcome');
+  arrived[0]!();
+  await until('it is in', () => early.socket.readyState === 1);
+  early.say({ type: 'hello' });
+  await early.frame('welcome');
+  for (const page of [mute, early]) {
+    const { window } = await page.frame('drain');
+    assert.ok(window > 0 && window < whole, `${window} of ${whole}`);
+    assert.equal(page.frames('drain').length, 1);
+  }
+  assert.equal(await waiting.ended(), 503);
+  for (const page of [mute, early, told]) assert.equal(await page.ended(), 4412);
+  arrived[1]!();
+  assert.equal(await late.ended(), 4412);
+  await closed;
+  http.close();
+});
+
 test('drain ends by its deadline even with pages that never answer', async () => {
   const { push, url } = await startPush();
   await stalledPage(url, 'eve');

@@ -1,5 +1,7 @@
 /** What happens to the instances. */
+import { OWN_ACCORD } from '../../../src/push/drain.ts';
 import type { Scenario } from '../scenario.ts';
+import type { Stage } from '../stage.ts';
 import { histogram } from './histogram.ts';
 
 export const instanceKilled: Scenario = {
@@ -34,6 +36,8 @@ export const instanceTerminated: Scenario = {
   },
 };
 
+const rollingDrain = (isShort: boolean): number => (isShort ? 3000 : 5000);
+
 export const rollingRestart: Scenario = {
   number: 5,
   name: 'rolling-restart',
@@ -42,17 +46,25 @@ export const rollingRestart: Scenario = {
   setting: ({ isShort }) => ({
     instances: 3,
     users: isShort ? 3 : 10,
-    pages: isShort ? 4 : 20,
-    interval: isShort ? 8 : 40,
-    drain: isShort ? 1500 : 5000,
+    pages: isShort ? 30 : 20,
+    interval: 40,
+    drain: rollingDrain(isShort),
   }),
   async play(stage) {
     stage.front.arrivals.length = 0;
     const start = performance.now();
-    for (const instance of stage.instances) {
+    for (const [i, instance] of stage.instances.entries()) {
       await stage.more(0.05);
+      let told = Number.POSITIVE_INFINITY;
+      stage.front.watch = (chunk) => {
+        if (chunk.includes('{"type":"drain"')) told = Math.min(told, performance.now());
+      };
       const status = await instance.terminate();
       stage.check(status === 0, `SIGTERM ended an instance with ${status}`);
+      // What comes while it is going is what leaves it.
+      const arrivals = stage.front.arrivals.filter((time) => time >= told).map((time) => time - told);
+      const window = rollingDrain(stage.plan.isShort) * OWN_ACCORD;
+      checkSpread(stage, `arrivals while instance ${i + 1} drained`, arrivals, window);
       await instance.start();
     }
     await stage.recovered();
@@ -86,13 +98,7 @@ export const herd: Scenario = {
     await stage.instances[0]!.kill();
     await stage.recovered();
     const waits = stage.pages.flatMap((page, i) => page.waits.slice(before[i], before[i]! + 1));
-    stage.check(waits.length > 0, 'no page had to come back: the scenario proves nothing');
-    const distance = distanceFromUniform(waits, 2000);
-    // Exceeded once in 100,000 runs (Kolmogorov-Smirnov).
-    const limit = 2.47 / Math.sqrt(waits.length);
-    const figures = `distance from full jitter ${distance.toFixed(3)}, at most ${limit.toFixed(3)}`;
-    stage.note(`${waits.length} pages chose when to come back: ${figures}`);
-    stage.check(distance <= limit, `the pages' waits are not spread evenly: ${figures}`);
+    checkSpread(stage, 'waits chosen by pages that had to come back', waits, 2000);
     stage.note('connections made, by 250 ms:');
     stage.notes.push(
       ...histogram(
@@ -102,6 +108,17 @@ export const herd: Scenario = {
     );
   },
 };
+
+/** They must be spread evenly over [0, span), as far as chance allows. */
+function checkSpread(stage: Stage, what: string, values: number[], span: number): void {
+  stage.check(values.length > 0, `no ${what}: the scenario proves nothing`);
+  const distance = distanceFromUniform(values, span);
+  // Exceeded once in 100,000 runs (Kolmogorov-Smirnov).
+  const limit = 2.47 / Math.sqrt(values.length);
+  const figures = `distance from an even spread ${distance.toFixed(3)}, at most ${limit.toFixed(3)}`;
+  stage.note(`${values.length} ${what}: ${figures}`);
+  stage.check(distance <= limit, `${what} are not spread evenly: ${figures}`);
+}
 
 /** The largest distance between the distribution of `values` and the even one over [0, span). */
 function distanceFromUniform(values: number[], span: number): number {
