@@ -1,13 +1,17 @@
 /**
  * A program: one instance with a push server, as an application embeds it. The runner starts several as child
- * processes. Besides the sockets it takes `POST /send/<stream>` and tells its memory on `GET /memory`.
+ * processes. Besides the sockets it takes `POST /send/<stream>`, tells its memory on `GET /memory`, and how many
+ * handshakes were under way at once since it was last asked on `GET /handshakes`.
  */
 import { createServer, type IncomingMessage } from 'node:http';
-import { PushServer, queryUser, redisBroker } from '../../src/index.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Interceptor, PushServer, queryUser, redisBroker } from '../../src/index.ts';
 import type { InstanceSettings } from './instances.ts';
 
 const settings = JSON.parse(process.env['CHAOS_INSTANCE']!) as InstanceSettings;
-const { port, store, redis, drain, options } = settings;
+const { port, store, redis, drain, options, handshakeTime } = settings;
+let underWay = 0;
+let peak = 0;
 
 const http = createServer((request, response) => {
   const answer = (status: number, body: unknown): void => {
@@ -17,6 +21,9 @@ const http = createServer((request, response) => {
   if (verb === 'memory') {
     globalThis.gc?.();
     answer(200, { ...process.memoryUsage(), cpu: process.cpuUsage(), ...push.stats() });
+  } else if (verb === 'handshakes') {
+    answer(200, { peak });
+    peak = underWay;
   } else if (verb === 'send' && stream !== undefined) {
     send(stream, request).then(
       (receipt) => answer(201, receipt),
@@ -25,10 +32,20 @@ const http = createServer((request, response) => {
   } else answer(404, {});
 });
 
+const lookup: Interceptor = {
+  async before() {
+    peak = Math.max(peak, ++underWay);
+    await pause(handshakeTime);
+  },
+  after() {
+    underWay--;
+  },
+};
+
 const push = new PushServer({
   server: http,
   broker: redisBroker(store, redis),
-  interceptors: [queryUser('user')],
+  interceptors: handshakeTime === undefined ? [queryUser('user')] : [queryUser('user'), lookup],
   authorize: { subscribe: () => true },
   ...options,
 });

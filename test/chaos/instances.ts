@@ -16,6 +16,8 @@ export interface InstanceSettings {
   /** Milliseconds that SIGTERM gives sessions to go. */
   drain: number;
   options: PushServerOptions;
+  /** Milliseconds that an interceptor takes over each handshake, as one with a session store does. */
+  handshakeTime?: number;
 }
 
 /** How a system's instances are started. */

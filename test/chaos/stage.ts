@@ -11,6 +11,7 @@ import {
   startCluster,
   startSentinels,
 } from '../support/redis-groups.ts';
+import { directSocket } from './direct.ts';
 import { Instance, type Program } from './instances.ts';
 import { type Account, account, total } from './ledger.ts';
 import { type Breakage, lastOf, type Page, type PageOptions } from './page.ts';
@@ -57,6 +58,10 @@ export interface Setting {
   /** Milliseconds that SIGTERM gives sessions to go. Default 1,000. */
   drain?: number;
   options?: PushServerOptions;
+  /** Milliseconds that an interceptor of the instances takes over each handshake. Default: there is none. */
+  handshakeTime?: number;
+  /** Pages dial the instances themselves, without the proxy in front: for thousands of them. */
+  isDirect?: boolean;
   client?: ConnectOptions;
   /** Milliseconds between a promise and the next message of its stream. Default 8. */
   interval?: number;
@@ -86,6 +91,8 @@ async function startStore(kind: NonNullable<Setting['redis']>): Promise<Store> {
   return { redis: await startRedis(kind === 'durable' ? durable : []) };
 }
 
+/** Pages that connect at once at the beginning. A listener's queue is not endless. */
+const CONNECTING = 300;
 /** A page that is not back by then has lost what it lacks. */
 const PATIENCE = 60_000;
 
@@ -95,6 +102,8 @@ export class Stage {
   readonly pages: Page[] = [];
   /** Between the pages and the instances. */
   readonly front: TcpProxy;
+  /** The moments at which pages came, at the proxy or as they dialled. */
+  readonly arrivals: number[];
   /** Between the instances and a Redis that stands alone. */
   readonly back: TcpProxy;
   readonly publisher: Publisher;
@@ -107,6 +116,7 @@ export class Stage {
   readonly #setting: Setting;
   readonly #store: Store;
   readonly #topics: string[];
+  readonly #client: ConnectOptions;
   #ownSender: PushServer | undefined;
   #turn = 0;
 
@@ -114,6 +124,9 @@ export class Stage {
     this.plan = plan;
     this.#setting = setting;
     this.front = front;
+    this.arrivals = setting.isDirect ? [] : front.arrivals;
+    const direct = directSocket(() => this.#running.map(({ port }) => port), this.arrivals);
+    this.#client = { ...setting.client, ...(setting.isDirect && { WebSocket: direct }) };
     this.back = back;
     this.#store = store;
     // Plain mode has only the user's own messages.
@@ -129,9 +142,9 @@ export class Stage {
     const back = await TcpProxy.start(() => (store.redis === undefined ? [] : [store.redis.port]));
     // A connection that subscribes does nothing else.
     back.label = (chunk) => (/\bS?SUBSCRIBE\b/i.test(chunk.toString('latin1')) ? 'subscriber' : undefined);
-    const running: Instance[] = [];
-    const front = await TcpProxy.start(() => running.filter((one) => one.isRunning).map((one) => one.port));
-    const stage = new Stage(plan, setting, front, back, store);
+    let stage: Stage | undefined;
+    const front = await TcpProxy.start(() => stage!.#running.map(({ port }) => port));
+    stage = new Stage(plan, setting, front, back, store);
     try {
       const program = await plan.system.instance();
       const settings = {
@@ -142,20 +155,17 @@ export class Stage {
           retention: { inbox: { maxMessages: 100_000 }, topic: { maxMessages: 100_000 } },
           ...setting.options,
         },
+        ...(setting.handshakeTime !== undefined && { handshakeTime: setting.handshakeTime }),
       };
       const starting = Array.from({ length: setting.instances ?? 2 }, () =>
         Instance.start(program, settings),
       );
       stage.instances.push(...(await Promise.all(starting)));
-      running.push(...stage.instances);
       for (const user of stage.users) {
         for (let i = 0; i < (setting.pages ?? 2); i++) stage.open(user);
+        await until('pages to be connected', () => stage.connecting < CONNECTING, PATIENCE);
       }
-      await until(
-        'every page to be connected',
-        () => stage.pages.every((page) => page.isConnected),
-        PATIENCE,
-      );
+      await until('every page to be connected', () => stage.connecting === 0, PATIENCE);
       stage.publisher.start();
       await stage.until('the first messages', () => stage.isLevel(1));
       return stage;
@@ -183,6 +193,15 @@ export class Stage {
     return this.#store.cluster!;
   }
 
+  get #running(): Instance[] {
+    return this.instances.filter((one) => one.isRunning);
+  }
+
+  /** How many pages are not connected. */
+  get connecting(): number {
+    return this.pages.reduce((sum, page) => sum + Number(!page.isConnected), 0);
+  }
+
   get users(): string[] {
     return [...this.publisher.promised.keys()]
       .filter((stream) => stream.startsWith('user:'))
@@ -201,7 +220,7 @@ export class Stage {
       topics: this.#topics,
       promised: (stream) => this.publisher.promised.get(stream)!,
       ...(this.plan.broken !== undefined && { broken: this.plan.broken }),
-      client: { ...this.#setting.client, ...client },
+      client: { ...this.#client, ...client },
       ...(earlier !== undefined && { seen: earlier.seen }),
     });
     if (earlier === undefined) this.pages.push(page);
@@ -218,7 +237,7 @@ export class Stage {
         : this.#ownSender.publish(stream, data, { idempotencyKey });
     }
     const { impatience } = this.#setting;
-    const running = this.instances.filter((one) => one.isRunning);
+    const running = this.#running;
     const instance = running[this.#turn++ % running.length];
     if (instance === undefined) return Promise.reject(new Error('no instance is running'));
     return instance.ask(`/send/${encodeURIComponent(stream)}`, {

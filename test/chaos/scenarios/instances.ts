@@ -1,5 +1,6 @@
 /** What happens to the instances. */
 import { OWN_ACCORD } from '../../../src/push/drain.ts';
+import type { Instance } from '../instances.ts';
 import type { Scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';
 import { histogram } from './histogram.ts';
@@ -51,7 +52,7 @@ export const rollingRestart: Scenario = {
     drain: rollingDrain(isShort),
   }),
   async play(stage) {
-    stage.front.arrivals.length = 0;
+    stage.arrivals.length = 0;
     const start = performance.now();
     for (const [i, instance] of stage.instances.entries()) {
       await stage.more(0.05);
@@ -62,47 +63,60 @@ export const rollingRestart: Scenario = {
       const status = await instance.terminate();
       stage.check(status === 0, `SIGTERM ended an instance with ${status}`);
       // What comes while it is going is what leaves it.
-      const arrivals = stage.front.arrivals.filter((time) => time >= told).map((time) => time - told);
+      const arrivals = stage.arrivals.filter((time) => time >= told).map((time) => time - told);
       const window = rollingDrain(stage.plan.isShort) * OWN_ACCORD;
       checkSpread(stage, `arrivals while instance ${i + 1} drained`, arrivals, window);
       await instance.start();
     }
     await stage.recovered();
     stage.note(`connections made, by ${stage.plan.isShort ? 250 : 500} ms:`);
-    const times = stage.front.arrivals.map((time) => time - start);
+    const times = stage.arrivals.map((time) => time - start);
     stage.notes.push(...histogram(times, stage.plan.isShort ? 250 : 500));
   },
 };
 
+/** Handshakes that an instance of the herd takes at a time. */
+const herdHandshakes = (isShort: boolean): number => (isShort ? 5 : 100);
+const HERD_JITTER = 2000;
+
 export const herd: Scenario = {
   name: 'herd',
-  what: 'half of many pages lose their instance at once; the other instance takes them all',
+  what: 'half of many pages lose their instance at once; the other instance takes them all, so many at a time',
   expects: 'complete',
   setting: ({ isShort }) => ({
-    users: 20,
+    users: isShort ? 20 : 100,
     pages: isShort ? 10 : 100,
     topics: [],
-    interval: isShort ? 100 : 400,
-    options: { limits: { sessionsPerUser: 1000 } },
+    interval: isShort ? 100 : 3000,
+    isDirect: true,
+    handshakeTime: isShort ? 60 : 20,
+    options: { limits: { sessionsPerUser: 1000, handshakes: herdHandshakes(isShort) } },
     client: {
-      reconnect: { min: 2000, max: 20_000 },
+      reconnect: { min: HERD_JITTER, max: 20_000 },
       connectTimeout: 30_000,
       heartbeat: { interval: 30_000, timeout: 30_000 },
     },
   }),
   async play(stage) {
     await stage.more(0.1);
-    stage.front.arrivals.length = 0;
+    stage.arrivals.length = 0;
     const before = stage.pages.map((page) => page.waits.length);
+    const [lost, other] = stage.instances as [Instance, Instance];
+    await other.ask('/handshakes');
     const start = performance.now();
-    await stage.instances[0]!.kill();
+    await lost.kill();
     await stage.recovered();
     const waits = stage.pages.flatMap((page, i) => page.waits.slice(before[i], before[i]! + 1));
-    checkSpread(stage, 'waits chosen by pages that had to come back', waits, 2000);
+    checkSpread(stage, 'waits chosen by pages that had to come back', waits, HERD_JITTER);
+    const { peak } = await other.ask<{ peak: number }>('/handshakes');
+    const limit = herdHandshakes(stage.plan.isShort);
+    stage.note(`handshakes at once at the other instance: ${peak} at the most, ${limit} permitted`);
+    stage.check(peak > 1, 'handshakes came one by one: that they are bounded is not shown');
+    stage.check(peak <= limit, `${peak} handshakes at once, where ${limit} are permitted`);
     stage.note('connections made, by 250 ms:');
     stage.notes.push(
       ...histogram(
-        stage.front.arrivals.map((time) => time - start),
+        stage.arrivals.map((time) => time - start),
         250,
       ),
     );
