@@ -15,6 +15,7 @@ import {
 } from './errors.ts';
 import type { FrameReaderOptions, FrameSink, MessageInflater, ReadMemory } from './frame-sink.ts';
 import { MAX_CONTROL_PAYLOAD, Opcode } from './frame-writer.ts';
+import { release } from './loans.ts';
 import { applyMask, readKey, rotateKey, WORDS_FROM, wordsOf } from './mask.ts';
 import { MessageAssembly } from './message-assembly.ts';
 import { PendingMessage } from './pending-message.ts';
@@ -30,9 +31,6 @@ const EMPTY = Buffer.alloc(0);
 /** The longest header: 2 bytes, 8 of length, 4 of mask key. */
 const MAX_HEADER = 14;
 const headerScratch = Buffer.alloc(MAX_HEADER);
-
-/** Missing bytes from which on a message is worth reads of its own. */
-const DIRECT_FROM = 16 * 1024;
 
 /** Bytes of a message that was compressed, in partial mode, where nobody has set a limit. */
 const MAX_INFLATED_PARTIAL = 16 * 1024 * 1024;
@@ -54,6 +52,7 @@ export class FrameReader {
   readonly #masked: boolean;
   readonly #checksUtf8: boolean;
   readonly #partial: boolean;
+  readonly #lends: boolean;
 
   // The frame: its header, and how much of its payload is missing.
   #isInPayload = false;
@@ -68,8 +67,6 @@ export class FrameReader {
   #control: MessageAssembly | undefined;
   /** The beginning of a header as latin1: at most 13 bytes, pinning nothing. */
   #spill = '';
-  /** What `directTarget` gave. */
-  #target: Buffer | undefined;
 
   #isPaused = false;
   #isInflating = false;
@@ -88,6 +85,7 @@ export class FrameReader {
     this.#masked = options.role === 'server';
     this.#checksUtf8 = options.skipUtf8Validation !== true;
     this.#partial = partial;
+    this.#lends = options.lends ?? false;
   }
 
   /** True while `read` takes nothing: `suspend` was called, or a message is being inflated. */
@@ -120,38 +118,6 @@ export class FrameReader {
   read(chunk: Buffer, start: number, end: number): number {
     try {
       return this.#read(chunk, start, end);
-    } catch (error) {
-      this.#end();
-      throw error;
-    }
-  }
-
-  /**
-   * Where the next bytes of the connection may be read to straight away, in place of a chunk: into the message
-   * itself, if much of it is missing. Undefined otherwise. Whoever uses it calls `commit` instead of `read`.
-   */
-  get directTarget(): Buffer | undefined {
-    if (!this.#isInPayload || this.#remaining < DIRECT_FROM || this.isSuspended) return undefined;
-    this.#target = this.#message?.room(this.#remaining);
-    return this.#target;
-  }
-
-  /**
-   * The next `count` bytes of the connection lie at the beginning of what `directTarget` gave.
-   *
-   * @throws {ProtocolError} as `read` does
-   */
-  commit(count: number): void {
-    const part = this.#target!.subarray(0, count);
-    this.#target = undefined;
-    const words = count < WORDS_FROM ? undefined : wordsOf(part.buffer);
-    const high = this.#masked ? applyMask(part, words, 0, count, this.#key) : UNKNOWN;
-    this.#key = rotateKey(this.#key, count);
-    this.#remaining -= count;
-    this.#isInPayload = this.#remaining > 0;
-    try {
-      this.#message!.commit(part, high);
-      if (!this.#isInPayload && this.#isFinal) this.#endMessage();
     } catch (error) {
       this.#end();
       throw error;
@@ -354,6 +320,8 @@ export class FrameReader {
       this.#opcode === Opcode.BINARY,
       this.#isCompressed,
       this.#checksUtf8,
+      // What is inflated elsewhere is needed for nobody knows how long.
+      this.#lends && !this.#isCompressed,
       this.#partial ? this.#sink : undefined,
     );
     return this.#message;
@@ -363,8 +331,12 @@ export class FrameReader {
     const { isBinary, isCompressed } = this.#message!;
     const data = this.#message!.end();
     this.#message = undefined;
-    if (isCompressed) this.#inflate(data, isBinary);
-    else this.#emit(data, isBinary, true);
+    if (isCompressed) {
+      this.#inflate(data, isBinary);
+    } else {
+      this.#emit(data, isBinary, !this.#lends);
+      if (this.#lends) release(data);
+    }
   }
 
   #inflate(payload: Buffer, isBinary: boolean): void {
@@ -410,7 +382,6 @@ export class FrameReader {
     this.#isInPayload = false;
     this.#message = undefined;
     this.#control = undefined;
-    this.#target = undefined;
     this.#spill = '';
   }
 }

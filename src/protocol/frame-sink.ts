@@ -60,6 +60,11 @@ export interface FrameReaderOptions {
   skipUtf8Validation?: boolean;
   /** Given if permessage-deflate was negotiated: allows RSV1 (RFC 7692 §6). */
   deflate?: MessageInflater;
+  /**
+   * Messages are never the sink's for good, so that the memory of those that came in pieces is used again.
+   * Default false.
+   */
+  lends?: boolean;
   /** What is quicker than the reader's own ways, for memory that the caller knows. */
   memory?: ReadMemory;
 }

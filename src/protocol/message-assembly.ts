@@ -6,6 +6,7 @@
  * that announces 100 MiB and sends 10 bytes gets a buffer of 4 KiB.
  */
 import { constants } from 'node:buffer';
+import { borrow, release } from './loans.ts';
 
 /** A buffer is never larger than this many bytes or GROWTH times what has come. */
 const FIRST_CAPACITY = 4096;
@@ -15,6 +16,12 @@ export class MessageAssembly {
   /** Bytes of the message that have come, kept here or handed on. */
   received = 0;
   #buffer: Buffer | undefined;
+  readonly #borrows: boolean;
+
+  /** @param borrows whether its memory may be on loan: whoever takes the message then calls `release` for it */
+  constructor(borrows = false) {
+    this.#borrows = borrows;
+  }
 
   /**
    * @param expected how many bytes are known to follow
@@ -29,20 +36,14 @@ export class MessageAssembly {
     return true;
   }
 
-  /**
-   * The memory for the next bytes, of which `expected` are known to follow; undefined if there is none. Whoever
-   * fills it adds to `received`.
-   */
-  room(expected: number): Buffer | undefined {
-    const buffer = this.#reserve(this.received + 1, expected - 1);
-    return buffer?.subarray(this.received, this.received + expected);
-  }
-
   #reserve(needed: number, expected: number): Buffer | undefined {
     if (this.#buffer === undefined || needed > this.#buffer.length) {
-      const grown = allocate(this.#capacityFor(needed, expected));
+      const grown = allocate(this.#capacityFor(needed, expected), this.#borrows);
       if (grown === undefined) return undefined;
-      if (this.#buffer !== undefined) this.#buffer.copy(grown, 0, 0, this.received);
+      if (this.#buffer !== undefined) {
+        this.#buffer.copy(grown, 0, 0, this.received);
+        release(this.#buffer);
+      }
       this.#buffer = grown;
     }
     return this.#buffer;
@@ -66,9 +67,9 @@ export class MessageAssembly {
   }
 }
 
-function allocate(length: number): Buffer | undefined {
+function allocate(length: number, borrows: boolean): Buffer | undefined {
   try {
-    return Buffer.allocUnsafeSlow(length);
+    return (borrows ? borrow(length) : undefined) ?? Buffer.allocUnsafeSlow(length);
   } catch {
     return undefined;
   }

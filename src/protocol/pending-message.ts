@@ -16,14 +16,21 @@ export class PendingMessage {
   readonly isCompressed: boolean;
   /** Frames whose header has come. */
   frames = 1;
-  readonly #assembly = new MessageAssembly();
+  readonly #assembly: MessageAssembly;
   readonly #checksUtf8: boolean;
   #utf8 = UTF8_START;
   /** Where parts are handed to; undefined if they are kept. */
   readonly #sink: FrameSink | undefined;
   readonly #pieces: TextPieces | undefined;
 
-  constructor(isBinary: boolean, isCompressed: boolean, checksUtf8: boolean, sink: FrameSink | undefined) {
+  constructor(
+    isBinary: boolean,
+    isCompressed: boolean,
+    checksUtf8: boolean,
+    borrows: boolean,
+    sink: FrameSink | undefined,
+  ) {
+    this.#assembly = new MessageAssembly(borrows);
     this.isBinary = isBinary;
     this.isCompressed = isCompressed;
     // What is compressed is neither text nor a piece of the message before it is inflated.
@@ -57,17 +64,6 @@ export class PendingMessage {
     if (completed !== undefined) this.#sink.onFragment!(completed, false, false);
     const rest = this.#pieces.cut(part);
     if (rest.length > 0) this.#sink.onFragment!(rest, false, false);
-  }
-
-  /** Where the next `expected` bytes may be put; undefined if they are not to be kept. Then call `commit`. */
-  room(expected: number): Buffer | undefined {
-    return this.#sink === undefined ? this.#assembly.room(expected) : undefined;
-  }
-
-  /** `part` lies at the beginning of what `room` gave. */
-  commit(part: Buffer, high: number): void {
-    this.#check(part, high);
-    this.#assembly.received += part.length;
   }
 
   /**

@@ -1,8 +1,8 @@
 ;; Unmasking (RFC 6455 §5.3) 16 bytes at a time, for frames that were read straight into this memory.
 ;; `npm run wat` compiles it into simd.ts; mask.ts holds the twin in JavaScript, tested equally.
 (module
-  ;; Two pages, 128 KiB: the buffer that all sockets are read into. A message of 64 KiB fits with its header.
-  (memory (export "memory") 2 2)
+  ;; Three pages: the 128 KiB that all sockets are read into, and 2 KiB before them (simd.ts says why).
+  (memory (export "memory") 3 3)
 
   ;; XORs the n bytes at p with the key, whose lowest byte goes first.
   ;; Returns 0 if every byte is below 0x80 afterwards: ASCII, so valid UTF-8 without another look.

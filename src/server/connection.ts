@@ -9,6 +9,7 @@ import type { ProtocolError } from '../protocol/errors.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import type { FrameSink } from '../protocol/frame-sink.ts';
 import { encodeClosePayload, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
+import { owned } from '../protocol/loans.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { sharedBuffer, sharedMemory } from '../protocol/simd.ts';
 import { asBuffer } from './data.ts';
@@ -149,6 +150,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       maxPayload: options.maxPayload,
       maxFragments: options.maxFragments,
       partial: options.partial,
+      lends: options.views,
       skipUtf8Validation: options.skipUTF8Validation,
       ...(deflate === null ? {} : { deflate }),
       ...(this.#isShared ? { memory: sharedMemory } : {}),
@@ -181,11 +183,8 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────
 
-  receiveShared(count: number, memory: Buffer): Buffer | undefined {
-    if (memory === sharedBuffer) this.receive(memory, 0, count);
-    else this.#receiveDirect(count);
-    const target = this.#isDeaf ? undefined : this.#reader.directTarget;
-    return target ?? (memory === sharedBuffer ? undefined : sharedBuffer);
+  receiveShared(count: number): void {
+    this.receive(sharedBuffer, 0, count);
   }
 
   /** What came behind the opening handshake; the socket has not been read since. */
@@ -193,22 +192,6 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
     if (this.state === CLOSED) return;
     this.receive(head, 0, head.length);
     if (this.#held === null && !this.isPaused) this.socket.resume();
-  }
-
-  /** `count` bytes of a long message were read to where they belong. */
-  #receiveDirect(count: number): void {
-    if (this.#isDeaf) return;
-    this.silence = 0;
-    const outer = this.outbox.beginRead();
-    this.#isReading = true;
-    try {
-      this.#reader.commit(count);
-    } catch (error) {
-      this.#fail(error as ProtocolError);
-    }
-    this.#isReading = false;
-    if (this.#reader.isSuspended) this.#hold(EMPTY);
-    this.outbox.endRead(outer);
   }
 
   /** Takes chunk[start, end), which it may change. Answers leave in one write at its end. */
@@ -389,7 +372,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       if (typeof data === 'string') this.outbox.text(first, data, callback);
       else this.outbox.bytes(first, data, callback);
     } else {
-      const payload = typeof data === 'string' ? Buffer.from(data) : this.#keep(asBuffer(data));
+      const payload = typeof data === 'string' ? Buffer.from(data) : owned(asBuffer(data));
       this.#enqueue(payload.length, callback, (done) => this.#write(first, payload, deflate, callback, done));
     }
     return this.#result();

@@ -10,9 +10,9 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
+import { borrow, release, retain } from '../protocol/loans.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
 import { sharedBuffer } from '../protocol/simd.ts';
-import { borrow, giveBack } from './loans.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
 
 export type SendCallback = (error?: Error | null) => void;
@@ -144,20 +144,17 @@ export class Outbox {
       this.#commit(headerLength(length, true) + length, callback);
     } else if (payload.buffer === sharedBuffer.buffer) {
       // What lies in the buffer that sockets are read into can't wait there until the kernel takes it.
-      const loan = borrow(length);
+      const loan = borrow(length + MAX_HEADER)!;
       const at = writeHeader(loan, 0, firstByte, length);
       loan.set(payload, at);
       this.#addPiece(loan.subarray(0, at + length));
-      this.#commit(at + length, (error) => {
-        giveBack(loan);
-        callback?.(error);
-      });
+      this.#commit(at + length, releasing(loan, callback));
     } else {
       const start = this.#reserve(MAX_HEADER);
       slab.at = writeHeader(slab.buffer, start, firstByte, length);
       const header = slab.at - start;
       this.#addPiece(payload instanceof Buffer ? payload : asBuffer(payload));
-      this.#commit(header + length, callback);
+      this.#commit(header + length, retain(payload) ? releasing(payload, callback) : callback);
     }
   }
 
@@ -327,6 +324,13 @@ export class Outbox {
     this.#waits = true;
     if (waiting.push(this) === 1) flushAtEndOfTurn(flushWaiting);
   }
+}
+
+function releasing(loan: Uint8Array, callback: SendCallback | undefined): SendCallback {
+  return (error) => {
+    release(loan);
+    callback?.(error);
+  };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -1,6 +1,7 @@
 /** A message that is encoded, and compressed, once, and sent to many connections. */
 import type { ZlibOptions } from 'node:zlib';
 import { encodeFrame, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
+import { owned } from '../protocol/loans.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { asBuffer, type Sendable, toBytes } from './data.ts';
 
@@ -19,6 +20,12 @@ export class PreparedMessage {
   constructor(data: Sendable, isBinary: boolean = typeof data !== 'string' && typeof data !== 'number') {
     this.payload = asBuffer(toBytes(data));
     this.isBinary = isBinary;
+  }
+
+  /** What is sent at the end of the turn: a message's view is copied, as it is gone by then. */
+  static of(message: Sendable | PreparedMessage): PreparedMessage {
+    if (message instanceof PreparedMessage) return message;
+    return new PreparedMessage(message instanceof Uint8Array ? owned(message) : message);
   }
 
   /** The unmasked, uncompressed frame. */

@@ -3,7 +3,7 @@
  * read: the largest single saving there is on Node's sockets.
  *
  * `net.connect` takes `onread` for it, and nothing does for an accepted socket. But a socket looks at every
- * read for what `onread` has set, so that it can be set later: three properties under private symbols, and a
+ * read for what `onread` has set, so that it can be set later: two properties under private symbols, and a
  * call to the handle. These are used in this file only, found by trying `onread` on a socket that is never
  * opened, and where they are not as expected, sockets are read as ever.
  */
@@ -13,12 +13,8 @@ import { sharedBuffer } from '../protocol/simd.ts';
 
 /** Whoever gets what is read. */
 export interface SharedReader {
-  /**
-   * `count` bytes have come at the beginning of `memory`, and are gone after the call.
-   *
-   * @returns where the next ones are to be read to, undefined for the same memory again
-   */
-  receiveShared(count: number, memory: Buffer): Buffer | undefined;
+  /** `count` bytes have come at the beginning of `sharedBuffer`, and are gone after the call. */
+  receiveShared(count: number): void;
 }
 
 interface Handle {
@@ -36,42 +32,26 @@ interface Insides {
 }
 type OpenSocket = Socket & Insides;
 
-// Asked for right after `onRead` has returned, for the same socket.
-let nextMemory: Buffer | undefined;
-
-function memory(): Buffer {
-  // Node asks this after every read; undefined changes nothing.
-  return nextMemory as Buffer;
-}
-
-function onRead(this: Insides, count: number, filled: Buffer): boolean {
-  nextMemory = this[kReader]!.receiveShared(count, filled);
+function onRead(this: Insides, count: number): boolean {
+  this[kReader]!.receiveShared(count);
   return true;
 }
 
 /** Under which symbols a socket keeps the parts of `onread`; undefined where it doesn't. */
 const places = findPlaces();
 
-function findPlaces(): { buffer: symbol; generator: symbol; callback: symbol } | undefined {
-  const callback = (): boolean => true;
-  const buffer = Buffer.alloc(1);
-  const generator = (): Buffer => buffer;
-  const probe = (onread: object): Insides => new Socket({ onread } as object) as unknown as Insides;
-  const withBuffer = probe({ buffer, callback });
-  const withGenerator = probe({ buffer: generator, callback });
-  const holding = (socket: Insides, value: unknown): symbol | undefined =>
-    Object.getOwnPropertySymbols(socket).find((symbol) => socket[symbol] === value);
-  const found = {
-    buffer: holding(withBuffer, buffer),
-    generator: holding(withGenerator, generator),
-    callback: holding(withBuffer, callback),
-  };
-  const { buffer: b, generator: g, callback: c } = found;
-  if (b === undefined || g === undefined || c === undefined) return undefined;
+function findPlaces(): { buffer: symbol; callback: symbol } | undefined {
+  const onread = { buffer: Buffer.alloc(1), callback: (): boolean => true };
+  const probe = new Socket({ onread } as object) as unknown as Insides;
+  const holding = (value: unknown): symbol | undefined =>
+    Object.getOwnPropertySymbols(probe).find((symbol) => probe[symbol] === value);
+  const buffer = holding(onread.buffer);
+  const callback = holding(onread.callback);
+  if (buffer === undefined || callback === undefined) return undefined;
   // Sockets without `onread` must have the same places, empty.
   const plain = new Socket() as unknown as Insides;
-  const isAsExpected = [b, g, c].every((symbol) => symbol in plain && !plain[symbol]);
-  return isAsExpected ? { buffer: b, generator: g, callback: c } : undefined;
+  const isAsExpected = [buffer, callback].every((symbol) => symbol in plain && !plain[symbol]);
+  return isAsExpected ? { buffer, callback } : undefined;
 }
 
 /**
@@ -91,7 +71,6 @@ export function shareReads(socket: object): Buffer | null | undefined {
   handle.reading = false;
   open.pause();
   open[places.buffer] = sharedBuffer;
-  open[places.generator] = memory;
   open[places.callback] = onRead;
   open[kReader] = undefined;
   handle.useUserBuffer(sharedBuffer);

@@ -383,7 +383,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
   broadcast(message: Sendable | PreparedMessage, filter?: (client: WebSocket) => boolean): void {
     const { clients } = this;
     if (clients === undefined) throw new Error('broadcast() needs the option clientTracking');
-    const prepared = message instanceof PreparedMessage ? message : new PreparedMessage(message);
+    const prepared = PreparedMessage.of(message);
     this.#everybody ??= this.#gather(clients);
     if (filter === undefined) {
       this.#everybody.publish(prepared);
@@ -415,10 +415,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
    */
   publish(topic: string, message: Sendable | PreparedMessage): number {
     if (this.#topics === undefined) return 0;
-    return this.#topics.publish(
-      topic,
-      message instanceof PreparedMessage ? message : new PreparedMessage(message),
-    );
+    return this.#topics.publish(topic, PreparedMessage.of(message));
   }
 
   subscribe(websocket: WebSocket, topic: string): void {

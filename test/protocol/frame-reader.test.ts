@@ -426,18 +426,6 @@ test('the memory that is given unmasks and makes views, wherever the bytes are c
   assert.deepEqual(readAll(bytewise(bytes), { memory }), expected);
 });
 
-test('§8.1: text that was read straight into its message fails as early, and ends the reader', () => {
-  const reader = new FrameReader(new Recorder(), { role: 'server', maxPayload: 0 });
-  const bytes = masked(0x81, Buffer.concat([Buffer.alloc(30_000, 97), hex('ff'), Buffer.alloc(30_000, 97)]));
-  reader.read(bytes, 0, 10_000);
-  const target = reader.directTarget;
-  assert.ok(target !== undefined && target.length >= 25_000);
-  bytes.copy(target, 0, 10_000, 35_000);
-  assert.throws(() => reader.commit(25_000), { closeCode: 1007 });
-  assert.equal(reader.isEnded, true);
-  assert.equal(reader.directTarget, undefined);
-});
-
 test('the sink is told whether a message is its own for good', () => {
   const owned: boolean[] = [];
   const reader = new FrameReader(

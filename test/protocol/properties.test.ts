@@ -151,41 +151,6 @@ test('partial: the pieces of a message join to the message, for any chunking', (
   );
 });
 
-test('reading straight into a large message gives the same events', () => {
-  let direct = 0;
-  fc.assert(
-    fc.property(
-      conversation,
-      fc.boolean(),
-      fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1 }),
-      (script, masked, sizes) => {
-        const { bytes, events } = write(script, masked);
-        const sink = new Recorder();
-        const reader = new FrameReader(sink, { role: masked ? 'server' : 'client', maxPayload: 0 });
-        let at = 0;
-        for (let i = 0; at < bytes.length; i++) {
-          const size = Math.min(sizes[i % sizes.length]!, bytes.length - at);
-          const target = reader.directTarget;
-          if (target === undefined) {
-            const chunk = Buffer.from(bytes.subarray(at, at + size));
-            reader.read(chunk, 0, size);
-            at += size;
-          } else {
-            const count = Math.min(size, target.length);
-            bytes.copy(target, 0, at, at + count);
-            reader.commit(count);
-            direct++;
-            at += count;
-          }
-        }
-        assert.deepEqual(sink.events, events);
-      },
-    ),
-    { numRuns: 400 },
-  );
-  assert.ok(direct > 0, 'no run was worth it');
-});
-
 test('what one side compresses the other inflates, for any sequence of messages', async () => {
   await fc.assert(
     fc.asyncProperty(

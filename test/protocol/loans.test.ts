@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { borrow, owned, release, retain } from '../../src/protocol/loans.ts';
+import { sharedBuffer } from '../../src/protocol/simd.ts';
+
+test('memory on loan is at least as long as asked for and less than twice that, from 16 KiB to 4 MiB', () => {
+  for (const size of [16_384, 32_768, 32_833, 65_536, 65_546, 1_000_000, 1_048_576, 4 * 1024 * 1024]) {
+    const { length } = borrow(size)!;
+    assert.ok(length >= size && length <= Math.max(2 * size, 32_768 + 64), `${length} for ${size}`);
+  }
+  for (const size of [0, 16_383, 4 * 1024 * 1024 + 65, 2 ** 33]) assert.equal(borrow(size), undefined);
+});
+
+test('memory is lent again when the last one who needs it has released it, and not before', () => {
+  const first = borrow(200_000)!;
+  assert.equal(retain(first.subarray(10)), true);
+  release(first);
+  const second = borrow(200_000)!;
+  assert.notEqual(second.buffer, first.buffer);
+  release(first.subarray(5));
+  assert.equal(borrow(200_000)!.buffer, first.buffer);
+});
+
+test('no more than 8 MiB are kept for later loans', () => {
+  const lent = Array.from({ length: 20 }, () => borrow(1024 * 1024)!);
+  const memories = new Set(lent.map(({ buffer }) => buffer));
+  assert.equal(memories.size, 20);
+  for (const one of lent) release(one);
+  const again = Array.from({ length: 20 }, () => borrow(1024 * 1024)!);
+  const reused = again.filter(({ buffer }) => memories.has(buffer)).length;
+  assert.ok(reused >= 1 && reused <= 7, `${reused} of 20`);
+});
+
+test('bytes that are on loan, or lie in the shared read buffer, are copied to be owned; others are not', () => {
+  const loan = borrow(20_000)!.fill(1);
+  const copy = owned(loan);
+  assert.notEqual(copy.buffer, loan.buffer);
+  assert.ok(copy.equals(loan));
+  assert.notEqual(owned(sharedBuffer.subarray(0, 5)).buffer, sharedBuffer.buffer);
+  const own = Buffer.alloc(10);
+  assert.equal(owned(own), own);
+  assert.equal(retain(own), false);
+  release(own);
+});
