@@ -13,8 +13,6 @@ export interface Scenario {
    * `either`: the store may lose something, and then every page that misses it is told.
    */
   expects: 'complete' | 'told' | 'either';
-  /** Left out of the short form: it needs too long. */
-  isLong?: boolean;
   setting?: Setting | ((plan: Plan) => Setting);
   play(stage: Stage): Promise<void>;
 }

@@ -351,6 +351,33 @@ describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
     assert.deepEqual(ra.messages, []);
   });
 
+  test('replicas: a retry is only confirmed once a replica has the first copy', async () => {
+    const [redis, replica] = [await started(startRedis()), await started(startRedis())];
+    await ask(replica, 'REPLICAOF', '127.0.0.1', redis.port);
+    await until('the replica to be in sync', async () =>
+      String(await ask(replica, 'INFO', 'replication')).includes('master_link_status:up'),
+    );
+    const [a] = await open(redis.url);
+    const [b] = await open(redis.url);
+    const publish = (broker: Broker, replicaTimeout: number): Promise<Receipt> =>
+      broker.publish('c', 'text', text('1'), options({ idempotencyKey: 'k', replicas: 1, replicaTimeout }));
+    // Stopped, it stays connected and confirms nothing.
+    replica.process.kill('SIGSTOP');
+    await assert.rejects(publish(a, 100), ReplicationError);
+    const changes = async (): Promise<number> =>
+      Number(/changes_since_last_save:(\d+)/.exec(String(await ask(redis, 'INFO', 'persistence')))![1]);
+    const before = await changes();
+    await assert.rejects(publish(b, 100), ReplicationError);
+    // To Redis 7.0 any command will do; from 7.2 on, WAIT is only about what its connection has written.
+    assert.ok((await changes()) > before, 'the retry has written nothing that WAIT could wait for');
+    const window = Number(await ask(redis, 'PTTL', '{tidings:c}:once:k:k'));
+    assert.ok(window > 0, `the key is kept for ${window} ms`);
+    replica.process.kill('SIGCONT');
+    const receipt = await publish(b, 30_000);
+    assert.equal(receipt.duplicate, true);
+    assert.equal(receipt.offset, 1);
+  });
+
   test('replicas: a message that too few confirmed in time is stored, and said to be so', async () => {
     const [redis, replica] = [await started(startRedis()), await started(startRedis())];
     await ask(replica, 'REPLICAOF', '127.0.0.1', redis.port);

@@ -10,6 +10,9 @@
 if KEYS[3] then
   local receipt = redis.call('GET', KEYS[3])
   if receipt then
+    -- Of Redis 7.2 and later WAIT is only about what its own connection has written: this write comes behind the
+    -- first copy, so whoever confirms it has that as well.
+    redis.call('SET', KEYS[3], receipt, 'KEEPTTL')
     return '1 ' .. receipt
   end
 end

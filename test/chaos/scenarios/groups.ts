@@ -9,7 +9,6 @@ export const sentinelFailover: Scenario = {
   name: 'sentinel-failover',
   what: 'kill -9 of the master; the Sentinels make its replica the master',
   expects: 'either',
-  isLong: true,
   setting: { redis: 'sentinels' },
   async play(stage) {
     await stage.more(0.3);
@@ -23,7 +22,6 @@ export const clusterMasterKilled: Scenario = {
   name: 'cluster-master-kill',
   what: "kill -9 of the Cluster's master that has a user's inbox; its replica takes over",
   expects: 'either',
-  isLong: true,
   setting: { redis: 'cluster' },
   async play(stage) {
     await stage.more(0.3);
@@ -38,7 +36,6 @@ export const slotMigrated: Scenario = {
   name: 'cluster-slot-move',
   what: 'the slots of all inboxes move to another master under load',
   expects: 'complete',
-  isLong: true,
   setting: { redis: 'cluster' },
   async play(stage) {
     for (const user of stage.users) {
@@ -70,7 +67,6 @@ export const lossyPromotion: Scenario = {
   name: 'lossy-promotion',
   what: 'the replica is cut off, the master takes more writes and dies, and the replica, which lacks them, is promoted',
   expects: 'told',
-  isLong: true,
   setting: { redis: 'sentinels' },
   async play(stage) {
     await stage.more(0.2);
