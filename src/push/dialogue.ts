@@ -33,6 +33,8 @@ export interface DialogueHost {
   publish(topic: string, data: unknown, options: Pick<PublishOptions, 'idempotencyKey'>): Promise<Receipt>;
   /** The client has said who it is and where it wants to go on. */
   greeted(session: Session): void;
+  /** Its phase is `open` now. */
+  opened(session: Session): void;
   warn(message: string): void;
 }
 
@@ -137,6 +139,7 @@ export class Dialogue {
     if (session.phase !== 'greeting') return;
 
     session.phase = 'open';
+    this.#host.opened(session);
     session.sendFrame({
       type: 'welcome',
       session: session.id,

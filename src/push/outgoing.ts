@@ -131,6 +131,7 @@ export class OutgoingTransient {
   readonly #channel: string;
   readonly #payload: Buffer;
   #wire: string | undefined;
+  #prepared: PreparedMessage | undefined;
 
   constructor(channel: string, payload: Buffer) {
     this.#channel = channel;
@@ -143,6 +144,12 @@ export class OutgoingTransient {
       `{"type":"transient","channel":${JSON.stringify(wireName(this.#channel))},` +
       `${dataField(this.#kind(), this.#payload)}}`;
     return this.#wire;
+  }
+
+  /** `wire`, to be shared by many connections. */
+  get prepared(): PreparedMessage {
+    this.#prepared ??= new PreparedMessage(this.wire);
+    return this.#prepared;
   }
 
   #kind(): PayloadKind {

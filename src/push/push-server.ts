@@ -312,6 +312,9 @@ export class PushServer {
         this.#lobby.greeted(session);
         this.#drain?.tell(session);
       },
+      opened: (session) => {
+        if (this.#sharesBroadcasts(session)) this.#listeners.join(BROADCAST, session.transport);
+      },
       warn: (message) => this.#log('warn', message),
     };
   }
@@ -329,7 +332,15 @@ export class PushServer {
   }
 
   #onBroadcast(message: OutgoingTransient): void {
-    for (const session of this.#registry) session.sendTransient(message);
+    if (this.#registry.size === 0) return;
+    this.#listeners.publish(BROADCAST, message.prepared);
+    for (const session of this.#registry)
+      if (!this.#sharesBroadcasts(session)) session.sendTransient(message);
+  }
+
+  /** Others are sent what is for all one by one. */
+  #sharesBroadcasts(session: Session): boolean {
+    return session.isTidings && this.#listeners.reaches(session.transport);
   }
 
   #onReference(channel: string, payload: Buffer): void {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
+import { Client } from '../../src/client/core.ts';
+import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
@@ -266,6 +268,54 @@ test('notify and broadcast reach whoever is there, without a position', async ()
   assert.deepEqual(plain.received, ['{"typing":true}', 'maintenance at noon']);
   assert.equal(other.frames('transient').length, 1);
   for (const each of [plain, page, other]) await each.close();
+});
+
+test('broadcast: sessions of every kind get each once, in order with what they are sent on their own', async () => {
+  const { push, url } = await startPush({ sockjs: { prefix: '/sockjs/socketServer' } });
+  const names = Array.from({ length: 20 }, (_, i) => `page ${i}`);
+  const plain = await Promise.all(names.map((name) => Page.plain(url, name)));
+  const pages = await Promise.all(names.map((name) => Page.open(url, name)));
+  const late = new Page(url, 'late', ['tidings.1']);
+  const streams = names.map((name) => {
+    const client = new Client({
+      url,
+      user: name,
+      userParameter: 'user',
+      device: null,
+      transport: sockJsTransport(undefined, 'xhr_streaming'),
+    });
+    const received: unknown[] = [];
+    client.on('message', ({ data }) => void received.push(data));
+    return { client, received };
+  });
+  await until('all of them', () => push.stats().sessions === 61);
+  await until('all greetings', () => streams.every(({ client }) => client.state.name === 'connected'));
+  const expected: string[] = [];
+  for (let i = 0; i < 30; i++) {
+    await push.broadcast(`for all ${i}`);
+    for (const session of push.localSessions()) session.send(`own ${i}`);
+    expected.push(`for all ${i}`, `own ${i}`);
+  }
+  await push.broadcast('end');
+  expected.push('end');
+  const all = (): unknown[][] => [
+    ...plain.map((page) => page.received),
+    ...pages.map((page) => page.frames('transient').map(({ data }) => data)),
+    ...streams.map(({ received }) => received),
+  ];
+  await until('the end', () => all().every((received) => received.at(-1) === 'end'));
+  for (const received of all()) assert.deepEqual(received, expected);
+  assert.deepEqual(
+    new Set(pages[0]!.frames('transient').map(({ channel }) => channel)),
+    new Set(['broadcast', 'inbox']),
+  );
+  assert.equal(late.frames('transient').length, 0);
+  late.say({ type: 'hello' });
+  await late.frame('welcome');
+  await push.broadcast('later');
+  assert.equal((await late.frame('transient')).data, 'later');
+  for (const { client } of streams) client.close();
+  await push.close();
 });
 
 test('sessions and online see all instances', async () => {
