@@ -54,23 +54,25 @@ export interface PageOptions {
 const Socket = WebSocket as unknown as WebSocketConstructor;
 
 /** Without positions in its `hello`. */
-const forgetful: TransportFactory = (url, protocols, events) => {
-  const transport = webSocketTransport(Socket)(url, protocols, events);
-  return {
-    close: (code, reason) => transport.close(code, reason),
-    send(text) {
-      const frame = JSON.parse(text);
-      transport.send(frame.type === 'hello' ? JSON.stringify({ ...frame, positions: {} }) : text);
-    },
+function forgetful(factory: TransportFactory): TransportFactory {
+  return (url, protocols, events) => {
+    const transport = factory(url, protocols, events);
+    return {
+      close: (code, reason) => transport.close(code, reason),
+      send(text) {
+        const frame = JSON.parse(text);
+        transport.send(frame.type === 'hello' ? JSON.stringify({ ...frame, positions: {} }) : text);
+      },
+    };
   };
-};
+}
 
 export function openPage({
   url,
   user,
   topics,
   broken,
-  client: more,
+  client: more = {},
   promised,
   seen = new Map(),
 }: PageOptions): Page {
@@ -91,8 +93,11 @@ export function openPage({
     connectTimeout: 5000,
     WebSocket: Socket,
     ...(broken === 'doorbell' && { plain: true }),
-    ...(broken === 'recovery' && { transport: forgetful, start: 'now' }),
     ...more,
+    ...(broken === 'recovery' && {
+      transport: forgetful(more.transport ?? webSocketTransport(more.WebSocket ?? Socket)),
+      start: 'now',
+    }),
   });
   client.on('message', ({ channel, data, id }: ClientEvents<Numbered | string>['message']) => {
     const { n } = typeof data === 'string' ? (JSON.parse(data) as Numbered) : data;

@@ -62,7 +62,8 @@ export interface Setting {
   handshakeTime?: number;
   /** Pages dial the instances themselves, without the proxy in front: for thousands of them. */
   isDirect?: boolean;
-  client?: ConnectOptions;
+  /** Of all pages, or of each by its index. */
+  client?: ConnectOptions | ((i: number) => ConnectOptions);
   /** Milliseconds between a promise and the next message of its stream. Default 8. */
   interval?: number;
   /** Milliseconds after which the publisher gives an attempt up and makes another, through another instance. */
@@ -116,7 +117,7 @@ export class Stage {
   readonly #setting: Setting;
   readonly #store: Store;
   readonly #topics: string[];
-  readonly #client: ConnectOptions;
+  readonly #clientOf: (i: number) => ConnectOptions;
   #ownSender: PushServer | undefined;
   #turn = 0;
 
@@ -126,7 +127,11 @@ export class Stage {
     this.front = front;
     this.arrivals = setting.isDirect ? [] : front.arrivals;
     const direct = directSocket(() => this.#running.map(({ port }) => port), this.arrivals);
-    this.#client = { ...setting.client, ...(setting.isDirect && { WebSocket: direct }) };
+    const { client } = setting;
+    this.#clientOf = (i) => ({
+      ...(typeof client === 'function' ? client(i) : client),
+      ...(setting.isDirect && { WebSocket: direct }),
+    });
     this.back = back;
     this.#store = store;
     // Plain mode has only the user's own messages.
@@ -220,7 +225,10 @@ export class Stage {
       topics: this.#topics,
       promised: (stream) => this.publisher.promised.get(stream)!,
       ...(this.plan.broken !== undefined && { broken: this.plan.broken }),
-      client: { ...this.#client, ...client },
+      client: {
+        ...this.#clientOf(earlier === undefined ? this.pages.length : this.pages.indexOf(earlier)),
+        ...client,
+      },
       ...(earlier !== undefined && { seen: earlier.seen }),
     });
     if (earlier === undefined) this.pages.push(page);

@@ -1,6 +1,7 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from '../scenario.ts';
 import { clientCut, halfOpen, offlineTooLong, slowReader, twoDevices } from './connections.ts';
+import { fallbackCut, fallbackInstanceKilled } from './fallback.ts';
 import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
 import { herd, instanceKilled, instanceTerminated, rollingRestart } from './instances.ts';
 import { randomFaults } from './random.ts';
@@ -35,5 +36,7 @@ export const scenarios: Scenario[] = [
   flapping,
   randomFaults,
   herd,
+  fallbackCut,
+  fallbackInstanceKilled,
   stalledReader,
 ];
