@@ -6,6 +6,37 @@ import { test } from 'node:test';
 import { until } from '../support/net.ts';
 import { TcpProxy } from './proxy.ts';
 
+test('however its delay changes, bytes come in the order in which they were sent', async (t) => {
+  let received = '';
+  const server = createServer((socket) => {
+    socket
+      .on('error', () => {})
+      .on('data', (chunk) => {
+        received += chunk;
+      });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const proxy = await TcpProxy.start(() => [(server.address() as AddressInfo).port]);
+  t.after(async () => {
+    await proxy.close();
+    server.close();
+  });
+  const client = connect({ port: proxy.port, host: '127.0.0.1', noDelay: true });
+  let sent = '';
+  for (let i = 0; i < 400; i++) {
+    proxy.delay = i % 40 < 20 ? 30 + (i % 7) : 0;
+    const text = `${i} `;
+    client.write(text);
+    sent += text;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  client.write('end');
+  await until('all of it', () => received.length === sent.length + 3);
+  assert.equal(received, `${sent}end`);
+  client.destroy();
+});
+
 test('it passes on, cuts on both sides, and lets packets vanish without either side hearing of it', async (t) => {
   const accepted: Socket[] = [];
   const upstream = createServer((socket) => {

@@ -150,12 +150,21 @@ export class TcpProxy {
   }
 
   #pipe(link: Link, from: Socket, to: Socket): void {
-    let lastDue = 0;
+    // What is late waits in one queue: timers of different lengths may overtake one another.
+    const late: { due: number; pass: () => void }[] = [];
+    const passDue = (): void => {
+      while (late.length > 0 && late[0]!.due <= performance.now()) late.shift()!.pass();
+      if (late.length > 0) setTimeout(passDue, late[0]!.due - performance.now());
+    };
+    const inTime = (pass: () => void): void => {
+      if (this.delay === 0 && late.length === 0) pass();
+      else if (late.push({ due: performance.now() + this.delay, pass }) === 1)
+        setTimeout(passDue, this.delay);
+    };
     from.on('data', (chunk) => {
       if (from === link.client) link.label ??= this.label(chunk);
       else this.watch?.(chunk);
-      const due = Math.max(lastDue, performance.now() + this.delay);
-      const pass = (): void => {
+      inTime(() => {
         if (link.isFrozen || to.destroyed) return;
         if (!to.write(chunk)) {
           from.pause();
@@ -163,16 +172,13 @@ export class TcpProxy {
             if (from === link.client || !link.isHeld) from.resume();
           });
         }
-      };
-      if (this.delay === 0 && lastDue === 0) pass();
-      else {
-        lastDue = due;
-        setTimeout(pass, due - performance.now());
-      }
+      });
     });
-    from.on('end', () => {
-      if (!link.isFrozen) to.end();
-    });
+    from.on('end', () =>
+      inTime(() => {
+        if (!link.isFrozen) to.end();
+      }),
+    );
   }
 
   #ended(link: Link): void {
