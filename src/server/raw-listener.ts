@@ -4,6 +4,8 @@
  */
 import { IncomingMessage, STATUS_CODES } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
+import { owned } from '../protocol/loans.ts';
+import { sharedBuffer } from '../protocol/simd.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { refuse } from './refusal.ts';
 import {
@@ -12,6 +14,7 @@ import {
   type RequestHeadLimits,
   RequestHeadReader,
 } from './request-head.ts';
+import { holdReads, readTo, type SharedReader, shareReads } from './shared-read.ts';
 
 export interface RawListenerOptions extends RequestHeadLimits {
   /** Milliseconds for the whole head. 0: no limit. */
@@ -25,6 +28,8 @@ export interface RawListenerOptions extends RequestHeadLimits {
    * socket over. A Flash policy server is such a one.
    */
   markup?: ((socket: Socket, chunk: Buffer) => boolean) | undefined;
+  /** Whether sockets may be read into shared memory, from their first byte on. */
+  sharesReads: boolean;
 }
 
 const LESS_THAN = 0x3c;
@@ -47,7 +52,7 @@ export function createRawListener(options: RawListenerOptions): Server & { endAr
 }
 
 /** A connection that has not said yet what it wants. */
-class Arrival implements Expirable {
+class Arrival implements Expirable, SharedReader {
   deadline: Expirable['deadline'] = null;
   readonly socket: Socket;
   readonly #options: RawListenerOptions;
@@ -61,11 +66,19 @@ class Arrival implements Expirable {
     this.#arrivals = arrivals;
     this.#reader = new RequestHeadReader(options);
     (socket as ArrivingSocket)[kArrival] = this;
-    socket.on('data', onData);
+    // Whoever takes over a socket that brings something else than an upgrade gets it as node:net has it.
+    const isShared =
+      options.sharesReads && !options.markup && !options.request && shareReads(socket) === null;
+    if (!isShared) socket.on('data', onData);
+    else if (readTo(socket, this)) socket.resume();
     socket.on('end', onEnd);
     socket.on('error', onError);
     socket.on('close', onClose);
     if (options.handshakeTimeout > 0) arm(this, options.handshakeTimeout);
+  }
+
+  receiveShared(count: number): void {
+    this.receive(sharedBuffer.subarray(0, count));
   }
 
   receive(chunk: Buffer): void {
@@ -91,22 +104,24 @@ class Arrival implements Expirable {
     if (head === undefined) return;
     this.leave();
     const request = asIncomingMessage(head, socket);
-    if (head.headers.upgrade !== undefined) this.#options.upgrade(request, socket, this.#reader.rest);
+    if (head.headers.upgrade !== undefined) this.#options.upgrade(request, socket, owned(this.#reader.rest));
     else if (this.#options.request !== undefined) this.#options.request(request, socket);
     else refuse(socket, 426, STATUS_CODES[426], { 'Content-Type': 'text/plain', Upgrade: 'websocket' });
   }
 
-  /** The socket is somebody else's from here on, and not flowing. */
+  /** The socket is somebody else's from here on. What it still brings waits. */
   leave(): void {
     const { socket } = this;
     disarm(this);
     this.#arrivals.delete(this);
     (socket as ArrivingSocket)[kArrival] = undefined;
-    socket.removeListener('data', onData);
+    if (!holdReads(socket)) {
+      socket.removeListener('data', onData);
+      socket.pause();
+    }
     socket.removeListener('end', onEnd);
     socket.removeListener('error', onError);
     socket.removeListener('close', onClose);
-    socket.pause();
   }
 
   expire(): void {

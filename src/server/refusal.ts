@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { arm, disarm, type Expirable } from './deadlines.ts';
+import { readTo } from './shared-read.ts';
 
 /** Milliseconds that the other side has to read the answer and to close. */
 const LINGER_MS = 5000;
@@ -57,7 +58,7 @@ class Refusal implements Expirable {
     arm(this, LINGER_MS);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => disarm(this));
-    socket.removeAllListeners('data');
+    if (!readTo(socket)) socket.removeAllListeners('data');
     socket.resume();
     socket.end(answer);
   }

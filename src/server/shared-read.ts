@@ -24,10 +24,34 @@ interface Handle {
 }
 
 const kReader = Symbol('reader');
+const nobody: SharedReader = { receiveShared() {} };
+
+/** Bytes that are kept of a socket that nobody reads yet. */
+const HELD_BYTES = 64 * 1024;
+
+/** Keeps what comes, so that the end of a connection is heard of while it waits. */
+class Holder implements SharedReader {
+  readonly #socket: Socket;
+  #held: Buffer | null = null;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  receiveShared(count: number): void {
+    const part = sharedBuffer.subarray(0, count);
+    this.#held = this.#held === null ? Buffer.from(part) : Buffer.concat([this.#held, part]);
+    if (this.#held.length >= HELD_BYTES) this.#socket.pause();
+  }
+
+  take(): Buffer | null {
+    return this.#held;
+  }
+}
 
 interface Insides {
   _handle: Handle | null;
-  [kReader]: SharedReader | undefined;
+  [kReader]?: SharedReader;
   [inside: symbol]: unknown;
 }
 type OpenSocket = Socket & Insides;
@@ -56,13 +80,17 @@ function findPlaces(): { buffer: symbol; callback: symbol } | undefined {
 
 /**
  * Has a socket read into shared memory from now on. It is stopped: `resume` lets it read, after `readTo` has
- * said to whom.
+ * said to whom. Where that was done before, it is only stopped.
  *
  * @returns what had been read already, null for nothing; undefined where it can't be done, and nothing was changed
  */
 export function shareReads(socket: object): Buffer | null | undefined {
   if (places === undefined || !(socket instanceof Socket) || socket instanceof TLSSocket) return undefined;
   const open = socket as OpenSocket;
+  if (kReader in open) {
+    open.pause();
+    return open[kReader] instanceof Holder ? open[kReader].take() : null;
+  }
   const handle = open._handle;
   if (!isReadable(handle) || open[places.buffer] || open.listenerCount('data') > 0) return undefined;
 
@@ -72,16 +100,21 @@ export function shareReads(socket: object): Buffer | null | undefined {
   open.pause();
   open[places.buffer] = sharedBuffer;
   open[places.callback] = onRead;
-  open[kReader] = undefined;
+  open[kReader] = nobody;
   handle.useUserBuffer(sharedBuffer);
   return rest;
 }
 
-/** Says who gets what the socket reads from now on. False for a socket whose reads are not shared. */
-export function readTo(socket: object, reader: SharedReader): boolean {
+/** Says who gets what the socket reads from now on: default nobody. False for a socket whose reads are not shared. */
+export function readTo(socket: object, reader: SharedReader = nobody): boolean {
   if (!(kReader in socket)) return false;
   (socket as Insides)[kReader] = reader;
   return true;
+}
+
+/** What the socket reads from now on is kept until `shareReads` is called again. False as from `readTo`. */
+export function holdReads(socket: Socket): boolean {
+  return kReader in socket && readTo(socket, new Holder(socket));
 }
 
 function isReadable(handle: Handle | null): handle is Handle {

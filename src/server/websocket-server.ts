@@ -179,6 +179,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       maxHeaders,
       markup,
       request,
+      sharesReads: this.options.sharedReads !== false,
       upgrade: (incoming, socket, head) => this.handleUpgrade(incoming, socket, head, this.#emitConnection),
     });
     this.#ownListener = listener;
