@@ -95,18 +95,17 @@ function message(kind: ContentKind, size: number, index: number): Buffer {
       `${text}],"p":""}`.replace('""}', `"${' '.repeat(Math.max(0, size - text.length - 9))}"}`),
     );
   }
-  let text = number;
-  for (let word = index; Buffer.byteLength(text) < size; word++) {
-    text += ` ${kind === 'utf8' ? `Grüße – 消息 №${word % 97}` : WORDS[(word * 7) % WORDS.length]}`;
+  const words = [number];
+  for (let word = index, length = number.length; length < size; word++) {
+    const next = ` ${kind === 'utf8' ? `Grüße – 消息 №${word % 97}` : WORDS[(word * 7) % WORDS.length]}`;
+    words.push(next);
+    length += Buffer.byteLength(next);
   }
+  const text = Buffer.from(words.join(''));
   // Cut at a character border, and filled up to the exact length.
-  let cut = Buffer.from(text).subarray(0, size);
-  if (kind === 'utf8') {
-    let end = size;
-    while (end > 0 && (Buffer.from(text)[end]! & 0xc0) === 0x80) end--;
-    cut = Buffer.concat([cut.subarray(0, end), Buffer.alloc(size - end, '.')]);
-  }
-  return cut;
+  let end = size;
+  while (end > 0 && ((text[end] ?? 0) & 0xc0) === 0x80) end--;
+  return Buffer.concat([text.subarray(0, end), Buffer.alloc(size - end, '.')]);
 }
 
 /** What a compressor with an empty window makes of a message (RFC 7692 §7.2.1). */
