@@ -247,6 +247,7 @@ export const rows: Row[] = [
   broadcastRow(10_000, 16),
   broadcastRow(1000, 1, { size: KIB, kind: 'json', peers: ['ws', 'tidings', 'tidings-embedded', 'bun'] }),
   broadcastRow(1000, 1, { size: KIB, kind: 'json', deflate: true }),
+  broadcastRow(1000, 16, { size: KIB, kind: 'json', deflate: true }),
   handshakesRow(64),
   idleRow(10_000, false),
   idleRow(10_000, true),

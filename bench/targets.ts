@@ -49,6 +49,7 @@ export const targets: Target[] = [
   { row: 'broadcast-128-text-1000x16', peer: raw, against: 'ws', ratio: 23 },
   { row: 'broadcast-128-text-10000x4', peer: raw, against: 'ws', ratio: 5.1 },
   { row: 'broadcast-1024-json-1000x1-deflate', peer: raw, against: 'ws', ratio: 50 },
+  { row: 'broadcast-1024-json-1000x16-deflate', peer: raw, against: 'ws', ratio: 50 },
   { row: 'broadcast-1024-json-1000x1-deflate', peer: raw, base: 'broadcast-1024-json-1000x1', factor: 1.3 },
   { row: 'handshakes-64', peer: raw, against: 'ws', ratio: 1.6 },
   { row: 'handshakes-64', peer: embedded, against: 'ws', ratio: 1.35 },
