@@ -26,7 +26,7 @@ provide();
 const notes = mkdtempSync(join(tmpdir(), 'tidings-test-'));
 const { status } = spawnSync(
   process.execPath,
-  ['--import', 'tsx', '--test', '--test-concurrency=6', ...files],
+  ['--import', 'tsx/esm', '--test', '--test-concurrency=6', ...files],
   { stdio: 'inherit', env: { ...process.env, TIDINGS_NOT_RUN: notes } },
 );
 const notRun = readdirSync(notes).map((file) => readFileSync(join(notes, file), 'utf8'));

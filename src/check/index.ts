@@ -2,15 +2,17 @@
  * The conformance runner as `tidings check` and `npm run conformance` use it: against a server, or listening for
  * clients; then a table, JSON, and a report in a folder.
  */
-import { allCases, isOfAutobahn, quickPatterns, selectCases } from './cases/index.ts';
+import { allCases, isOfAutobahn, selectCases } from './cases/index.ts';
 import { dial } from './handshake.ts';
 import { FuzzingServer } from './listener.ts';
+import { quickPatterns } from './quick-patterns.ts';
 import { writeReport } from './report.ts';
 import { type CaseResult, runAll } from './runner.ts';
 import { summarize, summaryLine, table } from './summary.ts';
 
-export { allCases, cases, isOfAutobahn, quickPatterns, selectCases } from './cases/index.ts';
+export { allCases, cases, isOfAutobahn, selectCases } from './cases/index.ts';
 export { FuzzingServer } from './listener.ts';
+export { quickPatterns } from './quick-patterns.ts';
 export { type CaseResult, runAll } from './runner.ts';
 export { outcomeOf, type Summary, summarize, summaryLine, table } from './summary.ts';
 

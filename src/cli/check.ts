@@ -1,5 +1,6 @@
 /** `tidings check`: how well a WebSocket server or client keeps to RFC 6455 and RFC 7692. */
-import { type CheckSettings, checkClients, checkServer, quickPatterns } from '../check/index.ts';
+import type { CheckSettings } from '../check/index.ts';
+import { quickPatterns } from '../check/quick-patterns.ts';
 import { command } from './command.ts';
 import { flag, integer, list, text, UsageError } from './options.ts';
 
@@ -64,6 +65,7 @@ export const check = command({
     if (rest.length > 0 || (address === undefined) === (listen === undefined)) {
       throw new UsageError('give one address, or --listen PORT');
     }
+    const { checkClients, checkServer } = await import('../check/index.ts');
     if (address !== undefined) {
       if (!/^wss?:\/\//.test(address) || !URL.canParse(address)) {
         throw new UsageError(`'${address}' is not a ws:// URL`);

@@ -1,6 +1,4 @@
 /** `tidings listen`: what arrives for a user, as lines of JSON. */
-import { connect } from '../client/core.ts';
-import { WebSocket } from '../ws.ts';
 import { command } from './command.ts';
 import { flag, list, text, UsageError } from './options.ts';
 
@@ -29,6 +27,7 @@ export const listen = command({
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? Say whose messages with --user`);
     if (user === undefined && ticket === undefined) throw new UsageError('give --user or --ticket');
     const note = (text: string): void => console.error(`tidings listen: ${text}`);
+    const [{ connect }, { WebSocket }] = await Promise.all([import('../client/core.ts'), import('../ws.ts')]);
 
     const client = connect({
       url: endpoint(values.url, values.path),

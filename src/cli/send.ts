@@ -2,9 +2,7 @@
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker, BrokerListener, Receipt } from '../pubsub/broker.ts';
-import { redisBroker } from '../pubsub/redis-broker.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/names.ts';
-import { encodeData } from '../push/outgoing.ts';
 import { callAdmin, connection } from './admin-client.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
@@ -102,11 +100,12 @@ async function storeInRedis(
 ): Promise<Receipt> {
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
+  const { encodeData } = await import('../push/outgoing.ts');
   const { kind, bytes } = encodeData(data);
   const { limits, retention } = parseLimits(limit);
   if (bytes.length > limits.message)
     throw new UsageError(`a message may have at most ${limits.message} bytes`);
-  const broker = openBroker(url, redisPrefix);
+  const broker = await openBroker(url, redisPrefix);
   let lastError: Error | undefined;
   const listener: BrokerListener = {
     message() {},
@@ -136,7 +135,8 @@ async function storeInRedis(
   }
 }
 
-function openBroker(url: string, prefix: string): Broker {
+async function openBroker(url: string, prefix: string): Promise<Broker> {
+  const { redisBroker } = await import('../pubsub/redis-broker.ts');
   try {
     return redisBroker(url, { prefix, publishMaxWait: REDIS_PATIENCE });
   } catch (error) {

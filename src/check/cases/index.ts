@@ -68,9 +68,6 @@ export const subgroupTitles: Record<string, string> = {
   ...Object.fromEntries(compressionTitles),
 };
 
-/** The groups that take seconds together, not minutes. */
-export const quickPatterns = ['1.*', '2.*', '3.*', '4.*', '5.*', '6.*', '7.*', '10.*', 'T.*'];
-
 /**
  * The cases whose numbers fit one of the patterns (`7.*`, `9.1.6`), in order.
  *

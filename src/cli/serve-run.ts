@@ -1,0 +1,232 @@
+/** What `tidings serve` does: the push server with its HTTP side, from the settings to a clean end. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { type AddressInfo, BlockList, isIPv6 } from 'node:net';
+import { hostname } from 'node:os';
+import { relative } from 'node:path';
+import { demoSite } from '../demo/index.ts';
+import {
+  type Interceptor,
+  memoryBroker,
+  PushServer,
+  queryUser,
+  redisBroker,
+  signedTicket,
+} from '../index.ts';
+import { adminApi } from './admin.ts';
+import { parseLimits } from './limits.ts';
+import { type Settings, UsageError } from './options.ts';
+import { parseGrants, parsePolicyPort, servePolicy } from './policy.ts';
+import type { serveOptions } from './serve-options.ts';
+import { site } from './site.ts';
+
+type ServeSettings = Settings<typeof serveOptions>['values'];
+
+/** Milliseconds for the answers of HTTP requests that are open at the end. */
+const LAST_ANSWERS = 2_000;
+
+/** @returns the exit status, after a signal has ended it */
+export async function runServe({ values, positionals }: Settings<typeof serveOptions>): Promise<number> {
+  if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? serve takes only options`);
+  const settings = withDemo(values);
+  check(settings);
+  const signal = terminated();
+  const running = await start(settings);
+  await Promise.race([running.ready, signal]);
+  await signal;
+  warn(`ending: clients are told to leave within ${settings.drain} ms (once more to end at once)`);
+  await running.close();
+  return 0;
+}
+
+function warn(message: string): void {
+  console.error(`tidings serve: ${message}`);
+}
+
+/** What --demo adds to what was not set. */
+function withDemo(values: ServeSettings): ServeSettings {
+  if (!values.demo) return values;
+  const isLocal = isLoopback(values.host);
+  return {
+    ...values,
+    queryUser: values.queryUser ?? 'operator',
+    topics: values.topics.length > 0 ? values.topics : ['*'],
+    // The demo's page lets anyone write to anyone, so a known token gives nothing away on loopback.
+    adminToken: values.adminToken ?? (isLocal ? 'demo' : randomBytes(16).toString('base64url')),
+  };
+}
+
+/** @throws {UsageError} for what would otherwise fail half-way */
+function check({ adminToken, path, sockjs, policyPort, policyAllow, limit }: ServeSettings): void {
+  if (adminToken !== undefined && !/^[\x21-\x7e]+$/.test(adminToken)) {
+    throw new UsageError('--admin-token must be ASCII characters without spaces');
+  }
+  for (const [name, value] of Object.entries({ path, sockjs })) {
+    if (!value.startsWith('/') && !(name === 'sockjs' && value === 'off')) {
+      throw new UsageError(`--${name} '${value}' must begin with /`);
+    }
+  }
+  parsePolicyPort(policyPort);
+  parseGrants(policyAllow);
+  parseLimits(limit);
+}
+
+interface Running {
+  /** Resolves when the store has been reached and everything is announced. */
+  ready: Promise<void>;
+  close(): Promise<void>;
+}
+
+async function start(settings: ServeSettings): Promise<Running> {
+  const instance = settings.instance ?? `${hostname()}-${process.pid}`;
+  const http = createServer({
+    // A connection that sends half a request is let go as early as one that sends half a handshake.
+    headersTimeout: 10_000,
+    requestTimeout: 30_000,
+    connectionsCheckingInterval: 1_000,
+  });
+  const push = createPush(settings, instance, http);
+  let isReady = false;
+  http.on(
+    'request',
+    createSite(settings, push, () => isReady),
+  );
+  const port = await listen(http, settings.host, settings.port);
+  const policy = await servePolicy(http, port, settings, warn);
+
+  const ready = async (): Promise<void> => {
+    const waiting = setTimeout(
+      () => warn('waiting for the store; pages that come now have to wait, too'),
+      2_000,
+    );
+    try {
+      await push.ready;
+    } finally {
+      clearTimeout(waiting);
+    }
+    isReady = true;
+    announce(settings, port, policy?.address()?.port);
+  };
+  return {
+    ready: ready(),
+    async close() {
+      await push.close({ drain: settings.drain });
+      await policy?.close();
+      await closeGently(http);
+    },
+  };
+}
+
+/** Lets answers that are on their way arrive. */
+async function closeGently(http: Server): Promise<void> {
+  const timer = setTimeout(() => http.closeAllConnections(), LAST_ANSWERS);
+  http.close();
+  await once(http, 'close');
+  clearTimeout(timer);
+}
+
+/** @throws {UsageError} where the settings' values make no sense to the push server */
+function createPush(settings: ServeSettings, instance: string, server: Server): PushServer {
+  const { path, redis, secret, queryUser: parameter, topics, origins, proxies } = settings;
+  const interceptors: Interceptor[] = [];
+  try {
+    if (secret !== undefined) interceptors.push(signedTicket({ secret }));
+    if (parameter !== undefined) interceptors.push(queryUser(parameter));
+    if (interceptors.length === 0) warn('no page can sign in: give --secret, --query-user or --demo');
+    return new PushServer({
+      server,
+      path,
+      ...(settings.sockjs !== 'off' && { sockjs: { prefix: settings.sockjs } }),
+      instance,
+      broker: redis === undefined ? memoryBroker() : redisBroker(redis, { prefix: settings.redisPrefix }),
+      interceptors,
+      origins: origins.includes('*') ? '*' : origins,
+      proxies,
+      ...parseLimits(settings.limit),
+      authorize: { subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)) },
+      log: (level, message) => {
+        if (level !== 'info') warn(message);
+      },
+    });
+  } catch (error) {
+    throw error instanceof TypeError ? new UsageError(error.message) : error;
+  }
+}
+
+function matches(pattern: string, topic: string): boolean {
+  return pattern.endsWith('*') ? topic.startsWith(pattern.slice(0, -1)) : topic === pattern;
+}
+
+function createSite(settings: ServeSettings, push: PushServer, isReady: () => boolean): RequestListener {
+  const { adminToken: token, demo, path, queryUser: userParameter, limit } = settings;
+  const { instance } = push;
+  return site({
+    health: () => {
+      const { storeAway, draining, sessions } = push.stats();
+      return { ok: isReady() && !storeAway && !draining, instance, sessions, storeAway, draining };
+    },
+    admin: adminApi({ target: push, token, maxBody: parseLimits(limit).limits.message }),
+    demo: demo
+      ? demoSite({ push, instance, path, ...(userParameter !== undefined && { userParameter }) })
+      : undefined,
+  });
+}
+
+async function listen(http: Server, host: string, port: number): Promise<number> {
+  http.listen({ host, port });
+  try {
+    await once(http, 'listening');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = code === 'EADDRINUSE' ? 'another program has it in use' : message;
+    throw new Error(`can't listen on ${authority(host, port)}: ${reason}`);
+  }
+  return (http.address() as AddressInfo).port;
+}
+
+/** One line for each endpoint; scripts wait for them. */
+function announce(settings: ServeSettings, port: number, policyPort: number | undefined): void {
+  const { host, path, sockjs, demo, adminToken } = settings;
+  console.log(`listening on http://${authority(host, port)}/`);
+  console.log(`listening on ws://${authority(host, port)}${path}`);
+  if (sockjs !== 'off') console.log(`listening on http://${authority(host, port)}${sockjs}`);
+  if (policyPort !== undefined) console.log(`listening on policy://${authority(host, policyPort)}`);
+  if (demo) {
+    console.log(`open http://${authority(host, port)}/ in two windows, or send from another terminal:`);
+    console.log(
+      `  ${programName()} send alice "hello" --url http://${authority(host, port)} --token ${adminToken}`,
+    );
+  }
+}
+
+/** How the user has called this program, so that the line above can be pasted. */
+function programName(): string {
+  const path = relative('.', process.argv[1] ?? '');
+  return path.endsWith('.js') || path.endsWith('.ts') ? `node ${path}` : 'tidings';
+}
+
+function authority(host: string, port: number): string {
+  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function isLoopback(host: string): boolean {
+  const loopback = new BlockList();
+  loopback.addSubnet('127.0.0.0', 8);
+  loopback.addAddress('::1', 'ipv6');
+  return host === 'localhost' || loopback.check(host) || loopback.check(host, 'ipv6');
+}
+
+/** Resolves on the first SIGTERM or SIGINT. A second one ends the process at once. */
+function terminated(): Promise<void> {
+  return new Promise((resolve) => {
+    let isSecond = false;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (isSecond) process.exit(1);
+        isSecond = true;
+        resolve();
+      });
+    }
+  });
+}
