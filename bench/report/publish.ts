@@ -63,12 +63,13 @@ function fill(page: string, name: string, text: string): string {
 
 function machineText({ machine, results }: Report): string {
   const dates = [...new Set(results.map(({ date }) => date))].sort();
-  const rounds = [...new Set(results.map((result) => result.rounds))].sort((a, b) => a - b);
+  const rounds = results.map((result) => result.rounds);
+  const [fewest, most] = [Math.min(...rounds), Math.max(...rounds)];
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memory} GiB; Linux ${machine.kernel}, Node ${machine.node};`,
     `${versions.join(', ')}.`,
-    `Measured ${dates.join(', ')}, ${rounds.join(' to ')} rounds a row.`,
+    `Measured ${dates.join(', ')}, ${fewest === most ? most : `${fewest} to ${most}`} rounds a row.`,
   ].join('\n');
 }
 
