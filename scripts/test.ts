@@ -3,11 +3,30 @@
  * node:test, first making sure of the programs some of them need. What could not run is listed, with the
  * reason, at the end; with CI=true it fails the run.
  */
-import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { run } from 'node:test';
+import { tap } from 'node:test/reporters';
 import { provide } from '../test/support/programs.ts';
+
+/** Those that take long, most of it waiting: begun first, so that none is left alone at the end. */
+const LONG = [
+  'sockjs/neighbours',
+  'sockjs/bounds',
+  'cli/serve',
+  'browser',
+  'push/delivery',
+  'proxy',
+  'pubsub',
+  'chaos',
+];
+
+function rank(file: string): number {
+  const index = LONG.findIndex((part) => file.startsWith(join('test', part)));
+  return index === -1 ? LONG.length : index;
+}
 
 const filters = process.argv.slice(2);
 const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
@@ -15,7 +34,7 @@ const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .filter(
     (file) => file.endsWith('.test.ts') && (filters.length === 0 || filters.some((f) => file.includes(f))),
   )
-  .sort();
+  .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 if (files.length === 0) {
   console.error(`no test file matches ${filters.join(' ')}`);
   process.exit(1);
@@ -24,11 +43,14 @@ if (files.length === 0) {
 provide();
 
 const notes = mkdtempSync(join(tmpdir(), 'tidings-test-'));
-const { status } = spawnSync(
-  process.execPath,
-  ['--import', 'tsx/esm', '--test', '--test-concurrency=6', ...files],
-  { stdio: 'inherit', env: { ...process.env, TIDINGS_NOT_RUN: notes } },
-);
+process.env.TIDINGS_NOT_RUN = notes;
+let failures = 0;
+// The files run with the flags of this process, so with tsx.
+const tests = run({ files: files.map((file) => resolve(file)), concurrency: 4 });
+tests.on('test:fail', () => failures++);
+const report = tests.compose(tap);
+report.pipe(process.stdout);
+await once(report, 'end');
 const notRun = readdirSync(notes).map((file) => readFileSync(join(notes, file), 'utf8'));
 rmSync(notes, { recursive: true });
 
@@ -37,4 +59,4 @@ if (notRun.length > 0 && process.env.CI === 'true') {
   console.error('CI=true: every test must run');
   process.exit(1);
 }
-process.exit(status ?? 1);
+process.exitCode = failures > 0 ? 1 : 0;

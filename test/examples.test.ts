@@ -8,6 +8,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { until } from './support/net.ts';
 import { type InstalledPackage, installPackage } from './support/package.ts';
+import { uncovered } from './support/programs.ts';
 
 let installed: InstalledPackage;
 before(async () => {
@@ -20,7 +21,7 @@ async function start(t: TestContext, name: string): Promise<{ url: string; stop(
   copyFileSync(join('examples', name), join(installed.folder, name));
   const child = spawn(process.execPath, [name], {
     cwd: installed.folder,
-    env: { ...process.env, PORT: '0' },
+    env: { ...uncovered, PORT: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   t.after(() => child.kill('SIGKILL'));

@@ -9,7 +9,7 @@ import { flagName } from '../src/cli/options.ts';
 import { launchChromium, recordErrors } from './support/chromium.ts';
 import { freePort, until } from './support/net.ts';
 import { installPackage } from './support/package.ts';
-import { needs } from './support/programs.ts';
+import { needs, uncovered } from './support/programs.ts';
 
 const readme = readFileSync('README.md', 'utf8');
 const [, program = ''] = /```js\n(.*?)```/s.exec(readme) ?? [];
@@ -21,7 +21,7 @@ test('the program on the first screen works when it is pasted', needs('chromium'
   const port = await freePort();
   const child = spawn(process.execPath, ['embed.mjs'], {
     cwd: installed.folder,
-    env: { ...process.env, PORT: String(port) },
+    env: { ...uncovered, PORT: String(port) },
     stdio: 'inherit',
   });
   t.after(() => child.kill());

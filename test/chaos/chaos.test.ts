@@ -3,15 +3,18 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { needs } from '../support/programs.ts';
+import { needs, uncovered } from '../support/programs.ts';
 import type { Result } from './scenario.ts';
 
 const program = fileURLToPath(new URL('run.ts', import.meta.url));
 
 function run(...args: string[]): Promise<{ status: number; output: string; errors: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--import', 'tsx', program, ...args], (error, output, errors) =>
-      resolve({ status: error ? Number(error.code) : 0, output, errors }),
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', program, ...args],
+      { env: uncovered },
+      (error, output, errors) => resolve({ status: error ? Number(error.code) : 0, output, errors }),
     );
   });
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
+import { uncovered } from '../support/programs.ts';
 import { fuzz } from './fuzz.ts';
 import { type Target, targets } from './targets.ts';
 
@@ -49,7 +50,10 @@ test('the fuzzer finds a parser that fails on one byte in an odd place, and name
 
 test('npm run fuzz: the result as JSON and a status', () => {
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, ['--import', 'tsx', 'test/fuzz/run.ts', ...args], { encoding: 'utf8' });
+    spawnSync(process.execPath, ['--import', 'tsx', 'test/fuzz/run.ts', ...args], {
+      encoding: 'utf8',
+      env: uncovered,
+    });
   const { status, stdout, stderr } = run('--seconds', '1', '--seed', '5', '--json');
   assert.equal(status, 0, stderr);
   const result = JSON.parse(stdout);

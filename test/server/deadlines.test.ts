@@ -24,9 +24,9 @@ class Item implements Expirable {
 
 test('items expire in the order in which they are due, whatever the order in which they were armed', async () => {
   const log: string[] = [];
-  arm(new Item('slow', log), 120);
+  arm(new Item('slow', log), 2000);
   arm(new Item('quick', log), 20);
-  arm(new Item('middle', log), 60);
+  arm(new Item('middle', log), 600);
   arm(new Item('quick too', log), 20);
   await until('all', () => log.length === 4);
   assert.deepEqual(log, ['quick', 'quick too', 'middle', 'slow']);

@@ -17,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { uncovered } from './programs.ts';
 
 const run = promisify(execFile);
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
@@ -45,7 +46,7 @@ export async function installPackage(): Promise<InstalledPackage> {
   writeFileSync(join(folder, 'package.json'), '{"name":"project","version":"1.0.0","private":true}');
   const dependencies = ['redis-parser', 'redis-errors'].map((name) => resolve('node_modules', name));
   const flags = ['--offline', '--install-links', '--no-audit', '--no-fund'];
-  await run(npm, ['install', ...flags, tarball, ...dependencies], { cwd: folder });
+  await run(npm, ['install', ...flags, tarball, ...dependencies], { cwd: folder, env: uncovered });
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
@@ -63,7 +64,7 @@ async function pack(): Promise<string> {
     for (const path of SOURCES) cpSync(path, join(copy, path), { recursive: true });
     symlinkSync(resolve('node_modules'), join(copy, 'node_modules'));
     // Runs the build, as "prepare" in package.json says.
-    await run(npm, ['pack', '--loglevel=error'], { cwd: copy });
+    await run(npm, ['pack', '--loglevel=error'], { cwd: copy, env: uncovered });
     const [packed] = readdirSync(copy).filter((name) => name.endsWith('.tgz'));
     renameSync(join(copy, packed as string), tarball);
   } finally {

@@ -16,6 +16,7 @@ import { Doc } from 'yjs';
 import { WebSocket as OurWebSocket } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
 import { type InstalledPackage, installPackage } from '../support/package.ts';
+import { uncovered } from '../support/programs.ts';
 
 let installed: InstalledPackage;
 
@@ -56,7 +57,7 @@ async function start(t: TestContext, program: string): Promise<{ url: string; st
     ['--preserve-symlinks', '--preserve-symlinks-main', '--disable-warning=ExperimentalWarning', file],
     {
       cwd: installed.folder,
-      env: { ...process.env, PORT: '0' },
+      env: { ...uncovered, PORT: '0' },
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   );
