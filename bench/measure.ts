@@ -103,7 +103,8 @@ export async function measureRow(row: Row, options: MeasureOptions): Promise<Row
         runs.get(name)!.push(sample);
         options.progress?.(`${run}: ${sample.cost.toPrecision(3)} ${row.unit}`);
       } catch (error) {
-        failures.set(name, (error as Error).message);
+        // Behind the first line stands where in the generator it was seen: of no use in a report.
+        failures.set(name, (error as Error).message.split('\n')[0]!.trim());
         options.progress?.(`${run} failed: ${(error as Error).message}`);
       }
     }
