@@ -49,10 +49,13 @@ export function borrow(size: number): Buffer | undefined {
   return loan.memory;
 }
 
-/** One more who needs what is in it, and will call `release`. False for bytes that are not on loan. */
+/**
+ * One more who needs what is in it, and will call `release`. False for bytes that are not on loan, or no more: what
+ * somebody has kept for too long must not give the same memory back twice.
+ */
 export function retain(bytes: Uint8Array): boolean {
   const loan = loans.get(bytes.buffer);
-  if (loan === undefined) return false;
+  if (loan === undefined || loan.users === 0) return false;
   loan.users++;
   return true;
 }

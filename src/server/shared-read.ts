@@ -27,7 +27,7 @@ const kReader = Symbol('reader');
 const nobody: SharedReader = { receiveShared() {} };
 
 /** Bytes that are kept of a socket that nobody reads yet. */
-const HELD_BYTES = 64 * 1024;
+const HELD_BYTES = 16 * 1024;
 
 /** Keeps what comes, so that the end of a connection is heard of while it waits. */
 class Holder implements SharedReader {

@@ -21,6 +21,15 @@ test('memory is lent again when the last one who needs it has released it, and n
   assert.equal(borrow(200_000)!.buffer, first.buffer);
 });
 
+test('memory that was given back is not given back again by who has kept it', () => {
+  const loan = borrow(60_000)!;
+  release(loan);
+  assert.equal(retain(loan), false);
+  const [first, second] = [borrow(60_000)!, borrow(60_000)!];
+  assert.equal(first.buffer, loan.buffer);
+  assert.notEqual(second.buffer, loan.buffer);
+});
+
 test('no more than 8 MiB are kept for later loans', () => {
   const lent = Array.from({ length: 20 }, () => borrow(1024 * 1024)!);
   const memories = new Set(lent.map(({ buffer }) => buffer));
