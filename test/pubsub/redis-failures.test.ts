@@ -12,7 +12,7 @@ import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
-import { ask, startCluster, startSentinels } from '../support/redis-groups.ts';
+import { ask, moveSlot, startCluster, startSentinels } from '../support/redis-groups.ts';
 import { options, Recorder } from './broker-suite.ts';
 
 const run = promisify(execFile);
@@ -459,15 +459,7 @@ describe('the Redis broker', { ...needs('redis'), timeout: 180_000 }, () => {
       (await cluster.ownerOf(other)).server === from ? (slot + 6000) % 16_384 : other,
     );
     assert.notEqual(from.port, to.port);
-    await ask(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId);
-    await ask(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId);
-    for (;;) {
-      const keys = (await ask(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
-      if (keys.length === 0) break;
-      await ask(from, 'MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys);
-    }
-    await ask(to, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
-    await ask(from, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+    await moveSlot(slot, { server: from, id: fromId }, { server: to, id: toId });
     const moved = work.receipts.length;
     await until(
       'messages in the slot that moved',

@@ -129,3 +129,25 @@ export async function startCluster(): Promise<ClusterGroup> {
     },
   };
 }
+
+interface Owner {
+  server: RedisServer;
+  id: string;
+}
+
+/** Moves a slot with its keys as Redis' own tools do: the keys first, then the slot. */
+export async function moveSlot(
+  slot: number,
+  { server: from, id: fromId }: Owner,
+  { server: to, id: toId }: Owner,
+): Promise<void> {
+  await ask(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId);
+  await ask(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId);
+  for (;;) {
+    const keys = (await ask(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
+    if (keys.length === 0) break;
+    await ask(from, 'MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys);
+  }
+  await ask(to, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+  await ask(from, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+}

@@ -1,7 +1,7 @@
 /** What happens to a Redis of several servers. */
 import { slotOf } from '../../../src/pubsub/redis-slots.ts';
 import { until } from '../../support/net.ts';
-import { ask, type ClusterGroup } from '../../support/redis-groups.ts';
+import { ask, type ClusterGroup, moveSlot } from '../../support/redis-groups.ts';
 import type { Scenario } from '../scenario.ts';
 
 export const sentinelFailover: Scenario = {
@@ -51,15 +51,7 @@ async function move(cluster: ClusterGroup, slot: number): Promise<void> {
   let to = from;
   let toId = fromId;
   for (let other = 0; to === from; other += 1000) ({ server: to, id: toId } = await cluster.ownerOf(other));
-  await ask(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId);
-  await ask(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId);
-  for (;;) {
-    const keys = (await ask(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
-    if (keys.length === 0) break;
-    await ask(from, 'MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys);
-  }
-  await ask(to, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
-  await ask(from, 'CLUSTER', 'SETSLOT', slot, 'NODE', toId);
+  await moveSlot(slot, { server: from, id: fromId }, { server: to, id: toId });
 }
 
 export const lossyPromotion: Scenario = {
