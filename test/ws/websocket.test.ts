@@ -625,6 +625,8 @@ for (const implementation of implementations) {
     });
     const blocks = Array.from({ length: 50 }, (_, i) => String(i % 10).repeat(50_000));
     for (const block of blocks) if (!stream.write(block)) await once(stream, 'drain');
+    // Not before all of it is back: the close of `end` overtakes what the other side has yet to echo.
+    await until('the whole echo', () => text.length === blocks.length * 50_000);
     stream.end();
     await once(stream, 'close');
     assert.equal(text.length, blocks.join('').length);
