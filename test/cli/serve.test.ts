@@ -108,8 +108,10 @@ test('a page that has no WebSocket gets its messages over SockJS', async (t) => 
   assert.equal(sockjs, `${url}/sockjs/socketServer`);
   const poll = async () => (await fetch(`${sockjs}/000/abc/xhr?operator=alice`, { method: 'POST' })).text();
   assert.equal(await poll(), 'o\n');
+  // Waiting, as a session that nobody asks ends after 5 s, and a program may take as long to start.
+  const waiting = poll();
   await output(t, ['send', 'alice', 'hello', '--url', url, '--token', 'T']);
-  assert.equal(await poll(), 'a["hello"]\n');
+  assert.equal(await waiting, 'a["hello"]\n');
 
   // Its headers say that the session has taken it.
   const stream = await fetch(`${sockjs}/000/abc/xhr_streaming`, { method: 'POST' });

@@ -68,7 +68,7 @@ test('sessions of one address and in all are limited; one that ends makes room',
   const { port } = await startSockJs({
     maxSessions: 3,
     maxSessionsPerAddress: 2,
-    disconnectDelay: 200,
+    disconnectDelay: 2_000,
     addressOf,
   });
   const http = client(port);
