@@ -25,7 +25,7 @@ async function results(...args: string[]): Promise<{ status: number; results: Re
   return { status, ...JSON.parse(output) };
 }
 
-describe('npm run chaos', { ...needs('redis'), timeout: 300_000 }, () => {
+describe('npm run chaos', { ...needs('redis'), timeout: 900_000 }, () => {
   test('cut connections and a rewound store: nothing lost, twice or out of order, and every gap told', async () => {
     const { status, results: both } = await results('--scenario', '1,redis-rewind', '--messages', '200');
     assert.equal(status, 0, JSON.stringify(both));

@@ -207,6 +207,12 @@ export class Stage {
     return this.pages.reduce((sum, page) => sum + Number(!page.isConnected), 0);
   }
 
+  /** Sessions of all instances. */
+  async sessions(): Promise<number> {
+    const answers = await Promise.all(this.#running.map((one) => one.ask<{ sessions: number }>('/memory')));
+    return answers.reduce((sum, { sessions }) => sum + sessions, 0);
+  }
+
   get users(): string[] {
     return [...this.publisher.promised.keys()]
       .filter((stream) => stream.startsWith('user:'))

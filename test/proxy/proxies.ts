@@ -48,14 +48,10 @@ export async function startProxy(name: ProxyName, options: ProxyOptions): Promis
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await until(
-      `${name} to listen`,
-      () => {
-        if (child.exitCode !== null) throw new Error(`${name} ended:\n${output}`);
-        return accepts(port);
-      },
-      30_000,
-    );
+    await until(`${name} to listen`, () => {
+      if (child.exitCode !== null) throw new Error(`${name} ended:\n${output}`);
+      return accepts(port);
+    });
   } catch (error) {
     await stop();
     throw error;

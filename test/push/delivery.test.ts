@@ -38,13 +38,21 @@ describe('over Redis', needs('redis'), () => {
     redis = await startRedis();
     client = new RespClient(redis.url);
     await client.connect();
-    one = await startPush({ broker: redisBroker(redis.url), checkInterval: 500 });
-    two = await startPush({ broker: redisBroker(redis.url), checkInterval: 500 });
+    // A page that comes back late must still find all that it missed.
+    const retention = { inbox: { maxMessages: 10_000 } };
+    one = await startPush({ broker: redisBroker(redis.url), checkInterval: 500, retention });
+    two = await startPush({ broker: redisBroker(redis.url), checkInterval: 500, retention });
   });
   after(async () => {
     await Promise.all([one?.push.close(), two?.push.close(), client?.close()]);
     await redis?.stop();
   });
+
+  /** A handshake does not wait for a store that is slow; the inbox is then subscribed later. */
+  const subscribed = (user: string, instances: number): Promise<unknown> =>
+    until(`the inbox of ${user} to be subscribed`, async () =>
+      (await redisCli(redis.port, `PUBSUB NUMSUB tidings:user:${user}`)).endsWith(`:${instances}\r\n`),
+    );
 
   test('thousands of numbered messages, pages that come and go at random: in order, exactly once', async () => {
     const users = ['u1', 'u2', 'u3'];
@@ -110,6 +118,7 @@ describe('over Redis', needs('redis'), () => {
   test('a PUBLISH from outside reaches the user’s pages of both modes, at most once and without a position', async () => {
     const plain = await Page.plain(one.url, 'outer');
     const page = await Page.open(two.url, 'outer');
+    await subscribed('outer', 2);
     assert.match(await redisCli(redis.port, 'PUBLISH tidings:user:outer "hello from redis-cli"'), /^:2/);
     assert.match(await redisCli(redis.port, 'PUBLISH tidings:broadcast all'), /^:2/);
     await until('both', () => plain.received.length === 2 && page.frames('transient').length === 2);
@@ -162,7 +171,8 @@ describe('over Redis', needs('redis'), () => {
 
   test('a log with entries deleted from it: told as a gap, then what is left, in order', async () => {
     const broker = faultyBroker(redisBroker(redis.url));
-    const { push, url } = await startPush({ broker, checkInterval: 500 });
+    // The check would fill the gap from the log before its entries are deleted.
+    const { push, url } = await startPush({ broker, checkInterval: 600_000 });
     const page = await Page.open(url, 'holes');
     broker.faults.loses = ({ offset }) => offset > 10 && offset < 30;
     for (const n of numbers(1, 29)) await one.push.send('holes', n);
@@ -212,6 +222,7 @@ describe('over Redis', needs('redis'), () => {
     const b = await startPush({ broker: redisBroker(redis.url), references });
     const page = await Page.open(a.url, 'refs');
     const plain = await Page.plain(b.url, 'refs');
+    await subscribed('refs', 2);
     await redisCli(redis.port, 'PUBLISH tidings:mail 42');
     await page.frame('message');
     await redisCli(redis.port, 'PUBLISH tidings:mail 42');
@@ -273,7 +284,10 @@ describe('when Redis itself fails', needs('redis'), () => {
     const redis = await startRedis();
     t.after(() => redis.stop());
     await redis.kill();
-    const { push, url, log } = await startPush({ broker: redisBroker(redis.url) }, { isReady: false });
+    const { push, url, log } = await startPush(
+      { broker: redisBroker(redis.url, { reconnectMaxDelay: 100 }) },
+      { isReady: false },
+    );
     const plain = await Page.plain(url, 'moe');
     const page = new Page(url, 'moe', ['tidings.1']);
     await until('a handshake without the store', () => page.socket.readyState === 1);
@@ -288,6 +302,7 @@ describe('when Redis itself fails', needs('redis'), () => {
     await push.ready;
     await push.send('moe', 'at last');
     await until('both', () => page.data().length === 1 && plain.received.length === 1);
+    await push.close();
   });
 
   test('restarted from an older snapshot, offsets used again: told to live and to returning pages', async (t) => {
@@ -320,5 +335,6 @@ describe('when Redis itself fails', needs('redis'), () => {
     await until('what the log has', () => back.data().length === 5);
     assert.deepEqual(back.data(), [1, 2, 103, 104, 105]);
     assert.deepEqual(plain.received, ['1', '2', '3', '4', '103', '104', '105']);
+    await push.close();
   });
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createConnection, type Socket } from 'node:net';
-import { after, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
@@ -34,11 +34,11 @@ test('200 MB for a page that does not read: it is closed with 4430 and the memor
   const { push, url } = await startPush({ retention: { inbox: { maxMessages: 10 } } });
   await stalledPage(url, 'stalled');
   let peak = 0;
-  const [session] = push.localSessions();
+  const session = await until('its session', () => [...push.localSessions()][0]);
   const bytes = Buffer.from(KIB_64);
   for (let i = 0; i < 3200; i++) {
     await push.send('stalled', bytes);
-    peak = Math.max(peak, session!.bufferedAmount);
+    peak = Math.max(peak, session.bufferedAmount);
   }
   assert.ok(peak > 512 * 1024, `the page was not slow: ${peak}`);
   assert.ok(peak <= 1024 * 1024 + 2 * KIB_64.length, `${peak} bytes waited`);
@@ -53,8 +53,8 @@ test('a page that was closed for being slow comes back and gets everything from 
   await push.send('slow', -1);
   await until('one message', () => slow.data().length === 1);
   slow.socket.pause();
-  for (let n = 0; n < 400; n++) await push.send('slow', { n, body: KIB_64 });
   const [session] = push.localSessions();
+  for (let n = 0; n < 400; n++) await push.send('slow', { n, body: KIB_64 });
   await until('it was too slow', () => session!.transport.readyState > 1);
   slow.socket.resume();
   assert.equal(await slow.ended(), 4430);
@@ -105,7 +105,20 @@ test('topics that skip: conflate keeps the newest for a slow page, drop-oldest t
   await push.close();
 });
 
-test('drain: pages are told the window, plain ones closed with 1012, the rest with 4412, newcomers get 503', async () => {
+/** Lets a drain's time go by only when the test says so: nobody is hurried, and nobody waits. */
+function holdClock(t: TestContext): { pass(milliseconds: number): void } {
+  let now = performance.now();
+  t.mock.method(performance, 'now', () => now);
+  return {
+    pass(milliseconds) {
+      now += milliseconds;
+    },
+  };
+}
+
+test('drain: pages are told the window, plain ones closed with 1012, the rest with 4412, newcomers get 503', {
+  timeout: 120_000,
+}, async (t) => {
   const http = createServer();
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
@@ -123,11 +136,13 @@ test('drain: pages are told the window, plain ones closed with 1012, the rest wi
   const { epoch, offset, id } = await pages[0]!.frame('message');
   pages[0]!.say({ type: 'ack', channel: 'inbox', position: { epoch, offset, id } });
   await pages[0]!.frame('acked');
-  const closed = push.close({ drain: 1000 });
+  const clock = holdClock(t);
+  const closed = push.close({ drain: 60_000 });
   const { window } = await pages[0]!.frame('drain');
-  assert.ok(window > 0 && window < 1000);
+  assert.ok(window > 0 && window < 60_000);
   assert.equal(await new Page(url, 'dave').ended(), 503);
   await pages[1]!.close();
+  clock.pass(window);
   await closed;
   assert.deepEqual(await Promise.all(plain.map((page) => page.ended())), [1012, 1012, 1012]);
   assert.deepEqual(await Promise.all(pages.map((page) => page.ended())), [4412, 1005, 4412, 4412]);
@@ -138,7 +153,9 @@ test('drain: pages are told the window, plain ones closed with 1012, the rest wi
   assert.deepEqual(await broker.presence('dave'), []);
 });
 
-test('drain: who is still on the way in is told the rest of the window, who waits for a turn gets 503', async () => {
+test('drain: who is still on the way in is told the rest of the window, who waits for a turn gets 503', {
+  timeout: 120_000,
+}, async (t) => {
   const arrived: (() => void)[] = [];
   let requests = 0;
   const http = createServer().on('upgrade', () => requests++);
@@ -168,10 +185,11 @@ test('drain: who is still on the way in is told the rest of the window, who wait
   await until('both to be asked about', () => arrived.length === 2);
   const waiting = new Page(url, 'dave');
   await until('all requests', () => requests === 6);
-  const closed = push.close({ drain: 4000 });
+  const clock = holdClock(t);
+  const closed = push.close({ drain: 60_000 });
   const whole = (await told.frame('drain')).window;
   assert.equal(mute.frames('drain').length, 0);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  clock.pass(1000);
   mute.say({ type: 'hello' });
   await mute.frame('welcome');
   arrived[0]!();
@@ -180,13 +198,15 @@ test('drain: who is still on the way in is told the rest of the window, who wait
   await early.frame('welcome');
   for (const page of [mute, early]) {
     const { window } = await page.frame('drain');
-    assert.ok(window > 0 && window < whole, `${window} of ${whole}`);
+    assert.equal(window, whole - 1000);
     assert.equal(page.frames('drain').length, 1);
   }
   assert.equal(await waiting.ended(), 503);
+  clock.pass(whole);
   for (const page of [mute, early, told]) assert.equal(await page.ended(), 4412);
   arrived[1]!();
   assert.equal(await late.ended(), 4412);
+  clock.pass(60_000);
   await closed;
   http.close();
 });

@@ -163,7 +163,7 @@ test('acknowledgements are seen on the user’s other pages and continue a devic
 
 test('send with confirm acked says which device it was, or rejects in time with the receipt', async () => {
   const page = await Page.open(two.url, 'ines', { device: 'tablet' });
-  const confirmed = one.push.send('ines', 'read me', { confirm: 'acked' });
+  const confirmed = one.push.send('ines', 'read me', { confirm: 'acked', timeout: 60_000 });
   const { epoch, offset, id } = await page.frame('message');
   page.say({ type: 'ack', channel: 'inbox', position: { epoch, offset, id } });
   assert.equal((await confirmed).device, 'tablet');
@@ -271,7 +271,10 @@ test('notify and broadcast reach whoever is there, without a position', async ()
 });
 
 test('broadcast: sessions of every kind get each once, in order with what they are sent on their own', async () => {
-  const { push, url } = await startPush({ sockjs: { prefix: '/sockjs/socketServer' } });
+  const { push, url } = await startPush({
+    sockjs: { prefix: '/sockjs/socketServer', disconnectDelay: 60_000 },
+    limits: { helloTimeout: 60_000 },
+  });
   const names = Array.from({ length: 20 }, (_, i) => `page ${i}`);
   const plain = await Promise.all(names.map((name) => Page.plain(url, name)));
   const pages = await Promise.all(names.map((name) => Page.open(url, name)));
@@ -283,6 +286,7 @@ test('broadcast: sessions of every kind get each once, in order with what they a
       userParameter: 'user',
       device: null,
       transport: sockJsTransport(undefined, 'xhr_streaming'),
+      connectTimeout: 60_000,
     });
     const received: unknown[] = [];
     client.on('message', ({ data }) => void received.push(data));
@@ -370,10 +374,12 @@ test('tidings.1: what is no frame closes with 4500, what is a wrong one is answe
 
 test('limits: frames a second 4429, hello in time 4408, sessions of a user 4509, subscriptions', async () => {
   const { push, url } = await startPush({
-    limits: { messagesPerSecond: 20, helloTimeout: 200, sessionsPerUser: 2, subscriptions: 2 },
+    limits: { messagesPerSecond: 20, sessionsPerUser: 2, subscriptions: 2 },
   });
-  const silent = new Page(url, 'rita', ['tidings.1']);
+  const hasty = await startPush({ limits: { helloTimeout: 200 } });
+  const silent = new Page(hasty.url, 'rita', ['tidings.1']);
   assert.equal(await silent.ended(), 4408);
+  await hasty.push.close();
   const loud = await Page.plain(url, 'rosa');
   for (let i = 0; i < 100; i++) loud.say('ping');
   assert.equal(await loud.ended(), 4429);
@@ -414,6 +420,8 @@ test('handshakes wait their turn: no more are asked about at once than the limit
       {
         async before(_request, attributes) {
           most = Math.max(most, ++atOnce);
+          // However slow they come, the first ones are there together.
+          await until('as many as the limit', () => most >= 3);
           await new Promise((resolve) => setTimeout(resolve, 5));
           if (attributes.user === 'broken') throw new Error('no database');
           return attributes.user === 'banned' ? new Response('', { status: 403 }) : undefined;

@@ -10,7 +10,9 @@ test('a lookup that fails is tried again; what it finds is shared and kept for a
     if (++calls < 3) throw new Error('the database is busy');
     return { user: 'alice', data: key };
   };
-  const references = new References({ resolve }, () => assert.fail('it did not fail'));
+  const references = new References({ resolve, timeout: 60_000, cache: 60_000 }, () =>
+    assert.fail('it did not fail'),
+  );
   const results = await Promise.all([references.load('42'), references.load('42')]);
   assert.deepEqual(results, [
     { user: 'alice', data: '42' },

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from './net.ts';
+import { freePort, until } from './net.ts';
 import { find } from './programs.ts';
 
 export interface RedisServer {
@@ -46,10 +46,10 @@ export async function startRedis(
     child.stdout?.on('data', (text) => {
       output += text;
     });
-    for (let tries = 0; !(await accepts(chosen)); tries++) {
-      if (child.exitCode !== null || tries > 400) throw new Error(`redis-server did not start:\n${output}`);
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
+    await until('redis-server to start', () => {
+      if (child.exitCode !== null) throw new Error(`redis-server did not start:\n${output}`);
+      return accepts(chosen);
+    });
   };
   const kill = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;

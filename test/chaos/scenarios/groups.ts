@@ -12,7 +12,7 @@ export const sentinelFailover: Scenario = {
   setting: { redis: 'sentinels' },
   async play(stage) {
     await stage.more(0.3);
-    await (await stage.sentinels.master()).kill();
+    await stage.sentinels.kill(await stage.sentinels.master());
     await stage.recovered();
   },
 };
@@ -26,7 +26,7 @@ export const clusterMasterKilled: Scenario = {
   async play(stage) {
     await stage.more(0.3);
     const { server } = await stage.cluster.ownerOf(slotOf('tidings:user:u1'));
-    await server.kill();
+    await stage.cluster.kill(server);
     await stage.recovered();
   },
 };
@@ -75,7 +75,7 @@ export const lossyPromotion: Scenario = {
       String(await ask(replica, 'INFO', 'replication')).includes('master_link_status:down'),
     );
     await stage.more(0.1);
-    await master.kill();
+    await stage.sentinels.kill(master);
     for (const page of away) page.reopen();
     await stage.recovered();
   },

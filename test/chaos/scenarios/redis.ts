@@ -104,7 +104,8 @@ export const flapping: Scenario = {
   async play(stage) {
     // Late answers, so that some are still on their way when the connection goes.
     stage.back.delay = 10;
-    for (let i = 0; i < (stage.plan.isShort ? 6 : 30); i++) {
+    const times = stage.plan.isShort ? 6 : 30;
+    for (let i = 0; i < times || (stage.publisher.duplicates === 0 && i < times * 10); i++) {
       await stage.more(0.01);
       stage.back.refuses = true;
       stage.back.cut();
