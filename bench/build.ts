@@ -3,8 +3,18 @@
  * TypeScript loader. Imports of our own src/ go to the built dist/, as a user would run it.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 
@@ -34,16 +44,17 @@ export async function buildBench({ installsPeers = true } = {}): Promise<void> {
       stdio: ['ignore', 2, 2],
     });
   }
-  if (newest(join(root, 'src')) > newest(join(root, 'dist'))) {
+  await alone(() => {
+    if (newest(join(root, 'src')) <= newest(join(root, 'dist'))) return;
     execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
-  }
+  });
   const entryPoints = PROGRAM_FOLDERS.filter((folder) => existsSync(join(benchFolder, folder))).flatMap(
     (folder) =>
       readdirSync(join(benchFolder, folder))
         .filter((file) => file.endsWith('.ts'))
         .map((file) => join(benchFolder, folder, file)),
   );
-  await build({
+  const { outputFiles } = await build({
     entryPoints,
     outdir: outFolder,
     outbase: benchFolder,
@@ -54,7 +65,38 @@ export async function buildBench({ installsPeers = true } = {}): Promise<void> {
     target: 'es2023',
     plugins: [ownDist],
     logLevel: 'warning',
+    write: false,
   });
+  // Whole or not at all: another process may be starting what stands there.
+  for (const { path, contents } of outputFiles) {
+    if (existsSync(path) && readFileSync(path).equals(contents)) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    const fresh = `${path}.${process.pid}`;
+    writeFileSync(fresh, contents);
+    renameSync(fresh, path);
+  }
+}
+
+/** One process after the other, so that none starts what another is still building. */
+async function alone(work: () => void): Promise<void> {
+  const lock = join(benchFolder, 'dist', 'lock');
+  mkdirSync(dirname(lock), { recursive: true });
+  for (;;) {
+    try {
+      mkdirSync(lock);
+      break;
+    } catch {
+      // One that was killed leaves its lock behind.
+      const age = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+      if (age > 300_000) rmSync(lock, { recursive: true, force: true });
+      await setTimeout(100);
+    }
+  }
+  try {
+    work();
+  } finally {
+    rmSync(lock, { recursive: true, force: true });
+  }
 }
 
 /** When the newest file of a folder was changed; 0 for none. */

@@ -12,7 +12,7 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-const START_TIMEOUT = 20_000;
+const START_TIMEOUT = 120_000;
 const STOP_TIMEOUT = 10_000;
 
 /** Resolves once it listens. */

@@ -6,7 +6,7 @@ import { count, gateScenarios } from '../../bench/gate.ts';
 const skip = process.platform === 'linux' ? false : 'system calls are counted in /proc';
 
 for (const scenario of gateScenarios) {
-  test(`gate: ${scenario.name}`, { skip, timeout: 180_000 }, async () => {
+  test(`gate: ${scenario.name}`, { skip, timeout: 600_000 }, async () => {
     const counts = await count(scenario);
     for (const key of ['reads', 'writes', 'allocated'] as const) {
       assert.ok(

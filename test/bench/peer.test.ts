@@ -72,7 +72,7 @@ test('net --mode echo gives bytes back as they came', async (t) => {
 });
 
 test('npm run peer prints where it listens and ends on SIGTERM with status 0', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async () => {
   const child = spawn(
     process.execPath,

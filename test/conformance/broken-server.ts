@@ -336,7 +336,7 @@ class Connection {
 }
 
 async function serve(socket: Socket, has: (defect: Defect) => boolean): Promise<void> {
-  const head: Head = await readHead(socket, 5000);
+  const head: Head = await readHead(socket, 60_000);
   if (has('answers with a wrong key')) head.headers.set('sec-websocket-key', 'something else');
   const offers = head.headers.get('sec-websocket-extensions');
   let agreed = has('never agrees on deflate') ? undefined : answerOffers(offers, [noLimits]);

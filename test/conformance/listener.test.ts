@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import { type CaseResult, FuzzingServer, selectCases } from '../../src/check/index.ts';
 
 async function listen(t: { after(done: () => Promise<void>): void }, ...patterns: string[]) {
-  const server = new FuzzingServer({ port: 0, cases: selectCases(patterns), patience: 10 });
+  const server = new FuzzingServer({ port: 0, cases: selectCases(patterns), patience: 30 });
   t.after(() => server.close());
   const { port } = await server.listen();
   return { server, port, address: `ws://127.0.0.1:${port}` };

@@ -14,7 +14,7 @@ const end = performance.now() + seconds * 1000;
 const result = await fuzz({
   targets: only === undefined ? targets : targets.filter(({ target }) => target.name === only),
   seed,
-  isDone: () => performance.now() >= end,
+  isDone: (inputs) => inputs > 0 && performance.now() >= end,
   onInput: (_target, own) => {
     pulse[1] = own;
     pulse[0]!++;

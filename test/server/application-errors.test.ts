@@ -10,15 +10,22 @@ async function run(program: string): Promise<string[]> {
     import { once } from 'node:events';
     import Ws from 'ws';
     import { WebSocketServer } from './src/ws.ts';
-    process.on('uncaughtException', (error) => console.log('uncaught', error.message));
-    process.on('warning', (warning) => console.log('warning', warning.message));
+    let printed = 0;
+    const print = (...words) => { printed++; console.log(...words); };
+    process.on('uncaughtException', (error) => print('uncaught', error.message));
+    process.on('warning', (warning) => print('warning', warning.message));
     const serve = async (options = {}) => {
       const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, ...options });
       await once(wss, 'listening');
       return { wss, url: 'ws://127.0.0.1:' + wss.address().port };
     };
-    const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
+    const lines = async (count) => {
+      while (printed < count) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
+    setTimeout(() => process.exit(1), 60_000);
     ${program}
+    // What comes too much has this long to come.
+    await new Promise((resolve) => setTimeout(resolve, 20));
     process.exit(0);
   `;
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', source], {
@@ -43,7 +50,7 @@ test('a message listener that throws: uncaught, and the next message is read', a
     await once(client, 'open');
     client.send('bad');
     client.send('good');
-    console.log(String((await once(client, 'message'))[0]));
+    print(String((await once(client, 'message'))[0]));
   `);
   assert.deepEqual(lines, ['uncaught mine', 'got good']);
 });
@@ -53,7 +60,7 @@ test('an error listener that throws: uncaught, and other connections still get t
     const { wss, url } = await serve();
     wss.on('connection', (ws) => {
       ws.on('error', () => { throw new Error('mine'); });
-      ws.on('close', (code) => console.log('closed', code));
+      ws.on('close', (code) => print('closed', code));
       ws.on('message', (data) => ws.send('got ' + data));
     });
     const bad = new Ws(url);
@@ -62,9 +69,9 @@ test('an error listener that throws: uncaught, and other connections still get t
     await Promise.all([once(bad, 'open'), once(good, 'open')]);
     bad._socket.write(Buffer.alloc(20, 0xff));
     await new Promise((resolve) => bad.on('close', resolve));
-    await settle();
+    await lines(2);
     good.send('a');
-    console.log(String((await once(good, 'message'))[0]));
+    print(String((await once(good, 'message'))[0]));
   `);
   assert.deepEqual(lines.toSorted(), ['closed 1006', 'got a', 'uncaught mine']);
 });
@@ -74,8 +81,8 @@ test('an interceptor’s after that throws: uncaught, and the connection is ther
     const { url } = await serve({ interceptors: [{ after() { throw new Error('mine'); } }] });
     const client = new Ws(url);
     await once(client, 'open');
-    await settle();
-    console.log('open', client.readyState);
+    await lines(1);
+    print('open', client.readyState);
   `);
   assert.deepEqual(lines, ['uncaught mine', 'open 1']);
 });
@@ -92,8 +99,8 @@ test('a handler’s transportError and closed that throw: warnings', async () =>
     const client = new Ws(url);
     await once(client, 'open');
     client.send('x');
-    console.log('closed', (await once(client, 'close'))[0]);
-    await settle();
+    print('closed', (await once(client, 'close'))[0]);
+    await lines(3);
   `);
   assert.deepEqual(lines.toSorted(), ['closed 1011', 'warning in closed', 'warning in transportError']);
 });
@@ -102,8 +109,8 @@ test('a client without an error listener: a refused connection is a warning, no 
   const lines = await run(`
     const { WebSocket } = await import('./src/ws.ts');
     const client = new WebSocket('ws://127.0.0.1:1/');
-    console.log('closed', await new Promise((resolve) => client.on('close', resolve)));
-    await settle();
+    print('closed', await new Promise((resolve) => client.on('close', resolve)));
+    await lines(2);
   `);
   assert.ok(lines.includes('closed 1006'));
   assert.match(

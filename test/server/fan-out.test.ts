@@ -95,7 +95,9 @@ test('the excluded get everything else', async () => {
 // ── on real sockets ──────────────────────────────────────────────────────────────────────────────
 
 async function crowd(wss: WebSocketServer, port: number, size: number): Promise<RawPeer[]> {
-  const peers = await Promise.all(Array.from({ length: size }, () => RawPeer.open(port)));
+  const peers: RawPeer[] = [];
+  // One after the other, so that the server's clients are in the same order.
+  while (peers.length < size) peers.push(await RawPeer.open(port));
   await until('all connections', () => wss.clients!.size === size);
   return peers;
 }

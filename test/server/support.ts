@@ -90,7 +90,7 @@ export const REQUEST =
 /** A socket that keeps what it is sent. */
 export class RawPeer {
   readonly socket: Socket;
-  received: Buffer = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
   isEnded = false;
   isClosed = false;
 
@@ -98,7 +98,7 @@ export class RawPeer {
     this.socket = socket;
     leftovers.push(() => socket.destroy());
     socket.on('data', (chunk) => {
-      this.received = Buffer.concat([this.received, chunk]);
+      this.#chunks.push(chunk);
     });
     socket.on('end', () => {
       this.isEnded = true;
@@ -108,6 +108,16 @@ export class RawPeer {
     });
     // A reset is one of the ways in which a server may end it.
     socket.on('error', () => {});
+  }
+
+  /** What has come and was not taken. Joined when asked for: many megabytes may come. */
+  get received(): Buffer {
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0]!;
+  }
+
+  set received(rest: Buffer) {
+    this.#chunks = [rest];
   }
 
   static async connect(port: number, allowHalfOpen = false): Promise<RawPeer> {
@@ -135,7 +145,7 @@ export class RawPeer {
 
   /** All there will be, once the other side has ended it. */
   async rest(): Promise<string> {
-    await until('the end of the connection', () => this.isEnded || this.isClosed, 30_000);
+    await until('the end of the connection', () => this.isEnded || this.isClosed);
     return this.received.toString('latin1');
   }
 
@@ -154,7 +164,7 @@ export class RawPeer {
   }
 
   async closed(): Promise<void> {
-    await until('the socket is closed', () => this.isClosed, 30_000);
+    await until('the socket is closed', () => this.isClosed);
   }
 }
 

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import Ws from 'ws';
 import { WebSocket, WebSocketServer } from '../../src/ws.ts';
 import { makeCertificates } from '../support/certificates.ts';
+import { until } from '../support/net.ts';
 import { listenHttp, RawPeer, REQUEST } from './support.ts';
 
 function requestFor(path: string): string {
@@ -75,7 +76,7 @@ test('what is left to other listeners and taken by none is answered with 400 aft
   slow.socket.write(requestFor('/slow'));
   nobody.socket.write(requestFor('/nobody'));
   assert.match(await nobody.rest(), /^HTTP\/1\.1 400 /);
-  late?.end('HTTP/1.1 418 Late\r\n\r\n');
+  (await until('the slow one is taken', () => late)).end('HTTP/1.1 418 Late\r\n\r\n');
   assert.match(await slow.rest(), /^HTTP\/1\.1 418 /);
   await wss.close({});
   http.close();

@@ -346,7 +346,7 @@ for (const implementation of implementations) {
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
     socket.end(`${REQUEST}\r\n`);
-    const gone = once(socket, 'close');
+    const gone = new Promise((resolve) => socket.on('close', resolve));
     socket.resume();
     (await until('it is asked', () => decide))();
     await gone;

@@ -1,4 +1,5 @@
 /** What an application with Express and ws looks like: one server, upgrades authorised by the session. */
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import express from 'express';
 import WebSocket, { createWebSocketStream, WebSocketServer } from 'ws';
@@ -37,20 +38,23 @@ wss.on('connection', (ws, request, user) => {
   }
   ws.on('close', () => users.delete(user));
 });
-// The example of ws's README, at a test's speed.
-const interval = setInterval(() => {
+// The example of ws's README, with a round when a request asks for it instead of after a time.
+app.get('/round', async (_request, response) => {
+  const pongs = [];
   for (const ws of users.values()) {
     if (ws.isAlive === false) ws.terminate();
     ws.isAlive = false;
     ws.ping();
+    pongs.push(once(ws, 'pong'));
   }
-}, 50);
+  await Promise.all(pongs);
+  response.end();
+});
 
 server.listen(Number(process.env.PORT), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}/`);
 });
 process.once('SIGTERM', () => {
-  clearInterval(interval);
   for (const ws of users.values()) ws.close();
   server.close();
 });

@@ -15,6 +15,6 @@ app.get('/broadcast', { websocket: true }, (socket) => {
   });
 });
 app.get('/page', async () => 'a page');
+process.once('SIGTERM', () => app.close());
 await app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' });
 console.log(`listening on http://127.0.0.1:${app.server.address().port}/`);
-process.once('SIGTERM', () => app.close());
