@@ -30,9 +30,10 @@ test('the program on the first screen works when it is pasted', needs('chromium'
   const browser = await launchChromium();
   t.after(() => browser.close());
   const page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
   const errors = recordErrors(page);
   await page.goto(`http://127.0.0.1:${port}/`);
-  await page.getByText(/it is .* \| it is /).waitFor({ timeout: 60_000 });
+  await page.getByText(/it is .* \| it is /).waitFor();
   assert.deepEqual(errors, []);
 });
 

@@ -5,13 +5,16 @@ import { listening, peerOptions, portOf } from './peer-options.ts';
 
 const { port, host } = await peerOptions();
 const http = createServer((_request, response) => response.writeHead(404).end());
+// A suite may be slow between two requests.
+const patient = { disconnectDelay: 120_000, heartbeatDelay: 120_000 };
+http.keepAliveTimeout = 120_000;
 
 function service(
   prefix: string,
   handler: SockJsOptions['handler'],
   options: Partial<SockJsOptions> = {},
 ): void {
-  new SockJsServer({ server: http, prefix, handler, origins: '*', hixie76: true, ...options });
+  new SockJsServer({ server: http, prefix, handler, origins: '*', hixie76: true, ...patient, ...options });
 }
 
 const echo: SockJsOptions['handler'] = {

@@ -158,6 +158,7 @@ export class PushServer {
         broker,
         ttl: options.presenceTtl ?? DEFAULT_PRESENCE_TTL,
         heartbeatDelay: options.sockjs.heartbeatDelay ?? 25_000,
+        disconnectDelay: options.sockjs.disconnectDelay ?? 5_000,
         failed: (error) =>
           this.#log('warn', `SockJS sessions could not be told to the store: ${String(error)}`),
       });

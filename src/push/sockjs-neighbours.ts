@@ -10,8 +10,11 @@ import { Presence } from './presence.ts';
 
 /** No topic and no user has a name with a line break. */
 const PREFIX = 'sockjs\n';
-/** Milliseconds for the store, and for another instance's answer. */
-const PATIENCE = 2_000;
+/**
+ * Of the time that a session waits for a receiver: for the store, and for another instance's answer. With twice that a
+ * frame counts as lost, before the session ends for want of a receiver.
+ */
+const PATIENCE = 0.4;
 
 /** What instances say to each other; `n` tells the requests of one instance apart. */
 type Envelope = { from: string; n: number } & (
@@ -28,6 +31,8 @@ export interface NeighboursParts {
   ttl: number;
   /** Milliseconds within which a waiting session says something, if only a heartbeat. */
   heartbeatDelay: number;
+  /** Milliseconds without a receiver until a session is over. */
+  disconnectDelay: number;
   failed(error: unknown): void;
 }
 
@@ -36,6 +41,8 @@ export class SockJsNeighbours implements Neighbours {
   readonly channel: string;
   readonly #parts: NeighboursParts;
   readonly #claims: Presence;
+  /** Milliseconds. */
+  readonly #patience: number;
   #server: SockJsServer | undefined;
   #count = 0;
   /** Requests of ours that wait for an answer. */
@@ -45,6 +52,7 @@ export class SockJsNeighbours implements Neighbours {
 
   constructor(parts: NeighboursParts) {
     this.#parts = parts;
+    this.#patience = parts.disconnectDelay * PATIENCE;
     this.channel = PREFIX + parts.instance;
     this.#claims = new Presence(parts.broker, parts.ttl, (error) => parts.failed(error));
   }
@@ -55,19 +63,19 @@ export class SockJsNeighbours implements Neighbours {
   }
 
   async find(id: string): Promise<RemoteSession | undefined> {
-    const entries = await within(PATIENCE, this.#parts.broker.presence(userOf(id)));
+    const entries = await within(this.#patience, this.#parts.broker.presence(userOf(id)));
     const instance = entries?.find((entry) => entry.instance !== this.#parts.instance)?.instance;
     if (instance === undefined) return undefined;
     return {
       send: async (messages) => {
-        const answer = await this.#ask(instance, { type: 'send', id, messages }, PATIENCE);
+        const answer = await this.#ask(instance, { type: 'send', id, messages }, this.#patience);
         return answer?.ok ?? false;
       },
       receive: async (signal) => {
         const n = this.#count + 1;
         const gone = () => this.#say(instance, { from: this.#parts.instance, n, type: 'gone' });
         signal.addEventListener('abort', gone);
-        const patience = this.#parts.heartbeatDelay + PATIENCE;
+        const patience = this.#parts.heartbeatDelay + this.#patience;
         const answer = await this.#ask(instance, { type: 'receive', id }, patience, signal);
         signal.removeEventListener('abort', gone);
         if (answer?.frame === undefined) return undefined;
@@ -81,7 +89,7 @@ export class SockJsNeighbours implements Neighbours {
 
   async claim(id: string): Promise<void> {
     this.#claims.add(this.#entry(id));
-    await within(PATIENCE, this.#claims.flush());
+    await within(this.#patience, this.#claims.flush());
   }
 
   release(id: string): void {
@@ -107,6 +115,7 @@ export class SockJsNeighbours implements Neighbours {
         return;
       case 'receive': {
         const receiver = new RemoteReceiver(
+          2 * this.#patience,
           (frame) => this.#answer(envelope, frame !== undefined, frame),
           () => this.#receivers.delete(key),
         );
@@ -173,11 +182,14 @@ class RemoteReceiver implements Receiver {
   readonly isWritable = true;
   readonly bufferedAmount = 0;
   onLost: (() => void) | undefined;
+  readonly #patience: number;
   readonly #deliver: (frame: string | undefined) => void;
   readonly #over: () => void;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(deliver: (frame: string | undefined) => void, over: () => void) {
+  /** @param patience milliseconds for a frame to be taken */
+  constructor(patience: number, deliver: (frame: string | undefined) => void, over: () => void) {
+    this.#patience = patience;
     this.#deliver = deliver;
     this.#over = over;
   }
@@ -185,7 +197,7 @@ class RemoteReceiver implements Receiver {
   send(frame: string): boolean {
     this.#deliver(frame);
     // What is not taken in time may be lost, and with it the session.
-    this.#timer = setTimeout(() => this.lost(), 2 * PATIENCE);
+    this.#timer = setTimeout(() => this.lost(), this.#patience);
     return false;
   }
 

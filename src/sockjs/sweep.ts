@@ -3,11 +3,14 @@ import type { SockJsSession } from './session.ts';
 
 export class Sweep {
   readonly #sessions = new Map<SockJsSession, () => void>();
+  readonly #interval: number;
   readonly #timer: NodeJS.Timeout;
+  #last = performance.now();
 
   /** @param shortest the shortest time, in milliseconds, that it has to tell */
   constructor(shortest: number) {
-    this.#timer = setInterval(() => this.#look(), Math.min(1000, Math.max(10, shortest / 5))).unref();
+    this.#interval = Math.min(1000, Math.max(10, shortest / 5));
+    this.#timer = setInterval(() => this.#look(), this.#interval).unref();
   }
 
   /** Watches a session until it can be forgotten. */
@@ -26,6 +29,10 @@ export class Sweep {
 
   #look(): void {
     const now = performance.now();
+    // This process was paused: what clients have sent meanwhile is yet to be read.
+    const pause = now - this.#last - this.#interval;
+    this.#last = now;
+    if (pause > this.#interval) for (const session of this.#sessions.keys()) session.deadline += pause;
     for (const [session, forget] of this.#sessions) {
       if (session.deadline > now || !session.overdue(now)) continue;
       this.#sessions.delete(session);

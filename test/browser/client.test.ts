@@ -104,8 +104,14 @@ describe('the client in Chromium', needs('chromium'), () => {
     await isConnected();
     first.socket.terminate();
     await until('waiting', async () => (await state()) === 'waiting');
-    await page.context().setOffline(true);
-    await page.context().setOffline(false);
+    // The page can be told before its network is, and would then wait again.
+    await until('an attempt', async () => {
+      if ((await state()) === 'waiting') {
+        await page.context().setOffline(true);
+        await page.context().setOffline(false);
+      }
+      return server.connections.length > 1;
+    });
     const second = await server.next();
     await second.welcome();
     await isConnected();

@@ -12,7 +12,18 @@ export interface Instance {
 }
 
 export async function startInstance(name: string, args: string[] = []): Promise<Instance> {
-  const command = ['src/cli.ts', 'serve', '--demo', '--port', '0', '--instance', name, ...args];
+  const command = [
+    'src/cli.ts',
+    'serve',
+    '--demo',
+    '--port',
+    '0',
+    '--policy-port',
+    'off',
+    '--instance',
+    name,
+    ...args,
+  ];
   const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -48,7 +59,10 @@ export class Balancer {
 
   private constructor(instances: Instance[]) {
     this.#instances = instances;
-    this.#server = createServer((client) => this.#pass(client, 0));
+    this.#server = createServer((client) => {
+      this.#keep(client);
+      this.#pass(client, 0);
+    });
   }
 
   static async start(...instances: Instance[]): Promise<Balancer> {
@@ -69,27 +83,30 @@ export class Balancer {
 
   #pass(client: Socket, index: number): void {
     const instance = this.#instances[index];
-    if (instance === undefined) {
+    if (instance === undefined || client.destroyed) {
       client.destroy();
       return;
     }
     const server = createConnection(instance.port, '127.0.0.1');
     const refused = () => this.#pass(client, index + 1);
     server.once('error', refused);
+    this.#keep(server);
     server.once('connect', () => {
       server.off('error', refused);
+      if (client.destroyed) server.destroy();
       for (const [from, to] of [
         [client, server],
         [server, client],
       ] as const) {
-        this.#sockets.add(from);
-        from.on('error', () => {});
-        from.on('close', () => {
-          this.#sockets.delete(from);
-          to.destroy();
-        });
+        from.on('close', () => to.destroy());
         from.pipe(to);
       }
     });
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => this.#sockets.delete(socket));
   }
 }

@@ -5,11 +5,9 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
-import { clientBundle } from '../../scripts/client-bundle.ts';
 import { SockJsServer } from '../../src/sockjs/index.ts';
-import { launchChromium, recordErrors } from '../support/chromium.ts';
+import { buildClient, launchChromium, recordErrors } from '../support/chromium.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
@@ -62,7 +60,7 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
     }).listen(0, '127.0.0.1');
     await once(http, 'listening');
     ({ port } = http.address() as AddressInfo);
-    const shared = { server: http, origins: [`http://127.0.0.1:${port}`] };
+    const shared = { server: http, origins: [`http://127.0.0.1:${port}`], disconnectDelay: 20_000 };
     services.push(
       new SockJsServer({
         ...shared,
@@ -142,6 +140,7 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
   test('a page of an origin that is not allowed gets nothing by any transport', async () => {
     const context = await browser.newContext();
     const foreign = await context.newPage();
+    foreign.setDefaultTimeout(60_000);
     await foreign.goto(`http://localhost:${port}/`);
     const saved = page;
     page = foreign;
@@ -159,7 +158,7 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
 });
 
 test('the demo receives mail where the browser has no WebSocket', needs('chromium'), async (t) => {
-  await build(clientBundle);
+  await buildClient();
   const program = tidings(t, ['serve', '--demo', '--port', '0', '--policy-port', 'off']);
   const [url = ''] = await program.line(/^listening on (http:\S+)\/$/m);
   await program.line(/^listening on http:\S+\/sockjs\/socketServer$/m);

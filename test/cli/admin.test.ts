@@ -15,6 +15,7 @@ const closed = adminApi({ target: push, token: undefined, maxBody: MAX_BODY });
 const server = createServer((request, response) => {
   void (request.headers['x-no-token'] === undefined ? api : closed)(request, response);
 });
+server.keepAliveTimeout = 0;
 let origin = '';
 
 before(async () => {

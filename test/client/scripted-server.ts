@@ -1,6 +1,6 @@
 /** A WebSocket server whose every answer the test gives itself: for what a real push server does only by accident. */
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { ClientFrame, ServerFrame, Welcome, WirePosition } from '../../src/push/wire.ts';
 import { until } from '../support/net.ts';
@@ -30,6 +30,14 @@ export class ScriptedConnection {
     this.socket.send(JSON.stringify(frame));
   }
 
+  /** What is sent meanwhile goes as one segment, so that the client takes all of it before any of its timers. */
+  atOnce(send: () => void): void {
+    const { _socket: raw } = this.socket as unknown as { _socket: Socket };
+    raw.cork();
+    send();
+    raw.uncork();
+  }
+
   /** Waits for the frame of this type that comes after `skip` others. */
   frame<T extends ClientFrame['type']>(type: T, skip = 0): Promise<Extract<ClientFrame, { type: T }>> {
     return until(`a ${type} frame`, () => {
@@ -40,6 +48,10 @@ export class ScriptedConnection {
 
   async welcome(frame: Partial<Welcome> = {}): Promise<void> {
     await this.frame('hello');
+    this.sendWelcome(frame);
+  }
+
+  sendWelcome(frame: Partial<Welcome> = {}): void {
     this.send({
       type: 'welcome',
       session: 's1',

@@ -32,6 +32,7 @@ before(async () => {
   http = createServer((request, response) => {
     if (!site(request, response)) response.writeHead(404).end('not the demo’s');
   }).listen(0, '127.0.0.1');
+  http.keepAliveTimeout = 0;
   await once(http, 'listening');
   base = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
 });

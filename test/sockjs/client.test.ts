@@ -11,9 +11,13 @@ for (const transport of ['websocket', 'xhr-streaming', 'eventsource', 'xhr-polli
   test(`${transport}: echo in order, and the client closes`, async () => {
     const closes: number[] = [];
     const { port } = await startSockJs({
+      disconnectDelay: 5_000,
       handler: { ...echo, closed: (_, code) => void closes.push(code) },
     });
-    const socket = new SockJS(`http://127.0.0.1:${port}/echo`, null, { transports: [transport] });
+    const socket = new SockJS(`http://127.0.0.1:${port}/echo`, null, {
+      transports: [transport],
+      timeout: 60_000,
+    });
     const received: string[] = [];
     socket.onopen = () => {
       for (const text of TEXTS) socket.send(text);
@@ -30,7 +34,10 @@ for (const transport of ['websocket', 'xhr-streaming', 'eventsource', 'xhr-polli
     const { port } = await startSockJs({
       handler: { opened: (session) => session.close(3000, 'Go away!') },
     });
-    const socket = new SockJS(`http://127.0.0.1:${port}/echo`, null, { transports: [transport] });
+    const socket = new SockJS(`http://127.0.0.1:${port}/echo`, null, {
+      transports: [transport],
+      timeout: 60_000,
+    });
     let closed: CloseEvent | undefined;
     socket.onclose = (event) => {
       closed = event;

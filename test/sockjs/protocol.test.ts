@@ -63,6 +63,8 @@ async function assertPreflight(path: string, method: string): Promise<void> {
   }
 }
 
+const REFUSED = 'c[2010,"Another connection still open"]\n';
+
 async function poll(path: string, expected: string): Promise<Answer> {
   const answer = await http.post(`${path}/xhr`);
   assert.deepEqual([answer.status, answer.body], [200, expected]);
@@ -78,7 +80,7 @@ async function pollTwice(path: string): Promise<Wire> {
     answers[0]!.then((answer) => [answer, wires[1]!] as const),
     answers[1]!.then((answer) => [answer, wires[0]!] as const),
   ]);
-  assert.equal((await refused.whole()).body, 'c[2010,"Another connection still open"]\n');
+  assert.equal((await refused.whole()).body, REFUSED);
   return waiting;
 }
 
@@ -730,6 +732,14 @@ test('HandlingClose.test_close_request: the second receiver is refused and ended
   assert.equal(await second.chunk(), '');
 });
 
+/** The server may hear of a new connection before it has dealt with the end of another. */
+function chunkAfterAbort(path: string): Promise<string> {
+  return until('the abort to be noticed', async () => {
+    const chunk = await (await stream(path)).chunk();
+    return chunk !== REFUSED && chunk;
+  });
+}
+
 test('HandlingClose.test_abort_xhr_streaming: a broken receiver is the end of the session', async () => {
   const path = session();
   const first = await stream(path);
@@ -737,8 +747,7 @@ test('HandlingClose.test_abort_xhr_streaming: a broken receiver is the end of th
   const second = await stream(path);
   assert.equal(await second.chunk(), 'c[2010,"Another connection still open"]\n');
   first.close();
-  const third = await stream(path);
-  assert.equal(await third.chunk(), 'c[1002,"Connection interrupted"]\n');
+  assert.equal(await chunkAfterAbort(path), 'c[1002,"Connection interrupted"]\n');
 });
 
 test('HandlingClose.test_abort_xhr_polling: for polling as well', async () => {
@@ -746,7 +755,11 @@ test('HandlingClose.test_abort_xhr_polling: for polling as well', async () => {
   await poll(path, 'o\n');
   const waiting = await pollTwice(path);
   waiting.socket.destroy();
-  await poll(path, 'c[1002,"Connection interrupted"]\n');
+  const later = await until('the abort to be noticed', async () => {
+    const { body } = await http.post(`${path}/xhr`);
+    return body !== REFUSED && body;
+  });
+  assert.equal(later, 'c[1002,"Connection interrupted"]\n');
 });
 
 // ── Http10, Http11 ───────────────────────────────────────────────────────────────────────────────

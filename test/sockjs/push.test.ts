@@ -10,7 +10,7 @@ async function start(options: PushServerOptions = {}) {
   const push = new PushServer({
     port: 0,
     host: '127.0.0.1',
-    sockjs: { prefix: '/echo' },
+    sockjs: { prefix: '/echo', disconnectDelay: 120_000, heartbeatDelay: 120_000 },
     interceptors: [queryUser('user')],
     log: () => {},
     ...options,

@@ -25,10 +25,12 @@ export interface Service {
   sockjs: SockJsServer;
 }
 
-/** One service below `/echo` on a server of its own. */
+/** One service below `/echo` on a server of its own, patient with a test that is slow between two requests. */
 export async function startSockJs(options: Partial<SockJsOptions> = {}): Promise<Service> {
   const http = createServer((_request, response) => response.writeHead(418).end('application'));
-  const sockjs = new SockJsServer({ server: http, prefix: '/echo', handler: echo, ...options });
+  http.keepAliveTimeout = 0;
+  const patient = { disconnectDelay: 120_000, heartbeatDelay: 120_000 };
+  const sockjs = new SockJsServer({ server: http, prefix: '/echo', handler: echo, ...patient, ...options });
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
   leftovers.push(() => {

@@ -1,11 +1,15 @@
-/** A real Chromium, started for a test. */
+/** A real Chromium, started for a test, and the script for its pages. */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { build } from 'esbuild';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { clientBundle } from '../../scripts/client-bundle.ts';
 import { find } from './programs.ts';
 
 export async function launchChromium(): Promise<Browser> {
   return chromium.launch({
     executablePath: find('chromium')!,
-    timeout: 60_000,
+    timeout: 120_000,
     args: [
       '--headless',
       '--no-sandbox',
@@ -17,6 +21,16 @@ export async function launchChromium(): Promise<Browser> {
       '--disable-sync',
     ],
   });
+}
+
+/** Builds the client's script where `tidings serve` finds it: in one step, as another test's server may just read it. */
+export async function buildClient(): Promise<void> {
+  const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
+  const { outfile } = clientBundle;
+  const own = `${outfile}.${process.pid}`;
+  mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(own, outputFiles[0]!.contents);
+  renameSync(own, outfile);
 }
 
 /**

@@ -45,6 +45,10 @@ export function tidings(
   });
   child.stdin.end(input);
   const exited = once(child, 'close') as Promise<[number | null]>;
+  let isOver = false;
+  child.once('close', () => {
+    isOver = true;
+  });
   t.after(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
     await exited;
@@ -62,7 +66,7 @@ export function tidings(
         `${pattern} of tidings ${args[0]}`,
         () => {
           const found = pattern.exec(stdout);
-          if (found === null && child.exitCode !== null) {
+          if (found === null && isOver) {
             throw new Error(`tidings ${args[0]} ended with ${child.exitCode}:\n${stdout}${stderr}`);
           }
           return found;

@@ -72,7 +72,9 @@ async function pack(): Promise<string> {
   }
   for (const name of readdirSync(cache)) {
     const path = join(cache, name);
-    if (name.endsWith('.tgz') && path !== tarball) rmSync(path, { force: true });
+    // A younger one may be of another work tree whose tests run just now.
+    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+    if (name.endsWith('.tgz') && age > 3_600_000) rmSync(path, { force: true });
   }
   return tarball;
 }
