@@ -34,6 +34,16 @@ async function retainedBy(make: () => unknown): Promise<number> {
   return after.heapUsed + after.external - before.heapUsed - before.external;
 }
 
+/**
+ * Fails if what `make` returns keeps `limit` bytes or more in use. Memory is given back by a thread, and code is
+ * compiled by others, which on a busy machine hardly run: too much is measured again, with something made anew.
+ */
+async function assertRetains(limit: number, make: () => unknown, name = 'it'): Promise<void> {
+  let retained = limit;
+  for (let i = 0; i < 10 && retained >= limit; i++) retained = await retainedBy(make);
+  assert.ok(retained < limit, `${name} keeps ${retained} bytes, less than ${limit} are allowed`);
+}
+
 function serverReader(maxPayload = 0): FrameReader {
   return new FrameReader(new Recorder(), { role: 'server', maxPayload });
 }
@@ -89,31 +99,29 @@ test('ReDoS and quadratic parsing: header values of a megabyte are judged in lin
 });
 
 test('tiny fragments: a million of one byte cost what their bytes cost', async () => {
-  const reader = serverReader();
-  const first = masked(0x02, 'a');
-  reader.read(first, 0, first.length);
   const fragment = masked(0x00, 'a');
   const thousand = Buffer.concat(Array(1000).fill(fragment));
-  const retained = await retainedBy(() => {
+  await assertRetains(4 * 1024 * 1024, () => {
+    const reader = serverReader();
+    const first = masked(0x02, 'a');
+    reader.read(first, 0, first.length);
     for (let i = 0; i < 1000; i++) {
       const chunk = Buffer.from(thousand);
       reader.read(chunk, 0, chunk.length);
     }
     return reader;
   });
-  assert.ok(retained < 4 * 1024 * 1024, `${retained} bytes for a million`);
 });
 
 test('tiny fragments: empty ones cost nothing', async () => {
-  const reader = serverReader();
-  const first = masked(0x02);
-  reader.read(first, 0, first.length);
   const thousand = Buffer.concat(Array(1000).fill(masked(0x00)));
-  const retained = await retainedBy(() => {
+  await assertRetains(256 * 1024, () => {
+    const reader = serverReader();
+    const first = masked(0x02);
+    reader.read(first, 0, first.length);
     for (let i = 0; i < 1000; i++) reader.read(thousand, 0, thousand.length);
     return reader;
   });
-  assert.ok(retained < 256 * 1024, `${retained} bytes for a million`);
 });
 
 test('tiny chunks: a few bytes of a message do not pin the 64 KiB that they were read into', async () => {
@@ -125,33 +133,31 @@ test('tiny chunks: a few bytes of a message do not pin the 64 KiB that they were
     'the beginning of a ping': masked(0x89, 'abcdefghij').subarray(0, 9),
   };
   for (const [name, bytes] of Object.entries(beginnings)) {
-    const retained = await retainedBy(() =>
+    const make = () =>
       Array.from({ length: 500 }, () => {
         const slab = Buffer.allocUnsafeSlow(65536);
         bytes.copy(slab);
         const reader = serverReader();
         reader.read(slab, 0, bytes.length);
         return reader;
-      }),
-    );
-    assert.ok(retained < 500 * 2048, `${name}: ${Math.round(retained / 500)} bytes a connection`);
+      });
+    await assertRetains(500 * 2048, make, name);
   }
 });
 
 test('tiny chunks: a message that comes byte by byte costs its bytes', async () => {
-  const bytes = masked(0x82, Buffer.alloc(60_000));
-  const reader = serverReader();
-  const retained = await retainedBy(() => {
+  await assertRetains(256 * 1024, () => {
+    const bytes = masked(0x82, Buffer.alloc(60_000));
+    const reader = serverReader();
     for (let i = 0; i < bytes.length - 1; i++) reader.read(bytes, i, i + 1);
     return reader;
   });
-  assert.ok(retained < 256 * 1024, `${retained} bytes`);
 });
 
 test('a header that promises 100 MiB gets memory for what has come, not for what was said', async () => {
   const header = masked(0x82, Buffer.alloc(65536)).subarray(0, 14);
   header.writeBigUInt64BE(100n * 1024n * 1024n, 2);
-  const retained = await retainedBy(() =>
+  await assertRetains(200 * 8192, () =>
     Array.from({ length: 200 }, () => {
       const reader = serverReader();
       const chunk = Buffer.concat([header, Buffer.alloc(10)]);
@@ -159,7 +165,6 @@ test('a header that promises 100 MiB gets memory for what has come, not for what
       return reader;
     }),
   );
-  assert.ok(retained < 200 * 8192, `${Math.round(retained / 200)} bytes a connection`);
 });
 
 test('an idle connection with compression holds no zlib stream', async () => {
@@ -171,7 +176,7 @@ test('an idle connection with compression holds no zlib stream', async () => {
   };
   const payload = MessageDeflate.deflateShared(Buffer.from('hello '.repeat(100)));
   const count = 500;
-  const retained = await retainedBy(() =>
+  await assertRetains(count * 1024, () =>
     Array.from({ length: count }, () => {
       const deflate = new MessageDeflate('server', parameters);
       assert.equal(deflate.inflate(payload, Infinity, assert.ifError)?.length, 600);
@@ -179,7 +184,6 @@ test('an idle connection with compression holds no zlib stream', async () => {
       return deflate;
     }),
   );
-  assert.ok(retained < count * 1024, `${Math.round(retained / count)} bytes a connection`);
 });
 
 test('with context takeover it holds the windows, and no more', async () => {
@@ -191,7 +195,9 @@ test('with context takeover it holds the windows, and no more', async () => {
   };
   const client = new MessageDeflate('client', parameters);
   const count = 100;
-  const retained = await retainedBy(() =>
+  // 8 KiB of what was sent, 1 KiB of what was received, a quarter more for room, and the objects. A pair of zlib
+  // streams would be more than 200 KiB.
+  await assertRetains(count * 20 * 1024, () =>
     Array.from({ length: count }, () => {
       const server = new MessageDeflate('server', parameters);
       for (let i = 0; i < 50; i++) server.deflate(Buffer.alloc(5000, i), assert.ifError);
@@ -204,7 +210,4 @@ test('with context takeover it holds the windows, and no more', async () => {
       return server;
     }),
   );
-  // 8 KiB of what was sent, 1 KiB of what was received, a quarter more for room, and the objects. A pair of zlib
-  // streams would be more than 200 KiB.
-  assert.ok(retained < count * 20 * 1024, `${Math.round(retained / count)} bytes a connection`);
 });
