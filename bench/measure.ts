@@ -32,7 +32,7 @@ export interface PeerResult {
   median: Sample;
   /** ± of the cost, as a part of it. */
   spread: number;
-  /** Cost of the reference ÷ own cost, in the same round: their median and spread. */
+  /** Cost of the reference, the mean of its two runs, ÷ own cost, in the same round: their median and spread. */
   ratio: number;
   ratioSpread: number;
   failure?: string;
@@ -110,8 +110,10 @@ export async function measureRow(row: Row, options: MeasureOptions): Promise<Row
     }
   }
 
-  const reference = runs.get(row.reference) ?? [];
-  const again = ratios(runs.get(row.reference + AGAIN) ?? [], reference);
+  const first = runs.get(row.reference) ?? [];
+  const second = runs.get(row.reference + AGAIN) ?? [];
+  const again = ratios(second, costs(first));
+  const reference = first.map(({ cost }, round) => (cost + (second[round]?.cost ?? cost)) / 2);
   return {
     row,
     peers: names.map((name) => summarize(name, runs.get(name)!, reference, failures.get(name))),
@@ -123,17 +125,21 @@ export async function measureRow(row: Row, options: MeasureOptions): Promise<Row
   };
 }
 
-function ratios(samples: Sample[], reference: Sample[]): number[] {
-  return samples.flatMap((sample, round) => {
+function costs(samples: Sample[]): number[] {
+  return samples.map(({ cost }) => cost);
+}
+
+function ratios(samples: Sample[], reference: number[]): number[] {
+  return samples.flatMap(({ cost }, round) => {
     const other = reference[round];
-    return other ? [other.cost / sample.cost] : [];
+    return other === undefined ? [] : [other / cost];
   });
 }
 
 function summarize(
   name: string,
   samples: Sample[],
-  reference: Sample[],
+  reference: number[],
   failure: string | undefined,
 ): PeerResult {
   const compared = ratios(samples, reference);
@@ -143,7 +149,7 @@ function summarize(
     name,
     samples,
     median: Object.fromEntries(middle) as Sample,
-    spread: spread(samples.map((sample) => sample.cost)),
+    spread: spread(costs(samples)),
     ratio: median(compared),
     ratioSpread: spread(compared),
     failure,
