@@ -32,7 +32,8 @@ async function stalledPage(url: string, user: string): Promise<Socket> {
 
 /** Lets the servers' time go by only when the test says so: nobody is hurried, and nobody waits. */
 function holdClock(t: TestContext): { pass(milliseconds: number): void; release(): void } {
-  let now = performance.now();
+  // Whole, so that sums and differences are exact.
+  let now = Math.ceil(performance.now());
   const mocked = t.mock.method(performance, 'now', () => now);
   return {
     pass(milliseconds) {
