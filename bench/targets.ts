@@ -1,5 +1,5 @@
 /** Issue 4's targets, in one table, and what became of them in a run. */
-import type { PeerResult, RowResult } from './measure.ts';
+import { type PeerResult, type RowResult, ratioTo } from './measure.ts';
 
 interface TargetOf {
   row: string;
@@ -97,11 +97,10 @@ function judge(
   unit: string,
 ): Omit<CheckedTarget, 'row' | 'peer'> {
   const other = others.toSorted((a, b) => a.median.cost - b.median.cost)[0]!;
-  const ratio = other.median.cost / own.median.cost;
   const excess = own.median.cost - other.median.cost;
   if ('against' in target) {
-    // Against the reference the ratio of each round is known, and its median steadier.
-    const value = target.against === 'ws' ? own.ratio : ratio;
+    // The reference has run twice in each round.
+    const value = target.against === 'ws' ? own.ratio : ratioTo(other, own);
     return {
       claim: `${other.name} ÷ own ≥ ${target.ratio}`,
       value: value.toFixed(2),
@@ -117,10 +116,11 @@ function judge(
     };
   }
   if ('base' in target) {
+    const factor = own.median.cost / other.median.cost;
     return {
       claim: `own ${target.base} × ≤ ${target.factor}`,
-      value: (1 / ratio).toFixed(2),
-      reached: 1 / ratio <= target.factor,
+      value: factor.toFixed(2),
+      reached: factor <= target.factor,
     };
   }
   if ('rateOf' in target) {
