@@ -13,7 +13,7 @@ export interface RunningServer {
 }
 
 const START_TIMEOUT = 120_000;
-const STOP_TIMEOUT = 10_000;
+const STOP_TIMEOUT = 60_000;
 
 /** Resolves once it listens. */
 export async function startServer(peer: Peer, options: ServerOptions): Promise<RunningServer> {
@@ -29,7 +29,8 @@ export async function startServer(peer: Peer, options: ServerOptions): Promise<R
         throw new Error(`${peer.name} ended by itself with ${child.exitCode ?? child.signalCode}`);
       }
       child.kill('SIGTERM');
-      const cut = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT);
+      // Workers too, which would go on without their primary.
+      const cut = setTimeout(() => processTree(child.pid!).forEach(kill), STOP_TIMEOUT);
       const [status, signal] = await once(child, 'exit');
       clearTimeout(cut);
       if (status !== 0)
@@ -86,4 +87,13 @@ function processTree(root: number): number[] {
     next.push(...(parents.get(pid) ?? []));
   }
   return tree;
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It has ended meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
