@@ -7,6 +7,7 @@ import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
+import { DEFAULT_DISCONNECT_DELAY, DEFAULT_HEARTBEAT_DELAY } from '../sockjs/index.ts';
 import { Acknowledger } from './acknowledger.ts';
 import { admission } from './admission.ts';
 import { ChannelRouter } from './channel-router.ts';
@@ -157,8 +158,8 @@ export class PushServer {
         instance: this.instance,
         broker,
         ttl: options.presenceTtl ?? DEFAULT_PRESENCE_TTL,
-        heartbeatDelay: options.sockjs.heartbeatDelay ?? 25_000,
-        disconnectDelay: options.sockjs.disconnectDelay ?? 5_000,
+        heartbeatDelay: options.sockjs.heartbeatDelay ?? DEFAULT_HEARTBEAT_DELAY,
+        disconnectDelay: options.sockjs.disconnectDelay ?? DEFAULT_DISCONNECT_DELAY,
         failed: (error) =>
           this.#log('warn', `SockJS sessions could not be told to the store: ${String(error)}`),
       });

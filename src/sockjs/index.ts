@@ -2,4 +2,9 @@
 
 export type { Neighbours, RemoteFrame, RemoteSession } from './neighbours.ts';
 export type { Receiver, SockJsSession } from './session.ts';
-export { type SockJsOptions, SockJsServer } from './sockjs-server.ts';
+export {
+  DEFAULT_DISCONNECT_DELAY,
+  DEFAULT_HEARTBEAT_DELAY,
+  type SockJsOptions,
+  SockJsServer,
+} from './sockjs-server.ts';

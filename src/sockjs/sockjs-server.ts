@@ -26,6 +26,10 @@ import { xhr } from './transports/xhr.ts';
 import { xhrSend } from './transports/xhr-send.ts';
 import { xhrStreaming } from './transports/xhr-streaming.ts';
 
+/** Milliseconds. */
+export const DEFAULT_HEARTBEAT_DELAY = 25_000;
+export const DEFAULT_DISCONNECT_DELAY = 5_000;
+
 export interface SockJsOptions {
   server: Server;
   /** Path of the endpoint, such as `/sockjs/socketServer`; without a slash at the end. */
@@ -107,8 +111,8 @@ export class SockJsServer {
     };
     const interceptors = options.interceptors ?? [];
     const limits = {
-      heartbeatDelay: options.heartbeatDelay ?? 25_000,
-      disconnectDelay: options.disconnectDelay ?? 5_000,
+      heartbeatDelay: options.heartbeatDelay ?? DEFAULT_HEARTBEAT_DELAY,
+      disconnectDelay: options.disconnectDelay ?? DEFAULT_DISCONNECT_DELAY,
       maxBuffered: options.maxBuffered ?? 1024 * 1024,
       responseLimit: options.responseLimit ?? 128 * 1024,
       maxMessage: options.maxMessage ?? 1024 * 1024,
