@@ -154,14 +154,13 @@ async function readBody(request: IncomingMessage): Promise<string> {
     throw new Refusal(415, 'send the mail as application/json');
   const chunks: Buffer[] = [];
   let length = 0;
-  const tooLong = new Refusal(413, `a mail has at most ${MAX_BODY} bytes`);
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
     // Not at once: a sender that still writes when the connection ends may lose the answer in a reset.
-    if (length > 8 * MAX_BODY) throw tooLong;
+    if (length > 8 * MAX_BODY) break;
     if (length <= MAX_BODY) chunks.push(chunk);
   }
-  if (length > MAX_BODY) throw tooLong;
+  if (length > MAX_BODY) throw new Refusal(413, `a mail has at most ${MAX_BODY} bytes`);
   return Buffer.concat(chunks).toString();
 }
 
