@@ -14,13 +14,15 @@ interface Room {
 }
 
 const below = ['protocol', 'server', 'sockjs', 'policy', 'pubsub'];
+/** Node's timers, as they were before a test replaced them. */
+const clock = 'clock.ts';
 const rooms: Record<string, Room> = {
   protocol: { rooms: [], builtins: ['node:buffer', 'node:crypto', 'node:zlib'], packages: [] },
-  server: { rooms: ['protocol'], builtins: 'all', packages: [] },
-  sockjs: { rooms: ['protocol', 'server'], builtins: 'all', packages: [] },
-  policy: { rooms: [], builtins: 'all', packages: [] },
-  pubsub: { rooms: [], builtins: 'all', packages: ['redis-parser'] },
-  push: { rooms: below, builtins: 'all', packages: [] },
+  server: { rooms: ['protocol', clock], builtins: 'all', packages: [] },
+  sockjs: { rooms: ['protocol', 'server', clock], builtins: 'all', packages: [] },
+  policy: { rooms: [clock], builtins: 'all', packages: [] },
+  pubsub: { rooms: [clock], builtins: 'all', packages: ['redis-parser'] },
+  push: { rooms: [...below, clock], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },
@@ -103,4 +105,21 @@ test('redis-parser is the one runtime dependency', () => {
   for (const kind of ['peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
     assert.equal(manifest[kind], undefined);
   }
+});
+
+test('what runs on a server takes timers from clock.ts, so that no test can stop them for it', () => {
+  const timer =
+    /(?<![.\w])(?:process\.nextTick|performance\.now|(?:set|clear)(?:Timeout|Interval|Immediate)|queueMicrotask)\(/;
+  const wrong: string[] = [];
+  for (const room of ['server', 'sockjs', 'policy', 'pubsub', 'push']) {
+    for (const file of readdirSync(join('src', room), { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.ts')) continue;
+      const source = readFileSync(join('src', room, file), 'utf8');
+      const taken = /import \{([^}]*)\} from '[./]*clock\.ts'/.exec(source)?.[1] ?? '';
+      for (const [call] of source.replace(/^\s*(?:\*|\/\/|\/\*).*$/gm, '').matchAll(new RegExp(timer, 'g'))) {
+        if (!taken.includes(call.slice(0, -1))) wrong.push(`${room}/${file}: ${call}…)`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
 });

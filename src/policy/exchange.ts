@@ -1,5 +1,7 @@
 /** One connection on which a policy request is expected: a request, an answer, the end. */
+
 import type { Socket } from 'node:net';
+import { clearTimeout, setTimeout } from '../clock.ts';
 import { encodePolicyAnswer, isPolicyRequest, POLICY_REQUEST, UNRECOGNISED } from './policy-request.ts';
 
 /** Milliseconds from a connection's beginning to its end, answered or not. */

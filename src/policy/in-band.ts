@@ -2,9 +2,11 @@
  * Policy requests that arrive on an HTTP port. A player that finds nobody on 843 asks at the port it is
  * about to use; to Node's HTTP parser that is a parse error, reported as `clientError`.
  */
+
 import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { clearTimeout, setTimeout } from '../clock.ts';
 import { EXCHANGE_TIMEOUT } from './exchange.ts';
 import { encodePolicyAnswer, isPolicyRequest, POLICY_REQUEST } from './policy-request.ts';
 

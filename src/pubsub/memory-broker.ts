@@ -2,6 +2,7 @@
  * The broker within one process: logs in memory, gone when the process ends. Push servers of one process
  * that should act as one share a `MemoryStore`; each has a broker of its own over it.
  */
+import { clearInterval, queueMicrotask, setInterval } from '../clock.ts';
 import type {
   Broker,
   BrokerListener,

@@ -2,6 +2,7 @@
  * The broker over Redis. Each channel is a stream that Lua scripts append to; publishing rings a doorbell that
  * carries the whole message, so that a subscriber only reads the stream where it missed something.
  */
+import { monotonicNow, setTimeout } from '../clock.ts';
 import type {
   Broker,
   BrokerListener,
@@ -250,14 +251,14 @@ class RedisBroker implements Broker {
    * The first error is thrown in the end where it says more than the last.
    */
   async #persist<T>(isIdempotent: boolean, attempt: () => Promise<T>): Promise<T> {
-    const deadline = performance.now() + this.#publishMaxWait;
+    const deadline = monotonicNow() + this.#publishMaxWait;
     for (let delay = 25; ; delay = Math.min(delay * 2, 400)) {
       try {
         return await attempt();
       } catch (error) {
         const isUnknown = error instanceof RedisError && error.code === 'REDIS_OUTCOME_UNKNOWN';
         const mayRepeat = wasNotExecuted(error) || (isIdempotent && isUnknown);
-        if (!mayRepeat || this.#isClosed || performance.now() + delay > deadline) throw error;
+        if (!mayRepeat || this.#isClosed || monotonicNow() + delay > deadline) throw error;
         await new Promise((resolve) => setTimeout(resolve, delay));
       }
     }

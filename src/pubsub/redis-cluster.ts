@@ -2,6 +2,7 @@
  * A Redis Cluster: the slot map, a connection for commands and one for subscriptions to each master in it, and
  * the redirections by which the Cluster corrects the map.
  */
+import { clearInterval, clearTimeout, monotonicNow, setInterval, setTimeout } from '../clock.ts';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import {
   describeEndpoint,
@@ -160,7 +161,7 @@ export class ClusterTopology implements RedisTopology {
   /** Runs a command on the node of its slot, and again where the Cluster says that it was the wrong one. */
   async #route<T>(key: string, run: (node: Node, isAsking: boolean) => Promise<T>): Promise<T> {
     const slot = slotOf(key);
-    const deadline = performance.now() + this.#maxWait;
+    const deadline = monotonicNow() + this.#maxWait;
     let node = this.#slots[slot];
     let isAsking = false;
     for (let redirections = 0; ; ) {
@@ -185,7 +186,7 @@ export class ClusterTopology implements RedisTopology {
         }
         continue;
       }
-      if (!mayPass(failure) || this.#isClosed || performance.now() + REFRESH_PAUSE > deadline) throw failure;
+      if (!mayPass(failure) || this.#isClosed || monotonicNow() + REFRESH_PAUSE > deadline) throw failure;
       if (!isTryAgain(failure)) await this.#refresh();
       await new Promise((resolve) => setTimeout(resolve, isTryAgain(failure) ? 20 : REFRESH_PAUSE));
       node = this.#slots[slot];

@@ -6,6 +6,7 @@
  * An entry has the fields `channel` and `data`, and optionally `kind` (`text`, which is the default, `json`,
  * `binary` or `reference`) and `key` (an idempotency key of the program's own).
  */
+import { clearTimeout, monotonicNow, setTimeout } from '../clock.ts';
 import type { IntakeMessage, PayloadKind } from './broker.ts';
 import { randomId } from './random-id.ts';
 import { RedisReplyError } from './redis-errors.ts';
@@ -73,7 +74,7 @@ export class RedisIntake {
   async #run(): Promise<void> {
     while (!this.#isStopped) {
       try {
-        const now = performance.now();
+        const now = monotonicNow();
         if (now >= this.#nextClaim) {
           await this.#claim();
           this.#nextClaim = now + CLAIM_INTERVAL;

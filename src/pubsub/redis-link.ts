@@ -3,8 +3,10 @@
  * probing when silent. What is sent and what replies mean is its owner's matter (resp-client.ts and
  * resp-subscriber.ts).
  */
+
 import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { clearInterval, clearTimeout, monotonicNow, nextTick, setInterval, setTimeout } from '../clock.ts';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { describeEndpoint, type ResolvedRedisOptions } from './redis-options.ts';
 import { encodeCommand, type RespArgument, RespEncoder } from './resp-encoder.ts';
@@ -208,7 +210,7 @@ export class RedisLink implements RespSink {
     this.#state = 'ready';
     this.#attempt = 0;
     this.#reader.isSubscriber = this.#settings.isSubscriber;
-    this.#lastRead = this.#checkedAt = performance.now();
+    this.#lastRead = this.#checkedAt = monotonicNow();
     this.#probedAt = 0;
     const { probeInterval, probeTimeout } = this.#options;
     if (probeInterval > 0) {
@@ -219,7 +221,7 @@ export class RedisLink implements RespSink {
   }
 
   #check(period: number): void {
-    const now = performance.now();
+    const now = monotonicNow();
     // After a stall of this process the answer may be waiting in the kernel: look again next time.
     const stalled = now - this.#checkedAt > period * 2;
     this.#checkedAt = now;
@@ -236,7 +238,7 @@ export class RedisLink implements RespSink {
   #schedule(): void {
     this.#isFlushScheduled = true;
     // Runs once the promises that this read or this tick settles have had their turn, and sent what they send.
-    process.nextTick(this.#flush);
+    nextTick(this.#flush);
   }
 
   #write(): void {
@@ -252,7 +254,7 @@ export class RedisLink implements RespSink {
   }
 
   #read(length: number): void {
-    this.#lastRead = performance.now();
+    this.#lastRead = monotonicNow();
     // What a connection being ended still brings belongs to nobody.
     if (this.#reason !== undefined || this.#state === 'closed') return;
     try {

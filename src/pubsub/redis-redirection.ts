@@ -1,4 +1,5 @@
 /** How a Redis Cluster says "not here" and "not now", and what is done about it. */
+import { clearTimeout, setTimeout } from '../clock.ts';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { describeEndpoint } from './redis-options.ts';
 import type { RespClient } from './resp-client.ts';

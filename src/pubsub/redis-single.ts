@@ -1,4 +1,5 @@
 /** One Redis server, or the master that Sentinels point to: a connection for commands, one for subscriptions. */
+import { clearTimeout, setTimeout } from '../clock.ts';
 import { RedisError } from './redis-errors.ts';
 import type { LinkSettings } from './redis-link.ts';
 import { describeEndpoint, type RedisOptions } from './redis-options.ts';

@@ -1,4 +1,5 @@
 /** Who gets a command's reply, and the order in which replies are awaited. */
+import { monotonicNow, nextTick, queueMicrotask } from '../clock.ts';
 import type { RedisError } from './redis-errors.ts';
 import type { RespReply } from './resp-reader.ts';
 
@@ -56,7 +57,7 @@ export function fail(handler: ReplyHandler, error: RedisError): void {
 
 /** An error of the application's own code: it must surface, but not in the middle of a read. */
 export function rethrow(error: unknown): void {
-  process.nextTick(() => {
+  nextTick(() => {
     throw error;
   });
 }
@@ -75,7 +76,7 @@ export class PendingReplies {
   #isBatchOpen = false;
   readonly #closeBatch = (): void => {
     this.#isBatchOpen = false;
-    this.#batches.push({ end: this.#sent, time: performance.now() });
+    this.#batches.push({ end: this.#sent, time: monotonicNow() });
   };
 
   get first(): ReplyHandler | undefined {

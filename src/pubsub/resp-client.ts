@@ -2,7 +2,9 @@
  * The Redis client: any command, replies in order, everything sent in one tick written at once. Subscriptions
  * have a connection of their own, made with the first of them (resp-subscriber.ts).
  */
+
 import { EventEmitter } from 'node:events';
+import { clearInterval, monotonicNow, nextTick, setImmediate, setInterval, setTimeout } from '../clock.ts';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import { type RedisOptions, type ResolvedRedisOptions, resolveRedisOptions } from './redis-options.ts';
@@ -319,7 +321,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   /** Gives up on commands whose reply is overdue. Their replies, should they come, are passed over. */
   #sweep(period: number): void {
     const { commandTimeout } = this.options;
-    const now = performance.now();
+    const now = monotonicNow();
     // After a stall of this process the replies may be waiting in the kernel: look again next time.
     const stalled = now - this.#sweptAt > period * 3;
     this.#sweptAt = now;
@@ -347,7 +349,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     const { commandTimeout } = this.options;
     if (commandTimeout > 0) {
       const period = Math.max(10, commandTimeout / 8);
-      this.#sweptAt = performance.now();
+      this.#sweptAt = monotonicNow();
       this.#sweeper = setInterval(() => this.#sweep(period), period).unref();
     }
     this.#drain();
@@ -407,7 +409,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
 
   #answeredHandler(): ReplyHandler | undefined {
     const handler = this.#pending.shift();
-    if (this.#settled !== undefined && this.#pending.length === 0) process.nextTick(this.#settled);
+    if (this.#settled !== undefined && this.#pending.length === 0) nextTick(this.#settled);
     return handler;
   }
 }

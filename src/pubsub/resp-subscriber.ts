@@ -2,6 +2,7 @@
  * The subscriptions of one connection, kept in force over its losses. Names are subscribed to in batches, with
  * a bounded number unconfirmed, so that 100,000 of them block neither Redis nor this process.
  */
+import { nextTick } from '../clock.ts';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import type { ResolvedRedisOptions } from './redis-options.ts';
@@ -158,7 +159,7 @@ export class RespSubscriber implements LinkOwner {
     this.#changed.push(subscription);
     if (this.#isPumpScheduled || !this.#link.isReady) return;
     this.#isPumpScheduled = true;
-    process.nextTick(() => this.#pump());
+    nextTick(() => this.#pump());
   }
 
   #pump(): void {
@@ -309,7 +310,7 @@ export class RespSubscriber implements LinkOwner {
     this.#confirmed(expected, request.isOn);
     if (this.#changed.length > 0 && !this.#isPumpScheduled && this.#unconfirmed <= WINDOW / 2) {
       this.#isPumpScheduled = true;
-      process.nextTick(() => this.#pump());
+      nextTick(() => this.#pump());
     }
   }
 

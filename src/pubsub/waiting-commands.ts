@@ -1,4 +1,5 @@
 /** Commands that wait for a connection: bounded in number, in bytes and in time. */
+import { clearTimeout, monotonicNow, setTimeout } from '../clock.ts';
 import type { ReplyHandler } from './reply-handlers.ts';
 
 interface Entry {
@@ -67,12 +68,12 @@ export class WaitingCommands {
     this.commands += handlers.length;
     this.bytes += bytes.length;
     this.#timer ??= setTimeout(() => this.#expire(), queueMaxWait);
-    return { bytes, handlers, deadline: performance.now() + queueMaxWait };
+    return { bytes, handlers, deadline: monotonicNow() + queueMaxWait };
   }
 
   #expire(): void {
     this.#timer = undefined;
-    const now = performance.now();
+    const now = monotonicNow();
     while (this.#entries.length > 0 && this.#entries[0]!.deadline <= now) {
       const { handlers } = this.#entries[0]!;
       this.shift();

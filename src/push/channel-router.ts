@@ -2,6 +2,7 @@
  * The channels of one instance: brings the broker's doorbells to them, keeps a channel a little longer
  * than its last user, and asks the store in batches what the quiet ones may have missed.
  */
+import { clearTimeout, monotonicNow, setImmediate, setTimeout } from '../clock.ts';
 import type {
   Broker,
   BrokerListener,
@@ -117,7 +118,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   release(channel: Channel): void {
     channel.users--;
     if (channel.users > 0 || this.#isClosed) return;
-    channel.idleSince = performance.now();
+    channel.idleSince = monotonicNow();
     this.#idle.add(channel);
   }
 

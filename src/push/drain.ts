@@ -1,4 +1,5 @@
 /** Sends an instance's sessions away without a stampede: told first, closed in batches, cut at the end. */
+import { monotonicNow, setTimeout } from '../clock.ts';
 import type { Session } from './session.ts';
 import { CloseCode } from './wire.ts';
 
@@ -14,7 +15,7 @@ export class Drain {
   /** Milliseconds that it may take, as those are told who knock meanwhile. */
   readonly time: number;
   readonly #sessions: Iterable<Session> & { readonly size: number };
-  readonly #start = performance.now();
+  readonly #start = monotonicNow();
 
   /** @param sessions those that are still there, whenever it is iterated */
   constructor(sessions: Iterable<Session> & { readonly size: number }, time: number) {
@@ -24,7 +25,7 @@ export class Drain {
 
   /** Tells a client over how many milliseconds all of them spread: what is left of the window, if anything. */
   tell(session: Session): void {
-    const window = Math.floor(this.#windowEnd - performance.now());
+    const window = Math.floor(this.#windowEnd - monotonicNow());
     if (window > 0) session.sendFrame({ type: 'drain', window });
   }
 
@@ -36,17 +37,17 @@ export class Drain {
     // Pages in plain mode can't be asked to go, so they are closed over the whole window.
     const plain = [...sessions].filter((session) => !session.isTidings);
     await closeInBatches(plain, this.#windowEnd);
-    while (sessions.size > 0 && performance.now() < this.#windowEnd) await tick();
+    while (sessions.size > 0 && monotonicNow() < this.#windowEnd) await tick();
     await closeInBatches([...sessions], this.#windowEnd + this.time * CLOSING_PART);
     const end = this.#start + Math.max(this.time, LAST_CALL);
-    while (sessions.size > 0 && performance.now() < end) {
+    while (sessions.size > 0 && monotonicNow() < end) {
       // Handshakes that were under way can still have become sessions.
       for (const session of sessions) if (session.transport.readyState === 1) dismiss(session);
       await tick();
     }
     for (const session of sessions) session.terminate();
-    const gone = performance.now() + LAST_CALL;
-    while (sessions.size > 0 && performance.now() < gone) await tick();
+    const gone = monotonicNow() + LAST_CALL;
+    while (sessions.size > 0 && monotonicNow() < gone) await tick();
   }
 
   get #windowEnd(): number {
@@ -57,7 +58,7 @@ export class Drain {
 async function closeInBatches(sessions: Session[], deadline: number): Promise<void> {
   let next = 0;
   while (next < sessions.length) {
-    const batches = Math.max(1, Math.ceil((deadline - performance.now()) / BATCH_INTERVAL));
+    const batches = Math.max(1, Math.ceil((deadline - monotonicNow()) / BATCH_INTERVAL));
     const end = next + Math.ceil((sessions.length - next) / batches);
     for (; next < end; next++) dismiss(sessions[next]!);
     if (next < sessions.length) await tick();

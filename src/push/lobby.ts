@@ -2,8 +2,10 @@
  * Where transports become sessions: who has come in, what they send until somebody else takes it, and what
  * is left to do when they go.
  */
+
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
+import { monotonicNow } from '../clock.ts';
 import type { PresenceEntry } from '../pubsub/broker.ts';
 import type { Handler, HandshakeRequest, Transport } from '../server/transport.ts';
 import type { ChannelRouter } from './channel-router.ts';
@@ -60,7 +62,7 @@ export class Lobby implements Handler<Transport> {
     const oldest = registry.add(session);
     oldest?.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
     presence.add(this.#entryOf(session));
-    if (session.isTidings) this.#silent.set(session, performance.now());
+    if (session.isTidings) this.#silent.set(session, monotonicNow());
     else this.#beginPlain(session);
     if (opened.hasSubscribers) opened.publish({ session });
     this.#tell(() => handler.opened?.(session, request));

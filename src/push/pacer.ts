@@ -1,4 +1,5 @@
 /** Waits for peers to read. One timer for all, and none while nobody waits. */
+import { clearInterval, setInterval } from '../clock.ts';
 import type { Transport } from '../server/transport.ts';
 
 const INTERVAL = 20;

@@ -1,4 +1,5 @@
 /** Makes this instance's sessions visible to the others: announced in batches, said again before they expire. */
+import { clearTimeout, monotonicNow, setTimeout } from '../clock.ts';
 import type { Broker, PresenceEntry } from '../pubsub/broker.ts';
 
 /** Milliseconds in which sessions that come and go are collected. */
@@ -20,7 +21,7 @@ export class Presence {
     this.#broker = broker;
     this.#ttl = ttl;
     this.#failed = failed;
-    this.#nextRefresh = performance.now() + ttl / 3;
+    this.#nextRefresh = monotonicNow() + ttl / 3;
   }
 
   /** Said again with the same session, an entry replaces the former one. */
@@ -47,7 +48,7 @@ export class Presence {
 
   /** Says everything again. */
   refresh(): void {
-    this.#nextRefresh = performance.now() + this.#ttl / 3;
+    this.#nextRefresh = monotonicNow() + this.#ttl / 3;
     for (const [session, entry] of this.#entries) this.#came.set(session, entry);
     if (this.#came.size > 0) this.#schedule();
   }

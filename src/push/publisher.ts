@@ -1,4 +1,5 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
+import { monotonicNow } from '../clock.ts';
 import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../pubsub/broker.ts';
 import type { ChannelRouter } from './channel-router.ts';
 import { Confirmations } from './confirmations.ts';
@@ -143,7 +144,7 @@ export class Publisher {
       this.#store(channel, kind, payload, this.#retention.inbox, settings);
     if (settings.confirm !== 'acked') return store();
     const timeout = settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT;
-    const deadline = performance.now() + timeout;
+    const deadline = monotonicNow() + timeout;
     // Acknowledgements are heard only on subscribed channels, so it comes first.
     const subscribed = this.#router.acquire(channel);
     try {
@@ -151,7 +152,7 @@ export class Publisher {
         throw new Error(`${channel} could not be subscribed within ${timeout} ms; nothing was stored`);
       }
       const receipt = await store();
-      const device = await this.confirmations.wait(receipt, Math.max(0, deadline - performance.now()));
+      const device = await this.confirmations.wait(receipt, Math.max(0, deadline - monotonicNow()));
       return { ...receipt, device };
     } finally {
       this.#router.release(subscribed);

@@ -2,8 +2,10 @@
  * The push server composed: a listener and what it accepts, sessions by user, channels and their delivery,
  * and the application's way to send.
  */
+
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
+import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
@@ -171,7 +173,7 @@ export class PushServer {
       log: (level, message) => this.#log(level, message),
     });
     this.#router.fanOut = this.#listeners;
-    this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_INTERVAL).unref();
+    this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
     this.ready = this.#start();
     // Whoever does not ask still gets the log line.
     this.ready.catch(() => {});

@@ -3,6 +3,7 @@
  * where it is delivered. Lookups are shared, tried again, and bounded in number and in time, so that one
  * that fails holds up its channel no longer than the timeout says.
  */
+import { clearTimeout, setTimeout } from '../clock.ts';
 
 export interface Resolved {
   /** Whose inbox it belongs into. */

@@ -2,6 +2,7 @@
  * One open page: a transport, whose user is known, in plain mode or `tidings.1`. Whatever goes to the page
  * goes through here, so that its outbox stays within bounds.
  */
+import { monotonicNow } from '../clock.ts';
 import type { Attributes, Transport } from '../server/transport.ts';
 import { inboxOf, wireName } from './names.ts';
 import { encodeData, encodeFrame, type Frame, type Outgoing, OutgoingTransient } from './outgoing.ts';
@@ -115,7 +116,7 @@ export class Session {
 
   /** @internal False if it sends more frames a second than `limit`. */
   countFrame(limit: number): boolean {
-    const second = Math.floor(performance.now() / 1000);
+    const second = Math.floor(monotonicNow() / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#frames = 0;

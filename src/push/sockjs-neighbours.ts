@@ -3,7 +3,9 @@
  * another instance are passed on by transient messages. One that gets lost ends the session, so that its
  * client begins anew and recovers; never is a message lost in silence.
  */
+
 import { createHash } from 'node:crypto';
+import { clearTimeout, setTimeout } from '../clock.ts';
 import type { Broker } from '../pubsub/broker.ts';
 import type { Neighbours, Receiver, RemoteSession, SockJsServer } from '../sockjs/index.ts';
 import { Presence } from './presence.ts';

@@ -2,8 +2,10 @@
  * What stands between a valid opening handshake and a connection: the interceptors, and ws's `verifyClient`.
  * Either may take its time, within the handshake's timeout.
  */
+
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { nextTick } from '../clock.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import type { Attributes, Interceptor, Transport } from './transport.ts';
 
@@ -115,7 +117,7 @@ export class Admission implements Expirable {
       try {
         interceptors[i]!.after?.(this.#request, transport, error);
       } catch (thrown) {
-        process.nextTick(() => {
+        nextTick(() => {
           throw thrown;
         });
       }

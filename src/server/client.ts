@@ -2,12 +2,14 @@
  * The client's opening handshake (RFC 6455 §4.1) over node:http or node:https, with redirects in the manner
  * of curl and ws.
  */
+
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { isIP, type NetConnectOpts, connect as netConnect } from 'node:net';
 import { unescape as percentDecode } from 'node:querystring';
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions as TlsConnectionOptions, connect as tlsConnect } from 'node:tls';
+import { nextTick } from '../clock.ts';
 import { acceptAnswer, createOffer, type DeflateOptions } from '../protocol/deflate-negotiation.ts';
 import { createRequest, parseResponse } from '../protocol/handshake.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
@@ -222,7 +224,7 @@ export class ClientHandshake implements Expirable {
     this.#request = null;
     request?.destroy();
     this.#hooks.closing();
-    process.nextTick(() => this.#hooks.failed(error));
+    nextTick(() => this.#hooks.failed(error));
   }
 
   expire(): void {

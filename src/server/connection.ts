@@ -3,8 +3,10 @@
  * closing handshake (RFC 6455 §7), and writes through its outbox. It knows nothing of events or requests;
  * what happens goes to a table of functions that all connections of a kind share.
  */
+
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { nextTick, setImmediate } from '../clock.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import type { FrameSink } from '../protocol/frame-sink.ts';
@@ -171,7 +173,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
     socket.on('end', onEnd);
     this.#heartbeat?.add(this);
     if (this.#isShared) {
-      if (head.length > 0) process.nextTick(readHead, this, head);
+      if (head.length > 0) nextTick(readHead, this, head);
       else socket.resume();
       return;
     }
@@ -251,7 +253,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
     this.#reader.resume();
     // From within a read callback the reader goes on by itself.
     if (this.#isReading) return;
-    if (this.#held !== null) process.nextTick(readHeldOf, this);
+    if (this.#held !== null) nextTick(readHeldOf, this);
     else if (!this.#reader.isSuspended) this.socket.resume();
   }
 
@@ -524,7 +526,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
   #overflow(callback: SendCallback | undefined): SendResult {
     const { backpressurePolicy, tooSlowCode, maxBackpressure } = this.options;
     if (callback !== undefined) {
-      process.nextTick(callback, new Error(`More than ${maxBackpressure} bytes wait for the peer to read`));
+      nextTick(callback, new Error(`More than ${maxBackpressure} bytes wait for the peer to read`));
     }
     if (backpressurePolicy === 'drop') {
       this.#tellsDrain = true;
@@ -699,7 +701,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
     this.#deflate?.close();
     if (jobs !== null) {
       const error = new Error('The connection is closed');
-      for (const { callback } of jobs) if (callback !== undefined) process.nextTick(callback, error);
+      for (const { callback } of jobs) if (callback !== undefined) nextTick(callback, error);
     }
     this.#events.closed(this.#owner, this.#closeCode, this.#closeReason);
   }
@@ -707,7 +709,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
 
 /** An exception of the application's is not the connection's: it surfaces as such, and reading goes on. */
 function throwLater(error: unknown): void {
-  process.nextTick(() => {
+  nextTick(() => {
     throw error;
   });
 }

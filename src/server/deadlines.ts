@@ -2,6 +2,7 @@
  * Times by which something must have happened: the opening handshake, the closing handshake, a refusal
  * being read. One timer serves all of them, however many connections there are.
  */
+import { clearTimeout, monotonicNow, setTimeout } from '../clock.ts';
 
 export interface Expirable {
   /** Owned by this module: the queue that the item waits in. Starts as null. */
@@ -33,7 +34,7 @@ export function arm(item: Expirable, ms: number): void {
     queue = { ms, due: new Map() };
     queues.set(ms, queue);
   }
-  const due = performance.now() + ms;
+  const due = monotonicNow() + ms;
   queue.due.set(item, due);
   item.deadline = queue;
   if (due < timerDue) schedule(due);
@@ -49,12 +50,12 @@ export function disarm(item: Expirable): void {
 function schedule(due: number): void {
   clearTimeout(timer);
   timerDue = due;
-  timer = setTimeout(sweep, Math.max(GRANULARITY_MS, due - performance.now()));
+  timer = setTimeout(sweep, Math.max(GRANULARITY_MS, due - monotonicNow()));
   timer.unref();
 }
 
 function sweep(): void {
-  const horizon = performance.now() + GRANULARITY_MS;
+  const horizon = monotonicNow() + GRANULARITY_MS;
   timerDue = Number.POSITIVE_INFINITY;
   let next = Number.POSITIVE_INFINITY;
   for (const queue of queues.values()) {

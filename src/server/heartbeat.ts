@@ -3,6 +3,7 @@
  * so. One timer sweeps all connections of all servers, a slice at a time, so that ten thousand pings
  * don't leave in one burst.
  */
+import { clearInterval, setInterval } from '../clock.ts';
 
 export interface Pulse {
   /** Sweeps since a byte came from the peer. The reading side sets it to 0, nothing else to pay there. */

@@ -6,9 +6,11 @@
  * the end of that callback. Elsewhere the first frame of a turn of the event loop is written at once, and
  * the rest of the turn leaves in one write at its end.
  */
+
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { nextTick } from '../clock.ts';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
 import { borrow, release, retain } from '../protocol/loans.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
@@ -212,7 +214,7 @@ export class Outbox {
     if (bytes === 0) return;
     if (!socket.writable) {
       if (slabUsed !== null) this.#release(slabUsed, slabRuns);
-      if (callbacks !== null) process.nextTick(callAll, callbacks, new Error('The connection is closed'));
+      if (callbacks !== null) nextTick(callAll, callbacks, new Error('The connection is closed'));
       return;
     }
     const done =

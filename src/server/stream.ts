@@ -1,5 +1,7 @@
 /** A WebSocket as a stream: a Duplex, or an async iterator. */
+
 import { Duplex, type DuplexOptions } from 'node:stream';
+import { nextTick } from '../clock.ts';
 import { asBuffer } from './data.ts';
 import type { RawData, WebSocket } from './websocket.ts';
 
@@ -54,7 +56,7 @@ export function createWebSocketStream(websocket: WebSocket, options: DuplexOptio
     destroy(error, callback) {
       if (websocket.readyState === websocket.CLOSED) {
         callback(error);
-        process.nextTick(emitClose);
+        nextTick(emitClose);
         return;
       }
       let isTold = false;
@@ -64,7 +66,7 @@ export function createWebSocketStream(websocket: WebSocket, options: DuplexOptio
       });
       websocket.once('close', () => {
         if (!isTold) callback(error);
-        process.nextTick(emitClose);
+        nextTick(emitClose);
       });
       if (terminates) websocket.terminate();
     },

@@ -2,6 +2,7 @@
  * The end of the current turn of the event loop, when everything that was put off is written. It is the
  * check phase of the same turn (setImmediate), so nothing waits for a timer or for another turn.
  */
+import { setImmediate } from '../clock.ts';
 
 /** Counts turns in which something was written. */
 export let turn = 0;

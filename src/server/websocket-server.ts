@@ -3,10 +3,12 @@
  * of its own, or on sockets that it is handed; with interceptors, broadcast, topics, heartbeat, and a close
  * that waits.
  */
+
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { nextTick, setTimeout } from '../clock.ts';
 import {
   acceptOffer,
   type DeflateOptions,
@@ -435,7 +437,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     if (this.clients === undefined) return;
     this.clients.delete(websocket);
     this.#everybody?.delete(connection);
-    if (this.#closesWithLastClient && this.clients.size === 0) process.nextTick(() => this.#emitClose());
+    if (this.#closesWithLastClient && this.clients.size === 0) nextTick(() => this.#emitClose());
   }
 
   // ── the end ──────────────────────────────────────────────────────────────────────────────────────
@@ -451,7 +453,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     if (typeof argument === 'object') return this.#closeClients(argument);
     if (this.#state === 'closed') {
       if (argument !== undefined) this.once('close', () => argument(new Error('The server is not running')));
-      process.nextTick(() => this.#emitClose());
+      nextTick(() => this.#emitClose());
       return undefined;
     }
     if (argument !== undefined) this.once('close', argument);
@@ -469,7 +471,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     } else if (this.clients !== undefined && this.clients.size > 0) {
       this.#closesWithLastClient = true;
     } else {
-      process.nextTick(() => this.#emitClose());
+      nextTick(() => this.#emitClose());
     }
     return undefined;
   }

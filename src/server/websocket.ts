@@ -2,9 +2,11 @@
  * `WebSocket`: the public API of ws 8 for one connection, either role, and what ws's users have asked for:
  * `send` that tells its result, `drain`, topics, partial messages, an async iterator.
  */
+
 import { EventEmitter } from 'node:events';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { nextTick } from '../clock.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
@@ -308,7 +310,7 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
     if (data instanceof PreparedMessage) this.#unsentBytes += data.payload.length;
     else if (data instanceof Blob) this.#unsentBytes += data.size;
     else if (data) this.#unsentBytes += toBytes(data).length;
-    if (callback !== undefined) process.nextTick(callback, new Error(message));
+    if (callback !== undefined) nextTick(callback, new Error(message));
     return 'dropped';
   }
 

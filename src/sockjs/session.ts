@@ -2,6 +2,7 @@
  * One SockJS session: what the application sees as a connection, over whichever receiving request or
  * WebSocket is there at the moment.
  */
+import { monotonicNow } from '../clock.ts';
 import type { Attributes, Handler, SendResult, Transport } from '../server/transport.ts';
 import { close, HEARTBEAT, messages, OPEN, quote } from './frames.ts';
 
@@ -158,7 +159,7 @@ export class SockJsSession implements Transport {
     const receiver = this.#receiver;
     if (receiver === undefined || receiver.send(frame)) return;
     this.#receiver = undefined;
-    this.deadline = performance.now() + this.#limits.disconnectDelay;
+    this.deadline = monotonicNow() + this.#limits.disconnectDelay;
     receiver.end();
   }
 
@@ -176,7 +177,7 @@ export class SockJsSession implements Transport {
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#closeFrame = close(code, reason);
-    this.deadline = performance.now() + this.#limits.disconnectDelay;
+    this.deadline = monotonicNow() + this.#limits.disconnectDelay;
     const receiver = this.#receiver;
     this.#receiver = undefined;
     if (receiver !== undefined) {

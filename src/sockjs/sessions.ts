@@ -1,4 +1,5 @@
 /** The HTTP sessions of one SockJS server: opening them, finding them, letting go of them. */
+import { monotonicNow } from '../clock.ts';
 import { Admission, type AdmissionRules } from '../server/admission.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { HttpReceiver, type Wrapping } from './http-receiver.ts';
@@ -75,7 +76,7 @@ export class HttpSessions implements Sessions {
       session.interrupted(receiver);
       session.lostFrame();
     };
-    session.attach(receiver, performance.now());
+    session.attach(receiver, monotonicNow());
     return true;
   }
 
@@ -91,7 +92,7 @@ export class HttpSessions implements Sessions {
     }
     const receiver = new HttpReceiver(exchange.response, wrapping);
     receiver.bind(known.session);
-    known.session.attach(receiver, performance.now());
+    known.session.attach(receiver, monotonicNow());
   }
 
   async #look(neighbours: Neighbours, exchange: Exchange, wrapping: Wrapping): Promise<void> {
@@ -180,7 +181,7 @@ export class HttpSessions implements Sessions {
     }
     const receiver = new HttpReceiver(response, wrapping);
     receiver.bind(session);
-    session.open(receiver, performance.now());
+    session.open(receiver, monotonicNow());
     this.#sweep.add(session, () => this.#forget(id));
     admission.tell(session, undefined);
     this.#handler.opened?.(session, request);

@@ -1,11 +1,12 @@
 /** One interval for the heartbeats and time limits of all sessions of a SockJS server. */
+import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import type { SockJsSession } from './session.ts';
 
 export class Sweep {
   readonly #sessions = new Map<SockJsSession, () => void>();
   readonly #interval: number;
   readonly #timer: NodeJS.Timeout;
-  #last = performance.now();
+  #last = monotonicNow();
 
   /** @param shortest the shortest time, in milliseconds, that it has to tell */
   constructor(shortest: number) {
@@ -28,7 +29,7 @@ export class Sweep {
   }
 
   #look(): void {
-    const now = performance.now();
+    const now = monotonicNow();
     // This process was paused: what clients have sent meanwhile is yet to be read.
     const pause = now - this.#last - this.#interval;
     this.#last = now;

@@ -2,8 +2,10 @@
  * `/<server>/<session>/websocket`: SockJS frames over a WebSocket, one session each; and `/websocket`, where
  * a WebSocket is the session itself, for clients that are no browsers.
  */
+
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { monotonicNow } from '../../clock.ts';
 import { Admission } from '../../server/admission.ts';
 import { refuse } from '../../server/refusal.ts';
 import type {
@@ -152,7 +154,7 @@ export class SockJsWebSockets {
     const { handler, limits, sweep } = this.#options;
     const session = new SockJsSession(attributes, requestedProtocol(request), handler, limits);
     this.#sessions.set(connection, session);
-    session.open(receiver, performance.now());
+    session.open(receiver, monotonicNow());
     sweep.add(session, () => {});
     handler.opened?.(session, request);
   }
