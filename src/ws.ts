@@ -7,7 +7,6 @@ import { WebSocket } from './server/websocket.ts';
 import { WebSocketServer } from './server/websocket-server.ts';
 
 export type { VerifyClient, VerifyInfo } from './server/admission.ts';
-export type { ClientOptions } from './server/client.ts';
 export type { Sendable } from './server/data.ts';
 export type { CloseEvent, ErrorEvent, Event, MessageEvent } from './server/events.ts';
 export { PreparedMessage } from './server/prepared-message.ts';
@@ -21,6 +20,7 @@ export type {
 } from './server/transport.ts';
 export type {
   BinaryType,
+  ClientOptions,
   MessageOptions,
   RawData,
   WebSocketEvents,

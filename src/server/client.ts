@@ -17,10 +17,18 @@ import type { ConnectionOptions } from './connection.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { type CommonOptions, connectionOptions } from './options.ts';
-import type { WebSocket } from './websocket.ts';
+
+/** What a handshake needs of the WebSocket that it is for. */
+export interface HandshakeTarget {
+  readonly url: string | undefined;
+  emit(event: 'redirect', url: string, request: ClientRequest): boolean;
+  emit(event: 'upgrade', response: IncomingMessage): boolean;
+  emit(event: 'unexpected-response', request: ClientRequest, response: IncomingMessage): boolean;
+  listenerCount(event: 'redirect'): number;
+}
 
 /** Options of node:https are passed on: `agent`, `ca`, `rejectUnauthorized`, `localAddress`, `family` … */
-export interface ClientOptions
+export interface ClientOptions<W>
   extends CommonOptions,
     Omit<RequestOptions, 'protocol' | 'timeout' | 'method' | 'host' | 'hostname' | 'path' | 'port'> {
   /** Subprotocols, where the constructor's second argument is not used for them. */
@@ -40,7 +48,7 @@ export interface ClientOptions
   /** Fills the four bytes of a masking key. Default: node:crypto. */
   generateMask?: ((key: Buffer) => void) | undefined;
   /** Sends the request itself, by calling `request.end()` once it has changed what it wants. */
-  finishRequest?: ((request: ClientRequest, websocket: WebSocket) => void) | undefined;
+  finishRequest?: ((request: ClientRequest, websocket: W) => void) | undefined;
 }
 
 export interface OpenedConnection {
@@ -52,8 +60,8 @@ export interface OpenedConnection {
   heartbeat: Heartbeat | null;
 }
 
-export interface HandshakeHooks {
-  websocket: WebSocket;
+export interface HandshakeHooks<W extends HandshakeTarget> {
+  websocket: W;
   url(url: string): void;
   opened(connection: OpenedConnection): void;
   /** It has failed, which will be told by `failed`. */
@@ -64,12 +72,12 @@ export interface HandshakeHooks {
 const VERSIONS = [8, 13];
 
 /** @throws {SyntaxError | RangeError} for what can't be connected to */
-export function connect(
+export function connect<W extends HandshakeTarget>(
   address: string | URL,
   protocols: string[],
-  options: ClientOptions,
-  hooks: HandshakeHooks,
-): ClientHandshake {
+  options: ClientOptions<W>,
+  hooks: HandshakeHooks<W>,
+): ClientHandshake<W> {
   const version = options.protocolVersion ?? 13;
   if (!VERSIONS.includes(version)) {
     throw new RangeError(
@@ -122,11 +130,11 @@ function parseTarget(address: string | URL, base?: string | URL): Target {
 }
 
 /** An opening handshake under way, over all of its redirects. */
-export class ClientHandshake implements Expirable {
+export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
   deadline: Expirable['deadline'] = null;
   readonly #protocols: string[];
-  readonly #options: ClientOptions;
-  readonly #hooks: HandshakeHooks;
+  readonly #options: ClientOptions<W>;
+  readonly #hooks: HandshakeHooks<W>;
   readonly #deflate: DeflateOptions | null;
   /** The user's header lines with lower-case names; credentials go when a redirect leaves the host. */
   readonly #headers: Record<string, unknown> = {};
@@ -137,7 +145,7 @@ export class ClientHandshake implements Expirable {
   #key = '';
   #isOver = false;
 
-  constructor(protocols: string[], options: ClientOptions, hooks: HandshakeHooks) {
+  constructor(protocols: string[], options: ClientOptions<W>, hooks: HandshakeHooks<W>) {
     this.#protocols = protocols;
     this.#options = options;
     this.#hooks = hooks;

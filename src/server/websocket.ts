@@ -10,7 +10,7 @@ import { nextTick } from '../clock.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { type ClientHandshake, type ClientOptions, connect } from './client.ts';
+import { type ClientHandshake, connect, type ClientOptions as OptionsOfClients } from './client.ts';
 import {
   CLOSED,
   Connection,
@@ -40,6 +40,8 @@ export type BinaryType = (typeof BINARY_TYPES)[number];
 
 /** A message as `'message'` gives it: text is always a Buffer, binary is what `binaryType` says. */
 export type RawData = Buffer | ArrayBuffer | Buffer[] | Blob;
+
+export type ClientOptions = OptionsOfClients<WebSocket>;
 
 export interface WebSocketEvents {
   open: [];
@@ -119,7 +121,7 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
   #connection: Connection<WebSocket> | null = null;
   /** The state while there is no connection. */
   #state: 0 | 2 | 3 = 0;
-  #handshake: ClientHandshake | null = null;
+  #handshake: ClientHandshake<WebSocket> | null = null;
   #binaryType: BinaryType = 'nodebuffer';
   #protocol = '';
   #extensions = '';
@@ -147,7 +149,7 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
     const isOptions = typeof protocols === 'object' && protocols !== null && !Array.isArray(protocols);
     const settings = (isOptions ? protocols : options) ?? {};
     const wanted = (isOptions ? undefined : protocols) ?? settings.protocols ?? [];
-    this.#handshake = connect(address, Array.isArray(wanted) ? wanted : [wanted], settings, {
+    this.#handshake = connect<WebSocket>(address, Array.isArray(wanted) ? wanted : [wanted], settings, {
       websocket: this,
       url: (url) => {
         this.#url = url;
