@@ -25,7 +25,7 @@ export interface CommonOptions {
   /** The close code for a peer that reads too slowly. Default 1013. */
   tooSlowCode?: number | undefined;
   /** The close code for a peer that does not answer pings. Default 4408. */
-  silentCode?: number | undefined;
+  pongTimeoutCode?: number | undefined;
   /** Emit `fragment` with pieces of messages as they come, in place of `message`. Default false. */
   partial?: boolean | undefined;
 }
@@ -46,7 +46,7 @@ export function connectionOptions(
     maxBackpressure: options.maxBackpressure ?? Number.POSITIVE_INFINITY,
     backpressurePolicy: options.backpressurePolicy ?? 'close',
     tooSlowCode: options.tooSlowCode ?? 1013,
-    silentCode: options.silentCode ?? 4408,
+    silentCode: options.pongTimeoutCode ?? 4408,
     partial: options.partial ?? false,
     views: more.views ?? false,
     generateMask: more.generateMask,

@@ -29,9 +29,9 @@ export interface RequestHead {
 
 export interface RequestHeadLimits {
   /** Bytes of the whole head. Default 16384. */
-  maxBytes?: number | undefined;
+  maxHeadBytes?: number | undefined;
   /** Default 100. */
-  maxHeaders?: number | undefined;
+  maxHeadFields?: number | undefined;
 }
 
 /** Bytes of the request line. */
@@ -69,8 +69,8 @@ const never2 = new Set(['host', 'content-length', 'sec-websocket-key', 'sec-webs
 
 /** Feed it every chunk until it returns a head. */
 export class RequestHeadReader {
-  readonly #maxBytes: number;
-  readonly #maxHeaders: number;
+  readonly #maxHeadBytes: number;
+  readonly #maxHeadFields: number;
   /** What has come, as long as the head is not complete. */
   #buffer: Buffer | null = null;
   #length = 0;
@@ -79,9 +79,9 @@ export class RequestHeadReader {
   /** After a head: what came behind it. */
   rest: Buffer = Buffer.alloc(0);
 
-  constructor({ maxBytes = 16 * 1024, maxHeaders = 100 }: RequestHeadLimits = {}) {
-    this.#maxBytes = maxBytes;
-    this.#maxHeaders = maxHeaders;
+  constructor({ maxHeadBytes = 16 * 1024, maxHeadFields = 100 }: RequestHeadLimits = {}) {
+    this.#maxHeadBytes = maxHeadBytes;
+    this.#maxHeadFields = maxHeadFields;
   }
 
   /**
@@ -96,7 +96,8 @@ export class RequestHeadReader {
     // The end may have begun in the chunk before.
     const from = Math.max(0, length - chunk.length - END.length + 1);
     const end = buffer.subarray(0, length).indexOf(END, from, 'latin1');
-    if (end === -1 ? length > this.#maxBytes : end + END.length > this.#maxBytes) throw tooLarge(buffer);
+    if (end === -1 ? length > this.#maxHeadBytes : end + END.length > this.#maxHeadBytes)
+      throw tooLarge(buffer);
     if (end === -1) {
       if (length > MAX_REQUEST_LINE) this.#checkLine(buffer.subarray(0, length));
       if (this.#buffer === null) this.#begin(chunk);
@@ -106,7 +107,7 @@ export class RequestHeadReader {
     this.rest = chunk.subarray(consumed);
     const text = buffer.toString('latin1', 0, end);
     this.#buffer = null;
-    return parse(text, this.#maxHeaders);
+    return parse(text, this.#maxHeadFields);
   }
 
   #checkLine(bytes: Buffer): void {
@@ -150,7 +151,7 @@ function tooLarge(buffer: Buffer): RequestHeadError {
     : new RequestHeadError(431, 'The header fields are too large');
 }
 
-function parse(head: string, maxHeaders: number): RequestHead {
+function parse(head: string, maxHeadFields: number): RequestHead {
   // RFC 9112 §2.2: one empty line before the request line is ignored.
   let at = head.startsWith('\r\n') ? 2 : 0;
   let end = lineEnd(head, at);
@@ -159,7 +160,7 @@ function parse(head: string, maxHeaders: number): RequestHead {
   const rawHeaders: string[] = [];
   for (at = end + 2; at < head.length; at = end + 2) {
     end = lineEnd(head, at);
-    if (rawHeaders.length >= 2 * maxHeaders) throw new RequestHeadError(431, 'Too many header fields');
+    if (rawHeaders.length >= 2 * maxHeadFields) throw new RequestHeadError(431, 'Too many header fields');
     const colon = head.indexOf(':', at);
     // Space before the colon, and lines that begin with space (folding), both are how requests are smuggled
     // (RFC 9112 §5.1, §5.2); neither is a token.

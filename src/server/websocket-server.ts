@@ -174,11 +174,11 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
   }
 
   #listen(port: number, callback: (() => void) | undefined): void {
-    const { host, backlog, maxBytes, maxHeaders, markup, request } = this.options;
+    const { host, backlog, maxHeadBytes, maxHeadFields, markup, request } = this.options;
     const listener = createRawListener({
       handshakeTimeout: this.#rules.handshakeTimeout,
-      maxBytes,
-      maxHeaders,
+      maxHeadBytes,
+      maxHeadFields,
       markup,
       request,
       sharesReads: this.options.sharedReads !== false,

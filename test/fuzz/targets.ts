@@ -261,7 +261,7 @@ const extensions: Target = {
 // ── The head of a request, as the raw listener reads it ────────────────────────────────────────────────
 
 function readHead(input: Buffer, ends: number[]): string {
-  const reader = new RequestHeadReader({ maxBytes: 1024, maxHeaders: 20 });
+  const reader = new RequestHeadReader({ maxHeadBytes: 1024, maxHeadFields: 20 });
   let at = 0;
   try {
     for (const end of ends) {

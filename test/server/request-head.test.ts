@@ -103,8 +103,8 @@ test('431: more bytes or more fields than allowed, ended or not', () => {
   assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`), 431);
   assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(17_000)}`), 431);
   assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(100)}\r\n`), 431);
-  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\n\r\n`, { maxBytes: 20 }), 431);
-  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n`, { maxHeaders: 1 }), 431);
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\n\r\n`, { maxHeadBytes: 20 }), 431);
+  assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n`, { maxHeadFields: 1 }), 431);
 });
 
 test('a field named like a member of Object.prototype is a field', () => {
@@ -120,5 +120,8 @@ test('a field named like a member of Object.prototype is a field', () => {
 test('a head of many fields is read in time that grows no faster than its length', () => {
   // Counted in bytes looked at by the pattern, this would take minutes if it were quadratic.
   const many = `GET / HTTP/1.1\r\nHost: a\r\n${`X:${' '.repeat(60_000)}1\r\n`.repeat(100)}\r\n`;
-  assert.equal(read(many, { maxBytes: 10_000_000, maxHeaders: 1000 }).headers['x']?.length, 100 * 3 - 2);
+  assert.equal(
+    read(many, { maxHeadBytes: 10_000_000, maxHeadFields: 1000 }).headers['x']?.length,
+    100 * 3 - 2,
+  );
 });
