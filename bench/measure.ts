@@ -3,27 +3,9 @@ import type { Row } from './rows.ts';
 import { measureCodec } from './scenarios/codec.ts';
 import { fanOut, whyNoFanOut } from './scenarios/fan-out.ts';
 import { driveRedis, whyNoRedis } from './scenarios/resp.ts';
+import type { MeasureOptions, Sample, Scenario } from './scenarios/scenario.ts';
 import { serveLoad, whyNotServed } from './scenarios/server-load.ts';
 import { median, spread } from './statistics.ts';
-
-/** One run of one peer. What a scenario has no figure for is left out. */
-export interface Sample {
-  /** In the row's unit. */
-  cost: number;
-  /** The kernel's part of the CPU time, 0…1. */
-  system?: number;
-  /** Messages per second. */
-  rate?: number;
-  /** Milliseconds. */
-  p50?: number;
-  p99?: number;
-  /** MiB of resident memory of the server at the end. */
-  memory?: number;
-  /** How busy the generator was, 0…1; near 1 the rate is its own, and only the cost is the server's. */
-  generator?: number;
-  /** Bytes allocated per frame. */
-  allocated?: number;
-}
 
 export interface PeerResult {
   name: string;
@@ -47,24 +29,8 @@ export interface RowResult {
   notRun: { name: string; why: string }[];
 }
 
-export interface MeasureOptions {
-  rounds: number;
-  /** Milliseconds. */
-  warmup: number;
-  duration: number;
-  /** A folder for CPU profiles of the servers that run on Node. */
-  profile?: string;
-  /** Called after each run, for a line of progress. */
-  progress?: (text: string) => void;
-}
-
 /** The second run of the reference. */
 export const AGAIN = ' again';
-
-interface Scenario {
-  run(name: string, row: Row, options: MeasureOptions): Promise<Sample>;
-  whyNot?(name: string, row: Row): string | undefined;
-}
 
 const served: Scenario = { run: serveLoad, whyNot: whyNotServed };
 const redis: Scenario = { run: driveRedis, whyNot: whyNoRedis };

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
+import { importsOf } from './support/imports.ts';
 
 interface Room {
   /** Other rooms, or single files, it may import. */
@@ -30,17 +31,6 @@ const rooms: Record<string, Room> = {
   // The entry points of the package, directly in src/.
   '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'cli'], builtins: 'all', packages: [] },
 };
-
-/** The module specifiers of a source text. */
-function importsOf(source: string): string[] {
-  const forms = [
-    /^\s*(?:import|export)\b[^'"`;]*?\bfrom\s*['"]([^'"]+)['"]/gm,
-    /^\s*import\s*['"]([^'"]+)['"]/gm,
-    /\b(?:import|require)\s*\(\s*['"]([^'"]+)['"]/g,
-  ];
-  const code = source.replace(/\/\*.*?\*\/|(?<=^|\s)\/\/.*?$/gms, '');
-  return forms.flatMap((form) => [...code.matchAll(form)].map(([, specifier]) => specifier as string));
-}
 
 /** What is wrong with the imports of the file at `path`, a path below src/ with forward slashes. */
 function violations(path: string, source: string): string[] {

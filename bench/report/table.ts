@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { benchFolder } from '../build.ts';
-import type { PeerResult, RowResult, Sample } from '../measure.ts';
+import type { PeerResult, RowResult } from '../measure.ts';
+import type { Sample } from '../scenarios/scenario.ts';
 import type { CheckedTarget } from '../targets.ts';
 
 export interface Machine {

@@ -1,9 +1,9 @@
 /** One operation of one codec, in its own process. */
 import { outFolder } from '../build.ts';
 import type { CodecJob, CodecResult } from '../codec/job.ts';
-import type { MeasureOptions, Sample } from '../measure.ts';
 import { runProgram } from '../program.ts';
 import type { Row } from '../rows.ts';
+import type { MeasureOptions, Sample } from './scenario.ts';
 
 /** MiB of each half of the young generation: allocations are counted between two collections. */
 const SEMI_SPACE = 64;

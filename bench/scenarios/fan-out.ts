@@ -3,11 +3,11 @@
  * of Redis. CPU of both instances per delivery; Redis' own is left out.
  */
 import { startRedis } from '../../test/support/redis.ts';
-import type { MeasureOptions, Sample } from '../measure.ts';
 import { type RunningServer, startServer } from '../processes.ts';
 import { peerNamed } from '../roster.ts';
 import type { Row } from '../rows.ts';
 import { whyNoRedis } from './resp.ts';
+import type { MeasureOptions, Sample } from './scenario.ts';
 import { generate, jobOf, sampleOf, whyNotServed } from './server-load.ts';
 
 const INSTANCES = 2;

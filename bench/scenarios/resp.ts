@@ -4,10 +4,10 @@ import { promisify } from 'node:util';
 import { find } from '../../test/support/programs.ts';
 import { startRedis } from '../../test/support/redis.ts';
 import { outFolder } from '../build.ts';
-import type { MeasureOptions, Sample } from '../measure.ts';
 import { runProgram } from '../program.ts';
 import type { RespJob, RespResult } from '../resp/job.ts';
 import type { Row } from '../rows.ts';
+import type { MeasureOptions, Sample } from './scenario.ts';
 
 /** Redis' own load generator, written in C: it has a rate, and nobody's CPU to compare. */
 export const REDIS_BENCHMARK = 'redis-benchmark';

@@ -2,12 +2,12 @@
 import { join } from 'node:path';
 import { outFolder } from '../build.ts';
 import type { Job, JobResult } from '../load/job.ts';
-import type { MeasureOptions, Sample } from '../measure.ts';
 import { openFilesLimit } from '../proc.ts';
 import { startServer } from '../processes.ts';
 import { runProgram } from '../program.ts';
 import { peerNamed, whyNot } from '../roster.ts';
 import type { Row } from '../rows.ts';
+import type { MeasureOptions, Sample } from './scenario.ts';
 
 /** Files that a process has open besides connections. */
 const OTHER_FILES = 200;

@@ -1,0 +1,39 @@
+/** What a scenario is given, and what it answers. */
+import type { Row } from '../rows.ts';
+
+export interface Scenario {
+  /** One run of one peer, in a process of its own. */
+  run(name: string, row: Row, options: MeasureOptions): Promise<Sample>;
+  /** Why a peer can't run here; undefined if it can. */
+  whyNot?(name: string, row: Row): string | undefined;
+}
+
+export interface MeasureOptions {
+  rounds: number;
+  /** Milliseconds. */
+  warmup: number;
+  duration: number;
+  /** A folder for CPU profiles of the servers that run on Node. */
+  profile?: string;
+  /** Called after each run, for a line of progress. */
+  progress?: (text: string) => void;
+}
+
+/** One run of one peer. What a scenario has no figure for is left out. */
+export interface Sample {
+  /** In the row's unit. */
+  cost: number;
+  /** The kernel's part of the CPU time, 0…1. */
+  system?: number;
+  /** Messages per second. */
+  rate?: number;
+  /** Milliseconds. */
+  p50?: number;
+  p99?: number;
+  /** MiB of resident memory of the server at the end. */
+  memory?: number;
+  /** How busy the generator was, 0…1; near 1 the rate is its own, and only the cost is the server's. */
+  generator?: number;
+  /** Bytes allocated per frame. */
+  allocated?: number;
+}
