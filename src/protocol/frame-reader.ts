@@ -19,7 +19,7 @@ import { release } from './loans.ts';
 import { applyMask, readKey, rotateKey, WORDS_FROM, wordsOf } from './mask.ts';
 import { MessageAssembly } from './message-assembly.ts';
 import { PendingMessage } from './pending-message.ts';
-import { isValidUtf8 } from './utf8.ts';
+import { isValidUtf8, lastBoundary } from './utf8.ts';
 
 const FastBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species] as new (
   memory: ArrayBufferLike,
@@ -34,6 +34,11 @@ const headerScratch = Buffer.alloc(MAX_HEADER);
 
 /** Bytes of a message that was compressed, in partial mode, where nobody has set a limit. */
 const MAX_INFLATED_PARTIAL = 16 * 1024 * 1024;
+
+/** More is in no buffer, once the end is put to it that a sender takes away. */
+const MAX_COMPRESSED = constants.MAX_LENGTH - 4;
+/** Bytes of the longest close reason. */
+const MAX_REASON = MAX_CONTROL_PAYLOAD - 2;
 
 /** `applyMask` was not run, so nothing is known of the bytes. */
 const UNKNOWN = 0x100;
@@ -241,11 +246,13 @@ export class FrameReader {
   #checkLimits(length: number, isRsv1: boolean): void {
     const message = this.#message;
     if (message === undefined) {
-      if (length > (isRsv1 ? compressedBound(this.#limitInflated) : this.#limit)) throw messageTooLong();
+      if (length > (isRsv1 ? compressedBound(this.#limitInflated, 1) : this.#limit)) throw messageTooLong();
       return;
     }
     // What has come of the message counts: as it lies in memory, or in partial mode as it was handed on.
-    const limit = message.isCompressed ? compressedBound(this.#limitInflated) : this.#limit;
+    const limit = message.isCompressed
+      ? compressedBound(this.#limitInflated, message.frames + 1)
+      : this.#limit;
     if (message.received + length > limit) throw messageTooLong();
     if (this.#maxFragments > 0 && message.frames >= this.#maxFragments) {
       throw tooManyParts('Too many message fragments');
@@ -307,7 +314,8 @@ export class FrameReader {
       if (this.#checksUtf8 && !isValidUtf8(payload, 2)) throw invalidUtf8();
     }
     this.#end();
-    this.#sink.onClose(code, payload.toString('utf8', 2));
+    const bytes = payload.length > 2 ? payload.subarray(2) : EMPTY;
+    this.#sink.onClose(code, closeReason(bytes), bytes);
   }
 
   #endFragment(part: Buffer, high: number): void {
@@ -401,9 +409,22 @@ function readLength64(bytes: Buffer, at: number): number {
   return length;
 }
 
-/** What a message may be compressed: DEFLATE makes what it can't compress a little longer. */
-function compressedBound(limit: number): number {
-  return limit + Math.ceil(limit / 1024) + 64;
+/**
+ * Bytes that a message of the longest length may have while it is compressed. DEFLATE makes longer what it can't
+ * compress: zlib by up to an eighth, as it is set; an encoder that flushes by 10 bytes more for each flush, of which
+ * a sender of fragments makes one for each. No bound lets everything legal through, as there are empty blocks.
+ */
+function compressedBound(limit: number, frames: number): number {
+  return Math.min(limit * 2 + 64 * 1024 + frames * 16, MAX_COMPRESSED);
+}
+
+/** A close reason as text that is not longer than it may be in a close frame. */
+function closeReason(bytes: Buffer): string {
+  const text = bytes.toString();
+  // Replacement characters are longer than what they stand for.
+  if (text.length * 3 <= MAX_REASON || Buffer.byteLength(text) <= MAX_REASON) return text;
+  const encoded = Buffer.from(text);
+  return encoded.toString('utf8', 0, lastBoundary(encoded, 0, MAX_REASON));
 }
 
 function notShortest(): ProtocolError {

@@ -13,8 +13,14 @@ export interface FrameSink {
   /** §5.5.2: to be answered with a pong of the same data. */
   onPing(data: Buffer): void;
   onPong(data: Buffer): void;
-  /** §5.5.1: `code` is 1005 where the frame had none. Nothing is read after it. */
-  onClose(code: number, reason: string): void;
+  /**
+   * §5.5.1: `code` is 1005 where the frame had none. Nothing is read after it.
+   *
+   * @param reason at most 123 bytes of UTF-8, so that it can be sent back. What was none, with
+   * `skipUtf8Validation`, is replaced by U+FFFD, and what is too long then is cut off
+   * @param bytes the reason as it came
+   */
+  onClose(code: number, reason: string, bytes: Buffer): void;
   /** The reader was suspended by an asynchronous inflate and can go on: feed it the rest of the chunk. */
   onResume?(): void;
   /** An asynchronous inflate failed. The reader takes nothing more. */
@@ -47,7 +53,10 @@ export interface ReadMemory {
 export interface FrameReaderOptions {
   /** Which side reads: a server takes only masked frames, a client only unmasked ones (§5.1). */
   role: 'server' | 'client';
-  /** Bytes of a whole message, after inflating. More is refused with 1009 before it is stored. 0: no limit. */
+  /**
+   * Bytes of a whole message, after inflating. More is refused with 1009 before it is stored. While it is
+   * compressed it may take twice as many, 64 KiB, and 16 for each frame. 0: no limit.
+   */
   maxPayload: number;
   /**
    * Hand on pieces as they come (`onFragment`). A compressed message is one piece, when it is whole; where

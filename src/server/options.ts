@@ -4,7 +4,10 @@ import type { ConnectionOptions } from './connection.ts';
 export interface CommonOptions {
   /** Bytes of a whole message, after inflating; a longer one fails the connection with 1009. Default 100 MiB; 0: no limit. */
   maxPayload?: number | undefined;
-  /** Frames of one message; more fail the connection with 1008. Default 16384; 0: no limit. */
+  /**
+   * Frames of one message; more fail the connection with 1008. Bounds work, not memory: a fragment is copied into its
+   * message at once. Default 262_144; 0: no limit.
+   */
   maxFragments?: number | undefined;
   /** Don't check text and close reasons for UTF-8. Default false. */
   skipUTF8Validation?: boolean | undefined;
@@ -38,7 +41,7 @@ export function connectionOptions(
   return {
     role,
     maxPayload: options.maxPayload ?? 100 * 1024 * 1024,
-    maxFragments: options.maxFragments ?? 16 * 1024,
+    maxFragments: options.maxFragments ?? 256 * 1024,
     closeTimeout: options.closeTimeout ?? 30_000,
     autoPong: options.autoPong ?? true,
     skipUTF8Validation: options.skipUTF8Validation ?? false,

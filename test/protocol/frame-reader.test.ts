@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { ReadMemory } from '../../src/protocol/frame-sink.ts';
-import { applyMask, FrameReader, MessageDeflate, ProtocolError } from '../../src/protocol/index.ts';
+import {
+  applyMask,
+  encodeClosePayload,
+  FrameReader,
+  MessageDeflate,
+  ProtocolError,
+} from '../../src/protocol/index.ts';
 import { bytewise, type Event, frame, hex, masked, Recorder, readAll } from './support.ts';
 
 /** In one chunk, and byte by byte. */
@@ -226,6 +232,47 @@ check('skipUtf8Validation lets anything through', masked(0x81, hex('61ff62')), [
   skipUtf8Validation: true,
 });
 
+test('skipUtf8Validation: a close reason is text that can be sent back, and the bytes as they came', () => {
+  for (const [reason, text] of [
+    [Buffer.alloc(123, 0xff), '\ufffd'.repeat(41)],
+    [Buffer.alloc(50, 0x80), '\ufffd'.repeat(41)],
+    [Buffer.concat([Buffer.alloc(121, 'a'), hex('e282')]), 'a'.repeat(121)],
+    [hex('61ff62'), 'a\ufffdb'],
+    [Buffer.from('😀'.repeat(30)), '😀'.repeat(30)],
+  ] as const) {
+    for (const cut of [bytewise, (bytes: Buffer) => [bytes]]) {
+      const seen: [string, Buffer][] = [];
+      const sink = new Recorder();
+      sink.onClose = (_code: number, given: string, bytes?: Buffer) => {
+        seen.push([given, Buffer.from(bytes!)]);
+      };
+      const reader = new FrameReader(sink, { role: 'server', maxPayload: 0, skipUtf8Validation: true });
+      for (const chunk of cut(masked(0x88, Buffer.concat([hex('03e8'), reason])))) {
+        reader.read(chunk, 0, chunk.length);
+      }
+      assert.deepEqual(seen, [[text, reason]]);
+      assert.doesNotThrow(() => encodeClosePayload(1000, text));
+    }
+  }
+});
+test('skipUtf8Validation: pieces of text are all the bytes that came, wherever they are cut', () => {
+  const bytes = Buffer.concat([
+    masked(0x01, hex('f0ff61e2')),
+    masked(0x00, hex('ff')),
+    masked(0x00, hex('')),
+    masked(0x80, hex('8261ed')),
+  ]);
+  for (const cut of [bytewise, (whole: Buffer) => [whole]]) {
+    const pieces: Buffer[] = [];
+    const sink = new Recorder();
+    sink.onFragment = (data) => pieces.push(Buffer.from(data));
+    const options = { role: 'server', maxPayload: 0, partial: true, skipUtf8Validation: true } as const;
+    const reader = new FrameReader(sink, options);
+    for (const chunk of cut(Buffer.from(bytes))) reader.read(chunk, 0, chunk.length);
+    assert.deepEqual(Buffer.concat(pieces), hex('f0ff61e2ff8261ed'));
+  }
+});
+
 // Limits.
 test('a message over the limit is refused at its header, before a byte is stored', () => {
   const header = masked(0x82, Buffer.alloc(1025)).subarray(0, 4);
@@ -343,7 +390,7 @@ test('partial: a compressed message is one piece, and bounded though nobody has 
   const payload = MessageDeflate.deflateShared(Buffer.from('Hello'));
   const bytes = Buffer.concat([frame(0x41, payload.subarray(0, 3)), frame(0x80, payload.subarray(3))]);
   assert.deepEqual(readAll([bytes], { ...client, partial: true, deflate }), [['fragment', 'Hello', true]]);
-  const huge = hex('c2 7f 00 00 00 00 02 00 00 00');
+  const huge = hex('c2 7f 00 00 00 00 03 00 00 00');
   const tooLong: Event[] = [['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']];
   assert.deepEqual(readAll([Buffer.from(huge)], { ...client, partial: true, deflate }), tooLong);
   huge[0] = 0x82;
