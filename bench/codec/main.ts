@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import bufferUtil from 'bufferutil';
 import { applyMask, encodeFrame, FIN, FrameReader, isValidUtf8, wordsOf } from '../../src/protocol/index.ts';
-import { sharedBuffer, sharedMemory, unmask } from '../../src/protocol/simd.ts';
+import { sharedBuffer, sharedMemory, unmask } from '../../src/server/memory.ts';
 import { buildContent } from '../load/content.ts';
 import { answer, onJob } from '../program.ts';
 import type { CodecJob, CodecResult } from './job.ts';

@@ -13,9 +13,8 @@ import {
   ProtocolError,
   tooManyParts,
 } from './errors.ts';
-import type { FrameReaderOptions, FrameSink, MessageInflater, ReadMemory } from './frame-sink.ts';
+import type { FrameReaderOptions, FrameSink, Lender, MessageInflater, ReadMemory } from './frame-sink.ts';
 import { MAX_CONTROL_PAYLOAD, Opcode } from './frame-writer.ts';
-import { release } from './loans.ts';
 import { applyMask, readKey, rotateKey, WORDS_FROM, wordsOf } from './mask.ts';
 import { MessageAssembly } from './message-assembly.ts';
 import { PendingMessage } from './pending-message.ts';
@@ -57,7 +56,7 @@ export class FrameReader {
   readonly #masked: boolean;
   readonly #checksUtf8: boolean;
   readonly #partial: boolean;
-  readonly #lends: boolean;
+  readonly #lender: Lender | undefined;
 
   // The frame: its header, and how much of its payload is missing.
   #isInPayload = false;
@@ -76,6 +75,7 @@ export class FrameReader {
   #isPaused = false;
   #isInflating = false;
   #isEnded = false;
+  #hasMore = false;
 
   constructor(sink: FrameSink, options: FrameReaderOptions) {
     const { maxPayload, partial = false } = options;
@@ -90,7 +90,7 @@ export class FrameReader {
     this.#masked = options.role === 'server';
     this.#checksUtf8 = options.skipUtf8Validation !== true;
     this.#partial = partial;
-    this.#lends = options.lends ?? false;
+    this.#lender = options.lender;
   }
 
   /** True while `read` takes nothing: `suspend` was called, or a message is being inflated. */
@@ -101,6 +101,11 @@ export class FrameReader {
   /** True after a close frame or an error: what is read from then on is discarded. */
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /** Within the sink: whether more bytes of the chunk stand behind the frame that is being handed out. */
+  get hasMore(): boolean {
+    return this.#hasMore;
   }
 
   /** May be called from within the sink: `read` stops behind the frame that it is at. */
@@ -161,6 +166,7 @@ export class FrameReader {
         this.#takePart(new FastBuffer(memory, chunk.byteOffset + at, count), high);
       } else {
         this.#isInPayload = false;
+        this.#hasMore = to < end;
         const payload =
           count === 0
             ? EMPTY
@@ -329,7 +335,7 @@ export class FrameReader {
       this.#isCompressed,
       this.#checksUtf8,
       // What is inflated elsewhere is needed for nobody knows how long.
-      this.#lends && !this.#isCompressed,
+      this.#isCompressed ? undefined : this.#lender,
       this.#partial ? this.#sink : undefined,
     );
     return this.#message;
@@ -342,8 +348,8 @@ export class FrameReader {
     if (isCompressed) {
       this.#inflate(data, isBinary);
     } else {
-      this.#emit(data, isBinary, !this.#lends);
-      if (this.#lends) release(data);
+      this.#emit(data, isBinary, this.#lender === undefined);
+      this.#lender?.release(data);
     }
   }
 

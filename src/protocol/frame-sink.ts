@@ -50,6 +50,14 @@ export interface ReadMemory {
   view(bytes: Buffer, start: number, end: number): Buffer;
 }
 
+/** Memory that is used again. */
+export interface Lender {
+  /** At least `size` bytes, or undefined for a size that is not lent. */
+  borrow(size: number): Buffer | undefined;
+  /** Whoever has borrowed needs it no more. To be ignored for bytes that were not lent. */
+  release(bytes: Uint8Array): void;
+}
+
 export interface FrameReaderOptions {
   /** Which side reads: a server takes only masked frames, a client only unmasked ones (§5.1). */
   role: 'server' | 'client';
@@ -70,10 +78,10 @@ export interface FrameReaderOptions {
   /** Given if permessage-deflate was negotiated: allows RSV1 (RFC 7692 §6). */
   deflate?: MessageInflater;
   /**
-   * Messages are never the sink's for good, so that the memory of those that came in pieces is used again.
-   * Default false.
+   * Given if messages are never the sink's for good: those that come in pieces are put together in memory that is
+   * borrowed for the call of the sink.
    */
-  lends?: boolean;
+  lender?: Lender;
   /** What is quicker than the reader's own ways, for memory that the caller knows. */
   memory?: ReadMemory;
 }

@@ -6,7 +6,7 @@
  * that announces 100 MiB and sends 10 bytes gets a buffer of 4 KiB.
  */
 import { constants } from 'node:buffer';
-import { borrow, release } from './loans.ts';
+import type { Lender } from './frame-sink.ts';
 
 /** A buffer is never larger than this many bytes or GROWTH times what has come. */
 const FIRST_CAPACITY = 4096;
@@ -16,11 +16,11 @@ export class MessageAssembly {
   /** Bytes of the message that have come, kept here or handed on. */
   received = 0;
   #buffer: Buffer | undefined;
-  readonly #borrows: boolean;
+  readonly #lender: Lender | undefined;
 
-  /** @param borrows whether its memory may be on loan: whoever takes the message then calls `release` for it */
-  constructor(borrows = false) {
-    this.#borrows = borrows;
+  /** @param lender who lends the memory: whoever takes the message then releases it */
+  constructor(lender?: Lender) {
+    this.#lender = lender;
   }
 
   /**
@@ -38,11 +38,11 @@ export class MessageAssembly {
 
   #reserve(needed: number, expected: number): Buffer | undefined {
     if (this.#buffer === undefined || needed > this.#buffer.length) {
-      const grown = allocate(this.#capacityFor(needed, expected), this.#borrows);
+      const grown = allocate(this.#capacityFor(needed, expected), this.#lender);
       if (grown === undefined) return undefined;
       if (this.#buffer !== undefined) {
         this.#buffer.copy(grown, 0, 0, this.received);
-        release(this.#buffer);
+        this.#lender?.release(this.#buffer);
       }
       this.#buffer = grown;
     }
@@ -67,9 +67,9 @@ export class MessageAssembly {
   }
 }
 
-function allocate(length: number, borrows: boolean): Buffer | undefined {
+function allocate(length: number, lender: Lender | undefined): Buffer | undefined {
   try {
-    return (borrows ? borrow(length) : undefined) ?? Buffer.allocUnsafeSlow(length);
+    return lender?.borrow(length) ?? Buffer.allocUnsafeSlow(length);
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /** A message of which something is missing: frames, or a part of one (RFC 6455 §5.4). */
 import { invalidUtf8, messageTooLong } from './errors.ts';
-import type { FrameSink } from './frame-sink.ts';
+import type { FrameSink, Lender } from './frame-sink.ts';
 import { MessageAssembly } from './message-assembly.ts';
 import { TextPieces } from './text-pieces.ts';
 import { advanceUtf8, UTF8_INVALID, UTF8_START } from './utf8.ts';
@@ -27,10 +27,10 @@ export class PendingMessage {
     isBinary: boolean,
     isCompressed: boolean,
     checksUtf8: boolean,
-    borrows: boolean,
+    lender: Lender | undefined,
     sink: FrameSink | undefined,
   ) {
-    this.#assembly = new MessageAssembly(borrows);
+    this.#assembly = new MessageAssembly(lender);
     this.isBinary = isBinary;
     this.isCompressed = isCompressed;
     // What is compressed is neither text nor a piece of the message before it is inflated.

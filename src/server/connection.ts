@@ -11,13 +11,12 @@ import type { ProtocolError } from '../protocol/errors.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import type { FrameSink } from '../protocol/frame-sink.ts';
 import { encodeClosePayload, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
-import { owned } from '../protocol/loans.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { sharedBuffer, sharedMemory } from '../protocol/simd.ts';
 import { asBuffer } from './data.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { catchUp, type Encode, type Member } from './fan-out.ts';
 import type { Heartbeat, Pulse } from './heartbeat.ts';
+import { copied, kept, lender, sharedBuffer, sharedMemory } from './memory.ts';
 import { Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
 import { readTo, type SharedReader } from './shared-read.ts';
@@ -152,7 +151,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       maxPayload: options.maxPayload,
       maxFragments: options.maxFragments,
       partial: options.partial,
-      lends: options.views,
+      ...(options.views ? { lender } : {}),
       skipUtf8Validation: options.skipUTF8Validation,
       ...(deflate === null ? {} : { deflate }),
       ...(this.#isShared ? { memory: sharedMemory } : {}),
@@ -326,7 +325,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
 
   /** The one place that turns what was read into what may be kept: chunks of a plain socket are ours for good. */
   #keep(data: Buffer): Buffer {
-    return this.#isShared && data.buffer === sharedBuffer.buffer ? Buffer.from(data) : data;
+    return kept(data);
   }
 
   /** Lets the event loop turn before the next message. */
@@ -374,7 +373,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       if (typeof data === 'string') this.outbox.text(first, data, callback);
       else this.outbox.bytes(first, data, callback);
     } else {
-      const payload = typeof data === 'string' ? Buffer.from(data) : owned(asBuffer(data));
+      const payload = typeof data === 'string' ? Buffer.from(data) : copied(data);
       this.#enqueue(payload.length, callback, (done) => this.#write(first, payload, deflate, callback, done));
     }
     return this.#result();

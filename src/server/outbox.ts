@@ -12,9 +12,8 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { nextTick } from '../clock.ts';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
-import { borrow, release, retain } from '../protocol/loans.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
-import { sharedBuffer } from '../protocol/simd.ts';
+import { borrow, release, retain, sharedBuffer } from './memory.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
 
 export type SendCallback = (error?: Error | null) => void;

@@ -1,9 +1,9 @@
 /** A message that is encoded, and compressed, once, and sent to many connections. */
 import type { ZlibOptions } from 'node:zlib';
 import { encodeFrame, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
-import { owned } from '../protocol/loans.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { asBuffer, type Sendable, toBytes } from './data.ts';
+import { copied } from './memory.ts';
 
 /**
  * A message for many connections: its frame is built once, and all connections share the same bytes. Give
@@ -25,7 +25,7 @@ export class PreparedMessage {
   /** What is sent at the end of the turn: a message's view is copied, as it is gone by then. */
   static of(message: Sendable | PreparedMessage): PreparedMessage {
     if (message instanceof PreparedMessage) return message;
-    return new PreparedMessage(message instanceof Uint8Array ? owned(message) : message);
+    return new PreparedMessage(message instanceof Uint8Array ? copied(message) : message);
   }
 
   /** The unmasked, uncompressed frame. */

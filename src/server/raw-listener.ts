@@ -4,9 +4,8 @@
  */
 import { IncomingMessage, STATUS_CODES } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
-import { owned } from '../protocol/loans.ts';
-import { sharedBuffer } from '../protocol/simd.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
+import { copied, sharedBuffer } from './memory.ts';
 import { refuse } from './refusal.ts';
 import {
   type RequestHead,
@@ -104,7 +103,7 @@ class Arrival implements Expirable, SharedReader {
     if (head === undefined) return;
     this.leave();
     const request = asIncomingMessage(head, socket);
-    if (head.headers.upgrade !== undefined) this.#options.upgrade(request, socket, owned(this.#reader.rest));
+    if (head.headers.upgrade !== undefined) this.#options.upgrade(request, socket, copied(this.#reader.rest));
     else if (this.#options.request !== undefined) this.#options.request(request, socket);
     else refuse(socket, 426, STATUS_CODES[426], { 'Content-Type': 'text/plain', Upgrade: 'websocket' });
   }

@@ -9,7 +9,7 @@
  */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { sharedBuffer } from '../protocol/simd.ts';
+import { sharedBuffer } from './memory.ts';
 
 /** Whoever gets what is read. */
 export interface SharedReader {

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { sharedBuffer } from '../../src/protocol/simd.ts';
+import { sharedBuffer } from '../../src/server/memory.ts';
 import { Outbox } from '../../src/server/outbox.ts';
 import { WebSocket } from '../../src/ws.ts';
 import { duplexPair } from '../support/duplex-pair.ts';

@@ -6,7 +6,7 @@ import { type AddressInfo, connect, createServer as createTcpServer, type Socket
 import { type TestContext, test } from 'node:test';
 import { WebSocket as Peer } from 'ws';
 import { encodeFrame } from '../../src/protocol/frame-writer.ts';
-import { sharedBuffer } from '../../src/protocol/simd.ts';
+import { sharedBuffer } from '../../src/server/memory.ts';
 import { readTo, shareReads } from '../../src/server/shared-read.ts';
 import { WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { buildSync } from 'esbuild';
 import { compileWat } from '../../scripts/wat.ts';
 import { readKey } from '../../src/protocol/mask.ts';
-import { sharedBuffer, sharedMemory, unmask, unmaskByWords } from '../../src/protocol/simd.ts';
+import { sharedBuffer, sharedMemory, unmask, unmaskByWords } from '../../src/server/memory.ts';
 
 const KEY = 0x9a_37_fe_21 | 0;
 
@@ -70,25 +70,43 @@ test('the module in simd.ts is simd.wat, compiled (npm run wat)', async () => {
   assert.ok(readFileSync('src/protocol/simd.ts', 'utf8').includes(`'${compiled}'`));
 });
 
-test('without WebAssembly the shared buffer is plain memory and unmasking works', () => {
+/** What a program prints that unmasks in the shared buffer, after `before` has been done to its process. */
+function unmaskIn(shell: string, before = ''): { stdout: string; stderr: string } {
   const { outputFiles } = buildSync({
-    entryPoints: ['src/protocol/simd.ts'],
+    entryPoints: ['src/server/memory.ts'],
     bundle: true,
     write: false,
     format: 'esm',
     platform: 'node',
   });
   const program = `
-    delete globalThis.WebAssembly;
-    ${outputFiles[0]!.text}
-    Buffer.from('7f9f4d5158', 'hex').copy(sharedBuffer);
-    unmask(sharedBuffer, 0, 5, 0x3d21fa37);
-    console.log(typeof WebAssembly, sharedBuffer.toString('latin1', 0, 5));`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+    import { subscribe } from 'node:diagnostics_channel';
+    let told = 'quick';
+    subscribe('tidings:memory:plain', ({ error }) => { told = error instanceof Error ? 'plain' : 'no error'; });
+    ${before}
+    const memory = await import('data:text/javascript;base64,${Buffer.from(outputFiles[0]!.text).toString('base64')}');
+    Buffer.from('7f9f4d5158', 'hex').copy(memory.sharedBuffer);
+    memory.unmask(memory.sharedBuffer, 0, 5, 0x3d21fa37);
+    console.log(told, memory.sharedBuffer.toString('latin1', 0, 5));`;
+  return spawnSync('bash', ['-c', `${shell} exec "$0" --input-type=module`, process.execPath], {
     encoding: 'utf8',
+    input: program,
   });
-  assert.equal(stdout.trim(), 'undefined Hello', stderr);
+}
+
+test('without WebAssembly the shared buffer is plain memory, unmasking works, and subscribers are told', () => {
+  assert.equal(unmaskIn('').stdout.trim(), 'quick Hello');
+  const { stdout, stderr } = unmaskIn('', 'delete globalThis.WebAssembly;');
+  assert.equal(stdout.trim(), 'plain Hello', stderr);
 });
+
+for (const gigabytes of [2, 4, 8]) {
+  test(`with ${gigabytes} GB of address space the package loads, and takes the plain path where it must`, () => {
+    const { stdout, stderr } = unmaskIn(`ulimit -v ${gigabytes * 1024 * 1024};`);
+    assert.match(stdout, /^(quick|plain) Hello$/m, stderr);
+    if (gigabytes < 8) assert.match(stdout, /^plain/, stderr);
+  });
+}
 
 test('a view of the shared buffer shows what stands there, however often and at whatever place it is asked for', () => {
   randomFillSync(sharedBuffer);

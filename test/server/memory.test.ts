@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { borrow, owned, release, retain } from '../../src/protocol/loans.ts';
-import { sharedBuffer } from '../../src/protocol/simd.ts';
+import { borrow, kept, release, retain, sharedBuffer } from '../../src/server/memory.ts';
 
 test('memory on loan is at least as long as asked for and less than twice that, from 16 KiB to 4 MiB', () => {
   for (const size of [16_384, 32_768, 32_833, 65_536, 65_546, 1_000_000, 1_048_576, 4 * 1024 * 1024]) {
@@ -40,14 +39,18 @@ test('no more than 8 MiB are kept for later loans', () => {
   assert.ok(reused >= 1 && reused <= 7, `${reused} of 20`);
 });
 
-test('bytes that are on loan, or lie in the shared read buffer, are copied to be owned; others are not', () => {
-  const loan = borrow(20_000)!.fill(1);
-  const copy = owned(loan);
-  assert.notEqual(copy.buffer, loan.buffer);
-  assert.ok(copy.equals(loan));
-  assert.notEqual(owned(sharedBuffer.subarray(0, 5)).buffer, sharedBuffer.buffer);
-  const own = Buffer.alloc(10);
-  assert.equal(owned(own), own);
-  assert.equal(retain(own), false);
-  release(own);
+test('what was read may be kept: a copy where it lies in the shared buffer, or is a small part of what it pins', () => {
+  const chunk = Buffer.alloc(16_384, 1);
+  for (const [data, isCopied] of [
+    [sharedBuffer.subarray(0, 5), true],
+    [chunk.subarray(100, 110), true],
+    [chunk.subarray(0, 9000), false],
+    [chunk, false],
+  ] as const) {
+    const mine = kept(data);
+    assert.ok(mine.equals(data));
+    assert.equal(mine.buffer !== data.buffer, isCopied, `${data.length} bytes`);
+  }
+  assert.equal(retain(chunk), false);
+  release(chunk);
 });
