@@ -3,7 +3,7 @@
  * TypeScript, and bundles the browser client into one script file for a <script> tag, with and without fallback.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +29,10 @@ for (const entry of readdirSync('src', { recursive: true, withFileTypes: true })
   const path = join(entry.parentPath, entry.name);
   if (entry.isFile() && extname(path) !== '.ts') cpSync(path, path.replace(/^src/, 'dist'));
 }
+
+// The compiler rewrites the extensions of imports, but not those of a module that is added to.
+const types = 'dist/ws.d.ts';
+writeFileSync(types, readFileSync(types, 'utf8').replace(/^(declare module '.*)\.ts'/m, "$1.js'"));
 
 await build(clientBundle);
 await build(coreBundle);

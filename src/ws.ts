@@ -2,15 +2,30 @@
  * `tidings/ws`: the public API of ws 8, and more. `import WebSocket from 'tidings/ws'` in place of `'ws'` is
  * all there is to do; docs/ws-compatibility.md lists what differs.
  */
+import type { ClientRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { DeflateOptions } from './protocol/deflate-negotiation.ts';
+import { ProtocolError } from './protocol/errors.ts';
+import type {
+  VerifyCallback,
+  VerifyClient,
+  VerifyClientCallbackAsync,
+  VerifyClientCallbackSync,
+  VerifyInfo,
+} from './server/admission.ts';
+import type { Sendable } from './server/data.ts';
+import type {
+  CloseEvent,
+  Data,
+  ErrorEvent,
+  Event,
+  EventListenerOptions,
+  MessageEvent,
+  WebSocketEventMap,
+} from './server/events.ts';
+import { PreparedMessage } from './server/prepared-message.ts';
 import { createWebSocketStream } from './server/stream.ts';
-import { WebSocket } from './server/websocket.ts';
-import { WebSocketServer } from './server/websocket-server.ts';
-
-export type { VerifyClient, VerifyInfo } from './server/admission.ts';
-export type { Sendable } from './server/data.ts';
-export type { CloseEvent, ErrorEvent, Event, MessageEvent } from './server/events.ts';
-export { PreparedMessage } from './server/prepared-message.ts';
-export type {
+import type {
   Attributes,
   Handler,
   HandshakeRequest,
@@ -18,26 +33,124 @@ export type {
   SendResult,
   Transport,
 } from './server/transport.ts';
-export type {
-  BinaryType,
-  ClientOptions,
-  MessageOptions,
-  RawData,
-  WebSocketEvents,
+import {
+  type BinaryType,
+  type CertMeta,
+  type ClientOptions,
+  type MessageOptions,
+  type RawData,
+  type SendCallback,
+  WebSocket,
+  type WebSocketEvents,
 } from './server/websocket.ts';
-export type {
-  CloseOptions,
-  WebSocketServerEvents,
-  WebSocketServerOptions,
+import {
+  type CloseOptions,
+  WebSocketServer,
+  type WebSocketServerEvents,
+  type WebSocketServerOptions,
 } from './server/websocket-server.ts';
 
-Object.assign(WebSocket, { WebSocket, WebSocketServer, Server: WebSocketServer, createWebSocketStream });
+type FinishRequestCallback = (request: ClientRequest, websocket: WebSocket) => void;
 
-// The last name is what `require('tidings/ws')` returns.
-export {
+/** In CommonJS this is all that `require` returns, and ws's users find everything there under the name of the class. */
+Object.assign(WebSocket, {
   createWebSocketStream,
+  default: WebSocket,
+  PreparedMessage,
+  ProtocolError,
+  Server: WebSocketServer,
+  WebSocket,
+  WebSocketServer,
+});
+
+/** The same for the compiler. */
+declare module './server/websocket.ts' {
+  namespace WebSocket {
+    export {
+      type AddressInfo,
+      type Attributes,
+      type BinaryType,
+      type CertMeta,
+      type ClientOptions,
+      type CloseEvent,
+      type CloseOptions,
+      createWebSocketStream,
+      type Data,
+      type DeflateOptions as PerMessageDeflateOptions,
+      type ErrorEvent,
+      type Event,
+      type EventListenerOptions,
+      type FinishRequestCallback,
+      type Handler,
+      type HandshakeRequest,
+      type Interceptor,
+      type MessageEvent,
+      type MessageOptions,
+      PreparedMessage,
+      ProtocolError,
+      type RawData,
+      type Sendable,
+      type SendCallback,
+      type SendResult,
+      type Transport,
+      type VerifyCallback,
+      type VerifyClient,
+      type VerifyClientCallbackAsync,
+      type VerifyClientCallbackSync,
+      type VerifyInfo,
+      WebSocket,
+      type WebSocketEventMap,
+      type WebSocketEvents,
+      WebSocketServer,
+      WebSocketServer as Server,
+      type WebSocketServerEvents,
+      type WebSocketServerOptions,
+      type WebSocketServerOptions as ServerOptions,
+    };
+  }
+}
+
+export {
+  type AddressInfo,
+  type Attributes,
+  type BinaryType,
+  type CertMeta,
+  type ClientOptions,
+  type CloseEvent,
+  type CloseOptions,
+  createWebSocketStream,
+  type Data,
+  type DeflateOptions as PerMessageDeflateOptions,
+  type ErrorEvent,
+  type Event,
+  type EventListenerOptions,
+  type FinishRequestCallback,
+  type Handler,
+  type HandshakeRequest,
+  type Interceptor,
+  type MessageEvent,
+  type MessageOptions,
+  PreparedMessage,
+  ProtocolError,
+  type RawData,
+  type Sendable,
+  type SendCallback,
+  type SendResult,
+  type Transport,
+  type VerifyCallback,
+  type VerifyClient,
+  type VerifyClientCallbackAsync,
+  type VerifyClientCallbackSync,
+  type VerifyInfo,
   WebSocket,
   WebSocket as default,
+  // What `require('tidings/ws')` returns.
   WebSocket as 'module.exports',
+  type WebSocketEventMap,
+  type WebSocketEvents,
   WebSocketServer,
+  WebSocketServer as Server,
+  type WebSocketServerEvents,
+  type WebSocketServerOptions,
+  type WebSocketServerOptions as ServerOptions,
 };

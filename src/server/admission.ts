@@ -9,12 +9,12 @@ import { nextTick } from '../clock.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import type { Attributes, Interceptor, Transport } from './transport.ts';
 
-export interface VerifyInfo {
-  /** The Origin header. */
-  origin: string | undefined;
+export interface VerifyInfo<R extends IncomingMessage = IncomingMessage> {
+  /** The Origin header. Undefined where there is none, whatever the type says for ws's sake. */
+  origin: string;
   /** Whether the connection is encrypted. */
   secure: boolean;
-  req: IncomingMessage;
+  req: R;
 }
 export type VerifyCallback = (
   verified: boolean,
@@ -22,8 +22,20 @@ export type VerifyCallback = (
   message?: string,
   headers?: OutgoingHttpHeaders,
 ) => void;
-/** With two parameters it answers by the callback, with one by what it returns. */
-export type VerifyClient = (info: VerifyInfo, done: VerifyCallback) => boolean | void;
+/** With one parameter it answers by what it returns. */
+export type VerifyClientCallbackSync<R extends IncomingMessage = IncomingMessage> = (
+  info: VerifyInfo<R>,
+) => boolean;
+/** With two parameters it answers by the callback. */
+export type VerifyClientCallbackAsync<R extends IncomingMessage = IncomingMessage> = (
+  info: VerifyInfo<R>,
+  done: VerifyCallback,
+) => void;
+/** Either of them, as one function: of two, the compiler would not know the types of `info`. */
+export type VerifyClient<R extends IncomingMessage = IncomingMessage> = (
+  info: VerifyInfo<R>,
+  done: VerifyCallback,
+) => unknown;
 
 /** Writes the HTTP answer of a refusal. */
 export type Refuse = (
@@ -136,7 +148,7 @@ export class Admission implements Expirable {
     }
     const socket = this.#request.socket as { authorized?: boolean; encrypted?: boolean } | null;
     const info: VerifyInfo = {
-      origin: this.#origin,
+      origin: this.#origin as string,
       secure: Boolean(socket?.authorized || socket?.encrypted),
       req: this.#request,
     };

@@ -6,8 +6,9 @@ export type Sendable =
   | number
   | ArrayBufferView
   | ArrayBufferLike
-  | readonly number[]
-  | { valueOf(): ArrayBufferLike | ArrayBufferView | readonly number[] | string };
+  | readonly unknown[]
+  | { valueOf(): ArrayBufferLike | ArrayBufferView | readonly number[] | string }
+  | { [Symbol.toPrimitive](hint: string): string };
 
 /**
  * The bytes, sharing memory where there are any.

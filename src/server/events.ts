@@ -1,5 +1,8 @@
 /** The event objects that `addEventListener` and `onmessage` hand out, as a browser's WebSocket does. */
-import type { WebSocket } from './websocket.ts';
+import type { RawData, WebSocket } from './websocket.ts';
+
+/** A message as `MessageEvent` gives it: text is a string. */
+export type Data = string | RawData;
 
 export class Event {
   readonly type: string;
@@ -13,9 +16,9 @@ export class Event {
 
 export class MessageEvent extends Event {
   /** A string for text; for binary what `binaryType` says. */
-  readonly data: unknown;
+  readonly data: Data;
 
-  constructor(target: WebSocket, data: unknown) {
+  constructor(target: WebSocket, data: Data) {
     super('message', target);
     this.data = data;
   }
@@ -36,7 +39,9 @@ export class CloseEvent extends Event {
 }
 
 export class ErrorEvent extends Event {
-  readonly error: Error;
+  /** An Error. It may have a `code`. */
+  // biome-ignore lint/suspicious/noExplicitAny: as in the types of ws, whose users read what they like of it
+  readonly error: any;
   readonly message: string;
 
   constructor(target: WebSocket, error: Error) {
@@ -44,6 +49,11 @@ export class ErrorEvent extends Event {
     this.error = error;
     this.message = error.message;
   }
+}
+
+/** Of `addEventListener`. */
+export interface EventListenerOptions {
+  once?: boolean | undefined;
 }
 
 export interface WebSocketEventMap {
@@ -82,7 +92,7 @@ export function wrapListener(
   };
   let wrapper: (...args: unknown[]) => void;
   if (name === 'message') {
-    wrapper = function (this: WebSocket, data: { toString(): string }, isBinary: boolean) {
+    wrapper = function (this: WebSocket, data: RawData, isBinary: boolean) {
       call(this, new MessageEvent(this, isBinary ? data : data.toString()));
     } as typeof wrapper;
   } else if (name === 'close') {

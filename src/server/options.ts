@@ -9,6 +9,8 @@ export interface CommonOptions {
    * message at once. Default 262_144; 0: no limit.
    */
   maxFragments?: number | undefined;
+  /** Without effect: `maxPayload` bounds what pieces may hold. */
+  maxBufferedChunks?: number | undefined;
   /** Don't check text and close reasons for UTF-8. Default false. */
   skipUTF8Validation?: boolean | undefined;
   /** Answer pings by themselves. Default true. */

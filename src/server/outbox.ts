@@ -16,7 +16,8 @@ import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/
 import { borrow, release, retain, sharedBuffer } from './memory.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
 
-export type SendCallback = (error?: Error | null) => void;
+/** Called without an error once it is written. Its type is a method's, so that it takes more exact ones. */
+export type SendCallback = { call(error?: Error | null): void }['call'];
 
 /** Room for all that one read into the shared buffer brings, answered at once. */
 const SLAB_BYTES = sharedBuffer.length + 16 * 1024;

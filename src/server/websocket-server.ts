@@ -4,8 +4,8 @@
  * that waits.
  */
 
-import { EventEmitter } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { nextTick, setTimeout } from '../clock.ts';
@@ -22,6 +22,7 @@ import { Admission, type AdmissionRules, type VerifyClient } from './admission.t
 import type { ConnectionOptions } from './connection.ts';
 import type { Sendable } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
+import { TypedEmitter } from './emitter.ts';
 import { Audience, type Encode, type Member } from './fan-out.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { type CommonOptions, connectionOptions } from './options.ts';
@@ -35,31 +36,36 @@ import type { Handler, Interceptor } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
 import { acceptConnection, connectionOf, failHandler, type Lifecycle, WebSocket } from './websocket.ts';
 
-export interface WebSocketServerOptions extends CommonOptions, RequestHeadLimits {
+/** The class of the connections, and that of the requests of an http.Server which has its own. */
+export interface WebSocketServerOptions<
+  T extends typeof WebSocket = typeof WebSocket,
+  U extends typeof IncomingMessage = typeof IncomingMessage,
+> extends CommonOptions,
+    RequestHeadLimits {
   /** Listen on this port, for nothing else than WebSockets. 0: any free one. */
   port?: number | undefined;
   host?: string | undefined;
   /** Connections that the operating system keeps until they are accepted. Default 511. */
   backlog?: number | undefined;
   /** Serve the upgrades of this http.Server or https.Server. */
-  server?: UpgradableServer | undefined;
+  server?: HttpServer<U> | HttpsServer<U> | undefined;
   /** Serve what `handleUpgrade` is called with. */
   noServer?: boolean | undefined;
   /** Only requests for this path. Default: any. */
   path?: string | undefined;
-  verifyClient?: VerifyClient | null | undefined;
+  verifyClient?: VerifyClient<InstanceType<U>> | null | undefined;
   /** Chooses one of the client's subprotocols, or none. Default: the first. */
-  handleProtocols?: ((protocols: Set<string>, request: IncomingMessage) => string | false) | null | undefined;
+  handleProtocols?: ((protocols: Set<string>, request: InstanceType<U>) => string | false) | null | undefined;
   /** Keep `clients`. Default true. */
   clientTracking?: boolean | undefined;
   /** Default false. */
   perMessageDeflate?: boolean | DeflateOptions | undefined;
   /** The class of the connections. Default: WebSocket. */
-  WebSocket?: typeof WebSocket | undefined;
+  WebSocket?: T | undefined;
   /** Asked in order before a connection is made; told in reverse order what became of it. */
   interceptors?: readonly Interceptor[] | undefined;
   /** Called in place of `message` events, and beside `connection` and `close`: the quick way. */
-  handler?: Handler<WebSocket> | undefined;
+  handler?: Handler<InstanceType<T>> | undefined;
   /** Read all sockets into one buffer where Node allows it (shared-read.ts). Default true. */
   sharedReads?: boolean | undefined;
   /** `handler.message` gets views that are valid only until it returns. Default false. */
@@ -83,15 +89,18 @@ export interface CloseOptions {
   drain?: number | undefined;
 }
 
-export interface WebSocketServerEvents {
-  connection: [websocket: WebSocket, request: IncomingMessage];
+export interface WebSocketServerEvents<
+  W extends WebSocket = WebSocket,
+  R extends IncomingMessage = IncomingMessage,
+> {
+  connection: [websocket: W, request: R];
   /** The lines of the 101 response, which may be added to. */
-  headers: [headers: string[], request: IncomingMessage];
+  headers: [headers: string[], request: R];
   listening: [];
   close: [];
   error: [error: Error];
   /** With a listener, refusing a malformed handshake is left to it. */
-  wsClientError: [error: Error, socket: Duplex, request: IncomingMessage];
+  wsClientError: [error: Error, socket: Duplex, request: R];
 }
 
 interface Response101 {
@@ -101,7 +110,6 @@ interface Response101 {
   compression: MessageDeflate | null;
 }
 
-type UpgradeCallback = (websocket: WebSocket, request: IncomingMessage) => void;
 type State = 'running' | 'closing' | 'closed';
 
 const DEFAULT_THRESHOLD = 1024;
@@ -109,10 +117,16 @@ const DEFAULT_THRESHOLD = 1024;
 const MAX_COMPRESSED_AT_ONCE = 1024 * 1024;
 const kUpgraded = Symbol('upgraded');
 
-export class WebSocketServer extends EventEmitter<WebSocketServerEvents> implements Lifecycle {
-  readonly options: WebSocketServerOptions;
-  /** The open connections; undefined without `clientTracking`. */
-  readonly clients: Set<WebSocket> | undefined;
+export class WebSocketServer<
+    T extends typeof WebSocket = typeof WebSocket,
+    U extends typeof IncomingMessage = typeof IncomingMessage,
+  >
+  extends TypedEmitter<WebSocketServerEvents<InstanceType<T>, InstanceType<U>>>
+  implements Lifecycle
+{
+  readonly options: WebSocketServerOptions<T, U>;
+  /** The open connections. Undefined without `clientTracking`, whatever the type says for ws's sake. */
+  readonly clients!: Set<InstanceType<T>>;
 
   readonly #connectionOptions: ConnectionOptions;
   readonly #deflate: DeflateOptions | null;
@@ -131,7 +145,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
    * @param callback called when the port is open
    * @throws {TypeError} unless exactly one of `port`, `server` and `noServer` is given
    */
-  constructor(options: WebSocketServerOptions = {}, callback?: () => void) {
+  constructor(options: WebSocketServerOptions<T, U> = {}, callback?: () => void) {
     super();
     const { port, server, noServer } = options;
     if (Number(port != null) + Number(Boolean(server)) + Number(Boolean(noServer)) !== 1) {
@@ -139,7 +153,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
         'One and only one of the "port", "server", or "noServer" options must be specified',
       );
     }
-    this.options = { WebSocket, clientTracking: true, ...options };
+    this.options = { WebSocket: WebSocket as T, clientTracking: true, ...options };
     const { perMessageDeflate = false, pingInterval = 0, pongTimeout = pingInterval } = options;
     this.#deflate = perMessageDeflate === true ? {} : perMessageDeflate || null;
     if (this.#deflate !== null) validateDeflateOptions('server', this.#deflate);
@@ -155,12 +169,17 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     this.#heartbeat = pingInterval > 0 ? Heartbeat.shared(pingInterval, pongTimeout) : null;
     this.#rules = {
       interceptors: options.interceptors ?? [],
-      verifyClient: options.verifyClient ?? null,
+      verifyClient: (options.verifyClient as VerifyClient | null | undefined) ?? null,
       handshakeTimeout: options.handshakeTimeout ?? 10_000,
     };
     if (this.options.clientTracking) this.clients = new Set();
     if (port != null) this.#listen(port, callback);
     else if (server) this.#embed(server);
+  }
+
+  /** The option; empty where there is none. */
+  get path(): string {
+    return this.options.path ?? '';
   }
 
   /**
@@ -182,7 +201,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       markup,
       request,
       sharesReads: this.options.sharedReads !== false,
-      upgrade: (incoming, socket, head) => this.handleUpgrade(incoming, socket, head, this.#emitConnection),
+      upgrade: this.#upgrade,
     });
     this.#ownListener = listener;
     this.#server = listener;
@@ -203,8 +222,8 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     server.on('error', onError);
     const removeRoute = addRoute(server, {
       handshakeTimeout: this.#rules.handshakeTimeout,
-      matches: (request) => this.shouldHandle(request),
-      upgrade: (request, socket, head) => this.handleUpgrade(request, socket, head, this.#emitConnection),
+      matches: (request) => Boolean(this.shouldHandle(request as InstanceType<U>)),
+      upgrade: this.#upgrade,
     });
     this.#detach = () => {
       removeRoute();
@@ -213,14 +232,21 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     };
   }
 
-  readonly #emitConnection: UpgradeCallback = (websocket, request) => {
+  readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    this.handleUpgrade(request as InstanceType<U>, socket, head, this.#emitConnection);
+  };
+
+  readonly #emitConnection = (websocket: InstanceType<T>, request: InstanceType<U>): void => {
     this.emit('connection', websocket, request);
   };
 
   // ── the opening handshake ────────────────────────────────────────────────────────────────────────
 
-  /** Whether the request is for this server: its path is `options.path`. To be overridden at will. */
-  shouldHandle(request: IncomingMessage): boolean {
+  /**
+   * Whether the request is for this server: its path is `options.path`. To be overridden at will; a promise is
+   * as good as true, as in ws.
+   */
+  shouldHandle(request: InstanceType<U>): boolean | Promise<boolean> {
     const { path } = this.options;
     if (!path) return true;
     const url = request.url ?? '';
@@ -233,7 +259,12 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
    *
    * @param head what came behind the request
    */
-  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, callback: UpgradeCallback): void {
+  handleUpgrade(
+    request: InstanceType<U>,
+    socket: Duplex,
+    head: Buffer,
+    callback: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
+  ): void {
     socket.on('error', destroySocket);
     let parsed: ParsedRequest;
     try {
@@ -263,7 +294,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     ).begin();
   }
 
-  #refuseMalformed(error: HandshakeError, socket: Duplex, request: IncomingMessage): void {
+  #refuseMalformed(error: HandshakeError, socket: Duplex, request: InstanceType<U>): void {
     if (!(error instanceof HandshakeError)) throw error;
     if (this.listenerCount('wsClientError') > 0) this.emit('wsClientError', error, socket, request);
     else refuse(socket, error.status, error.message, error.headers);
@@ -276,10 +307,10 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
 
   #complete(
     parsed: ParsedRequest,
-    request: IncomingMessage,
+    request: InstanceType<U>,
     socket: Duplex,
     head: Buffer,
-    callback: UpgradeCallback,
+    callback: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
     admission: Admission | undefined,
   ): void {
     // It has gone while it was being asked about.
@@ -314,7 +345,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     socket.write(response.head, 'latin1');
     socket.removeListener('error', destroySocket);
 
-    const websocket = new this.options.WebSocket!(null);
+    const websocket = new this.options.WebSocket!(null) as InstanceType<T>;
     acceptConnection(websocket, {
       socket,
       head: rest ? Buffer.concat([head, rest]) : head,
@@ -323,7 +354,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       options: this.#connectionOptions,
       heartbeat: this.#heartbeat,
       attributes: admission?.attributes,
-      handler: this.options.handler,
+      handler: this.options.handler as Handler<WebSocket> | undefined,
       lifecycle: this,
     });
     if (this.clients !== undefined) {
@@ -337,7 +368,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
       try {
         handler.opened(websocket, request);
       } catch (error) {
-        failHandler(websocket, handler, error);
+        failHandler(websocket, handler as Handler<WebSocket>, error);
       }
     }
     callback(websocket, request);
@@ -348,7 +379,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
    *
    * @throws {TypeError} for a subprotocol or header line of the application's that can't be one
    */
-  #respond(parsed: ParsedRequest, request: IncomingMessage): Response101 {
+  #respond(parsed: ParsedRequest, request: InstanceType<U>): Response101 {
     let compression: MessageDeflate | null = null;
     let extensions: string | undefined;
     if (this.#deflate !== null && parsed.extensions.length > 0) {
@@ -368,7 +399,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     return { head, protocol, compression };
   }
 
-  #chooseProtocol(offered: string[], request: IncomingMessage): string {
+  #chooseProtocol(offered: string[], request: InstanceType<U>): string {
     if (offered.length === 0) return '';
     const { handleProtocols } = this.options;
     if (!handleProtocols) return offered[0]!;
@@ -383,7 +414,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
    *
    * @throws {Error} without `clientTracking`
    */
-  broadcast(message: Sendable | PreparedMessage, filter?: (client: WebSocket) => boolean): void {
+  broadcast(message: Sendable | PreparedMessage, filter?: (client: InstanceType<T>) => boolean): void {
     const { clients } = this;
     if (clients === undefined) throw new Error('broadcast() needs the option clientTracking');
     const prepared = PreparedMessage.of(message);
@@ -405,7 +436,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     }
   }
 
-  #gather(clients: Set<WebSocket>): Audience {
+  #gather(clients: Set<InstanceType<T>>): Audience {
     const audience = new Audience(this.#encode);
     for (const client of clients) audience.add(connectionOf(client)!);
     return audience;
@@ -435,7 +466,7 @@ export class WebSocketServer extends EventEmitter<WebSocketServerEvents> impleme
     this.#topics?.forget(connection);
     if (diagnostics.closed.hasSubscribers) diagnostics.closed.publish({ websocket, code });
     if (this.clients === undefined) return;
-    this.clients.delete(websocket);
+    this.clients.delete(websocket as InstanceType<T>);
     this.#everybody?.delete(connection);
     if (this.#closesWithLastClient && this.clients.size === 0) nextTick(() => this.#emitClose());
   }

@@ -3,9 +3,10 @@
  * `send` that tells its result, `drain`, topics, partial messages, an async iterator.
  */
 
-import { EventEmitter } from 'node:events';
-import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { EventEmitter } from 'node:events';
+import type { ClientRequest, ClientRequestArgs, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { PeerCertificate } from 'node:tls';
 import { nextTick } from '../clock.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
@@ -20,28 +21,57 @@ import {
 } from './connection.ts';
 import { asBuffer, type Sendable, toArrayBuffer, toBytes } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
+import { TypedEmitter } from './emitter.ts';
 import {
   type EventListener,
+  type EventListenerOptions,
   findAttribute,
   findWrapper,
   type WebSocketEventMap,
   wrapListener,
 } from './events.ts';
 import type { Heartbeat } from './heartbeat.ts';
-import type { SendCallback } from './outbox.ts';
 import { PreparedMessage } from './prepared-message.ts';
 import { type IteratedMessage, iterateMessages } from './stream.ts';
 import type { Attributes, Handler, SendResult, Transport } from './transport.ts';
-import type { WebSocketServer } from './websocket-server.ts';
 
 const READY_STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const;
 const BINARY_TYPES = ['nodebuffer', 'arraybuffer', 'fragments', 'blob'] as const;
 export type BinaryType = (typeof BINARY_TYPES)[number];
 
-/** A message as `'message'` gives it: text is always a Buffer, binary is what `binaryType` says. */
-export type RawData = Buffer | ArrayBuffer | Buffer[] | Blob;
+/**
+ * A message as `'message'` gives it: text is always a Buffer, binary is what `binaryType` says. With the
+ * binaryType `blob` it is a Blob, which this type leaves out, as that of ws does.
+ */
+export type RawData = Buffer | ArrayBuffer | Buffer[];
 
-export type ClientOptions = OptionsOfClients<WebSocket>;
+type OwnOptions = OptionsOfClients<WebSocket>;
+type Loose = 'checkServerIdentity' | 'createConnection' | 'headers' | 'protocolVersion';
+
+/** As the client takes them, in types that take what was written for those of ws, too. */
+export interface ClientOptions extends Omit<OwnOptions, Loose> {
+  /** More header lines. */
+  headers?: OutgoingHttpHeaders | undefined;
+  /** 13 or 8. Default 13. */
+  protocolVersion?: number | undefined;
+  /** As that of node:tls. */
+  checkServerIdentity?(
+    servername: string,
+    certificate: PeerCertificate | CertMeta,
+  ): boolean | Error | undefined;
+  /** Makes the socket. Default: node:net and node:tls. */
+  createConnection?(
+    options: ClientRequestArgs,
+    connected: (error: Error | null, socket: Duplex) => void,
+  ): Duplex | null | undefined;
+  /** Without effect, as in ws: the address says it. */
+  host?: string | undefined;
+  /** Without effect, as in ws. */
+  protocol?: string | undefined;
+}
+
+/** Certificates as the types of ws have them. */
+export type CertMeta = string | string[] | Buffer | Buffer[];
 
 export interface WebSocketEvents {
   open: [];
@@ -70,6 +100,9 @@ export interface MessageOptions {
   /** Without effect: clients mask and servers don't (RFC 6455 §5.1). */
   mask?: boolean | undefined;
 }
+
+/** Called without an error once it is written. Its type is a method's, so that `(error: Error) => void` will do, too. */
+export type SendCallback = { call(error?: Error): void }['call'];
 
 /** What a server hands its side of an accepted connection. */
 export interface AcceptedConnection {
@@ -102,16 +135,11 @@ export let connectionOf: (websocket: WebSocket) => Connection<WebSocket> | null;
 const EMPTY = Buffer.alloc(0);
 const WHOLE: SendOptions = { fin: true, compress: true };
 
-export class WebSocket extends EventEmitter<WebSocketEvents> implements Transport {
+export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transport {
   static readonly CONNECTING = 0;
   static readonly OPEN = 1;
   static readonly CLOSING = 2;
   static readonly CLOSED = 3;
-  // Set by ../ws.ts, so that `import WebSocket from 'tidings/ws'` is all that a user of ws needs.
-  declare static WebSocket: typeof WebSocket;
-  declare static WebSocketServer: typeof WebSocketServer;
-  declare static Server: typeof WebSocketServer;
-  declare static createWebSocketStream: typeof import('./stream.ts').createWebSocketStream;
 
   declare readonly CONNECTING: 0;
   declare readonly OPEN: 1;
@@ -137,17 +165,21 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
    *
    * @throws {SyntaxError} for an address or a subprotocol that can't be one
    */
-  constructor(address: string | URL | null, options?: ClientOptions);
-  constructor(address: string | URL | null, protocols?: string | string[], options?: ClientOptions);
+  constructor(address: string | URL | null, options?: ClientOptions | ClientRequestArgs);
   constructor(
     address: string | URL | null,
-    protocols?: string | string[] | ClientOptions,
-    options?: ClientOptions,
+    protocols?: string | string[],
+    options?: ClientOptions | ClientRequestArgs,
+  );
+  constructor(
+    address: string | URL | null,
+    protocols?: string | string[] | ClientOptions | ClientRequestArgs,
+    options?: ClientOptions | ClientRequestArgs,
   ) {
     super();
     if (address === null) return;
     const isOptions = typeof protocols === 'object' && protocols !== null && !Array.isArray(protocols);
-    const settings = (isOptions ? protocols : options) ?? {};
+    const settings = ((isOptions ? protocols : options) ?? {}) as OwnOptions;
     const wanted = (isOptions ? undefined : protocols) ?? settings.protocols ?? [];
     this.#handshake = connect<WebSocket>(address, Array.isArray(wanted) ? wanted : [wanted], settings, {
       websocket: this,
@@ -187,9 +219,9 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
     return this.#extensions;
   }
 
-  /** The address connected to, after redirects. Undefined on the server. */
-  get url(): string | undefined {
-    return this.#url;
+  /** The address connected to, after redirects. On the server it is undefined, whatever the type says for ws's sake. */
+  get url(): string {
+    return this.#url as string;
   }
 
   get bufferedAmount(): number {
@@ -266,9 +298,9 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
    *
    * @throws {RangeError} for more than 125 bytes
    */
-  ping(data?: Sendable, mask?: boolean, callback?: SendCallback): void;
+  ping(data?: Sendable | null, mask?: boolean, callback?: SendCallback): void;
   ping(callback: SendCallback): void;
-  ping(data?: Sendable | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
+  ping(data?: Sendable | SendCallback | null, mask?: boolean | SendCallback, callback?: SendCallback): void {
     this.#sendControl(Opcode.PING, data, mask, callback);
   }
 
@@ -277,15 +309,15 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
    *
    * @throws {RangeError} for more than 125 bytes
    */
-  pong(data?: Sendable, mask?: boolean, callback?: SendCallback): void;
+  pong(data?: Sendable | null, mask?: boolean, callback?: SendCallback): void;
   pong(callback: SendCallback): void;
-  pong(data?: Sendable | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
+  pong(data?: Sendable | SendCallback | null, mask?: boolean | SendCallback, callback?: SendCallback): void {
     this.#sendControl(Opcode.PONG, data, mask, callback);
   }
 
   #sendControl(
     opcode: number,
-    data: Sendable | SendCallback | undefined,
+    data: Sendable | SendCallback | null | undefined,
     mask: boolean | SendCallback | undefined,
     callback: SendCallback | undefined,
   ): void {
@@ -365,7 +397,7 @@ export class WebSocket extends EventEmitter<WebSocketEvents> implements Transpor
   addEventListener<K extends keyof WebSocketEventMap>(
     type: K,
     listener: EventListener<WebSocketEventMap[K]>,
-    options: { once?: boolean | undefined } = {},
+    options: EventListenerOptions = {},
   ): void {
     if (!isEventName(type) || findWrapper(this.listeners(type), listener) !== undefined) return;
     const wrapper = wrapListener(type, listener as EventListener<never>, false, wasClean);
@@ -557,6 +589,6 @@ function wasClean(websocket: WebSocket): boolean {
 
 function shape(data: Buffer, type: BinaryType): RawData {
   if (type === 'arraybuffer') return toArrayBuffer(data);
-  if (type === 'blob') return new Blob([toArrayBuffer(data)]);
+  if (type === 'blob') return new Blob([toArrayBuffer(data)]) as unknown as ArrayBuffer;
   return [asBuffer(data)];
 }

@@ -290,7 +290,7 @@ test('what had come before a paused connection was reset is delivered before clo
   const peer = await RawPeer.open(port);
   peer.socket.write(Buffer.concat(['1', '2', '3'].map((text) => frame(1, text))));
   await until('the first', () => seen.length === 1);
-  for (const ws of wss.clients!) ws.terminate();
+  for (const ws of wss.clients) ws.terminate();
   await ended;
   assert.deepEqual(seen, ['1', '2', '3']);
   await wss.close({});

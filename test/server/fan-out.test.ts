@@ -98,7 +98,7 @@ async function crowd(wss: WebSocketServer, port: number, size: number): Promise<
   const peers: RawPeer[] = [];
   // One after the other, so that the server's clients are in the same order.
   while (peers.length < size) peers.push(await RawPeer.open(port));
-  await until('all connections', () => wss.clients!.size === size);
+  await until('all connections', () => wss.clients.size === size);
   return peers;
 }
 
@@ -111,7 +111,7 @@ async function texts(peer: RawPeer, count: number): Promise<string[]> {
 test('broadcast, with a filter and between messages of one’s own', async () => {
   const { wss, port } = await listen();
   const peers = await crowd(wss, port, 4);
-  const [first, second] = [...wss.clients!];
+  const [first, second] = [...wss.clients];
   wss.broadcast('a');
   first!.send('own');
   wss.broadcast('b', (client) => client !== second);
@@ -131,7 +131,7 @@ test('what clients say in one read is broadcast in one write to each', async () 
   wss.on('connection', (ws) => ws.on('message', (data) => wss.broadcast(String(data))));
   const peers = await crowd(wss, port, 3);
   let writes = 0;
-  for (const client of wss.clients!) {
+  for (const client of wss.clients) {
     const socket = client._socket!;
     const { _write } = socket;
     socket._write = function (...args) {
@@ -150,7 +150,7 @@ test('what clients say in one read is broadcast in one write to each', async () 
 test('topics: only who has subscribed, until it unsubscribes or goes', async () => {
   const { wss, port } = await listen();
   const peers = await crowd(wss, port, 3);
-  const [first, second] = [...wss.clients!] as [WebSocket, WebSocket];
+  const [first, second] = [...wss.clients] as [WebSocket, WebSocket];
   first.subscribe('news');
   first.subscribe('sport');
   second.subscribe('news');
@@ -164,7 +164,7 @@ test('topics: only who has subscribed, until it unsubscribes or goes', async () 
   assert.deepEqual(await texts(peers[1]!, 2), ['n1', 'end']);
   assert.deepEqual(await texts(peers[2]!, 1), ['end']);
   first.terminate();
-  await until('it is gone', () => wss.clients!.size === 2);
+  await until('it is gone', () => wss.clients.size === 2);
   assert.equal(wss.publish('news', 'n3'), 0);
   for (const peer of peers) peer.socket.destroy();
   await wss.close({});
@@ -187,13 +187,13 @@ test('a broadcast is compressed once for all, and own messages after it still in
     });
     await until(
       'all connections',
-      () => wss.clients!.size === 4 && clients.every((c) => c.readyState === Ws.OPEN),
+      () => wss.clients.size === 4 && clients.every((c) => c.readyState === Ws.OPEN),
     );
     const expected: string[][] = [[], [], [], []];
     for (let i = 0; i < 20; i++) {
       const shared = JSON.stringify({ i, text: 'the same words again and again '.repeat(i) });
       wss.broadcast(shared);
-      for (const [k, client] of [...wss.clients!].entries()) {
+      for (const [k, client] of [...wss.clients].entries()) {
         expected[k]!.push(shared);
         const own = `own ${i} ${k} ${'of the same words again and again '.repeat(10)}`;
         client.send(own);
@@ -217,12 +217,12 @@ test('a broadcast closes clients that are past maxBackpressure', async () => {
   const peers = await crowd(wss, port, 3);
   for (const peer of peers) peer.socket.pause();
   const message = new PreparedMessage(Buffer.alloc(500_000));
-  for (let i = 0; i < 40 && wss.clients!.size > 0; i++) {
+  for (let i = 0; i < 40 && wss.clients.size > 0; i++) {
     wss.broadcast(message);
     await turn();
-    for (const client of wss.clients!) assert.ok(client.bufferedAmount < 3_000_000);
+    for (const client of wss.clients) assert.ok(client.bufferedAmount < 3_000_000);
   }
-  for (const client of wss.clients!) assert.equal(client.readyState, 2);
+  for (const client of wss.clients) assert.equal(client.readyState, 2);
   for (const peer of peers) peer.socket.destroy();
   await wss.close({});
 });

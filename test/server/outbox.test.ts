@@ -73,7 +73,7 @@ test('all answers of one read leave in one write', async () => {
 test('small and large, copied and by reference, own and other connections’: every frame whole and in order', async () => {
   const { wss, port } = await listen();
   const peers = await Promise.all([RawPeer.open(port), RawPeer.open(port), RawPeer.open(port)]);
-  await until('the connections', () => wss.clients!.size === 3);
+  await until('the connections', () => wss.clients.size === 3);
   const sent: Buffer[] = [];
   const sizes = [0, 1, 125, 126, 5000, 16_384, 16_385, 65_535, 65_536, 300_000];
   let seed = 1;
@@ -86,7 +86,7 @@ test('small and large, copied and by reference, own and other connections’: ev
       const payload = Buffer.alloc(sizes[random(sizes.length)]!, sent.length & 0xff);
       sent.push(payload);
       // In a different order for each, so that their runs in the slab are interleaved.
-      for (const ws of [...wss.clients!].sort(() => random(3) - 1)) ws.send(payload);
+      for (const ws of [...wss.clients].sort(() => random(3) - 1)) ws.send(payload);
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -106,11 +106,11 @@ test('small and large, copied and by reference, own and other connections’: ev
 test('what a slow peer has not read stays as it was, whatever is sent to others meanwhile', async () => {
   const { wss, port } = await listen();
   const slow = await RawPeer.open(port);
-  await until('the connection', () => wss.clients!.size === 1);
-  const [slowWs] = wss.clients!;
+  await until('the connection', () => wss.clients.size === 1);
+  const [slowWs] = wss.clients;
   const fast = await RawPeer.open(port);
-  await until('the connection', () => wss.clients!.size === 2);
-  const fastWs = [...wss.clients!][1]!;
+  await until('the connection', () => wss.clients.size === 2);
+  const fastWs = [...wss.clients][1]!;
   slow.socket.pause();
   while (slowWs!.send(Buffer.alloc(1024 * 1024)) === 'sent');
   const expected: string[] = [];

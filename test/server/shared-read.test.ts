@@ -29,7 +29,7 @@ async function serve(
   http?.listen(0, '127.0.0.1');
   await listening;
   t.after(() => {
-    for (const client of wss.clients!) client.terminate();
+    for (const client of wss.clients) client.terminate();
     wss.close();
     http?.close();
   });
@@ -178,7 +178,7 @@ for (const { kind, sharedReads, name } of variants) {
     await once(peer, 'open');
     const count = () =>
       new Promise<number>((resolve) => {
-        if (http === undefined) resolve(wss.clients!.size);
+        if (http === undefined) resolve(wss.clients.size);
         else http.getConnections((_error, open) => resolve(open));
       });
     assert.equal(await count(), 1);

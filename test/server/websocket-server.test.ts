@@ -81,7 +81,7 @@ test('close(callback) is ws’s: no new connections, the old ones go on until th
   const { wss, url, port } = await listen();
   const client = new Ws(url);
   await once(client, 'open');
-  const [ws] = wss.clients!;
+  const [ws] = wss.clients;
   let isClosed = false;
   wss.close(() => {
     isClosed = true;
@@ -104,10 +104,10 @@ for (const kind of ['port', 'server'] as const) {
     const wss = own?.wss ?? new WebSocketServer({ server: http });
     const clients = Array.from({ length: 10 }, () => new Ws(own?.url ?? httpUrl));
     await Promise.all(clients.map((client) => once(client, 'open')));
-    await until('all', () => wss.clients!.size === 10);
+    await until('all', () => wss.clients.size === 10);
     const codes: string[] = [];
     for (const client of clients) client.on('close', (code, reason) => codes.push(`${code} ${reason}`));
-    const sessions = [...wss.clients!];
+    const sessions = [...wss.clients];
     const closed = wss.close({ code: 1012, reason: 'restart', drain: 300 });
     const left = sessions.filter((session) => session.readyState === WebSocket.OPEN).length;
     assert.ok(left > 0 && left < 10, `not all at once: ${left} left`);

@@ -1,0 +1,43 @@
+/**
+ * An EventEmitter that knows its own events: a listener's arguments and its `this` have types. It lets other
+ * events by, so that a subclass can have some of its own, and so that what was written for ws compiles.
+ */
+import { EventEmitter } from 'node:events';
+
+type Method =
+  | 'on'
+  | 'once'
+  | 'off'
+  | 'addListener'
+  | 'removeListener'
+  | 'prependListener'
+  | 'prependOnceListener'
+  | 'emit';
+
+// biome-ignore lint/suspicious/noExplicitAny: of an event that is not ours nothing is known
+type Whatever = any[];
+
+/** `E` maps each event to the arguments of its listeners. */
+export interface TypedEmitter<E extends { [K in keyof E]: unknown[] }> extends Omit<EventEmitter, Method> {
+  on<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  on(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  once<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  once(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  off<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  off(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  addListener<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  addListener(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  removeListener<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  removeListener(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  prependListener<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  prependListener(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  prependOnceListener<K extends keyof E>(event: K, listener: (this: this, ...args: E[K]) => void): this;
+  prependOnceListener(event: string | symbol, listener: (this: this, ...args: Whatever) => void): this;
+  emit<K extends keyof E>(event: K, ...args: E[K]): boolean;
+  emit(event: string | symbol, ...args: Whatever): boolean;
+}
+
+/** EventEmitter itself: only its type is another. */
+export const TypedEmitter = EventEmitter as unknown as Omit<typeof EventEmitter, 'prototype'> & {
+  new <E extends { [K in keyof E]: unknown[] }>(): TypedEmitter<E>;
+};
