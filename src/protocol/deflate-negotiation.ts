@@ -1,5 +1,5 @@
 /** How both sides agree on permessage-deflate (RFC 7692 §5 and §7.1). */
-import type { ZlibOptions } from 'node:zlib';
+import { deflateRawSync, type ZlibOptions } from 'node:zlib';
 import { HandshakeError } from './errors.ts';
 import { type ExtensionOffer, formatExtensions } from './extension.ts';
 
@@ -31,11 +31,11 @@ export interface DeflateOptions {
   clientMaxWindowBits?: number | boolean | undefined;
   /** Bytes below which a message isn't worth compressing, where it is compressed on its own. Default 1024. */
   threshold?: number | undefined;
-  /** Options of `zlib.deflateRaw`, such as `level`; the window is the negotiated one. */
+  /** Of `zlib.deflateRaw`: `level`, `memLevel`, `strategy` and `chunkSize`. Others have no effect. */
   zlibDeflateOptions?: ZlibOptions | undefined;
-  /** Options of `zlib.inflateRaw`. */
+  /** Of `zlib.inflateRaw`: `chunkSize`. Others have no effect. */
   zlibInflateOptions?: ZlibOptions | undefined;
-  /** Calls into zlib's thread pool at a time, in the whole process. Default 10. */
+  /** Calls into zlib's thread pool at a time, in the whole process. Default 10; 0: no limit. */
   concurrencyLimit?: number | undefined;
 }
 
@@ -50,12 +50,20 @@ export interface DeflateParameters {
 /**
  * Checks what an application asks for, once, where it asks.
  *
- * @throws {RangeError} for window bits that this side can't keep to
+ * @throws {RangeError} for window bits that this side can't keep to, and options that zlib does not know
+ * @throws {TypeError} for options that are of another type
  */
 export function validateDeflateOptions(role: 'server' | 'client', options: DeflateOptions): void {
   const { serverMaxWindowBits: server, clientMaxWindowBits: client } = options;
   checkBits('serverMaxWindowBits', server, role === 'server' ? 9 : 8);
   if (typeof client === 'number') checkBits('clientMaxWindowBits', client, role === 'server' ? 8 : 9);
+  const { zlibDeflateOptions, zlibInflateOptions } = options;
+  if (zlibDeflateOptions !== undefined) {
+    const { level, memLevel, strategy, chunkSize } = zlibDeflateOptions;
+    deflateRawSync('', { level, memLevel, strategy, chunkSize });
+  }
+  if (zlibInflateOptions?.chunkSize !== undefined)
+    deflateRawSync('', { chunkSize: zlibInflateOptions.chunkSize });
 }
 
 /**

@@ -19,7 +19,7 @@ import type { DeflateOptions, DeflateParameters } from './deflate-negotiation.ts
 import { ProtocolErrorCode as Code, messageTooLong, ProtocolError, tooManyParts } from './errors.ts';
 import type { MessageInflater } from './frame-sink.ts';
 import { SlidingWindow } from './sliding-window.ts';
-import { runInZlibQueue } from './zlib-queue.ts';
+import { inZlibQueue, type ZlibTurn } from './zlib-queue.ts';
 
 /** Bytes up to which zlib is called at once. */
 const SYNC_INPUT = 10 * 1024;
@@ -38,8 +38,16 @@ const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const EMPTY_MESSAGE = Buffer.from([0x00]);
 const EMPTY = Buffer.alloc(0);
 
+/** `payload` is empty where there is an error. */
 export type DeflateDone = (error: Error | null, payload: Buffer) => void;
 type InflateDone = (error: ProtocolError | null, data: Buffer) => void;
+
+/** What waits for its turn to be compressed; without `done`, what was sent compressed by somebody else. */
+interface Pending {
+  readonly data: Buffer;
+  readonly done: DeflateDone | undefined;
+  next: Pending | undefined;
+}
 
 interface Inflated {
   buffer: Buffer;
@@ -57,8 +65,13 @@ export class MessageDeflate implements MessageInflater {
   readonly #options: DeflateOptions;
   #sent: SlidingWindow | undefined;
   #received: SlidingWindow | undefined;
-  /** Messages to be compressed and resets of the context, in order; the first is at work. */
-  readonly #queue: ({ data: Buffer; done: DeflateDone } | 'reset')[] = [];
+  /** In order; the first is at work. */
+  #first: Pending | undefined;
+  #last: Pending | undefined;
+  #deflating: ZlibTurn | undefined;
+  #inflating: ZlibTurn | undefined;
+  /** How many bytes the last message was, for each that it had while it was compressed. */
+  #expansion = 0;
   #isClosed = false;
 
   /**
@@ -90,24 +103,23 @@ export class MessageDeflate implements MessageInflater {
   }
 
   /**
-   * Compresses a whole message, which stays as it is until `done` is called: at once if it is small and
-   * nothing is pending, otherwise later, and in order.
+   * Compresses a whole message: at once if it is small and nothing is pending.
+   *
+   * @param data stays as it is until `done` is called
+   * @returns the payload; undefined if `done` is called with it later, never before this returns, and in order
    */
-  deflate(data: Buffer, done: DeflateDone): void {
-    if (this.#isClosed) {
-      done(closed(), EMPTY);
-    } else if (this.#queue.length === 0 && data.length <= SYNC_INPUT) {
-      const options = this.#deflateOptions(data);
-      done(null, this.#deflated(data, deflateRawSync(data, options)));
-    } else {
-      this.#queue.push({ data, done });
-      if (this.#queue.length === 1) this.#work();
+  deflate(data: Buffer, done: DeflateDone): Buffer | undefined {
+    if (this.#first === undefined && data.length <= SYNC_INPUT && !this.#isClosed) {
+      return this.#deflated(data, deflateRawSync(data, this.#deflateOptions(data)));
     }
+    if (this.#isClosed) endWithError(done);
+    else this.#push({ data, done, next: undefined });
+    return undefined;
   }
 
   /**
-   * A message compressed on its own, for any connection whose `sendWindowBits` are at least as many. On a
-   * connection with context takeover `resetSendContext` must follow. Blocks for as long as zlib takes.
+   * A message compressed on its own, for any connection whose `sendWindowBits` are at least as many. Each that it is
+   * sent to is told by `sharedSent`. Blocks for as long as zlib takes.
    *
    * @param windowBits 9–15
    */
@@ -117,22 +129,34 @@ export class MessageDeflate implements MessageInflater {
   }
 
   /**
-   * Forgets what was sent before. To be called when a shared frame was sent in between: the peer's context
-   * then holds it and ours doesn't, and later messages would inflate to other bytes, without an error.
+   * To be called when a message that `deflateShared` compressed was sent, in its turn. The peer's context holds it
+   * from then on; if ours did not, later messages would inflate to other bytes, without an error. What was sent
+   * uncompressed is in nobody's context, and is not told.
+   *
+   * @param data the message itself, kept by reference: it must never change again
    */
+  sharedSent(data: Buffer): void {
+    if (this.#sent === undefined || data.length === 0) return;
+    if (this.#first === undefined) this.#sent.appendShared(data);
+    else this.#push({ data, done: undefined, next: undefined });
+  }
+
+  /** Forgets what was sent before: what `sharedSent` does for whoever does not know what was sent. */
   resetSendContext(): void {
-    if (this.#queue.length > 0) this.#queue.push('reset');
-    else this.#sent?.clear();
+    if (this.#first === undefined) this.#sent?.clear();
+    else if (this.#sent !== undefined) this.#push({ data: EMPTY, done: undefined, next: undefined });
   }
 
   inflate(data: Buffer, limit: number, done: InflateDone): Buffer | undefined {
     const bound = Math.min(limit, bufferConstants.MAX_LENGTH);
-    if (data.length <= SYNC_INPUT) {
-      const inflated = this.#inflateSync(data, Math.min(bound, SYNC_OUTPUT));
+    const input = withTail(data);
+    // What is likely to end in the pool is not begun here: messages of a connection are often alike.
+    if (data.length <= SYNC_INPUT && input.length * this.#expansion <= SYNC_OUTPUT) {
+      const inflated = this.#inflateSync(input, Math.min(bound, SYNC_OUTPUT));
       if (inflated !== undefined) return inflated;
       if (bound <= SYNC_OUTPUT) throw messageTooLong();
     }
-    this.#inflateAsync(Buffer.concat([data, TAIL]), bound, done);
+    this.#inflateAsync(input, bound, done);
     return undefined;
   }
 
@@ -141,7 +165,13 @@ export class MessageDeflate implements MessageInflater {
     this.#isClosed = true;
     this.#sent = undefined;
     this.#received = undefined;
-    for (const entry of this.#queue.splice(0)) if (entry !== 'reset') entry.done(closed(), EMPTY);
+    this.#deflating?.cancel();
+    this.#inflating?.cancel();
+    let entry = this.#first;
+    this.#first = this.#last = undefined;
+    for (; entry !== undefined; entry = entry.next) {
+      if (entry.done !== undefined) endWithError(entry.done);
+    }
   }
 
   #deflateOptions(data: Buffer): ZlibOptions {
@@ -156,35 +186,56 @@ export class MessageDeflate implements MessageInflater {
     return data.length === 0 ? EMPTY_MESSAGE : withoutTail(output);
   }
 
-  #work(): void {
-    const entry = this.#queue[0];
-    if (entry === undefined) return;
-    if (entry === 'reset') {
-      this.#sent?.clear();
-      this.#queue.shift();
-      this.#work();
+  #push(entry: Pending): void {
+    if (this.#last !== undefined) {
+      this.#last.next = entry;
+      this.#last = entry;
       return;
     }
-    const { data, done } = entry;
-    runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
-      if (this.#isClosed) {
-        release();
+    this.#first = this.#last = entry;
+    this.#work();
+  }
+
+  /** Begins with the first that is to be compressed. */
+  #work(): void {
+    for (let entry = this.#first; entry !== undefined; entry = this.#first) {
+      if (entry.done !== undefined) {
+        this.#deflateAsync(entry.data, entry.done);
         return;
       }
-      deflateRaw(data, this.#deflateOptions(data), (error, output) => {
+      if (entry.data.length === 0) this.#sent?.clear();
+      else this.#sent?.appendShared(entry.data);
+      this.#shift();
+    }
+  }
+
+  #shift(): void {
+    this.#first = this.#first?.next;
+    if (this.#first === undefined) this.#last = undefined;
+  }
+
+  #deflateAsync(data: Buffer, done: DeflateDone): void {
+    this.#deflating = inZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
+      const finish = (error: Error | null, output: Buffer): void => {
         release();
         if (this.#isClosed) return;
         const payload = error === null ? this.#deflated(data, output) : EMPTY;
-        this.#queue.shift();
+        this.#shift();
         this.#work();
         done(error, payload);
-      });
+      };
+      try {
+        deflateRaw(data, this.#deflateOptions(data), finish);
+      } catch (error) {
+        // Options that it does not know, and no memory.
+        queueMicrotask(() => finish(error as Error, EMPTY));
+      }
     });
   }
 
-  #inflateSync(data: Buffer, bound: number): Buffer | undefined {
+  #inflateSync(payload: Buffer, bound: number): Buffer | undefined {
     const parts = new InflatedParts(this.#received?.bytes, bound);
-    let input: Buffer = Buffer.concat([data, TAIL]);
+    let input = payload;
     try {
       do {
         const inflated = inflateRawSync(
@@ -194,50 +245,52 @@ export class MessageDeflate implements MessageInflater {
         input = parts.add(inflated, input);
       } while (input.length > 0);
     } catch (error) {
-      if (isTooLarge(error)) return undefined;
+      if (isTooLarge(error)) {
+        this.#expansion = Infinity;
+        return undefined;
+      }
       throw asProtocolError(error);
     }
-    return this.#inflated(parts);
+    return this.#inflated(parts, payload.length);
   }
 
   #inflateAsync(input: Buffer, bound: number, done: InflateDone): void {
     const parts = new InflatedParts(this.#received?.bytes, bound);
-    const finish = (error: unknown): void => {
-      if (error !== null) done(isTooLarge(error) ? messageTooLong() : asProtocolError(error), EMPTY);
-      else done(null, this.#inflated(parts));
-    };
-    runInZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
+    this.#inflating = inZlibQueue(this.#options.concurrencyLimit ?? 10, (release) => {
+      const finish = (error: unknown): void => {
+        release();
+        if (this.#isClosed) return;
+        if (error === null) done(null, this.#inflated(parts, input.length));
+        else done(isTooLarge(error) ? messageTooLong() : asProtocolError(error), EMPTY);
+      };
       const step = (rest: Buffer): void => {
-        if (this.#isClosed) {
-          release();
-          return;
-        }
         inflateRaw(rest, this.#inflateOptions(parts, rest.length), (error, result) => {
-          let failure: unknown = error;
-          let left: Buffer = EMPTY;
-          if (error === null) {
-            try {
-              left = parts.add(result as unknown as Inflated, rest);
-            } catch (thrown) {
-              failure = thrown;
+          try {
+            if (error !== null) throw error;
+            const left = parts.add(result as unknown as Inflated, rest);
+            if (left.length > 0 && !this.#isClosed) {
+              step(left);
+              return;
             }
+          } catch (thrown) {
+            finish(thrown);
+            return;
           }
-          if (failure === null && left.length > 0) {
-            step(left);
-          } else {
-            release();
-            if (!this.#isClosed) finish(failure);
-          }
+          finish(null);
         });
       };
-      step(input);
+      try {
+        step(input);
+      } catch (error) {
+        queueMicrotask(() => finish(error));
+      }
     });
   }
 
   #inflateOptions(parts: InflatedParts, inputLength: number): ZlibOptions & { info: true } {
     const options: ZlibOptions & { info: true } = {
-      chunkSize: Math.min(Math.max(inputLength * 6, 1024), SYNC_OUTPUT),
-      ...this.#options.zlibInflateOptions,
+      chunkSize:
+        this.#options.zlibInflateOptions?.chunkSize ?? Math.min(Math.max(inputLength * 6, 1024), SYNC_OUTPUT),
       windowBits: this.#receiveWindowBits,
       finishFlush: zlib.Z_SYNC_FLUSH,
       maxOutputLength: parts.allowance,
@@ -248,8 +301,9 @@ export class MessageDeflate implements MessageInflater {
     return options;
   }
 
-  #inflated(parts: InflatedParts): Buffer {
+  #inflated(parts: InflatedParts, inputLength: number): Buffer {
     const data = parts.join();
+    this.#expansion = data.length / inputLength;
     this.#received?.append(data);
     return data;
   }
@@ -298,8 +352,16 @@ class InflatedParts {
 }
 
 function oneShot(data: Buffer, windowBits: number, options: ZlibOptions = {}): ZlibOptions {
-  const chunkSize = options.chunkSize ?? Math.min(data.length + 64, 64 * 1024);
-  return { ...options, windowBits, chunkSize, finishFlush: zlib.Z_SYNC_FLUSH };
+  const { level, memLevel, strategy, chunkSize = Math.min(data.length + 64, 64 * 1024) } = options;
+  return { level, memLevel, strategy, chunkSize, windowBits, finishFlush: zlib.Z_SYNC_FLUSH };
+}
+
+function withTail(payload: Buffer): Buffer {
+  try {
+    return Buffer.concat([payload, TAIL]);
+  } catch {
+    throw messageTooLong();
+  }
 }
 
 function withoutTail(output: Buffer): Buffer {
@@ -324,6 +386,8 @@ function asProtocolError(error: unknown): ProtocolError {
   return new ProtocolError(message, code, 1007);
 }
 
-function closed(): Error {
-  return new Error('The deflate stream was closed while data was being processed');
+/** Each on its own, and none before the call returns that it is the end of. */
+function endWithError(done: DeflateDone): void {
+  const error = new Error('The deflate stream was closed while data was being processed');
+  queueMicrotask(() => done(error, EMPTY));
 }

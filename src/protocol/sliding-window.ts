@@ -1,12 +1,16 @@
 /** The last bytes of what went one way over a connection: the context that DEFLATE may refer to (RFC 7692 §7.1.1). */
 
-const EMPTY = Buffer.alloc(0);
+const EMPTY: Buffer = Buffer.alloc(0);
+/** What is kept by reference keeps no more memory than this from being freed. */
+const MOST_PINNED = 64 * 1024;
 
 /** Keeps the last `size` bytes, in memory that grows with what has come to 1.25 times `size`. */
 export class SlidingWindow {
   readonly #size: number;
   #buffer = EMPTY;
   #length = 0;
+  /** The buffer is somebody else's, and full. */
+  #isShared = false;
 
   constructor(size: number) {
     this.#size = size;
@@ -24,18 +28,37 @@ export class SlidingWindow {
       return;
     }
     const added = data.length > this.#size ? data.subarray(data.length - this.#size) : data;
-    const old = this.bytes.subarray(Math.max(0, this.bytes.length + added.length - this.#size));
+    const bytes = this.bytes;
+    const old = bytes.subarray(Math.max(0, bytes.length + added.length - this.#size));
     const needed = old.length + added.length;
     const capacity = Math.min(needed * 2, this.#size + (this.#size >> 2));
-    const target = capacity > this.#buffer.length ? Buffer.allocUnsafeSlow(capacity) : this.#buffer;
+    const isTooSmall = this.#isShared || capacity > this.#buffer.length;
+    const target = isTooSmall ? Buffer.allocUnsafeSlow(capacity) : this.#buffer;
     old.copy(target, 0);
     added.copy(target, old.length);
     this.#buffer = target;
     this.#length = needed;
+    this.#isShared = false;
   }
 
   clear(): void {
     this.#buffer = EMPTY;
     this.#length = 0;
+    this.#isShared = false;
+  }
+
+  /**
+   * `append`, without a copy where nothing of what was before is kept: one payload that went to many connections
+   * is in memory once. It must never change again.
+   */
+  appendShared(data: Buffer): void {
+    const replacesAll = this.#length === 0 || data.length >= this.#size;
+    if (data.length === 0 || !replacesAll || data.buffer.byteLength > MOST_PINNED) {
+      this.append(data);
+      return;
+    }
+    this.#buffer = data.subarray(Math.max(0, data.length - this.#size));
+    this.#length = this.#buffer.length;
+    this.#isShared = true;
   }
 }

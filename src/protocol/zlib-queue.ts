@@ -3,24 +3,84 @@
  * heap badly and keep file and DNS work from running.
  */
 
-type Task = (done: () => void) => void;
+/** A call that waits for its turn, or has had it. */
+export interface ZlibTurn {
+  /** Gives up the place, at once. Does nothing for a call that was started: its end frees the place. */
+  cancel(): void;
+}
 
-const waiting: Task[] = [];
+/** Starts a call, which calls `release` once when it is over. */
+type Start = (release: () => void) => void;
+
+/** A list linked both ways, so that whoever gives up leaves it at once, however many wait. */
+class Waiting implements ZlibTurn {
+  start: Start;
+  previous: Waiting | undefined;
+  next: Waiting | undefined;
+  isWaiting = true;
+
+  constructor(start: Start) {
+    this.start = start;
+  }
+
+  cancel(): void {
+    if (this.isWaiting) remove(this);
+  }
+}
+
+const started: ZlibTurn = { cancel() {} };
+
+let first: Waiting | undefined;
+let last: Waiting | undefined;
 let running = 0;
+let isStarting = false;
 
-/** Runs the task when fewer than `limit` are running; the task calls `done` once. First come, first served. */
-export function runInZlibQueue(limit: number, task: Task): void {
-  if (running < limit) start(task);
-  else waiting.push(task);
+/**
+ * Starts the call while fewer than `limit` are running, or else in turn, one whenever one ends.
+ *
+ * @param limit 0 or less for none
+ */
+export function inZlibQueue(limit: number, start: Start): ZlibTurn {
+  if (limit <= 0 || running < limit) {
+    running++;
+    start(release);
+    return started;
+  }
+  const waiting = new Waiting(start);
+  waiting.previous = last;
+  if (last === undefined) first = waiting;
+  else last.next = waiting;
+  last = waiting;
+  return waiting;
 }
 
-function start(task: Task): void {
-  running++;
-  task(finished);
-}
-
-function finished(): void {
+function release(): void {
   running--;
-  const next = waiting.shift();
-  if (next !== undefined) start(next);
+  // A loop, not a recursion: a call may be over before `start` returns.
+  if (isStarting) return;
+  isStarting = true;
+  const most = running + 1;
+  try {
+    while (first !== undefined && running < most) {
+      const { start } = first;
+      remove(first);
+      running++;
+      start(release);
+    }
+  } finally {
+    isStarting = false;
+  }
 }
+
+function remove(waiting: Waiting): void {
+  const { previous, next } = waiting;
+  if (previous === undefined) first = next;
+  else previous.next = next;
+  if (next === undefined) last = previous;
+  else next.previous = previous;
+  waiting.isWaiting = false;
+  waiting.start = nothing;
+  waiting.previous = waiting.next = undefined;
+}
+
+function nothing(): void {}

@@ -424,7 +424,7 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
       this.outbox.bytes(first, payload, callback);
       done();
     } else {
-      deflate.deflate(asBuffer(payload), (error, compressed) => {
+      const finish = (error: Error | null, compressed: Buffer): void => {
         if (error !== null) {
           callback?.(error);
           this.socket.destroy(error);
@@ -432,7 +432,9 @@ export class Connection<O> implements FrameSink, Expirable, Pulse, Member, Share
           this.outbox.bytes(first | RSV1, compressed, callback);
         }
         done();
-      });
+      };
+      const compressed = deflate.deflate(asBuffer(payload), finish);
+      if (compressed !== undefined) finish(null, compressed);
     }
   }
 

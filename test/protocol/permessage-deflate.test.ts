@@ -24,7 +24,10 @@ const takeover: DeflateParameters = {
 
 function deflated(deflate: MessageDeflate, data: string | Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    deflate.deflate(Buffer.from(data), (error, payload) => (error ? reject(error) : resolve(payload)));
+    const now = deflate.deflate(Buffer.from(data), (error, payload) =>
+      error ? reject(error) : resolve(payload),
+    );
+    if (now !== undefined) resolve(now);
   });
 }
 
@@ -146,7 +149,7 @@ test('context takeover makes a repeated message small', async () => {
   assert.ok(second.length * 10 < first.length, `${first.length} then ${second.length}`);
 });
 
-test('a shared frame, and the reset of the context behind it', async () => {
+test('a shared frame, and what follows it', async () => {
   const shared = Buffer.from('broadcast to everyone '.repeat(20));
   const own = Buffer.from('only for this connection '.repeat(20));
   const server = new MessageDeflate('server', takeover);
@@ -155,7 +158,7 @@ test('a shared frame, and the reset of the context behind it', async () => {
   for (let i = 0; i < 5; i++) {
     assert.ok((await inflated(client, await deflated(server, own))).equals(own));
     assert.ok((await inflated(client, compressed)).equals(shared));
-    server.resetSendContext();
+    server.sharedSent(shared);
   }
 });
 
@@ -175,6 +178,88 @@ test('messages come out in the order they went in, small behind large', async ()
   for (const [i, payload] of payloads.entries()) {
     assert.ok((await inflated(client, payload)).equals(Buffer.alloc(sizes[i]!, 65 + i)));
   }
+});
+
+test('a small message is compressed at once, unless something is pending; a large one later, never within the call', async () => {
+  const server = new MessageDeflate('server', takeover);
+  const failed = (): never => assert.fail('called');
+  assert.deepEqual(server.deflate(Buffer.alloc(0), failed), hex('00'));
+  const payload = server.deflate(Buffer.from('Hello'), failed);
+  assert.ok(payload instanceof Buffer && payload.length > 0);
+  const order: string[] = [];
+  const later = (name: string, size: number): Promise<void> =>
+    new Promise((resolve) => {
+      let returned = false;
+      const now = server.deflate(Buffer.alloc(size), (error, output) => {
+        assert.equal(error, null);
+        assert.ok(returned && output.length > 0);
+        order.push(name);
+        resolve();
+      });
+      returned = true;
+      assert.equal(now, undefined);
+    });
+  await Promise.all([later('large', 100_000), later('small behind it', 10), later('another', 20_000)]);
+  assert.deepEqual(order, ['large', 'small behind it', 'another']);
+  assert.ok(server.deflate(Buffer.from('Hello'), failed) !== undefined, 'nothing is pending any more');
+  server.close();
+  let returned = false;
+  const closed = new Promise<Error | null>((resolve) => {
+    server.deflate(Buffer.from('Hello'), (error) => {
+      assert.ok(returned);
+      resolve(error);
+    });
+    returned = true;
+  });
+  assert.ok((await closed) instanceof Error);
+});
+
+test('close: what waits is told after the call, each on its own, and what has its end is not told again', async () => {
+  const server = new MessageDeflate('server', alone);
+  const told: number[] = [];
+  for (let i = 0; i < 3; i++) server.deflate(Buffer.alloc(100_000), () => void told.push(i));
+  server.close();
+  assert.deepEqual(told, []);
+  server.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(told, [0, 1, 2]);
+});
+
+test('options of zlib that would break the stream for the peer have no effect', async () => {
+  const zlibOptions = { dictionary: Buffer.from('Hello'), info: true, maxOutputLength: 3, windowBits: 10 };
+  const options = { zlibDeflateOptions: { ...zlibOptions, level: 1 }, zlibInflateOptions: zlibOptions };
+  const server = new MessageDeflate('server', takeover, options);
+  const client = new MessageDeflate('client', takeover);
+  for (const size of [5, 1000, 50_000]) {
+    const data = Buffer.from('Hello'.repeat(size / 5));
+    assert.ok((await inflated(client, await deflated(server, data))).equals(data));
+    assert.ok((await inflated(server, await deflated(client, data))).equals(data));
+    const shared = MessageDeflate.deflateShared(data, 15, options.zlibDeflateOptions);
+    assert.ok((await inflated(new MessageDeflate('client', alone), shared)).equals(data));
+  }
+});
+
+test('small payloads that inflate far: like ones go to the thread pool, and small ones come back from there', async () => {
+  const client = new MessageDeflate('client', alone);
+  const compressed = (size: number): Buffer => MessageDeflate.deflateShared(Buffer.alloc(size));
+  const isAtOnce = async (payload: Buffer, size: number): Promise<boolean> => {
+    let isLate = false;
+    const message = await new Promise<Buffer>((resolve, reject) => {
+      const now = client.inflate(payload, Infinity, (error, data) => (error ? reject(error) : resolve(data)));
+      isLate = now === undefined;
+      if (now !== undefined) resolve(now);
+    });
+    assert.equal(message.length, size);
+    return !isLate;
+  };
+  for (const size of [65_536, 65_537, 65_540, 1_000_000, 0, 65_537, 1_000_000, 100]) {
+    await isAtOnce(compressed(size), size);
+  }
+  assert.equal(await isAtOnce(compressed(100), 100), true);
+  assert.equal(await isAtOnce(compressed(1_000_000), 1_000_000), false);
+  assert.equal(await isAtOnce(compressed(1_000_000), 1_000_000), false);
+  await isAtOnce(compressed(50), 50);
+  assert.equal(await isAtOnce(compressed(0), 0), true);
 });
 
 test('inflate bomb: output is bounded, whichever way it is inflated', async () => {
