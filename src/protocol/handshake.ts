@@ -123,7 +123,9 @@ export function createRequest({ protocols = [], extensions, version = 13 }: Requ
     'Sec-WebSocket-Key': key,
   };
   if (protocols.length > 0) {
-    if (new Set(protocols).size !== protocols.length || !protocols.every(isToken)) {
+    // Not `every`, which leaves out the holes of an array.
+    const areTokens = Array.from(protocols).every((each) => typeof each === 'string' && isToken(each));
+    if (!areTokens || new Set(protocols).size !== protocols.length) {
       throw new SyntaxError('An invalid or duplicated subprotocol was specified');
     }
     headers['Sec-WebSocket-Protocol'] = protocols.join(',');

@@ -3,16 +3,20 @@
  * of curl and ws.
  */
 
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { isIP, type NetConnectOpts, connect as netConnect } from 'node:net';
-import { unescape as percentDecode } from 'node:querystring';
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type ConnectionOptions as TlsConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { nextTick } from '../clock.ts';
 import { acceptAnswer, createOffer, type DeflateOptions } from '../protocol/deflate-negotiation.ts';
 import { createRequest, parseResponse } from '../protocol/handshake.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
+import {
+  ClientHeaders,
+  discardRequest,
+  hasAgent,
+  makeRequest,
+  type PassedOnOptions,
+} from './client-request.ts';
+import { isSameHost, parseLocation, parseTarget, type Target } from './client-target.ts';
 import type { ConnectionOptions } from './connection.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -20,31 +24,37 @@ import { type CommonOptions, connectionOptions } from './options.ts';
 
 /** What a handshake needs of the WebSocket that it is for. */
 export interface HandshakeTarget {
-  readonly url: string | undefined;
   emit(event: 'redirect', url: string, request: ClientRequest): boolean;
   emit(event: 'upgrade', response: IncomingMessage): boolean;
   emit(event: 'unexpected-response', request: ClientRequest, response: IncomingMessage): boolean;
-  listenerCount(event: 'redirect'): number;
+  listenerCount(event: 'redirect' | 'unexpected-response'): number;
 }
 
-/** Options of node:https are passed on: `agent`, `ca`, `rejectUnauthorized`, `localAddress`, `family` … */
-export interface ClientOptions<W>
-  extends CommonOptions,
-    Omit<RequestOptions, 'protocol' | 'timeout' | 'method' | 'host' | 'hostname' | 'path' | 'port'> {
+/**
+ * The address alone says where the request goes. Of Node's options those of PassedOnOptions are handed on:
+ * `agent`, `ca`, `rejectUnauthorized`, `localAddress`, `family` … All others are without effect.
+ */
+export interface ClientOptions<W> extends CommonOptions, PassedOnOptions {
   /** Subprotocols, where the constructor's second argument is not used for them. */
   protocols?: string | string[] | undefined;
+  /** More header lines, spelled like this on the wire. Those of the handshake itself stay what they are. */
+  headers?: OutgoingHttpHeaders | Iterable<readonly [string, string]> | readonly string[] | undefined;
+  /** `user:password` for an Authorization header, if neither the address nor `headers` say it. */
+  auth?: string | null | undefined;
+  /** The Origin header. */
+  origin?: string | undefined;
   /** Default false. */
   followRedirects?: boolean | undefined;
   /** Default 10. */
   maxRedirects?: number | undefined;
-  /** Milliseconds. Default: none. */
+  /** Milliseconds for the whole handshake, redirects included. Default 0: no limit. */
   handshakeTimeout?: number | undefined;
+  /** Gives the handshake up with an AbortError. Without effect once the connection is open. */
+  signal?: AbortSignal | undefined;
   /** Whether to offer permessage-deflate, and how. Default true. */
   perMessageDeflate?: boolean | DeflateOptions | undefined;
   /** Default 13. */
   protocolVersion?: 13 | 8 | undefined;
-  /** The Origin header. */
-  origin?: string | undefined;
   /** Fills the four bytes of a masking key. Default: node:crypto. */
   generateMask?: ((key: Buffer) => void) | undefined;
   /** Sends the request itself, by calling `request.end()` once it has changed what it wants. */
@@ -70,167 +80,131 @@ export interface HandshakeHooks<W extends HandshakeTarget> {
 }
 
 const VERSIONS = [8, 13];
+/** Node's timers can't wait longer. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** @throws {SyntaxError | RangeError} for what can't be connected to */
-export function connect<W extends HandshakeTarget>(
-  address: string | URL,
-  protocols: string[],
-  options: ClientOptions<W>,
-  hooks: HandshakeHooks<W>,
-): ClientHandshake<W> {
-  const version = options.protocolVersion ?? 13;
-  if (!VERSIONS.includes(version)) {
-    throw new RangeError(
-      `Unsupported protocol version: ${version} (supported versions: ${VERSIONS.join(', ')})`,
-    );
-  }
-  const target = parseTarget(address);
-  const handshake = new ClientHandshake(protocols, options, hooks);
-  handshake.request(target);
-  return handshake;
-}
-
-interface Target {
-  url: URL;
-  isSecure: boolean;
-  /** The path of a unix socket. */
-  socketPath: string | undefined;
-  path: string;
-  /** What a redirect is compared by. */
-  host: string;
-}
-
-/** @throws {SyntaxError} */
-function parseTarget(address: string | URL, base?: string | URL): Target {
-  let url: URL;
-  try {
-    url = new URL(address, base);
-  } catch {
-    throw new SyntaxError(`Invalid URL: ${address}`);
-  }
-  if (url.protocol === 'http:') url.protocol = 'ws:';
-  else if (url.protocol === 'https:') url.protocol = 'wss:';
-  const isUnix = url.protocol === 'ws+unix:';
-  if (url.protocol !== 'ws:' && url.protocol !== 'wss:' && !isUnix) {
-    throw new SyntaxError(
-      'The URL\'s protocol must be one of "ws:", "wss:", "http:", "https:", or "ws+unix:"',
-    );
-  }
-  if (isUnix && url.pathname === '') throw new SyntaxError("The URL's pathname is empty");
-  if (url.hash !== '') throw new SyntaxError('The URL contains a fragment identifier');
-
-  let path = url.pathname + url.search;
-  let socketPath: string | undefined;
-  if (isUnix) {
-    const colon = path.indexOf(':');
-    socketPath = colon === -1 ? path : path.slice(0, colon);
-    path = colon === -1 ? '' : path.slice(colon + 1);
-  }
-  return { url, isSecure: url.protocol === 'wss:', socketPath, path, host: socketPath ?? url.host };
-}
-
-/** An opening handshake under way, over all of its redirects. */
+/**
+ * An opening handshake under way, over all of its redirects.
+ *
+ * Wherever code of the application runs meanwhile, it may have called `abort` when it returns: an agent,
+ * `createConnection`, `finishRequest`, the listeners of `redirect`, `upgrade` and `unexpected-response`.
+ */
 export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
   deadline: Expirable['deadline'] = null;
-  readonly #protocols: string[];
+  readonly #protocols: readonly string[];
   readonly #options: ClientOptions<W>;
   readonly #hooks: HandshakeHooks<W>;
   readonly #deflate: DeflateOptions | null;
-  /** The user's header lines with lower-case names; credentials go when a redirect leaves the host. */
-  readonly #headers: Record<string, unknown> = {};
-  #auth: string | undefined;
-  #origin: Target | undefined;
+  readonly #connection: ConnectionOptions;
+  readonly #headers: ClientHeaders;
+  readonly #first: Target;
+  readonly #onAbort = (): void => this.abort(abortError(this.#options.signal!));
   #redirects = 0;
   #request: ClientRequest | null = null;
   #key = '';
   #isOver = false;
 
-  constructor(protocols: string[], options: ClientOptions<W>, hooks: HandshakeHooks<W>) {
-    this.#protocols = protocols;
+  /**
+   * @param protocols as the application has given them; undefined for those of the options
+   * @throws {SyntaxError | RangeError} for what can't be connected to
+   */
+  constructor(
+    address: string | URL,
+    protocols: unknown,
+    options: ClientOptions<W>,
+    hooks: HandshakeHooks<W>,
+  ) {
+    const { perMessageDeflate = true, protocolVersion = 13, handshakeTimeout = 0 } = options;
+    if (!VERSIONS.includes(protocolVersion)) {
+      throw new RangeError(
+        `Unsupported protocol version: ${protocolVersion} (supported versions: ${VERSIONS.join(', ')})`,
+      );
+    }
+    if (!(handshakeTimeout >= 0)) {
+      throw new RangeError(`handshakeTimeout must be a number of milliseconds: ${handshakeTimeout}`);
+    }
+    const { protocols: byDefault = [] } = options;
+    const wanted = protocols === undefined ? byDefault : protocols;
+    // What is no subprotocol is found when it is to be sent.
+    this.#protocols = (Array.isArray(wanted) ? wanted : [wanted]) as string[];
     this.#options = options;
     this.#hooks = hooks;
-    const { perMessageDeflate = true } = options;
     this.#deflate = perMessageDeflate === true ? {} : perMessageDeflate || null;
-    this.#auth = options.auth ?? undefined;
-    for (const [name, value] of Object.entries(options.headers ?? {})) {
-      this.#headers[name.toLowerCase()] = value;
+    this.#connection = connectionOptions('client', options, { generateMask: options.generateMask });
+    this.#first = parseTarget(address);
+    this.#headers = new ClientHeaders(options.headers);
+    this.#authorize(this.#first.auth ?? options.auth);
+  }
+
+  /**
+   * Sends the request, before which the WebSocket must know this handshake: the application may close it.
+   *
+   * @throws {SyntaxError | TypeError} for what can't be asked for, and what the application throws meanwhile
+   */
+  start(): void {
+    const { handshakeTimeout, signal } = this.#options;
+    if (handshakeTimeout) arm(this, Math.min(handshakeTimeout, MAX_TIMEOUT_MS));
+    signal?.addEventListener('abort', this.#onAbort);
+    try {
+      this.#ask(this.#first);
+    } catch (error) {
+      this.#end();
+      throw error;
     }
   }
 
-  /** @throws {SyntaxError} for subprotocols that can't be ones */
-  request(target: Target): void {
+  #ask(target: Target): void {
     const options = this.#options;
-    const { url } = target;
+    const { websocket } = this.#hooks;
     const { key, headers } = createRequest({
       protocols: this.#protocols,
       version: options.protocolVersion,
       extensions: this.#deflate === null ? undefined : createOffer(this.#deflate),
     });
     this.#key = key;
-    this.#hooks.url(url.href);
-    if (url.username || url.password) {
-      this.#auth = `${percentDecode(url.username)}:${percentDecode(url.password)}`;
+    this.#hooks.url(target.url.href);
+    if (options.signal?.aborted) {
+      this.#onAbort();
+      return;
     }
-    const isRedirect = this.#origin !== undefined;
-    if (isRedirect) this.#dropCredentials(target);
-    else this.#origin = target;
-    if (options.followRedirects && this.#auth !== undefined && this.#headers['authorization'] === undefined) {
-      this.#headers['authorization'] = `Basic ${Buffer.from(this.#auth).toString('base64')}`;
-    }
-
     if (options.origin) {
       headers[options.protocolVersion === 8 ? 'Sec-WebSocket-Origin' : 'Origin'] = options.origin;
     }
-    const hostname = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
-    const { protocols: _, ...passedOn } = options;
-    const settings: RequestOptions = {
-      ...passedOn,
-      headers: { ...(this.#headers as Record<string, string>), ...headers },
-      method: 'GET',
-      path: target.path,
-      timeout: undefined,
-      defaultPort: options.defaultPort ?? (target.isSecure ? 443 : 80),
-    };
-    if (this.#auth !== undefined) settings.auth = this.#auth;
-    else delete settings.auth;
-    if (target.socketPath !== undefined) {
-      settings.socketPath = target.socketPath;
-    } else {
-      delete settings.socketPath;
-      settings.host = hostname;
-      settings.port = url.port || (target.isSecure ? 443 : 80);
-    }
-    // Where neither is given, no agent: it would keep count of a socket that will never be free again.
-    if (options.createConnection === undefined && !options.agent) {
-      settings.createConnection = target.isSecure ? connectTls : connectPlain;
-    }
-    const request = target.isSecure ? httpsRequest(settings) : httpRequest(settings);
-    this.#request = request;
-    if (isRedirect) this.#hooks.websocket.emit('redirect', url.href, request);
-    if (options.handshakeTimeout) arm(this, options.handshakeTimeout);
-
+    const request = makeRequest(
+      target,
+      options,
+      this.#headers.with(headers),
+      isSameHost(this.#first, target),
+    );
     request.on('error', (error) => {
       if (this.#request === request) this.#fail(error);
     });
     request.on('response', (response) => {
-      if (this.#request === request) this.#refused(request, response);
+      if (this.#request === request) this.#refused(request, response, target);
     });
     request.on('upgrade', (response, socket, head) => {
+      // The request does not listen to it any more, and an error without a listener would end the process.
+      socket.on('error', () => {});
       if (this.#request === request) this.#upgraded(response, socket, head);
       else socket.destroy();
     });
-    if (options.finishRequest) options.finishRequest(request, this.#hooks.websocket);
+    if (this.#isOver) {
+      discardRequest(request);
+      return;
+    }
+    this.#request = request;
+    if (target !== this.#first) {
+      this.#tell(() => websocket.emit('redirect', target.url.href, request));
+      if (this.#isOver) return;
+    }
+    if (options.finishRequest) options.finishRequest(request, websocket);
     else request.end();
   }
 
   /** Gives up. The error is told in the next tick. */
   abort(error: Error): void {
     if (this.#isOver) return;
-    this.#isOver = true;
-    disarm(this);
-    const request = this.#request;
-    this.#request = null;
-    request?.destroy();
+    this.#end();
     this.#hooks.closing();
     nextTick(() => this.#hooks.failed(error));
   }
@@ -241,54 +215,89 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
 
   #fail(error: Error): void {
     if (this.#isOver) return;
-    this.#isOver = true;
-    disarm(this);
-    this.#request = null;
+    this.#end();
     this.#hooks.failed(error);
   }
 
-  #refused(request: ClientRequest, response: IncomingMessage): void {
+  /** Nothing more happens, and no connection is left. */
+  #end(): void {
+    const request = this.#request;
+    this.#settle();
+    if (request !== null) discardRequest(request);
+  }
+
+  #settle(): void {
+    this.#isOver = true;
+    this.#request = null;
+    disarm(this);
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+  }
+
+  /** Calls listeners. What one of them throws is thrown on, as ever; it ends this handshake as well. */
+  #tell(emit: () => void): void {
+    try {
+      emit();
+    } catch (thrown) {
+      this.abort(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      throw thrown;
+    }
+  }
+
+  #refused(request: ClientRequest, response: IncomingMessage, from: Target): void {
     const { location } = response.headers;
     const status = response.statusCode ?? 0;
-    if (location === undefined || !this.#options.followRedirects || status < 300 || status >= 400) {
-      // A listener takes over: it reads the response and ends the connection.
-      if (!this.#hooks.websocket.emit('unexpected-response', request, response)) {
-        this.abort(new Error(`Unexpected server response: ${status}`));
-      }
+    if (location && this.#options.followRedirects && status >= 300 && status < 400) {
+      this.#redirect(request, location, from);
       return;
     }
+    const { websocket } = this.#hooks;
+    if (websocket.listenerCount('unexpected-response') === 0) {
+      this.abort(new Error(`Unexpected server response: ${status}`));
+      return;
+    }
+    // A listener takes over. When it has read all there is, nobody but an agent can use the connection.
+    if (!hasAgent(request)) request.once('close', () => request.socket?.destroy());
+    this.#tell(() => websocket.emit('unexpected-response', request, response));
+  }
+
+  #redirect(request: ClientRequest, location: string, from: Target): void {
     if (++this.#redirects > (this.#options.maxRedirects ?? 10)) {
       this.abort(new Error('Maximum redirects exceeded'));
       return;
     }
     this.#request = null;
-    request.destroy();
-    let target: Target;
+    discardRequest(request);
     try {
-      target = parseTarget(location, this.#hooks.websocket.url);
+      const target = parseLocation(location, from);
+      if (this.#mayHaveCredentials(target)) this.#authorize(target.auth);
+      this.#ask(target);
     } catch (error) {
+      // Over already: a listener has thrown.
+      if (this.#isOver) throw error;
       this.#fail(error as Error);
-      return;
     }
-    this.request(target);
+  }
+
+  /** As curl does, the first Authorization header wins. */
+  #authorize(auth: string | null | undefined): void {
+    if (!auth || this.#headers.has('Authorization')) return;
+    this.#headers.set('Authorization', `Basic ${Buffer.from(auth).toString('base64')}`);
   }
 
   /** As curl does: what was meant for one host is not for another, nor for one that can be listened to. */
-  #dropCredentials(target: Target): void {
+  #mayHaveCredentials(target: Target): boolean {
     // A listener of `redirect` has taken that into its own hands.
-    if (this.#hooks.websocket.listenerCount('redirect') > 0) return;
-    const origin = this.#origin!;
-    const isSameHost =
-      (origin.socketPath === undefined) === (target.socketPath === undefined) && origin.host === target.host;
-    if (isSameHost && !(origin.isSecure && !target.isSecure)) return;
-    delete this.#headers['authorization'];
-    delete this.#headers['cookie'];
-    if (!isSameHost) delete this.#headers['host'];
-    this.#auth = undefined;
+    if (this.#hooks.websocket.listenerCount('redirect') > 0) return true;
+    const first = this.#first;
+    const isSame = isSameHost(first, target);
+    if (isSame && !(first.isSecure && !target.isSecure)) return true;
+    for (const name of ['Authorization', 'Proxy-Authorization', 'Cookie']) this.#headers.delete(name);
+    if (!isSame) this.#headers.delete('Host');
+    return false;
   }
 
   #upgraded(response: IncomingMessage, socket: Duplex, head: Buffer): void {
-    this.#hooks.websocket.emit('upgrade', response);
+    this.#tell(() => this.#hooks.websocket.emit('upgrade', response));
     // A listener may have closed it.
     if (this.#isOver) return;
     const options = this.#options;
@@ -305,37 +314,24 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
         if (parameters !== undefined) compression = new MessageDeflate('client', parameters, this.#deflate);
       }
     } catch (error) {
-      socket.on('error', () => {});
-      socket.destroy();
       this.abort(error as Error);
       return;
     }
-    this.#isOver = true;
-    this.#request = null;
-    disarm(this);
+    this.#settle();
     const interval = options.pingInterval ?? 0;
     this.#hooks.opened({
       socket,
       head,
       protocol,
       compression,
-      options: connectionOptions('client', options, { generateMask: options.generateMask }),
+      options: this.#connection,
       heartbeat: interval > 0 ? Heartbeat.shared(interval, options.pongTimeout ?? interval) : null,
     });
   }
 }
 
-type Connect = NonNullable<RequestOptions['createConnection']>;
-
-// `path` is the request's in these options, and a unix socket's for node:net.
-const connectPlain: Connect = (options) =>
-  netConnect({ ...options, path: options.socketPath } as unknown as NetConnectOpts);
-
-const connectTls: Connect = (options) => {
-  const { host, servername } = options as { host?: string; servername?: string };
-  return tlsConnect({
-    ...options,
-    path: undefined,
-    servername: servername ?? (host === undefined || isIP(host) ? '' : host),
-  } as TlsConnectionOptions);
-};
+/** What Node's functions with a `signal` fail with. */
+function abortError(signal: AbortSignal): Error {
+  const error = new Error('The operation was aborted', { cause: signal.reason });
+  return Object.assign(error, { name: 'AbortError', code: 'ABORT_ERR' });
+}

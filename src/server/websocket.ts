@@ -4,14 +4,14 @@
  */
 
 import type { EventEmitter } from 'node:events';
-import type { ClientRequest, ClientRequestArgs, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import type { ClientRequest, ClientRequestArgs, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { PeerCertificate } from 'node:tls';
 import { nextTick } from '../clock.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { type ClientHandshake, connect, type ClientOptions as OptionsOfClients } from './client.ts';
+import { ClientHandshake, type ClientOptions as OptionsOfClients } from './client.ts';
 import {
   CLOSED,
   Connection,
@@ -46,12 +46,10 @@ export type BinaryType = (typeof BINARY_TYPES)[number];
 export type RawData = Buffer | ArrayBuffer | Buffer[];
 
 type OwnOptions = OptionsOfClients<WebSocket>;
-type Loose = 'checkServerIdentity' | 'createConnection' | 'headers' | 'protocolVersion';
+type Loose = 'checkServerIdentity' | 'createConnection' | 'protocolVersion';
 
 /** As the client takes them, in types that take what was written for those of ws, too. */
 export interface ClientOptions extends Omit<OwnOptions, Loose> {
-  /** More header lines. */
-  headers?: OutgoingHttpHeaders | undefined;
   /** 13 or 8. Default 13. */
   protocolVersion?: number | undefined;
   /** As that of node:tls. */
@@ -180,8 +178,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     if (address === null) return;
     const isOptions = typeof protocols === 'object' && protocols !== null && !Array.isArray(protocols);
     const settings = ((isOptions ? protocols : options) ?? {}) as OwnOptions;
-    const wanted = (isOptions ? undefined : protocols) ?? settings.protocols ?? [];
-    this.#handshake = connect<WebSocket>(address, Array.isArray(wanted) ? wanted : [wanted], settings, {
+    this.#handshake = new ClientHandshake<WebSocket>(address, isOptions ? undefined : protocols, settings, {
       websocket: this,
       url: (url) => {
         this.#url = url;
@@ -204,6 +201,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
         this.emit('close', 1006, EMPTY);
       },
     });
+    this.#handshake.start();
   }
 
   get readyState(): 0 | 1 | 2 | 3 {
