@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
 
 /** What the API needs of a push server. */
@@ -56,7 +57,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
       authorize(request, token);
-      const path = (request.url ?? '').split('?', 1)[0] as string;
+      const { path } = requestTarget(request);
       for (const { pattern, methods } of routes) {
         const match = pattern.exec(path);
         if (match === null) continue;

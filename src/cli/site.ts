@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 
 export interface SiteParts {
@@ -15,7 +16,7 @@ export interface SiteParts {
 export function site({ health, admin, demo }: SiteParts): RequestListener {
   const script = clientScript();
   return (request, response) => {
-    const path = (request.url ?? '').split('?', 1)[0] as string;
+    const { path } = requestTarget(request);
     if (demo?.(request, response)) return;
     if (path.startsWith('/api/')) {
       void admin(request, response);

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { hostOf, requestTarget } from '../server/request-target.ts';
 
 /** As much of a PushServer as the demo needs. */
 export interface MailSender {
@@ -60,7 +61,7 @@ export function demoSite(
   ]);
 
   return (request, response) => {
-    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const { path } = requestTarget(request);
     if (path === '/demo/mail') {
       if (isMethod(request, response, ['POST'])) void receive(request, response, options.push);
       return true;
@@ -106,7 +107,7 @@ function escapeAttribute(text: string): string {
 
 function securityHeaders(request: IncomingMessage): Record<string, string> {
   // Safari before 15.4 does not count WebSockets of the same host as 'self'.
-  const host = request.headers.host ?? '';
+  const host = hostOf(request) ?? '';
   const socket = /^[\w.:[\]-]+$/.test(host) ? ` ws://${host} wss://${host}` : '';
   return {
     'Content-Security-Policy':

@@ -1,13 +1,11 @@
 /** Reading what a handshake request says about its sender: query, cookies, subprotocols, address. */
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import { requestTarget } from '../server/request-target.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
 
 /** The first value of a query parameter. */
 export function queryParameter(request: HandshakeRequest, name: string): string | undefined {
-  const url = request.url ?? '';
-  const mark = url.indexOf('?');
-  if (mark < 0) return undefined;
-  return new URLSearchParams(url.slice(mark + 1)).get(name) ?? undefined;
+  return new URLSearchParams(requestTarget(request).query).get(name) ?? undefined;
 }
 
 /** RFC 6265 §5.4: the first of several cookies of one name is the most specific one. */

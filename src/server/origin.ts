@@ -2,6 +2,7 @@
  * Which pages may connect (RFC 6455 §10.2). A browser says on which page a script runs; without this
  * check a foreign page could use a visitor's cookies.
  */
+import { hostOf } from './request-target.ts';
 import type { HandshakeRequest } from './transport.ts';
 
 /** Origins as `https://app.example.com`; `*` is any. */
@@ -26,7 +27,7 @@ export class OriginPolicy {
 
 /** The scheme is not compared: behind a proxy that ends TLS this server does not know its own. */
 function isSameOrigin(origin: string, request: HandshakeRequest): boolean {
-  const { host } = request.headers;
+  const host = hostOf(request);
   if (host === undefined) return false;
   try {
     const page = new URL(origin);

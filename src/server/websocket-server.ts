@@ -30,6 +30,7 @@ import { PreparedMessage } from './prepared-message.ts';
 import { createRawListener } from './raw-listener.ts';
 import { refuse } from './refusal.ts';
 import type { RequestHeadLimits } from './request-head.ts';
+import { requestTarget } from './request-target.ts';
 import { shareReads } from './shared-read.ts';
 import { Topics } from './topics.ts';
 import type { Handler, Interceptor } from './transport.ts';
@@ -249,9 +250,7 @@ export class WebSocketServer<
   shouldHandle(request: InstanceType<U>): boolean | Promise<boolean> {
     const { path } = this.options;
     if (!path) return true;
-    const url = request.url ?? '';
-    const query = url.indexOf('?');
-    return (query === -1 ? url : url.slice(0, query)) === path;
+    return requestTarget(request).path === path;
   }
 
   /**

@@ -7,6 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { OriginPolicy, type Origins } from '../server/origin.ts';
 import { refuse } from '../server/refusal.ts';
+import { requestTarget } from '../server/request-target.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { addRoute } from '../server/upgrade-router.ts';
 import type { WebSocketServerOptions } from '../server/websocket-server.ts';
@@ -186,12 +187,10 @@ export class SockJsServer {
 
   /** The part of the path behind the prefix, or undefined for a request that is not ours. */
   #pathOf(request: IncomingMessage): string | undefined {
-    const url = request.url ?? '';
-    if (!url.startsWith(this.#prefix)) return undefined;
-    const path = url.slice(this.#prefix.length);
-    const mark = path.indexOf('?');
-    const bare = mark < 0 ? path : path.slice(0, mark);
-    return bare === '' || bare[0] === '/' ? bare : undefined;
+    const { path } = requestTarget(request);
+    if (!path.startsWith(this.#prefix)) return undefined;
+    const rest = path.slice(this.#prefix.length);
+    return rest === '' || rest[0] === '/' ? rest : undefined;
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -253,8 +252,7 @@ export class SockJsServer {
       answer(response, 200, info, 'application/json; charset=UTF-8');
       return;
     }
-    const mark = request.url!.indexOf('?');
-    const query = new URLSearchParams(mark < 0 ? '' : request.url!.slice(mark + 1));
+    const query = new URLSearchParams(requestTarget(request).query);
     void route!.run({ request, response, query, id: id! }, this.#sessions);
   }
 }

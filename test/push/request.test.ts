@@ -14,6 +14,9 @@ test('a query parameter is found in whatever a client sends as its URL', () => {
   assert.equal(queryParameter(request({ url: '/s?operator=%ff%' }), 'operator'), '\ufffd%');
   assert.equal(queryParameter(request({ url: '//[?operator=x' }), 'operator'), 'x');
   assert.equal(queryParameter(request({ url: '/s' }), 'operator'), undefined);
+  // RFC 9112 §3.2.2: as a proxy sends it.
+  assert.equal(queryParameter(request({ url: 'http://a?operator=x' }), 'operator'), 'x');
+  assert.equal(queryParameter(request({ url: 'http://a/s?b&operator=x' }), 'operator'), 'x');
 });
 
 test('RFC 6265 §5.4: the first cookie of a name counts, values may be quoted or encoded or broken', () => {

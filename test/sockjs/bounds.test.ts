@@ -6,6 +6,13 @@ import type { Transport } from '../../src/server/transport.ts';
 import { until } from '../support/net.ts';
 import { client, echo, session, startSockJs, Wire } from './support.ts';
 
+const UPGRADE = {
+  Upgrade: 'websocket',
+  Connection: 'Upgrade',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': 'x3JJHMbDL1EzLkh9GBhXDw==',
+};
+
 test('a body over the limit gets 413, and the session lives', async () => {
   const { port } = await startSockJs({ maxMessage: 100 });
   const http = client(port);
@@ -231,12 +238,6 @@ test('a client that leaves while an interceptor thinks leaves nothing behind', a
 test('by default only pages of the same host may connect', async () => {
   const { port } = await startSockJs();
   const http = client(port);
-  const upgrade = {
-    Upgrade: 'websocket',
-    Connection: 'Upgrade',
-    'Sec-WebSocket-Version': '13',
-    'Sec-WebSocket-Key': 'x3JJHMbDL1EzLkh9GBhXDw==',
-  };
   for (const [origin, isAllowed] of [
     ['http://localhost', true],
     ['https://localhost', true],
@@ -251,7 +252,7 @@ test('by default only pages of the same host may connect', async () => {
     assert.equal((await http.get('/echo/info', { headers })).status, isAllowed ? 200 : 403, origin);
     assert.equal((await http.options(`${session()}/xhr`, { headers })).status, isAllowed ? 204 : 403);
     for (const path of [`${session()}/websocket`, '/echo/websocket']) {
-      const answer = await http.openGet(path, { headers: { ...headers, ...upgrade } });
+      const answer = await http.openGet(path, { headers: { ...headers, ...UPGRADE } });
       assert.equal(answer.status, isAllowed ? 101 : 403, `${path} ${origin}`);
       answer.close();
     }
@@ -450,4 +451,20 @@ test('a body that does not end in time ends its connection, and nothing of it is
     assert.equal(frame, 'a["b"]\n');
     break;
   }
+});
+
+test('RFC 9112 §3.2.2: a target in absolute-form is the same session', async () => {
+  const { port } = await startSockJs();
+  const http = client(port);
+  const path = session();
+  const absolute = (scheme: string) => `${scheme}://user@localhost:80${path}`;
+  assert.equal((await http.post(`${absolute('http')}/xhr?t=1`)).body, 'o\n');
+  assert.equal((await http.post(`${absolute('HTTPS')}/xhr_send`, { body: '["a"]' })).status, 204);
+  assert.equal((await http.post(`${path}/xhr`)).body, 'a["a"]\n');
+  assert.equal((await http.get('http://localhost/echo?x')).body, 'Welcome to SockJS!\n');
+  assert.equal((await http.get('http://localhost')).status, 418);
+  const upgraded = await http.openGet(`http://localhost${session()}/websocket`, { headers: UPGRADE });
+  assert.equal(upgraded.status, 101);
+  const raw = await http.openGet('http://localhost/echo/websocket?x', { headers: UPGRADE });
+  assert.equal(raw.status, 101);
 });

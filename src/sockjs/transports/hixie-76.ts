@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { arm, disarm, type Expirable } from '../../server/deadlines.ts';
 import { refuse } from '../../server/refusal.ts';
+import { hostOf, requestTarget } from '../../server/request-target.ts';
 import type { Receiver } from '../session.ts';
 
 const NONCE_BYTES = 8;
@@ -59,7 +60,8 @@ export class Hixie76Connection implements Receiver, Expirable {
     const socket = this.#socket;
     const first = keyNumber(String(request.headers['sec-websocket-key1']));
     const second = keyNumber(String(request.headers['sec-websocket-key2']));
-    const { host, origin = '' } = request.headers;
+    const { origin = '' } = request.headers;
+    const host = hostOf(request);
     if (first === undefined || second === undefined || host === undefined) {
       refuse(socket, 400);
       return;
@@ -67,13 +69,14 @@ export class Hixie76Connection implements Receiver, Expirable {
     this.#numbers = Buffer.alloc(8);
     this.#numbers.writeUInt32BE(first, 0);
     this.#numbers.writeUInt32BE(second, 4);
+    const { path, query } = requestTarget(request);
     const scheme = 'encrypted' in request.socket ? 'wss' : 'ws';
     arm(this, PATIENCE);
     // Before the nonce has come: HAProxy passes the nonce on only after it has seen a response.
     socket.write(
       'HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n' +
         `Sec-WebSocket-Origin: ${origin}\r\n` +
-        `Sec-WebSocket-Location: ${scheme}://${host}${request.url}\r\n\r\n`,
+        `Sec-WebSocket-Location: ${scheme}://${host}${path}${query && `?${query}`}\r\n\r\n`,
     );
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { monotonicNow } from '../../clock.ts';
 import { Admission } from '../../server/admission.ts';
 import { refuse } from '../../server/refusal.ts';
+import { requestTarget } from '../../server/request-target.ts';
 import type {
   Attributes,
   Handler,
@@ -176,6 +177,5 @@ export class SockJsWebSockets {
 
 /** SockJS has no subprotocols; a page asks for one in its URL. */
 function requestedProtocol(request: HandshakeRequest): string {
-  const mark = request.url?.indexOf('?') ?? -1;
-  return mark < 0 ? '' : (new URLSearchParams(request.url!.slice(mark + 1)).get('protocol') ?? '');
+  return new URLSearchParams(requestTarget(request).query).get('protocol') ?? '';
 }
