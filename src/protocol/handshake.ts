@@ -35,6 +35,23 @@ export function acceptKey(key: string): string {
 }
 
 /**
+ * Whether a request asks for a WebSocket at all. Any other upgrade may be ignored, and one in HTTP/1.0 must be
+ * (RFC 9110 §7.8): the request is then answered as if it had not asked.
+ */
+export function asksForWebSocket({ httpVersion, headers }: OpeningRequest): boolean {
+  return (
+    (httpVersion === undefined || Number(httpVersion) >= 1.1) &&
+    hasToken(joined(headers['connection']) ?? '', 'upgrade') &&
+    hasToken(joined(headers['upgrade']) ?? '', 'websocket')
+  );
+}
+
+/** Whether a body follows the head (RFC 9112 §6.3). */
+export function hasBody(headers: HeaderFields): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+/**
  * Checks a client's request (§4.2.1).
  *
  * @throws {HandshakeError} with the status to answer: 405 for another method than GET, 426 for a version
@@ -54,6 +71,8 @@ export function parseRequest(request: OpeningRequest): ParsedRequest {
   if (connection === undefined || !hasToken(connection, 'upgrade')) {
     throw new HandshakeError('Invalid Connection header', 400);
   }
+  // Its bytes would be taken for frames.
+  if (hasBody(headers)) throw new HandshakeError('The opening handshake has no body', 400);
   const key = joined(headers['sec-websocket-key']);
   if (key === undefined || !keyPattern.test(key)) {
     throw new HandshakeError('Missing or invalid Sec-WebSocket-Key header', 400);

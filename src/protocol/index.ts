@@ -50,6 +50,7 @@ export {
 } from './frame-writer.ts';
 export {
   acceptKey,
+  asksForWebSocket,
   createRequest,
   formatResponse,
   type HeaderFields,

@@ -4,6 +4,7 @@
  */
 import { IncomingMessage, STATUS_CODES } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
+import { asksForWebSocket } from '../protocol/handshake.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { copied, sharedBuffer } from './memory.ts';
 import { refuse } from './refusal.ts';
@@ -18,9 +19,9 @@ import { holdReads, readTo, type SharedReader, shareReads } from './shared-read.
 export interface RawListenerOptions extends RequestHeadLimits {
   /** Milliseconds for the whole head. 0: no limit. */
   handshakeTimeout: number;
-  /** A request with an Upgrade header. `head` is what came behind the request. */
+  /** A request for a WebSocket. `head` is what came behind the request. */
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
-  /** A request without one. Default: answered with 426. */
+  /** Any other. What came behind its head is still to be read from the socket. Default: answered with 426. */
   request?: ((request: IncomingMessage, socket: Socket) => void) | undefined;
   /**
    * Asked with the first bytes of a connection that begins with `<`, as no request does. True takes the
@@ -103,9 +104,15 @@ class Arrival implements Expirable, SharedReader {
     if (head === undefined) return;
     this.leave();
     const request = asIncomingMessage(head, socket);
-    if (head.headers.upgrade !== undefined) this.#options.upgrade(request, socket, copied(this.#reader.rest));
-    else if (this.#options.request !== undefined) this.#options.request(request, socket);
-    else refuse(socket, 426, STATUS_CODES[426], { 'Content-Type': 'text/plain', Upgrade: 'websocket' });
+    const rest = copied(this.#reader.rest);
+    if (asksForWebSocket(request)) {
+      this.#options.upgrade(request, socket, rest);
+    } else if (this.#options.request !== undefined) {
+      if (rest.length > 0) socket.unshift(rest);
+      this.#options.request(request, socket);
+    } else {
+      refuse(socket, 426, STATUS_CODES[426], { 'Content-Type': 'text/plain', Upgrade: 'websocket' });
+    }
   }
 
   /** The socket is somebody else's from here on. What it still brings waits. */

@@ -3,6 +3,7 @@
  * linear time, bounded; no socket.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import { GatheredBytes } from './gathered-bytes.ts';
 
 /** The request is to be answered with `status` and the connection closed. */
 export class RequestHeadError extends Error {
@@ -28,14 +29,18 @@ export interface RequestHead {
 }
 
 export interface RequestHeadLimits {
-  /** Bytes of the whole head. Default 16384. */
+  /**
+   * Bytes of the whole head, which the request line alone may fill. Default 16384, of which the request line
+   * may have 8192.
+   */
   maxHeadBytes?: number | undefined;
   /** Default 100. */
   maxHeadFields?: number | undefined;
 }
 
-/** Bytes of the request line. */
-const MAX_REQUEST_LINE = 8192;
+/** Bytes. */
+const DEFAULT_HEAD = 16 * 1024;
+const DEFAULT_REQUEST_LINE = 8 * 1024;
 const END = '\r\n\r\n';
 const CR = 0x0d;
 const LF = 0x0a;
@@ -43,7 +48,10 @@ const LF = 0x0a;
 const tokenPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** What may stand in a field's value (RFC 9110 §5.5). No line ends: those would be another field. */
 const valuePattern = /^[\t\x20-\x7e\x80-\xff]*$/;
-const targetPattern = /^[\x21-\x7e\x80-\xff]+$/;
+/** A path, an asterisk, an address, or the authority of a CONNECT (RFC 9112 §3.2). */
+const targetPattern = /^(?:\/|\*$|[a-z][a-z0-9+.-]*:)[\x21-\x7e\x80-\xff]*$/i;
+/** No userinfo, no path: two readers could see two hosts (RFC 9112 §3.2). */
+const hostPattern = /^[^\t "#/<>?@\\]*$/;
 
 /** Of these node:http keeps the first, and drops what comes after. */
 const keptOnce = new Set([
@@ -71,17 +79,18 @@ const never2 = new Set(['host', 'content-length', 'sec-websocket-key', 'sec-webs
 export class RequestHeadReader {
   readonly #maxHeadBytes: number;
   readonly #maxHeadFields: number;
+  readonly #maxLine: number;
   /** What has come, as long as the head is not complete. */
-  #buffer: Buffer | null = null;
-  #length = 0;
+  readonly #gathered = new GatheredBytes();
   /** The request line's end was seen where it may be. */
   #isLineShort = false;
   /** After a head: what came behind it. */
   rest: Buffer = Buffer.alloc(0);
 
-  constructor({ maxHeadBytes = 16 * 1024, maxHeadFields = 100 }: RequestHeadLimits = {}) {
-    this.#maxHeadBytes = maxHeadBytes;
+  constructor({ maxHeadBytes, maxHeadFields = 100 }: RequestHeadLimits = {}) {
+    this.#maxHeadBytes = maxHeadBytes ?? DEFAULT_HEAD;
     this.#maxHeadFields = maxHeadFields;
+    this.#maxLine = maxHeadBytes ?? DEFAULT_REQUEST_LINE;
   }
 
   /**
@@ -89,51 +98,33 @@ export class RequestHeadReader {
    * @throws {RequestHeadError} 400, 414, 431 or 505
    */
   read(chunk: Buffer): RequestHead | undefined {
-    const buffer = this.#buffer === null ? chunk : this.#append(chunk);
-    const length = this.#buffer === null ? chunk.length : this.#length;
+    const before = this.#gathered.length;
+    if (before > 0) this.#gathered.append(chunk);
+    const bytes = before > 0 ? this.#gathered.bytes : chunk;
+    const { length } = bytes;
     if (length === 0) return undefined;
-    checkBeginning(buffer[0]!);
+    checkBeginning(bytes[0]!);
     // The end may have begun in the chunk before.
-    const from = Math.max(0, length - chunk.length - END.length + 1);
-    const end = buffer.subarray(0, length).indexOf(END, from, 'latin1');
-    if (end === -1 ? length > this.#maxHeadBytes : end + END.length > this.#maxHeadBytes)
-      throw tooLarge(buffer);
+    const end = bytes.indexOf(END, Math.max(0, before - END.length + 1), 'latin1');
+    const isTooLarge = (end === -1 ? length : end + END.length) > this.#maxHeadBytes;
+    if (isTooLarge || length > this.#maxLine) this.#checkLine(bytes);
+    if (isTooLarge) throw new RequestHeadError(431, 'The header fields are too large');
     if (end === -1) {
-      if (length > MAX_REQUEST_LINE) this.#checkLine(buffer.subarray(0, length));
-      if (this.#buffer === null) this.#begin(chunk);
+      if (before === 0) this.#gathered.append(chunk);
       return undefined;
     }
-    const consumed = end + END.length - (length - chunk.length);
-    this.rest = chunk.subarray(consumed);
-    const text = buffer.toString('latin1', 0, end);
-    this.#buffer = null;
+    this.rest = chunk.subarray(end + END.length - before);
+    const text = bytes.toString('latin1', 0, end);
+    this.#gathered.clear();
     return parse(text, this.#maxHeadFields);
   }
 
   #checkLine(bytes: Buffer): void {
     if (this.#isLineShort) return;
+    // From 2 on, as an empty line may come before.
     const end = bytes.indexOf(LF, 2);
-    if (end === -1 || end > MAX_REQUEST_LINE) throw tooLarge(bytes);
+    if (end === -1 || end > this.#maxLine) throw new RequestHeadError(414, 'The request line is too long');
     this.#isLineShort = true;
-  }
-
-  #begin(chunk: Buffer): void {
-    this.#buffer = Buffer.allocUnsafe(Math.max(1024, 2 * chunk.length));
-    this.#length = chunk.copy(this.#buffer);
-  }
-
-  /** Doubles where it must, so that a head that comes byte by byte is not copied for every byte. */
-  #append(chunk: Buffer): Buffer {
-    let buffer = this.#buffer!;
-    // A byte more than allowed is enough to know, however much has come behind it.
-    const needed = this.#length + chunk.length;
-    if (needed > buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * buffer.length));
-      buffer.copy(larger, 0, 0, this.#length);
-      this.#buffer = buffer = larger;
-    }
-    this.#length += chunk.copy(buffer, this.#length);
-    return buffer;
   }
 }
 
@@ -141,14 +132,6 @@ export class RequestHeadReader {
 function checkBeginning(byte: number): void {
   const isLetter = (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a);
   if (!isLetter && byte !== CR) throw new RequestHeadError(400, 'Not an HTTP request');
-}
-
-function tooLarge(buffer: Buffer): RequestHeadError {
-  // From 2 on, as an empty line may come before.
-  const line = buffer.indexOf(LF, 2);
-  return line === -1 || line > MAX_REQUEST_LINE
-    ? new RequestHeadError(414, 'The request line is too long')
-    : new RequestHeadError(431, 'The header fields are too large');
 }
 
 function parse(head: string, maxHeadFields: number): RequestHead {
@@ -173,18 +156,27 @@ function parse(head: string, maxHeadFields: number): RequestHead {
     rawHeaders.push(name, value);
     addHeader(headers, name.toLowerCase(), value);
   }
-  if (httpVersion === '1.1' && headers['host'] === undefined) {
-    throw new RequestHeadError(400, 'Missing Host header');
+  const host = headers['host'] as string | undefined;
+  if (host === undefined ? httpVersion === '1.1' : !hostPattern.test(host)) {
+    throw new RequestHeadError(400, 'Missing or invalid Host header');
   }
-  // What would follow is a body, which nobody here reads.
-  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0) {
-    throw new RequestHeadError(method === 'GET' ? 400 : 405, 'A handshake has no body');
-  }
+  checkFraming(headers);
   return { method, url, httpVersion, headers, rawHeaders };
 }
 
+/** Nobody may be in doubt about where the request ends (RFC 9112 §6.1, §6.3). */
+function checkFraming(headers: IncomingHttpHeaders): void {
+  const length = headers['content-length'];
+  const coding = headers['transfer-encoding'];
+  if (length !== undefined && (coding !== undefined || !/^[0-9]{1,15}$/.test(length))) {
+    throw new RequestHeadError(400, 'Invalid Content-Length header');
+  }
+  if (coding !== undefined && !/(?:^|,)[\t ]*chunked$/i.test(coding)) {
+    throw new RequestHeadError(400, 'Invalid Transfer-Encoding header');
+  }
+}
+
 function parseRequestLine(line: string): { method: string; url: string; httpVersion: string } {
-  if (line.length > MAX_REQUEST_LINE) throw new RequestHeadError(414, 'The request line is too long');
   const first = line.indexOf(' ');
   const last = line.lastIndexOf(' ');
   const method = line.slice(0, Math.max(0, first));

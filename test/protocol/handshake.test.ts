@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   acceptKey,
+  asksForWebSocket,
   createRequest,
   formatResponse,
   HandshakeError,
@@ -78,6 +79,24 @@ refused(
     Upgrade: 'websocket',
   },
 );
+refused('§4.2.1: a body is answered with 400', { 'content-length': '5' }, 400);
+refused('§4.2.1: a body in chunks is answered with 400', { 'transfer-encoding': 'chunked' }, 400);
+
+test('RFC 9110 §7.8: what asks for a WebSocket, and what does not', () => {
+  const asks = (headers: Record<string, string | undefined>, httpVersion = '1.1') =>
+    asksForWebSocket(request(headers, { httpVersion }));
+  for (const upgrade of ['websocket', 'WebSocket', 'h2c, websocket', 'websocket ,\tx/1']) {
+    assert.equal(asks({ upgrade }), true, upgrade);
+  }
+  for (const upgrade of [undefined, '', 'h2c', 'websockets', 'websocket/13', 'web socket', 'TLS/1.0, h2c']) {
+    assert.equal(asks({ upgrade }), false, upgrade);
+  }
+  assert.equal(asks({ connection: 'keep-alive, UPGRADE' }), true);
+  assert.equal(asks({ connection: 'keep-alive' }), false);
+  assert.equal(asks({ connection: undefined }), false);
+  assert.equal(asks({}, '1.0'), false);
+});
+
 refused('§4.2.1: no version is answered with 400', { 'sec-websocket-version': undefined }, 400, spoken);
 refused(
   '§4.2.1: a version that is no number is answered with 400',

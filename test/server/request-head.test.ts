@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type RequestHead, RequestHeadError, RequestHeadReader } from '../../src/server/request-head.ts';
+import { countWork } from '../support/work.ts';
 
 const LINES =
   'GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nX-One:  1 \t\r\nx-one: 2\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n';
@@ -74,9 +75,15 @@ for (const [what, text] of Object.entries({
   'no Host (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\n\r\n',
   'two Hosts (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
   'two keys': 'GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Key: b\r\n\r\n',
-  'a chunked body': 'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n',
-  'a body': 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n',
-  'a Content-Length that is no number': 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n',
+  'a Host that holds a path (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n',
+  'a Host of two words (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n',
+  'a Host with a user (RFC 9112 §3.2)': 'GET / HTTP/1.1\r\nHost: a@b\r\n\r\n',
+  'a target that is no path and no address (RFC 9112 §3.2)': 'GET chat HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a length and a coding (RFC 9112 §6.3)':
+    'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n',
+  'a coding that is not chunked at its end (RFC 9112 §6.3)':
+    'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n',
+  'a coding that only ends like chunked': 'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n',
   'nothing but empty lines': '\r\n\r\n',
   'a TLS record': '\x16\x03\x01\x02\x00\x01\x00',
   'a NUL': '\0',
@@ -84,6 +91,18 @@ for (const [what, text] of Object.entries({
 })) {
   test(`400: ${what}`, () => assert.equal(status(text), 400));
 }
+
+for (const length of ['x', '0x0', '', '+0', '-0', '-1', '1e0', '0.0', '0, 0', '0 0', '9'.repeat(30)]) {
+  test(`400 (RFC 9110 §8.6): Content-Length: ${length || '(empty)'}`, () => {
+    assert.equal(status(`GET / HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`), 400);
+  });
+}
+
+test('a body is announced in the head, however it is framed', () => {
+  for (const field of ['Content-Length: 0', 'Content-Length: 5', 'Transfer-Encoding: gzip, Chunked']) {
+    assert.equal(status(`POST / HTTP/1.1\r\nHost: a\r\n${field}\r\n\r\nhello`), 0, field);
+  }
+});
 
 test('400 at the first byte of what is no request, without waiting for more', () => {
   assert.equal(status('\x80'), 400);
@@ -97,6 +116,34 @@ test('505: another version than HTTP/1', () => {
 test('414: a request line of more than 8 KiB, ended or not', () => {
   assert.equal(status(`GET /${'a'.repeat(9000)} HTTP/1.1\r\nHost: a\r\n\r\n`), 414);
   assert.equal(status(`GET /${'a'.repeat(9000)}`), 414);
+});
+
+test('maxHeadBytes is the limit of the request line as well', () => {
+  const line = (bytes: number): string => `GET /${'a'.repeat(bytes - 14)} HTTP/1.1\r\n`;
+  const fields = 'Host: a\r\n\r\n';
+  for (const bytes of [9_000, 20_000, 65_000]) {
+    assert.equal(status(line(bytes) + fields, { maxHeadBytes: 65_536 }), 0, `${bytes}`);
+  }
+  assert.equal(status(line(70_000) + fields, { maxHeadBytes: 65_536 }), 414);
+  assert.equal(status(line(70_000).slice(0, 65_537), { maxHeadBytes: 65_536 }), 414);
+  assert.equal(status(`${line(65_000)}Host: ${'a'.repeat(600)}\r\n\r\n`, { maxHeadBytes: 65_536 }), 431);
+  assert.equal(status(line(5_000) + fields, { maxHeadBytes: 4_096 }), 414);
+});
+
+test('a head byte by byte costs work in proportion to its length', () => {
+  const work = (bytes: number): number => {
+    const text = Buffer.from(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(bytes)}\r\n\r\n`);
+    const reader = new RequestHeadReader({ maxHeadBytes: 1_000_000 });
+    const count = countWork();
+    let head: RequestHead | undefined;
+    for (let i = 0; i < text.length; i++) head = reader.read(text.subarray(i, i + 1));
+    const total = count.stop();
+    assert.equal(head?.headers['x']?.length, bytes);
+    return total / text.length;
+  };
+  const small = work(10_000);
+  const large = work(160_000);
+  assert.ok(large < 2 * small, `${small} bytes looked at for each byte, then ${large}`);
 });
 
 test('431: more bytes or more fields than allowed, ended or not', () => {
