@@ -1,6 +1,7 @@
 /** A test case and one run of it: what was expected, what came, and the verdict in the Autobahn suite's words. */
 import type { DeflateRequest } from './deflate.ts';
 import type { Endpoint, EndpointListener } from './endpoint.ts';
+import { preview } from './wire-log.ts';
 
 export type Behavior =
   | 'OK'
@@ -27,6 +28,16 @@ export interface ExpectedClose {
   requireClean: boolean;
   /** Whether the wrong side closing means that the peer missed what the case is about. */
   wrongEndpointIsFatal?: boolean;
+  /** Whether other codes are non-strict rather than wrong, as the RFC leaves the code to the peer. */
+  codeIsOpen?: boolean;
+}
+
+/** What a peer may do instead of failing the connection, where the RFC does not say that it must. */
+export interface Tolerance {
+  /** What comes then. With nothing, the peer waits until time is up. */
+  events: PeerEvent[];
+  /** Whether the peer can still see the runner's Close frame, so that it has to answer it. */
+  canClose: boolean;
 }
 
 export interface CaseDefinition {
@@ -52,6 +63,12 @@ export class CaseRun implements EndpointListener {
   behaviorClose: Behavior = 'FAILED';
   result = 'What came fits nothing that was expected.';
   resultClose = '';
+  /** Set where the peer need not fail the connection: then that it does not is non-strict. */
+  tolerance: Tolerance | undefined;
+  /** What was waited for in vain, and how long. */
+  readonly waits: string[] = [];
+  /** Says what a case waits for that keeps no list of expected events. */
+  waiting: (() => string) | undefined;
   /** Set where the case closes by itself. */
   closesByItself = false;
   /** Takes the messages instead of `received`. */
@@ -59,13 +76,14 @@ export class CaseRun implements EndpointListener {
   /** Runs after the verdict, to amend it. */
   amend: (() => void) | undefined;
 
-  #endpoint: Endpoint | undefined;
-  readonly #onDone: () => void;
+  /** Called when there is a verdict. */
+  onDone: (() => void) | undefined;
 
-  constructor(definition: CaseDefinition, messages: number, onDone: () => void) {
+  #endpoint: Endpoint | undefined;
+
+  constructor(definition: CaseDefinition, messages: number) {
     this.definition = definition;
     this.messages = messages;
-    this.#onDone = onDone;
   }
 
   get endpoint(): Endpoint {
@@ -98,9 +116,25 @@ export class CaseRun implements EndpointListener {
     this.#record({ type: 'pong', data });
   }
 
+  onLate(ms: number): void {
+    this.waits.push(`${ms / 1000} s for ${this.waitsFor}`);
+    this.endpoint.log.note(`waited ${this.waits.at(-1)}`);
+  }
+
+  /** What has to happen next for the case to go on. */
+  get waitsFor(): string {
+    if (!this.#endpoint) return 'the opening handshake';
+    const closing = this.#endpoint.awaited;
+    if (closing !== undefined) return closing;
+    if (this.waiting) return this.waiting();
+    const next = this.expected.OK?.[this.received.length];
+    if (next && next.type !== 'timeout') return `the ${describe(next)}`;
+    return this.expectedClose.closedByMe ? 'what was expected' : 'the peer to fail the connection';
+  }
+
   onLost(): void {
     this.#judge();
-    this.#onDone();
+    this.onDone?.();
   }
 
   /** Ends a case that judges by itself, with its verdict. */
@@ -113,14 +147,45 @@ export class CaseRun implements EndpointListener {
 
   #record(event: PeerEvent): void {
     this.received.push(event);
-    const { OK, ...others } = this.expected;
+    if (this.tolerance && event.type === 'message' && isEqual(this.received, this.tolerance.events)) {
+      this.endpoint.sendClose(1000);
+    }
     if (this.closesByItself || !this.expectedClose.closedByMe) return;
-    if (OK && Object.keys(others).length === 0 && isEqual(this.received, OK)) {
+    if (Object.values(this.expected).some((events) => isEqual(this.received, events))) {
       this.endpoint.sendClose(this.expectedClose.codes[0]);
     }
   }
 
   #judge(): void {
+    const { violation, ending } = this.endpoint;
+    const isTolerated = this.tolerance !== undefined && ending.closedByMe && !violation;
+    if (isTolerated) this.#judgeTolerated(this.tolerance!);
+    else this.#judgeExpected();
+    this.amend?.();
+    if (violation && this.behavior !== 'INFORMATIONAL') {
+      this.behavior = 'FAILED';
+      this.result = `The peer broke the protocol: ${violation.message}.`;
+    }
+  }
+
+  /** The peer did not fail the connection, and need not have. */
+  #judgeTolerated({ events, canClose }: Tolerance): void {
+    if (isEqual(this.received, events)) {
+      this.behavior = 'NON-STRICT';
+      this.result =
+        events.length > 0
+          ? 'The peer took what it should not have been sent.'
+          : 'The peer neither failed the connection nor answered.';
+    }
+    const localCode = this.endpoint.ending.localCloseCode ?? 1000;
+    this.#judgeClose({ closedByMe: true, codes: [1000, localCode], requireClean: canClose });
+    if (!canClose && this.behaviorClose === 'FAILED BY CLIENT') {
+      this.behaviorClose = 'NON-STRICT';
+      this.resultClose = 'The peer waits for the rest of a frame, so it sees no Close frame.';
+    }
+  }
+
+  #judgeExpected(): void {
     for (const behavior of ['OK', 'NON-STRICT'] as const) {
       const events = this.expected[behavior];
       if (events && isEqual(this.received, events)) {
@@ -132,23 +197,16 @@ export class CaseRun implements EndpointListener {
         break;
       }
     }
-    this.#judgeClose();
-    const { violation, ending } = this.endpoint;
-    const wrongSide = this.expectedClose.closedByMe !== ending.closedByMe;
+    this.#judgeClose(this.expectedClose);
+    const wrongSide = this.expectedClose.closedByMe !== this.endpoint.ending.closedByMe;
     if (this.expectedClose.wrongEndpointIsFatal && wrongSide) {
       this.behavior = 'FAILED';
       this.result = 'The peer did not fail the connection.';
     }
-    this.amend?.();
-    if (violation && this.behavior !== 'INFORMATIONAL') {
-      this.behavior = 'FAILED';
-      this.result = `The peer broke the protocol: ${violation.message}.`;
-    }
   }
 
-  #judgeClose(): void {
+  #judgeClose({ closedByMe, codes, requireClean, codeIsOpen }: ExpectedClose): void {
     const { ending, role } = this.endpoint;
-    const { closedByMe, codes, requireClean } = this.expectedClose;
     const code = ending.remoteCloseCode;
     if (closedByMe !== ending.closedByMe) {
       this.behaviorClose = 'FAILED';
@@ -157,16 +215,22 @@ export class CaseRun implements EndpointListener {
       this.behaviorClose = 'UNCLEAN';
       this.resultClose = `No whole closing handshake: ${ending.wasNotCleanReason ?? 'it did not finish'}.`;
     } else if (code !== null && !codes.includes(code)) {
-      this.behaviorClose = 'WRONG CODE';
+      this.behaviorClose = codeIsOpen ? 'NON-STRICT' : 'WRONG CODE';
       this.resultClose = `The peer closed with ${code} instead of ${codes.join(' or ')} or none.`;
     } else if (role === 'client' && ending.droppedByMe) {
       this.behaviorClose = 'FAILED BY CLIENT';
-      this.resultClose = 'The server left it to the client to close the TCP connection.';
+      this.resultClose = 'The server left it to the client to close the TCP connection (§7.1.1).';
     } else {
       this.behaviorClose = 'OK';
       this.resultClose = 'The connection was closed as it should be.';
     }
   }
+}
+
+export function describe(event: PeerEvent): string {
+  if (event.type === 'timeout') return `wait ${event.tag} passed`;
+  const type = event.type === 'message' ? `${event.isBinary ? 'binary' : 'text'} message` : event.type;
+  return `${type} ${preview(event.data)}`;
 }
 
 function isEqual(some: PeerEvent[], others: PeerEvent[]): boolean {

@@ -23,6 +23,8 @@ export interface EndpointListener {
   onMessage(data: Buffer, isBinary: boolean): void;
   onPing(data: Buffer): void;
   onPong(data: Buffer): void;
+  /** Something did not come within `ms`. Called before anything is done about it. */
+  onLate(ms: number): void;
   /** The TCP connection is gone. Called once, last. */
   onLost(): void;
 }
@@ -32,6 +34,7 @@ export interface Ending {
   closedByMe: boolean;
   failedByMe: boolean;
   droppedByMe: boolean;
+  /** Close frames went both ways before the TCP connection ended (§7.1.4), whoever ended it and when. */
   wasClean: boolean;
   wasNotCleanReason: string | null;
   wasServerConnectionDropTimeout: boolean;
@@ -91,6 +94,8 @@ export class Endpoint {
   state: 'open' | 'closing' | 'closed' = 'open';
   /** Where set, messages are sent in frames of this many octets. */
   autoFragmentSize = 0;
+  /** Octets that came behind the opening handshake. */
+  receivedOctets = 0;
   /** Payload octets of messages before and after compression, sent and received. */
   readonly traffic = { sentMessages: 0, sentPayload: 0, receivedMessages: 0, receivedPayload: 0 };
 
@@ -189,7 +194,9 @@ export class Endpoint {
 
   /** Fails the connection after `ms` × patience, as what should have ended it has not. */
   killAfter(ms: number): void {
-    this.#after(ms * this.#patience, () => {
+    const limit = ms * this.#patience;
+    this.#after(limit, () => {
+      this.#listener.onLate(limit);
       this.log.note('fails the connection: time is up');
       this.#fail(1001, 'time is up');
     });
@@ -197,14 +204,30 @@ export class Endpoint {
 
   /** Starts the closing handshake after `ms` × patience. */
   closeAfter(ms: number): void {
-    this.#after(ms * this.#patience, () => {
+    const limit = ms * this.#patience;
+    this.#after(limit, () => {
+      if (this.state !== 'open') return;
+      this.#listener.onLate(limit);
       this.log.note('closes: time is up');
       this.sendClose();
     });
   }
 
+  /** What the closing handshake waits for; undefined before it has begun. */
+  get awaited(): string | undefined {
+    if (this.state === 'open') return undefined;
+    if (this.state === 'closed') return 'the peer to close its side of the TCP connection';
+    if (!this.#closeWasReceived) return "the peer's Close frame";
+    return 'the server to close the TCP connection (§7.1.1)';
+  }
+
   get patience(): number {
     return this.#patience;
+  }
+
+  /** The time that each step of the closing handshake has. */
+  get #second(): number {
+    return 1000 * this.#patience;
   }
 
   /** As the role demands, unless the frame says by itself whether it is masked. */
@@ -262,6 +285,7 @@ export class Endpoint {
 
   #onData(chunk: Buffer): void {
     this.log.octets('received', chunk);
+    this.receivedOctets += chunk.length;
     if (this.state === 'closed' || this.violation) return;
     try {
       this.#parser.push(chunk);
@@ -327,11 +351,10 @@ export class Endpoint {
     if (this.role === 'server') {
       this.#drop();
     } else {
-      // §7.1.1: the server closes the TCP connection first.
-      this.#after(1000 * this.#patience, () => {
-        ending.wasClean = false;
+      // §7.1.1: the server should close the TCP connection first. The closing is clean without that, too (§7.1.4).
+      this.#after(this.#second, () => {
         ending.wasServerConnectionDropTimeout = true;
-        ending.wasNotCleanReason = 'the server did not close the TCP connection';
+        this.#listener.onLate(this.#second);
         this.#drop();
       });
     }
@@ -346,8 +369,9 @@ export class Endpoint {
     this.ending.localCloseCode = code ?? null;
     this.ending.localCloseReason = reason.length > 0 ? reason.toString('latin1') : null;
     if (isReply) return;
-    this.#after(1000 * this.#patience, () => {
+    this.#after(this.#second, () => {
       if (this.#closeWasReceived) return;
+      this.#listener.onLate(this.#second);
       this.ending.wasCloseHandshakeTimeout = true;
       this.ending.wasNotCleanReason = 'the peer did not answer the Close frame';
       this.#drop();
@@ -357,8 +381,7 @@ export class Endpoint {
   #fail(code: number, reason: string): void {
     if (this.state === 'closed') return;
     this.ending.failedByMe = true;
-    this.ending.wasClean = false;
-    this.ending.wasNotCleanReason ??= reason;
+    if (!this.ending.wasClean) this.ending.wasNotCleanReason ??= reason;
     if (this.state === 'open') this.#sendCloseFrame(code, Buffer.alloc(0), false);
     else this.#drop();
   }

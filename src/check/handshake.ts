@@ -16,13 +16,21 @@ export interface Head {
   rest: Buffer;
 }
 
-export class HandshakeTimeout extends Error {}
+export class HandshakeTimeout extends Error {
+  /** Milliseconds that were waited. */
+  readonly timeout: number;
+
+  constructor(timeout: number) {
+    super(`no complete HTTP head within ${timeout} ms`);
+    this.timeout = timeout;
+  }
+}
 
 /** Reads one HTTP head, and leaves the socket paused. @throws {HandshakeTimeout} */
 export function readHead(socket: Socket, timeout: number): Promise<Head> {
   return new Promise((resolve, reject) => {
     let octets = Buffer.alloc(0);
-    const late = (): void => done(new HandshakeTimeout(`no complete HTTP head within ${timeout} ms`));
+    const late = (): void => done(new HandshakeTimeout(timeout));
     const timer = setTimeout(late, timeout);
     const onData = (chunk: Buffer): void => {
       octets = Buffer.concat([octets, chunk]);
@@ -76,7 +84,12 @@ export interface Dialled {
 }
 
 /** Connects to a ws: or wss: address and upgrades. Rejects, with the reason, on an answer that is no upgrade. */
-export async function dial(url: URL, offers: string | undefined, timeout: number): Promise<Dialled> {
+export async function dial(
+  url: URL,
+  offers: string | undefined,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<Dialled> {
   const isSecure = url.protocol === 'wss:' || url.protocol === 'https:';
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = Number(url.port) || (isSecure ? 443 : 80);
@@ -84,6 +97,8 @@ export async function dial(url: URL, offers: string | undefined, timeout: number
   socket.setNoDelay(true);
   // A broken connection is told by 'close' as well.
   socket.on('error', () => {});
+  const abort = (): void => void socket.destroy();
+  signal?.addEventListener('abort', abort);
   const key = randomBytes(16).toString('base64');
   const request = [
     `GET ${url.pathname}${url.search} HTTP/1.1`,
@@ -110,6 +125,8 @@ export async function dial(url: URL, offers: string | undefined, timeout: number
   } catch (error) {
     socket.destroy();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
 }
 

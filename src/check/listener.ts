@@ -7,7 +7,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { CaseDefinition } from './case.ts';
 import { Endpoint } from './endpoint.ts';
 import { acceptUpgrade, type Head, readHead, refusalOf } from './handshake.ts';
-import { type CaseResult, runAgainstClient } from './runner.ts';
+import { type CaseResult, type RunningCase, runAgainstClient } from './runner.ts';
 import { WireLog } from './wire-log.ts';
 
 export interface ListenerOptions {
@@ -22,6 +22,7 @@ export interface ListenerOptions {
 }
 
 export interface ListenerEvents {
+  start: [agent: string, running: RunningCase];
   result: [result: CaseResult];
   /** A client asked for the report with all results of its agent. */
   report: [agent: string, results: CaseResult[]];
@@ -113,7 +114,10 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
     const { definition, index } = this.#caseOf(url);
     const agent = agentOf(url);
     const { patience, messages } = this.#options;
-    const result = await runAgainstClient(definition, socket, head, { agent, index, patience, messages });
+    const result = await runAgainstClient(definition, socket, head, {
+      ...{ agent, index, patience, messages },
+      onStart: (running) => this.emit('start', agent, running),
+    });
     const ofAgent = this.#results.get(agent) ?? new Map<string, CaseResult>();
     this.#results.set(agent, ofAgent);
     ofAgent.set(definition.id, result);
@@ -142,7 +146,7 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
   #tell(socket: Socket, head: Head, value: unknown): void {
     acceptUpgrade(socket, head, undefined);
     const ignore = (): void => {};
-    const listener = { onMessage: ignore, onPing: ignore, onPong: ignore, onLost: ignore };
+    const listener = { onMessage: ignore, onPing: ignore, onPong: ignore, onLate: ignore, onLost: ignore };
     const { patience } = this.#options;
     const endpoint = new Endpoint(socket, listener, {
       role: 'server',

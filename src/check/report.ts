@@ -41,8 +41,11 @@ export function indexOf(results: CaseResult[]): Index {
   return index;
 }
 
-/** Writes index.json, index.html, and for each case a page and a JSON file. Returns the path of the page. */
-export function writeReport(folder: string, results: CaseResult[]): string {
+/**
+ * Writes index.json, index.html, and for each case a page and a JSON file. `notRun` tells which cases were not run
+ * where the check was interrupted. Returns the path of the page.
+ */
+export function writeReport(folder: string, results: CaseResult[], notRun?: string): string {
   mkdirSync(folder, { recursive: true });
   const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
   write('index.json', `${JSON.stringify(indexOf(results), null, 3)}\n`);
@@ -51,7 +54,7 @@ export function writeReport(folder: string, results: CaseResult[]): string {
     write(fileOf(result, 'json'), `${JSON.stringify({ ...rest, ...ending }, null, 3)}\n`);
     write(fileOf(result, 'html'), casePage(result));
   }
-  write('index.html', indexPage(results));
+  write('index.html', indexPage(results, notRun));
   return join(folder, 'index.html');
 }
 
@@ -76,7 +79,7 @@ function page(title: string, body: string): string {
   return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(title)}</title><style>${style}</style></head>\n<body>\n${body}\n</body>\n</html>\n`;
 }
 
-function indexPage(results: CaseResult[]): string {
+function indexPage(results: CaseResult[], notRun: string | undefined): string {
   const agents = [...new Set(results.map(({ agent }) => agent))].sort();
   const byCase = new Map<string, Map<string, CaseResult>>();
   for (const result of [...results].sort((a, b) => a.case - b.case)) {
@@ -113,7 +116,7 @@ function indexPage(results: CaseResult[]): string {
     `<h1>WebSocket conformance</h1>
 <p>${new Date().toISOString()}. Cases and verdicts are numbered and named as in the Autobahn test suite; the first verdict is on the
 behaviour, the second on the closing, then the code that the peer closed with.</p>
-<ul>${lines.join('')}</ul>
+<ul>${lines.join('')}</ul>${notRun === undefined ? '' : `\n<p><b>Interrupted.</b> Not run: ${escapeHtml(notRun)}.</p>`}
 <table>
 <tr><th>Case</th><th>What is sent</th>${agents.map((agent) => `<th>${escapeHtml(agent)}</th>`).join('')}</tr>
 ${rows.join('\n')}
@@ -135,7 +138,7 @@ const endingMeanings: Record<keyof CaseResult['ending'], string> = {
   closedByMe: 'the runner sent the first Close frame',
   failedByMe: 'the runner failed the connection',
   droppedByMe: 'the runner closed the TCP connection',
-  wasClean: 'Close frames went both ways and the server closed the TCP connection',
+  wasClean: 'Close frames went both ways before the TCP connection ended (§7.1.4)',
   wasNotCleanReason: 'why it was not clean',
   wasServerConnectionDropTimeout: 'the server did not close the TCP connection in time',
   wasOpenHandshakeTimeout: 'the opening handshake did not finish in time',
@@ -169,6 +172,7 @@ function casePage(result: CaseResult): string {
 <p><b>What came.</b> ${escapeHtml(result.result)}</p>
 <pre>expected  ${escapeHtml(expected.join('\n          ') || 'see above')}
 received  ${escapeHtml(result.received.join(', ') || 'nothing that was recorded')}</pre>
+<p><b>What was waited for in vain.</b> ${escapeHtml(result.waits.join(', and ') || 'nothing')}</p>
 <p><b>The closing: ${result.behaviorClose}.</b> ${escapeHtml(result.resultClose)}</p>
 <table>${rows.join('')}</table>
 <h2>Opening handshake</h2>

@@ -1,10 +1,10 @@
 /** Runs cases: as a client against a server's address, or one connection that came to the listening side. */
 import type { Socket } from 'node:net';
-import { type Behavior, type CaseDefinition, CaseRun, type PeerEvent } from './case.ts';
+import { type Behavior, type CaseDefinition, CaseRun, describe } from './case.ts';
 import { answerOffers, type DeflateSettings, formatOffers, readAnswer } from './deflate.ts';
 import { type Ending, Endpoint, freshEnding } from './endpoint.ts';
 import { acceptUpgrade, dial, HandshakeTimeout, type Head } from './handshake.ts';
-import { preview, type WireEntry, WireLog } from './wire-log.ts';
+import { type WireEntry, WireLog } from './wire-log.ts';
 
 export interface CaseResult {
   /** Its place among all cases that are run, from 1. */
@@ -24,6 +24,8 @@ export interface CaseResult {
   isTimed: boolean;
   expected: Record<string, string[]>;
   received: string[];
+  /** What the case waited for in vain, such as `5 s for the peer's Close frame`. */
+  waits: string[];
   ending: Ending;
   httpRequest: string;
   httpResponse: string;
@@ -42,6 +44,18 @@ export interface RunOptions {
   patience: number;
   /** How many messages a compression case sends. Default 1000, as in the Autobahn suite. */
   messages?: number | undefined;
+  /** Aborted, it drops the connections of cases under way. Their results mean nothing then. */
+  signal?: AbortSignal | undefined;
+  onStart?: ((running: RunningCase) => void) | undefined;
+}
+
+/** A case under way. */
+export interface RunningCase {
+  readonly id: string;
+  /** By `performance.now()`. */
+  readonly since: number;
+  /** What has to happen next for it to go on. */
+  waitsFor(): string;
 }
 
 interface Handshake {
@@ -58,8 +72,9 @@ export async function runAgainstServer(
   const offers = definition.deflate && formatOffers(definition.deflate);
   const started = new Date();
   const handshake: Handshake = { request: '', response: '' };
+  const run = begin(definition, options);
   try {
-    const { socket, request, response } = await dial(url, offers, 5000 * options.patience);
+    const { socket, request, response } = await dial(url, offers, 5000 * options.patience, options.signal);
     handshake.request = request;
     handshake.response = response.raw;
     let deflate: DeflateSettings | undefined;
@@ -69,7 +84,7 @@ export async function runAgainstServer(
       socket.destroy();
       throw error;
     }
-    return await runOn(socket, response.rest, definition, 'client', deflate, handshake, options);
+    return await runOn(run, socket, response.rest, 'client', deflate, handshake, options);
   } catch (error) {
     return neverOpened(definition, started, handshake, options, error as Error);
   }
@@ -84,21 +99,29 @@ export async function runAgainstClient(
 ): Promise<CaseResult> {
   const started = new Date();
   const handshake: Handshake = { request: request.raw, response: '' };
+  const run = begin(definition, options);
   try {
     const agreed =
       definition.deflate && answerOffers(request.headers.get('sec-websocket-extensions'), definition.deflate);
     handshake.response = acceptUpgrade(socket, request, agreed?.answer);
-    return await runOn(socket, request.rest, definition, 'server', agreed?.settings, handshake, options);
+    return await runOn(run, socket, request.rest, 'server', agreed?.settings, handshake, options);
   } catch (error) {
     socket.destroy();
     return neverOpened(definition, started, handshake, options, error as Error);
   }
 }
 
+/** Tells that a case runs. */
+function begin(definition: CaseDefinition, { messages, onStart }: RunOptions): CaseRun {
+  const run = new CaseRun(definition, messages ?? 1000);
+  onStart?.({ id: definition.id, since: performance.now(), waitsFor: () => run.waitsFor });
+  return run;
+}
+
 function runOn(
+  run: CaseRun,
   socket: Socket,
   rest: Buffer,
-  definition: CaseDefinition,
   role: 'server' | 'client',
   deflate: DeflateSettings | undefined,
   handshake: Handshake,
@@ -108,11 +131,15 @@ function runOn(
     const started = new Date();
     const begin = performance.now();
     const log = new WireLog();
-    const run = new CaseRun(definition, options.messages ?? 1000, () => {
+    const abort = (): void => void socket.destroy();
+    options.signal?.addEventListener('abort', abort);
+    if (options.signal?.aborted) abort();
+    run.onDone = () => {
+      options.signal?.removeEventListener('abort', abort);
       const { sentMessages, sentPayload, receivedMessages, receivedPayload } = endpoint.traffic;
       const wasCompressed = endpoint.deflate && sentMessages > 0 && receivedMessages > 0;
       resolve({
-        ...identify(definition, started, handshake, options),
+        ...identify(run.definition, started, handshake, options),
         behavior: run.behavior,
         behaviorClose: run.behaviorClose,
         result: run.result,
@@ -122,6 +149,7 @@ function runOn(
           Object.entries(run.expected).map(([verdict, events]) => [verdict, events.map(describe)]),
         ),
         received: run.received.map(describe),
+        waits: run.waits,
         ending: endpoint.ending,
         wirelog: log.entries,
         stats: {
@@ -134,7 +162,7 @@ function runOn(
           ? { incoming: receivedPayload / receivedMessages, outgoing: sentPayload / sentMessages }
           : null,
       });
-    });
+    };
     const endpoint = new Endpoint(socket, run, { role, deflate, patience: options.patience, log });
     run.begin(endpoint);
     endpoint.start(rest);
@@ -192,6 +220,8 @@ function neverOpened(
     duration: Date.now() - started.getTime(),
     expected: {},
     received: [],
+    waits:
+      error instanceof HandshakeTimeout ? [`${error.timeout / 1000} s for the answer to the handshake`] : [],
     ending,
     wirelog: [],
     stats: { rxOctets: {}, rxFrames: {}, txOctets: {}, txFrames: {} },
@@ -199,13 +229,10 @@ function neverOpened(
   };
 }
 
-function describe(event: PeerEvent): string {
-  if (event.type === 'timeout') return `wait ${event.tag} passed`;
-  const type = event.type === 'message' ? `${event.isBinary ? 'binary' : 'text'} message` : event.type;
-  return `${type} ${preview(event.data)}`;
-}
-
-/** Runs all `definitions`, `parallel` at a time, and returns their results in order. */
+/**
+ * Runs all `definitions`, `parallel` at a time, and returns their results in order. Ends early where `signal` is
+ * aborted: what was under way or had not begun has no result.
+ */
 export async function runAll(
   definitions: CaseDefinition[],
   url: URL,
@@ -214,13 +241,23 @@ export async function runAll(
   const results: CaseResult[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {
-    while (next < definitions.length) {
+    while (next < definitions.length && !options.signal?.aborted) {
       const index = next++;
       const result = await runAgainstServer(definitions[index]!, url, { ...options, index: index + 1 });
+      if (options.signal?.aborted) return;
       results[index] = result;
       options.onResult?.(result);
     }
   };
-  await Promise.all(Array.from({ length: options.parallel }, worker));
-  return results;
+  const all = Promise.all(Array.from({ length: options.parallel }, worker));
+  await Promise.race([all, whenAborted(options.signal)]);
+  return results.filter((result) => result !== undefined);
+}
+
+/** Resolves when `signal` is aborted; never without one. */
+export function whenAborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) resolve();
+    else signal?.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -1,10 +1,11 @@
 /** Counts the verdicts and prints them. */
+import type { Behavior } from './case.ts';
 import { groupTitles } from './cases/index.ts';
 import type { CaseResult } from './runner.ts';
 
 export interface Summary {
   cases: number;
-  /** OK or informational, with a closing that is OK or informational. */
+  /** Both verdicts are OK or informational. */
   passed: number;
   nonStrict: number;
   unimplemented: number;
@@ -13,12 +14,26 @@ export interface Summary {
 
 type Outcome = 'passed' | 'nonStrict' | 'unimplemented' | 'failed';
 
+/**
+ * What a verdict counts as. A code of one's own choice (§7.1.7, §7.4.1) and a TCP connection that is left to the
+ * client to close (§7.1.1) go against what an endpoint SHOULD do, not against what it MUST.
+ */
+const outcomes: Record<Behavior, Outcome> = {
+  OK: 'passed',
+  INFORMATIONAL: 'passed',
+  'NON-STRICT': 'nonStrict',
+  'WRONG CODE': 'nonStrict',
+  'FAILED BY CLIENT': 'nonStrict',
+  UNIMPLEMENTED: 'unimplemented',
+  UNCLEAN: 'failed',
+  FAILED: 'failed',
+};
+
+/** The worse of the two verdicts. */
 export function outcomeOf({ behavior, behaviorClose }: CaseResult): Outcome {
-  if (behavior === 'UNIMPLEMENTED') return 'unimplemented';
-  const closedWell = behaviorClose === 'OK' || behaviorClose === 'INFORMATIONAL';
-  if (!closedWell) return 'failed';
-  if (behavior === 'OK' || behavior === 'INFORMATIONAL') return 'passed';
-  return behavior === 'NON-STRICT' ? 'nonStrict' : 'failed';
+  const both = [outcomes[behavior], outcomes[behaviorClose]];
+  if (both[0] === 'unimplemented') return 'unimplemented';
+  return (['failed', 'nonStrict'] as const).find((outcome) => both.includes(outcome)) ?? 'passed';
 }
 
 export function summarize(results: CaseResult[]): Summary {
@@ -56,6 +71,7 @@ export function table(results: CaseResult[]): string {
     lines.push(
       `${result.id}: ${result.behavior}, closing ${result.behaviorClose}. ${result.description}`,
       `    ${result.result} ${result.resultClose}`,
+      ...(result.waits.length > 0 ? [`    Waited ${result.waits.join(', and ')}.`] : []),
     );
   }
   return lines.join('\n');

@@ -19,6 +19,9 @@ export const defects = [
   'accepts a new message inside a fragmented one',
   'accepts long length forms',
   'reads 64-bit lengths as 32-bit',
+  'waits for whatever a length claims',
+  'ignores what does not inflate',
+  'refuses close codes that came after the RFC',
   'accepts invalid UTF-8',
   'checks UTF-8 only at the end',
   'checks UTF-8 in each fragment by itself',
@@ -177,6 +180,7 @@ class Connection {
 
   #readLongLength(length: bigint): number {
     if (this.#has('reads 64-bit lengths as 32-bit')) return Number(length & 0xffff_ffffn);
+    if (this.#has('waits for whatever a length claims')) return Number(length);
     if (length >= 2n ** 63n) throw new Failure(1002);
     if (length > 64n * 1024n * 1024n) throw new Failure(1009);
     return Number(length);
@@ -230,6 +234,7 @@ class Connection {
     if (!fin) return;
     this.#message = undefined;
     const data = message.isCompressed ? this.#inflate(soFar) : soFar;
+    if (!data) return;
     if (message.opcode === 1 && !this.#has('accepts invalid UTF-8') && !isWholeUtf8(data)) {
       throw new Failure(1007);
     }
@@ -237,13 +242,14 @@ class Connection {
     for (const pong of this.#delayedPongs.splice(0)) this.#send({ opcode: Opcode.pong, payload: pong });
   }
 
-  #inflate(data: Buffer): Buffer {
+  #inflate(data: Buffer): Buffer | undefined {
     if (this.#has('forgets the context of the client')) {
       this.#decompressor = new Decompressor(this.#deflate!.peer);
     }
     try {
       return this.#decompressor!.decompress(data);
     } catch {
+      if (this.#has('ignores what does not inflate')) return undefined;
       throw new Failure(1007);
     }
   }
@@ -289,7 +295,8 @@ class Connection {
       return;
     }
     const code = payload.readUInt16BE(0);
-    const isRegistered = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
+    const last = has('refuses close codes that came after the RFC') ? 1011 : 1014;
+    const isRegistered = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= last);
     const isOfApplication = code >= 3000 && code < 5000;
     if (isOfApplication && has('refuses the codes of applications')) throw new Failure(1002);
     if (!isRegistered && !isOfApplication && !has('accepts invalid close codes')) throw new Failure(1002);

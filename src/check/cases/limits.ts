@@ -32,6 +32,7 @@ function bigEcho(
       endpoint.log.isOn = false;
       run.expectedClose = { closedByMe: true, codes: [1000], requireClean: true };
       run.result = `Nothing came back within ${(limit * endpoint.patience) / 1000} s.`;
+      run.waiting = () => `the echo (${endpoint.receivedOctets} of more than ${data.length} octets so far)`;
       run.takeMessage = (echo, echoIsBinary) => {
         if (echoIsBinary !== isBinary)
           run.conclude('FAILED', `It came back as a ${echoIsBinary ? 'binary' : 'text'} message.`);
@@ -158,6 +159,7 @@ export function pingPong(
       run.result = `Only ${sent - 1} of ${count} messages came back within ${(limit * endpoint.patience) / 1000} s.`;
     }
   };
+  run.waiting = () => `the echo of message ${sent} of ${count}`;
   run.result = `None of ${count} messages came back within ${(limit * endpoint.patience) / 1000} s.`;
   endpoint.closeAfter(limit);
 }
