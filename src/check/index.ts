@@ -4,14 +4,20 @@
  */
 import { allCases, isOfAutobahn, selectCases } from './cases/index.ts';
 import { dial } from './handshake.ts';
+import { statusOf } from './interrupt.ts';
 import { FuzzingServer } from './listener.ts';
+import { type NotRun, notRun } from './not-run.ts';
+import { Progress, type ProgressStream } from './progress.ts';
 import { quickPatterns } from './quick-patterns.ts';
 import { writeReport } from './report.ts';
-import { type CaseResult, runAll } from './runner.ts';
+import { type CaseResult, runAll, whenAborted } from './runner.ts';
 import { summarize, summaryLine, table } from './summary.ts';
 
 export { allCases, cases, isOfAutobahn, selectCases } from './cases/index.ts';
+export { interruptible, statusOf } from './interrupt.ts';
 export { FuzzingServer } from './listener.ts';
+export { notRun } from './not-run.ts';
+export { Progress } from './progress.ts';
 export { quickPatterns } from './quick-patterns.ts';
 export { type CaseResult, runAll } from './runner.ts';
 export { outcomeOf, type Summary, summarize, summaryLine, table } from './summary.ts';
@@ -35,101 +41,148 @@ export interface CheckSettings {
   isStrict?: boolean;
   /** The peer's name in the report. Default: its address. */
   agent?: string;
-  /** Called after each case. */
-  onProgress?: (done: number, total: number) => void;
+  /** Where progress is shown, such as `process.stderr`. With JSON it also takes what is no result. Default: nowhere. */
+  progress?: ProgressStream | undefined;
+  /** Aborted, the check ends with what it has; see `interruptible`. */
+  signal?: AbortSignal | undefined;
   /** Takes the output. */
   write(text: string): void;
 }
-
-/** The exit status: 1 where the check failed. */
-type Status = 0 | 1;
 
 export function chosenCases({ patterns, isShort }: CheckSettings): ReturnType<typeof selectCases> {
   if (patterns) return selectCases(patterns);
   return isShort ? selectCases(quickPatterns) : allCases;
 }
 
+/** Says what is no result; with JSON not among the results, so that these can be parsed. */
+function tell({ json, progress, write }: CheckSettings, line: string): void {
+  if (json) progress?.write(`${line}\n`);
+  else write(`${line}\n`);
+}
+
 /**
  * Prints what a peer achieved, ending in a line like `server ws: 517 cases: 517 passed, 0 failed`, and writes
- * the report.
+ * the report. `rest` is what was not run, where the check was interrupted.
+ *
+ * @returns the exit status: 1 where a case failed.
  */
 export function conclude(
   role: 'server' | 'client',
   agent: string,
   results: CaseResult[],
-  { json, outdir, isStrict, write }: CheckSettings,
-): Status {
+  settings: CheckSettings,
+  rest?: NotRun,
+): number {
+  const { json, outdir, isStrict, write } = settings;
   const beyond = results.filter((result) => !isOfAutobahn(result));
   const whole = summarize(results);
-  const page = outdir === undefined ? undefined : writeReport(outdir, results);
+  const page = outdir === undefined ? undefined : writeReport(outdir, results, rest?.shortly);
   if (json) {
-    const verdicts = results.map(({ id, behavior, behaviorClose, duration, result, resultClose }) => ({
+    const verdicts = results.map(({ id, behavior, behaviorClose, duration, result, resultClose, waits }) => ({
       id,
       behavior,
       behaviorClose,
       duration,
       result,
       resultClose,
+      waits,
     }));
-    write(`${JSON.stringify({ role, agent, ...whole, results: verdicts })}\n`);
+    const interrupted = rest && { notRun: rest.ids, cut: rest.cut };
+    write(`${JSON.stringify({ role, agent, ...whole, interrupted, results: verdicts })}\n`);
   } else {
     write(`${table(results)}\n`);
-    if (page !== undefined) write(`report: ${page}\n`);
+    for (const { id, waitedFor } of rest?.cut ?? []) write(`${id}: cut off, waiting for ${waitedFor}\n`);
     if (beyond.length > 0) {
       write(`${role} ${agent}, beyond the Autobahn suite: ${summaryLine(summarize(beyond))}\n`);
     }
     if (beyond.length < results.length) {
       write(`${role} ${agent}: ${summaryLine(summarize(results.filter(isOfAutobahn)))}\n`);
     }
+    if (rest) write(`interrupted: ${rest.ids.length} cases were not run: ${rest.shortly}\n`);
   }
+  if (page !== undefined) tell(settings, `report: ${page}`);
   return whole.failed > 0 || (isStrict && whole.passed < whole.cases) ? 1 : 0;
 }
 
 /**
  * Runs the cases against the server at `address`, which must echo: text with text, binary with binary.
  *
+ * @returns the exit status: 1 where a case failed, 128 and the signal's number where it was interrupted.
  * @throws where no WebSocket server answers there.
  */
-export async function checkServer(address: string, settings: CheckSettings): Promise<Status> {
+export async function checkServer(address: string, settings: CheckSettings): Promise<number> {
   const url = new URL(address);
   const agent = settings.agent ?? url.host;
   const definitions = chosenCases(settings);
-  const { parallel = 8, patience = 5, messages } = settings;
+  const { parallel = 8, patience = 5, messages, signal } = settings;
   try {
-    (await dial(url, undefined, 5000 * patience)).socket.destroy();
+    (await dial(url, undefined, 5000 * patience, signal)).socket.destroy();
   } catch (error) {
-    throw new Error(`no WebSocket connection to ${address}: ${(error as Error).message}`);
+    if (!signal?.aborted) {
+      throw new Error(`no WebSocket connection to ${address}: ${(error as Error).message}`);
+    }
   }
-  let done = 0;
-  const onResult = (): void => settings.onProgress?.(++done, definitions.length);
-  const results = await runAll(definitions, url, { agent, parallel, patience, messages, onResult });
-  return conclude('server', agent, results, settings);
+  const progress = new Progress(agent, definitions, settings.progress);
+  let rest = signal?.aborted ? notRun(definitions, progress) : undefined;
+  // Before the connections of the cases under way are dropped.
+  signal?.addEventListener('abort', () => {
+    rest = notRun(definitions, progress);
+  });
+  const results = await runAll(definitions, url, {
+    ...{ agent, parallel, patience, messages, signal },
+    onStart: (running) => progress.started(running),
+    onResult: (result) => progress.finished(result),
+  });
+  progress.end();
+  const status = conclude('server', agent, results, settings, rest);
+  return rest && signal ? statusOf(signal) : status;
 }
 
 /**
  * Listens for clients that echo. They ask `/getCaseCount`, run `/runCase?case=N&agent=A` for each N from 1, and end
- * with `/updateReports?agent=A`, upon which their results are printed. Ends when `signal` is aborted.
+ * with `/updateReports?agent=A`, upon which their results are printed. Ends when `signal` is aborted, and then
+ * prints the results of those that have not ended.
+ *
+ * @returns the exit status: 1 where a case failed, 128 and the signal's number where a client was interrupted.
  */
 export async function checkClients(
   port: number,
   host: string,
   signal: AbortSignal,
   settings: CheckSettings,
-): Promise<Status> {
+): Promise<number> {
   const definitions = chosenCases(settings);
-  const { patience = 5, messages } = settings;
+  const { patience = 5, messages, outdir } = settings;
   const server = new FuzzingServer({ port, host, cases: definitions, patience, messages });
-  let status: Status = 0;
-  const all = new Map<string, CaseResult[]>();
-  server.on('report', (agent, results) => {
-    all.set(agent, results);
-    const outdir = settings.outdir;
-    if (conclude('client', agent, results, { ...settings, outdir: undefined }) === 1) status = 1;
-    if (outdir !== undefined) settings.write(`report: ${writeReport(outdir, [...all.values()].flat())}\n`);
-  });
+  let status = 0;
+  const reported = new Map<string, CaseResult[]>();
+  const unreported = new Map<string, Progress>();
+  const report = (agent: string, rest?: NotRun): void => {
+    const results = server.resultsOf(agent);
+    unreported.get(agent)?.end();
+    unreported.delete(agent);
+    reported.set(agent, results);
+    status = Math.max(status, conclude('client', agent, results, { ...settings, outdir: undefined }, rest));
+    if (outdir === undefined) return;
+    tell(settings, `report: ${writeReport(outdir, [...reported.values()].flat(), rest?.shortly)}`);
+  };
+  const progressOf = (agent: string): Progress => {
+    const progress = unreported.get(agent) ?? new Progress(agent, definitions, settings.progress);
+    unreported.set(agent, progress);
+    return progress;
+  };
+  server.on('start', (agent, running) => progressOf(agent).started(running));
+  server.on('result', (result) => progressOf(result.agent).finished(result));
+  server.on('report', (agent) => report(agent));
   const { port: actual } = await server.listen();
-  settings.write(`listening on ws://${host}:${actual}/ with ${definitions.length} cases\n`);
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  tell(settings, `listening on ws://${host}:${actual}/ with ${definitions.length} cases`);
+  await whenAborted(signal);
+  for (const [agent, progress] of [...unreported]) {
+    const rest = notRun(definitions, progress);
+    report(agent, rest);
+    if (rest) status = statusOf(signal);
+  }
+  server.removeAllListeners();
   await server.close();
   return status;
 }

@@ -11,7 +11,8 @@ export const check = command({
   description:
     'Runs 517 cases, numbered and judged as in the Autobahn test suite, and some beyond it (T.*), against an ' +
     'echo server at an address; or with --listen waits for echo clients, which use ' +
-    '/getCaseCount, /runCase?case=N&agent=A and /updateReports?agent=A. Status 1 if a case failed.',
+    '/getCaseCount, /runCase?case=N&agent=A and /updateReports?agent=A. Status 1 if a case failed. Progress goes to standard ' +
+    'error. Ctrl-C ends with what there is and status 130; a second one ends at once.',
   examples: [
     ['tidings check ws://127.0.0.1:9001/', 'every case; takes minutes'],
     ['tidings check ws://127.0.0.1:9001/ --short --outdir report', 'the quick groups, with an HTML report'],
@@ -36,6 +37,7 @@ export const check = command({
     agent: text('NAME', 'What the report calls the server; default: its address'),
     outdir: text('FOLDER', 'Write index.json, index.html and a page per case there'),
     json: flag('Print JSON instead of a table'),
+    strict: flag('Status 1 also if a case is non-strict or unimplemented'),
   },
   async run({ values, positionals }) {
     const {
@@ -49,6 +51,7 @@ export const check = command({
       agent,
       outdir,
       json,
+      strict: isStrict,
     } = values;
     const settings: CheckSettings = {
       isShort,
@@ -57,6 +60,8 @@ export const check = command({
       messages,
       outdir,
       json,
+      isStrict,
+      progress: process.stderr,
       write: (output) => process.stdout.write(output),
       ...(cases.length > 0 && { patterns: cases }),
       ...(agent !== undefined && { agent }),
@@ -65,17 +70,15 @@ export const check = command({
     if (rest.length > 0 || (address === undefined) === (listen === undefined)) {
       throw new UsageError('give one address, or --listen PORT');
     }
-    const { checkClients, checkServer } = await import('../check/index.ts');
+    const { checkClients, checkServer, interruptible } = await import('../check/index.ts');
     if (address !== undefined) {
       if (!/^wss?:\/\//.test(address) || !URL.canParse(address)) {
         throw new UsageError(`'${address}' is not a ws:// URL`);
       }
-      return checkServer(address, settings);
+      return checkServer(address, { ...settings, signal: interruptible() });
     }
     const port = /^\d+$/.test(listen ?? '') ? Number(listen) : Number.NaN;
     if (!(port <= 65_535)) throw new UsageError(`--listen '${listen}' must be a port`);
-    const end = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => end.abort());
-    return checkClients(port, listenHost, end.signal, settings);
+    return checkClients(port, listenHost, interruptible(), settings);
   },
 });

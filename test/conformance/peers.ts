@@ -170,6 +170,8 @@ if (argv[1] === fileURLToPath(import.meta.url)) {
   const [role, name = '', address = '', parallel = '8'] = argv.slice(2);
   // Ends with the program that started it, however that ends.
   process.stdin.on('end', () => exit(0)).resume();
+  // Ctrl-C goes to both; that program needs this one a moment longer.
+  process.on('SIGINT', () => {});
   const peer = await peers[name]?.();
   if (role === 'server' && peer?.server) {
     stdout.write(`port ${await peer.server()}\n`);

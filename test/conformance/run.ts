@@ -15,7 +15,11 @@ import {
   chosenCases,
   conclude,
   FuzzingServer,
+  interruptible,
+  notRun,
+  Progress,
   quickPatterns,
+  statusOf,
 } from '../../src/check/index.ts';
 import { peers } from './peers.ts';
 
@@ -43,7 +47,8 @@ Options:
   --json            print JSON instead of tables, one line for each role
   -h, --help        this text
 
-The exit status is 1 if a case failed, or, with tidings, if one did not pass.
+The exit status is 1 if a case failed, or, with tidings, if one did not pass. Ctrl-C ends with what there is
+and status 130; a second one ends at once.
 `;
 
 class UsageError extends Error {}
@@ -99,22 +104,34 @@ async function judgeServer(name: string, settings: CheckSettings): Promise<numbe
   }
 }
 
-async function judgeClient(name: string, settings: CheckSettings): Promise<number> {
+async function judgeClient(name: string, signal: AbortSignal, settings: CheckSettings): Promise<number> {
   const definitions = chosenCases(settings);
   const { patience = 5, messages } = settings;
   const server = new FuzzingServer({ port: 0, cases: definitions, patience, messages });
-  let done = 0;
-  server.on('result', () => settings.onProgress?.(++done, definitions.length));
+  const progress = new Progress(name, definitions, settings.progress);
+  server.on('start', (_agent, running) => progress.started(running));
+  server.on('result', (result) => progress.finished(result));
   const { port } = await server.listen();
   const child = startPeer('client', name, `ws://127.0.0.1:${port}`, String(settings.parallel));
   try {
-    const [code] = (await once(child, 'exit')) as [number | null];
+    const exited = once(child, 'exit') as Promise<[number | null]>;
+    const interrupted = new Promise<'interrupted'>((resolve) => {
+      signal.addEventListener('abort', () => resolve('interrupted'));
+    });
+    const end = await Promise.race([exited, interrupted]);
+    progress.end();
     const results = server.resultsOf(name);
-    if (code !== 0 || results.length < definitions.length) {
+    const rest = notRun(definitions, progress);
+    if (end === 'interrupted') {
+      conclude('client', name, results, settings, rest);
+      return statusOf(signal);
+    }
+    if (end[0] !== 0 || rest) {
       throw new Error(`the client ${name} ended after ${results.length} of ${definitions.length} cases`);
     }
     return conclude('client', name, results, settings);
   } finally {
+    server.removeAllListeners();
     child.kill();
     await server.close();
   }
@@ -136,18 +153,13 @@ async function main(): Promise<number> {
     outdir: options.outdir,
     json: options.json,
     write: (text) => void process.stdout.write(text),
-    ...(process.stderr.isTTY && {
-      onProgress: (done: number, total: number) => {
-        process.stderr.write(`\r${done} of ${total}${done === total ? '\n' : ''}`);
-      },
-    }),
+    progress: process.stderr,
   };
+  const signal = interruptible();
   if (options.listen !== undefined) {
-    const stop = new AbortController();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-    return checkClients(Number(options.listen), options.host, stop.signal, settings);
+    return checkClients(Number(options.listen), options.host, signal, settings);
   }
-  if (options.address !== undefined) return checkServer(options.address, settings);
+  if (options.address !== undefined) return checkServer(options.address, { ...settings, signal });
 
   const peer = await peers[options.peer]?.();
   if (!peer)
@@ -158,8 +170,12 @@ async function main(): Promise<number> {
     outdir: settings.outdir && join(settings.outdir, `${role}s`),
   });
   let status = 0;
-  if (peer.server && options.role !== 'client') status |= await judgeServer(options.peer, ofRole('server'));
-  if (peer.client && options.role !== 'server') status |= await judgeClient(options.peer, ofRole('client'));
+  if (peer.server && options.role !== 'client') {
+    status = await judgeServer(options.peer, { ...ofRole('server'), signal });
+  }
+  if (peer.client && options.role !== 'server' && !signal.aborted) {
+    status = Math.max(status, await judgeClient(options.peer, signal, ofRole('client')));
+  }
   return status;
 }
 
