@@ -72,6 +72,9 @@ export class FrameReader {
   /** The beginning of a header as latin1: at most 13 bytes, pinning nothing. */
   #spill = '';
 
+  /** Of the chunk whose rest is to be fed again: it is kept by whoever does that. */
+  #words: Int32Array | undefined;
+
   #isPaused = false;
   #isInflating = false;
   #isEnded = false;
@@ -136,7 +139,9 @@ export class FrameReader {
 
   #read(chunk: Buffer, start: number, end: number): number {
     const memory = chunk.buffer;
-    let words: Int32Array | undefined;
+    const quick = this.#memory?.chunk === chunk ? this.#memory : undefined;
+    let words = this.#words?.buffer === memory ? this.#words : undefined;
+    this.#words = undefined;
     let at = start;
     while (!this.#isPaused && !this.#isInflating) {
       if (this.#isEnded) return end;
@@ -151,8 +156,8 @@ export class FrameReader {
       const to = at + count;
       let high = UNKNOWN;
       if (this.#masked && count > 0) {
-        if (this.#memory !== undefined) {
-          high = this.#memory.unmask(chunk, at, to, this.#key);
+        if (quick !== undefined) {
+          high = quick.unmask(chunk, at, to, this.#key);
         } else {
           if (words === undefined && count >= WORDS_FROM) words = wordsOf(memory);
           high = applyMask(chunk, words, at, to, this.#key);
@@ -170,15 +175,16 @@ export class FrameReader {
         const payload =
           count === 0
             ? EMPTY
-            : this.#memory === undefined
+            : quick === undefined
               ? new FastBuffer(memory, chunk.byteOffset + at, count)
-              : this.#memory.view(chunk, at, to);
+              : quick.view(chunk, at, to);
         if (this.#opcode > 7) this.#endControl(payload);
         else if (this.#isFinal && this.#message === undefined) this.#wholeMessage(payload, high);
         else this.#endFragment(payload, high);
       }
       at = to;
     }
+    if (at < end) this.#words = words;
     return at;
   }
 
@@ -294,16 +300,16 @@ export class FrameReader {
   #takePart(part: Buffer, high: number): void {
     if (this.#opcode > 7) {
       this.#control ??= new MessageAssembly();
-      this.#control.append(part, this.#remaining);
+      this.#control.append(part, this.#remaining, true);
     } else {
-      this.#pending().append(part, this.#remaining, high);
+      this.#pending().append(part, this.#remaining, this.#isFinal, high);
     }
   }
 
   #endControl(part: Buffer): void {
     let payload = part;
     if (this.#control !== undefined) {
-      this.#control.append(part, 0);
+      this.#control.append(part, 0, true);
       payload = this.#control.take();
       this.#control = undefined;
     }
@@ -325,7 +331,7 @@ export class FrameReader {
   }
 
   #endFragment(part: Buffer, high: number): void {
-    this.#pending().append(part, 0, high);
+    this.#pending().append(part, 0, this.#isFinal, high);
     if (this.#isFinal) this.#endMessage();
   }
 
@@ -397,6 +403,7 @@ export class FrameReader {
     this.#message = undefined;
     this.#control = undefined;
     this.#spill = '';
+    this.#words = undefined;
   }
 }
 

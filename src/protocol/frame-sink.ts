@@ -42,8 +42,10 @@ export interface MessageInflater {
   ): Buffer | undefined;
 }
 
-/** How to reach the memory that chunks lie in. */
+/** How to reach the memory of a chunk that is filled again and again. */
 export interface ReadMemory {
+  /** The chunk that it is about: what lies elsewhere is read as without it. */
+  readonly chunk: Buffer;
   /** In place of `applyMask`, with the same contract. */
   unmask(bytes: Buffer, start: number, end: number, key: number): number;
   /** `bytes.subarray(start, end)`. The same object may be given again once the call of the sink is over. */

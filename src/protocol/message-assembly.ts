@@ -8,9 +8,11 @@
 import { constants } from 'node:buffer';
 import type { Lender } from './frame-sink.ts';
 
-/** A buffer is never larger than this many bytes or GROWTH times what has come. */
+/** A buffer is never larger than this many bytes or GROWTH times what has come, headers included. */
 const FIRST_CAPACITY = 4096;
 const GROWTH = 16;
+/** A read of 64 KiB that begins with a header vouches for 1 MiB all the same. */
+const HEADER_ROOM = 64;
 
 export class MessageAssembly {
   /** Bytes of the message that have come, kept here or handed on. */
@@ -24,29 +26,30 @@ export class MessageAssembly {
   }
 
   /**
-   * @param expected how many bytes are known to follow
+   * @param expected how many bytes of the frame are known to follow
+   * @param isLast whether nothing follows the frame
    * @returns false if there is no memory for it
    */
-  append(part: Buffer, expected: number): boolean {
+  append(part: Buffer, expected: number, isLast: boolean): boolean {
     if (part.length === 0) return true;
-    const buffer = this.#reserve(this.received + part.length, expected);
+    const buffer = this.#reserve(this.received + part.length, expected, isLast);
     if (buffer === undefined) return false;
     buffer.set(part, this.received);
     this.received += part.length;
     return true;
   }
 
-  #reserve(needed: number, expected: number): Buffer | undefined {
-    if (this.#buffer === undefined || needed > this.#buffer.length) {
-      const grown = allocate(this.#capacityFor(needed, expected), this.#lender);
-      if (grown === undefined) return undefined;
-      if (this.#buffer !== undefined) {
-        this.#buffer.copy(grown, 0, 0, this.received);
-        this.#lender?.release(this.#buffer);
-      }
-      this.#buffer = grown;
+  #reserve(needed: number, expected: number, isLast: boolean): Buffer | undefined {
+    if (this.#buffer !== undefined && needed <= this.#buffer.length) return this.#buffer;
+    if (needed > constants.MAX_LENGTH) return undefined;
+    const grown = allocate(this.#capacityFor(needed, expected, isLast), this.#lender);
+    if (grown === undefined) return undefined;
+    if (this.#buffer !== undefined) {
+      this.#buffer.copy(grown, 0, 0, this.received);
+      this.#lender?.release(this.#buffer);
     }
-    return this.#buffer;
+    this.#buffer = grown;
+    return grown;
   }
 
   /** The message. It is the caller's from then on. */
@@ -57,13 +60,16 @@ export class MessageAssembly {
     return buffer.length === this.received ? buffer : buffer.subarray(0, this.received);
   }
 
-  // Where the frame's end is known, exactly that much, if what has come vouches for it. Across frames, whose
-  // number nobody knows, twice as much each time.
-  #capacityFor(needed: number, expected: number): number {
-    const bound = Math.max(FIRST_CAPACITY, needed * GROWTH);
-    const known = Math.min(needed + expected, bound);
+  // The frame's end is known. As soon as what has come vouches for that much, there is room for just that, so that a
+  // long frame is copied once more at most, when a sixteenth of it has come. Across frames, whose number nobody knows,
+  // room doubles each time.
+  #capacityFor(needed: number, expected: number, isLast: boolean): number {
+    const bound = Math.max(FIRST_CAPACITY, (needed + HEADER_ROOM) * GROWTH);
+    const known = needed + expected;
     const doubled = this.#buffer === undefined ? 0 : this.#buffer.length * 2;
-    return Math.min(Math.max(known, Math.min(doubled, bound)), constants.MAX_LENGTH);
+    const wanted =
+      known > bound ? Math.max(known / GROWTH, doubled) : isLast ? known : Math.max(known, doubled);
+    return Math.min(Math.ceil(wanted), bound, constants.MAX_LENGTH);
   }
 }
 

@@ -46,13 +46,14 @@ export class PendingMessage {
 
   /**
    * @param expected how many bytes of this frame are missing
+   * @param isLast whether nothing follows the frame
    * @param high what `applyMask` said of the part; not 0 if nothing is known
    * @throws {ProtocolError} 1007 with the first byte that is wrong, 1009 without memory
    */
-  append(part: Buffer, expected: number, high: number): void {
+  append(part: Buffer, expected: number, isLast: boolean, high: number): void {
     this.#check(part, high);
     if (this.#sink === undefined) {
-      if (!this.#assembly.append(part, expected)) throw messageTooLong();
+      if (!this.#assembly.append(part, expected, isLast)) throw messageTooLong();
       return;
     }
     this.#assembly.received += part.length;

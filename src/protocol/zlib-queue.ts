@@ -41,7 +41,7 @@ let isStarting = false;
  * @param limit 0 or less for none
  */
 export function inZlibQueue(limit: number, start: Start): ZlibTurn {
-  if (limit <= 0 || running < limit) {
+  if (!(limit > 0) || running < limit) {
     running++;
     start(release);
     return started;

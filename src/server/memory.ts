@@ -86,7 +86,7 @@ function view(bytes: Buffer, start: number, end: number): Buffer {
 }
 
 /** For the FrameReaders of connections that are read into `sharedBuffer`. */
-export const sharedMemory: ReadMemory = { unmask, view };
+export const sharedMemory: ReadMemory = { chunk: sharedBuffer, unmask, view };
 
 export function isShared(bytes: Uint8Array): boolean {
   return bytes.buffer === sharedBuffer.buffer;

@@ -179,3 +179,18 @@ test('window bits out of range are refused where they are configured', () => {
   validateDeflateOptions('server', { serverMaxWindowBits: 9, clientMaxWindowBits: 8 });
   validateDeflateOptions('client', { serverMaxWindowBits: 8, clientMaxWindowBits: true });
 });
+
+test('options that zlib does not know are refused where they are configured', () => {
+  for (const zlibDeflateOptions of [{ level: 99 }, { memLevel: 0 }, { strategy: 9 }, { chunkSize: 1 }]) {
+    assert.throws(() => validateDeflateOptions('server', { zlibDeflateOptions }), RangeError);
+  }
+  assert.throws(
+    () => validateDeflateOptions('client', { zlibDeflateOptions: { level: '9' as never } }),
+    TypeError,
+  );
+  assert.throws(() => validateDeflateOptions('client', { zlibInflateOptions: { chunkSize: 1 } }), RangeError);
+  validateDeflateOptions('server', {
+    zlibDeflateOptions: { level: 9, memLevel: 1, strategy: 4, chunkSize: 64 },
+    zlibInflateOptions: { chunkSize: 64 },
+  });
+});

@@ -451,27 +451,74 @@ test('partial: what is left of a character in unchecked text is not lost, nor ca
   ]);
 });
 
-test('the memory that is given unmasks and makes views, wherever the bytes are cut', () => {
+test('the memory that is given unmasks and makes views of its chunk; others are read as without it', () => {
   const calls = { unmask: 0, view: 0 };
-  const memory: ReadMemory = {
-    unmask(bytes, start, end, key) {
-      calls.unmask++;
-      return applyMask(bytes, undefined, start, end, key);
-    },
-    view(bytes, start, end) {
-      calls.view++;
-      return bytes.subarray(start, end);
-    },
-  };
   const bytes = Buffer.concat([masked(0x81, 'Hello, ελληνικά'), masked(0x82, Buffer.alloc(300, 9))]);
   const expected: Event[] = [
     ['message', 'Hello, ελληνικά'],
     ['message', Buffer.alloc(300, 9)],
   ];
-  assert.deepEqual(readAll([Buffer.from(bytes)], { memory }), expected);
+  const memory: ReadMemory = {
+    chunk: Buffer.alloc(1000),
+    unmask(chunk, start, end, key) {
+      calls.unmask++;
+      return applyMask(chunk, undefined, start, end, key);
+    },
+    view(chunk, start, end) {
+      calls.view++;
+      return chunk.subarray(start, end);
+    },
+  };
+  const sink = new Recorder();
+  const reader = new FrameReader(sink, { role: 'server', maxPayload: 0, memory });
+  bytes.copy(memory.chunk, 100);
+  reader.read(memory.chunk, 100, 100 + bytes.length);
+  assert.deepEqual(sink.events, expected);
   assert.deepEqual(calls, { unmask: 2, view: 2 });
-  assert.deepEqual(readAll(bytewise(bytes), { memory }), expected);
+  // One byte after the other through the same memory, and then a held copy of it.
+  for (const byte of bytes) {
+    memory.chunk[7] = byte;
+    reader.read(memory.chunk, 7, 8);
+  }
+  const counted = { ...calls };
+  const copy = Buffer.from(bytes);
+  reader.read(copy, 0, copy.length);
+  assert.deepEqual(sink.events, [...expected, ...expected, ...expected]);
+  assert.deepEqual(calls, counted);
 });
+
+for (const memory of [
+  undefined,
+  { chunk: Buffer.alloc(0), unmask: applyMask, view: Buffer.prototype.subarray },
+]) {
+  test(`a chunk that is fed again and again has one view of its words${memory ? ', beside memory of its own' : ''}`, () => {
+    const bytes = Buffer.from(Buffer.concat(Array<Buffer>(100).fill(masked(0x82, Buffer.alloc(200, 1)))));
+    const sink = new Recorder();
+    const options = { role: 'server', maxPayload: 0, ...(memory && { memory: memory as never }) } as const;
+    const reader = new FrameReader(sink, options);
+    const record = sink.onMessage.bind(sink);
+    sink.onMessage = (data, isBinary) => {
+      record(data, isBinary);
+      reader.suspend();
+    };
+    const { Int32Array: Words } = globalThis;
+    let views = 0;
+    globalThis.Int32Array = new Proxy(Words, {
+      construct(target, args) {
+        views++;
+        return Reflect.construct(target, args) as object;
+      },
+    });
+    try {
+      for (let at = 0; at < bytes.length; reader.resume()) at = reader.read(bytes, at, bytes.length);
+    } finally {
+      globalThis.Int32Array = Words;
+    }
+    assert.equal(sink.events.length, 100);
+    assert.ok(sink.events.every(([, data]) => Buffer.alloc(200, 1).equals(data as Buffer)));
+    assert.equal(views, 1);
+  });
+}
 
 test('the sink is told whether a message is its own for good', () => {
   const owned: boolean[] = [];
