@@ -25,12 +25,12 @@ export const outFolder = join(benchFolder, 'dist');
 /** Programs of these folders run on their own, outside the process of `npm run bench`. */
 const PROGRAM_FOLDERS = ['peers', 'load', 'resp', 'codec'];
 
-/** `../../src/ws.ts`, seen from bench/peers, is `../../../dist/ws.js`, seen from bench/dist/peers. */
+/** `../../src/ws.ts`, seen from bench/peers, is `../../../dist/cjs/ws.js`, seen from bench/dist/peers. */
 const ownDist: Plugin = {
   name: 'own-dist',
   setup(builder) {
     builder.onResolve({ filter: /^\.\.\/\.\.\/src\// }, ({ path }) => ({
-      path: path.replace('../../src/', '../../../dist/').replace(/\.ts$/, '.js'),
+      path: path.replace('../../src/', '../../../dist/cjs/').replace(/\.ts$/, '.js'),
       external: true,
     }));
   },

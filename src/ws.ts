@@ -144,8 +144,6 @@ export {
   type VerifyInfo,
   WebSocket,
   WebSocket as default,
-  // What `require('tidings/ws')` returns.
-  WebSocket as 'module.exports',
   type WebSocketEventMap,
   type WebSocketEvents,
   WebSocketServer,

@@ -1,9 +1,9 @@
 /** Finds the command, reads its settings, runs it, and turns errors into messages and exit statuses. */
-import { readFileSync } from 'node:fs';
 import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
 import { listen } from './listen.ts';
 import { closest, readSettings, UsageError } from './options.ts';
+import { readPackageFile } from './package-file.ts';
 import { publish, send } from './send.ts';
 import { serve } from './serve.ts';
 import { ticket } from './ticket.ts';
@@ -20,7 +20,7 @@ export const configKeys: ReadonlySet<string> = new Set(
 export async function main(args: string[], environment: NodeJS.ProcessEnv = process.env): Promise<number> {
   const [name = 'help', ...rest] = args;
   if (name === '--version') {
-    const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    const manifest = JSON.parse(readPackageFile('package.json').toString());
     console.log(manifest.version);
     return 0;
   }

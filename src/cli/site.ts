@@ -1,9 +1,9 @@
 /** The HTTP side of `tidings serve`: health, the page's script, the admin API, the demo; JSON 404 for the rest. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
+import { readPackageFile } from './package-file.ts';
 
 export interface SiteParts {
   /** What /healthz says; 503 unless `ok`. */
@@ -62,14 +62,11 @@ function clientScript(): RequestListener {
   };
 }
 
-/** Beside the compiled program, or where the build has put it for a program that runs from its source. */
+/** Where the build has put it. */
 function builtScript(): Buffer | undefined {
-  for (const path of ['../client/tidings.js', '../../dist/client/tidings.js']) {
-    try {
-      return readFileSync(new URL(path, import.meta.url));
-    } catch {
-      // Not there: the next place.
-    }
+  try {
+    return readPackageFile('dist/client/tidings.js');
+  } catch {
+    return undefined;
   }
-  return undefined;
 }

@@ -15,6 +15,7 @@ import type {
   Receipt,
   StoredMessage,
 } from './broker.ts';
+import { lua } from './lua.ts';
 import { epochId, messageId } from './random-id.ts';
 import { RedisError, wasNotExecuted } from './redis-errors.ts';
 import { RedisIntake } from './redis-intake.ts';
@@ -34,13 +35,14 @@ import { type RedisTarget, topologyOf } from './redis-target.ts';
 import type { RedisTopology, ScriptCall } from './redis-topology.ts';
 import { Script } from './script.ts';
 
-const file = (name: string): URL => new URL(`lua/${name}.lua`, import.meta.url);
-const publishScript = Script.load(file('retention'), file('rewind'), file('publish'));
-const readScript = Script.load(file('retention'), file('rewind'), file('read'));
-const renewScript = Script.load(file('rewind'), file('renew'));
-const acknowledgeScript = Script.load(file('acknowledge'));
-const announceScript = Script.load(file('announce'));
-const liveScript = Script.load(file('live'));
+const script = (...names: (keyof typeof lua)[]): Script =>
+  new Script(names.map((name) => lua[name]).join('\n'));
+const publishScript = script('retention', 'rewind', 'publish');
+const readScript = script('retention', 'rewind', 'read');
+const renewScript = script('rewind', 'renew');
+const acknowledgeScript = script('acknowledge');
+const announceScript = script('announce');
+const liveScript = script('live');
 
 /** The bound on one page of `read`, in bytes of payload. */
 const PAGE_BYTES = 1024 * 1024;

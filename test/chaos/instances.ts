@@ -1,7 +1,7 @@
 /** Instances as child processes: built once, started, killed, and started again on the same port. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -44,9 +44,6 @@ export function instanceProgram(): Promise<Program> {
       platform: 'node',
       target: 'es2023',
       logLevel: 'warning',
-    });
-    cpSync(fileURLToPath(new URL('../../src/pubsub/lua', import.meta.url)), join(folder, 'lua'), {
-      recursive: true,
     });
     return { file: process.execPath, args: ['--expose-gc', file] };
   })();

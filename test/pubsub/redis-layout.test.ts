@@ -1,7 +1,9 @@
 /** Names and slots: what other programs, and the Cluster, rely on. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { LUA_MODULE, luaModule } from '../../scripts/lua.ts';
 import {
   ACK_MAGIC,
   ChannelKeys,
@@ -72,4 +74,8 @@ test('a doorbell is read wherever it lies in a buffer, and no bytes make the rea
       if (!hasMagic && bytes[0] !== 0) assert.equal(result, undefined);
     }),
   );
+});
+
+test('the scripts in lua.ts are those of lua/*.lua (npm run lua)', () => {
+  assert.equal(readFileSync(LUA_MODULE, 'utf8'), luaModule());
 });

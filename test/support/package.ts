@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  copyFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -27,6 +28,7 @@ const SOURCES = [
   'scripts',
   'package.json',
   'tsconfig.json',
+  'tsconfig.build.json',
   'tsconfig.client.json',
   'LICENSE',
   'README.md',
@@ -54,19 +56,23 @@ export async function installPackage(): Promise<InstalledPackage> {
 async function pack(): Promise<string> {
   const cache = resolve('node_modules/.cache/tidings-package');
   const hash = createHash('sha256');
-  for (const path of SOURCES.flatMap(filesOf)) hash.update(`${path}\0`).update(readFileSync(path));
+  for (const path of [import.meta.filename, ...SOURCES.flatMap(filesOf)])
+    hash.update(`${path}\0`).update(readFileSync(path));
   const tarball = join(cache, `${hash.digest('hex').slice(0, 32)}.tgz`);
   if (existsSync(tarball)) return tarball;
 
   mkdirSync(cache, { recursive: true });
-  const copy = mkdtempSync(join(cache, 'build-'));
+  // Not below node_modules: what is imported from there the compiler takes for somebody else's.
+  const copy = mkdtempSync(join(tmpdir(), 'tidings-build-'));
   try {
     for (const path of SOURCES) cpSync(path, join(copy, path), { recursive: true });
     symlinkSync(resolve('node_modules'), join(copy, 'node_modules'));
     // Runs the build, as "prepare" in package.json says.
     await run(npm, ['pack', '--loglevel=error'], { cwd: copy, env: uncovered });
     const [packed] = readdirSync(copy).filter((name) => name.endsWith('.tgz'));
-    renameSync(join(copy, packed as string), tarball);
+    const fresh = `${tarball}.${process.pid}`;
+    copyFileSync(join(copy, packed as string), fresh);
+    renameSync(fresh, tarball);
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }

@@ -1,0 +1,22 @@
+/**
+ * `npm run lua`: writes the text of src/pubsub/lua/*.lua into src/pubsub/lua.ts, so that nothing has to be read
+ * from files beside a module: in a bundle there are none. A test checks that the two agree.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+
+const FOLDER = 'src/pubsub/lua';
+export const LUA_MODULE = 'src/pubsub/lua.ts';
+
+/** The module's source. */
+export function luaModule(): string {
+  const scripts = readdirSync(FOLDER)
+    .sort()
+    .map((file) => {
+      const text = readFileSync(`${FOLDER}/${file}`, 'utf8').replace(/[\\`]|\$(?=\{)/g, '\\$&');
+      return `  ${basename(file, '.lua')}: \`${text}\`,\n`;
+    });
+  return `/** The text of the Lua scripts, made of lua/*.lua by \`npm run lua\`. */\nexport const lua = {\n${scripts.join('')}};\n`;
+}
+
+if (process.argv[1] === import.meta.filename) writeFileSync(LUA_MODULE, luaModule());
