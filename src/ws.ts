@@ -14,15 +14,7 @@ import type {
   VerifyInfo,
 } from './server/admission.ts';
 import type { Sendable } from './server/data.ts';
-import type {
-  CloseEvent,
-  Data,
-  ErrorEvent,
-  Event,
-  EventListenerOptions,
-  MessageEvent,
-  WebSocketEventMap,
-} from './server/events.ts';
+import type { EventListenerOptions } from './server/event-target.ts';
 import { PreparedMessage } from './server/prepared-message.ts';
 import { createWebSocketStream } from './server/stream.ts';
 import type {
@@ -37,10 +29,16 @@ import {
   type BinaryType,
   type CertMeta,
   type ClientOptions,
+  type CloseEvent,
+  type Data,
+  type ErrorEvent,
+  type Event,
+  type MessageEvent,
   type MessageOptions,
   type RawData,
   type SendCallback,
   WebSocket,
+  type WebSocketEventMap,
   type WebSocketEvents,
 } from './server/websocket.ts';
 import {

@@ -101,17 +101,39 @@ export interface ResponseParts {
  *
  * @throws {TypeError} where a part would end its line, so that nothing can be smuggled in
  */
-export function formatResponse({ key, protocol, extensions, headers }: ResponseParts): string {
-  let head =
-    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-    `Sec-WebSocket-Accept: ${acceptKey(key)}\r\n`;
+export function formatResponse(parts: ResponseParts): string {
+  return formatLines(responseLines(parts));
+}
+
+/**
+ * The lines of the 101 response, without their ends; more may be added before `formatLines`.
+ *
+ * @throws {TypeError} for a subprotocol or a header's name that can't be one
+ */
+export function responseLines({ key, protocol, extensions, headers }: ResponseParts): string[] {
+  const lines = [
+    'HTTP/1.1 101 Switching Protocols',
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    `Sec-WebSocket-Accept: ${acceptKey(key)}`,
+  ];
   if (protocol) {
     if (!isToken(protocol)) throw new TypeError('A subprotocol must be a token (RFC 6455 §4.1)');
-    head += `Sec-WebSocket-Protocol: ${protocol}\r\n`;
+    lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
   }
-  if (extensions) head += `Sec-WebSocket-Extensions: ${fieldValue(extensions)}\r\n`;
+  if (extensions) lines.push(`Sec-WebSocket-Extensions: ${extensions}`);
   if (headers !== undefined) {
-    for (const header of headers) head += `${headerLine(header)}\r\n`;
+    for (const header of headers) lines.push(headerLine(header));
+  }
+  return lines;
+}
+
+/** @throws {TypeError} for a line that holds what would end it */
+export function formatLines(lines: readonly string[]): string {
+  let head = '';
+  for (const line of lines) {
+    if (!isFieldValue(line)) throw new TypeError(`Not a header line: ${JSON.stringify(line)}`);
+    head += `${line}\r\n`;
   }
   return `${head}\r\n`;
 }
@@ -203,7 +225,7 @@ function parseVersion(version: string | undefined): 13 | 8 {
   if (version === '13') return 13;
   if (version === '8') return 8;
   // §4.4: what is spoken here, so that the client can try again.
-  const spoken = { 'Sec-WebSocket-Version': '13' };
+  const spoken = { 'Sec-WebSocket-Version': '13, 8' };
   if (version !== undefined && /^[0-9]{1,3}$/.test(version)) {
     throw new HandshakeError(`Sec-WebSocket-Version ${version} is not supported`, 426, {
       ...spoken,
@@ -271,10 +293,13 @@ function headerLine(header: readonly [string, string] | string): string {
   return fieldValue(header);
 }
 
-/** The value as it is, if it is one: no control characters but tabs (RFC 9110 §5.5), nothing past latin1. */
+/** The value as it is, if it is one. */
 function fieldValue(value: string): string {
-  if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
-    throw new TypeError(`Not a header value: ${JSON.stringify(value)}`);
-  }
+  if (!isFieldValue(value)) throw new TypeError(`Not a header value: ${JSON.stringify(value)}`);
   return value;
+}
+
+/** No control characters but tabs (RFC 9110 §5.5), and nothing past latin1, of which one could become one. */
+function isFieldValue(value: unknown): boolean {
+  return typeof value === 'string' && !/[^\t\x20-\x7e\x80-\xff]/.test(value);
 }

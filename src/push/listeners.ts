@@ -136,11 +136,11 @@ export class Listeners implements FanOut {
   }
 
   join(group: string, transport: Transport): void {
-    this.#websockets!.subscribe(transport as WebSocket, group);
+    (transport as WebSocket).subscribe(group);
   }
 
   leave(group: string, transport: Transport): void {
-    this.#websockets!.unsubscribe(transport as WebSocket, group);
+    (transport as WebSocket).unsubscribe(group);
   }
 
   publish(group: string, frame: PreparedMessage): void {

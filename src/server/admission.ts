@@ -5,8 +5,8 @@
 
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import { nextTick } from '../clock.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
+import { surface } from './surface.ts';
 import type { Attributes, Interceptor, Transport } from './transport.ts';
 
 export interface VerifyInfo<R extends IncomingMessage = IncomingMessage> {
@@ -22,7 +22,7 @@ export type VerifyCallback = (
   message?: string,
   headers?: OutgoingHttpHeaders,
 ) => void;
-/** With one parameter it answers by what it returns. */
+/** With one parameter it answers by what it returns, or what that promises. What it throws is answered with 500, and surfaces. */
 export type VerifyClientCallbackSync<R extends IncomingMessage = IncomingMessage> = (
   info: VerifyInfo<R>,
 ) => boolean;
@@ -62,6 +62,7 @@ export class Admission implements Expirable {
   readonly #origin: string | undefined;
   readonly #admitted: (admission: Admission) => void;
   readonly #refused: (status: number, error: Error) => void;
+  readonly #surface: (error: unknown) => void;
   /** Interceptors whose `before` was called. */
   #asked = 0;
   #isOver = false;
@@ -71,6 +72,7 @@ export class Admission implements Expirable {
    * @param connection emits `close` when the client goes
    * @param admitted called once if nobody objects
    * @param refused called once otherwise, when the answer has been written
+   * @param surfaces takes what verifyClient has thrown
    */
   constructor(
     request: IncomingMessage,
@@ -80,6 +82,7 @@ export class Admission implements Expirable {
     origin: string | undefined,
     admitted: (admission: Admission) => void,
     refused: (status: number, error: Error) => void,
+    surfaces: (error: unknown) => void = surface,
   ) {
     this.#request = request;
     this.#connection = connection;
@@ -88,6 +91,7 @@ export class Admission implements Expirable {
     this.#origin = origin;
     this.#admitted = admitted;
     this.#refused = refused;
+    this.#surface = surfaces;
   }
 
   /** Asks the interceptors in order, at once as long as they answer at once. */
@@ -129,9 +133,7 @@ export class Admission implements Expirable {
       try {
         interceptors[i]!.after?.(this.#request, transport, error);
       } catch (thrown) {
-        nextTick(() => {
-          throw thrown;
-        });
+        surface(thrown);
       }
     }
   }
@@ -152,16 +154,50 @@ export class Admission implements Expirable {
       secure: Boolean(socket?.authorized || socket?.encrypted),
       req: this.#request,
     };
-    if (verifyClient.length < 2) {
-      if (verifyClient(info, () => {})) this.#admit();
-      else this.#refuse(401, new Error('verifyClient refused the client'));
+    const answers = verifyClient.length < 2;
+    const done: VerifyCallback = (verified, code, message, headers) =>
+      this.#verified(verified, code, message, headers);
+    if (!answers) this.#wait();
+    let answer: unknown;
+    try {
+      answer = verifyClient(info, answers ? () => {} : done);
+    } catch (error) {
+      this.#failVisibly(error);
       return;
     }
-    this.#wait();
-    verifyClient(info, (verified, code = 401, message, headers) => {
-      if (verified) this.#admit();
-      else this.#refuse(code, new Error(message ?? 'verifyClient refused the client'), message, headers);
-    });
+    if (isPromise(answer)) {
+      this.#wait();
+      answer.then(
+        (verified) => {
+          if (answers) this.#verified(Boolean(verified));
+        },
+        (error) => this.#failVisibly(error),
+      );
+    } else if (answers) {
+      this.#verified(Boolean(answer));
+    }
+  }
+
+  #verified(
+    verified: boolean,
+    code: number = 401,
+    message?: string | Uint8Array,
+    headers?: OutgoingHttpHeaders,
+  ): void {
+    if (verified) {
+      this.#admit();
+      return;
+    }
+    const isStatus = Number.isInteger(code) && code >= 200 && code <= 999;
+    const body = message === undefined || message instanceof Uint8Array ? message : String(message);
+    const error = new Error(typeof body === 'string' ? body : 'verifyClient refused the client');
+    this.#refuse(isStatus ? code : 500, error, body, headers);
+  }
+
+  /** What ws leaves to be an uncaught exception is one here, too, but the client gets its answer. */
+  #failVisibly(error: unknown): void {
+    this.#fail(error);
+    this.#surface(error);
   }
 
   #wait(): void {
@@ -184,7 +220,7 @@ export class Admission implements Expirable {
     this.#refuse(500, error instanceof Error ? error : new Error(String(error)));
   }
 
-  #refuse(status: number, error: Error, body?: string, headers?: OutgoingHttpHeaders): void {
+  #refuse(status: number, error: Error, body?: string | Uint8Array, headers?: OutgoingHttpHeaders): void {
     if (this.#isOver) return;
     this.#write(status, body, headers);
     this.#end(status, error);
@@ -192,6 +228,10 @@ export class Admission implements Expirable {
 
   #answer(response: Response): void {
     if (this.#isOver) return;
+    if (typeof (response as Partial<Response> | null)?.arrayBuffer !== 'function') {
+      this.#fail(new TypeError('An interceptor returned what is no Response'));
+      return;
+    }
     this.#wait();
     response.arrayBuffer().then(
       (body) => {
@@ -223,7 +263,7 @@ export class Admission implements Expirable {
   }
 }
 
-function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }
 

@@ -1,16 +1,13 @@
 /** Options that servers and clients share, and what a connection makes of them. */
+import { isValidCloseCode } from '../protocol/close-codes.ts';
+import { encodeClosePayload } from '../protocol/frame-writer.ts';
 import type { ConnectionOptions } from './connection.ts';
 
 export interface CommonOptions {
   /** Bytes of a whole message, after inflating; a longer one fails the connection with 1009. Default 100 MiB; 0: no limit. */
   maxPayload?: number | undefined;
-  /**
-   * Frames of one message; more fail the connection with 1008. Bounds work, not memory: a fragment is copied into its
-   * message at once. Default 262_144; 0: no limit.
-   */
+  /** Frames of one message; more fail the connection with 1008. Default 16384; 0: no limit. */
   maxFragments?: number | undefined;
-  /** Without effect: `maxPayload` bounds what pieces may hold. */
-  maxBufferedChunks?: number | undefined;
   /** Don't check text and close reasons for UTF-8. Default false. */
   skipUTF8Validation?: boolean | undefined;
   /** Answer pings by themselves. Default true. */
@@ -35,21 +32,88 @@ export interface CommonOptions {
   partial?: boolean | undefined;
 }
 
+/** The longest that a timer of Node's can run; it takes anything longer for 1 ms. */
+const MAX_MILLISECONDS = 2 ** 31 - 1;
+
+/** @throws {RangeError} unless it is undefined, or milliseconds that a timer can run */
+export function checkMilliseconds(name: string, value: number | undefined): void {
+  if (value == null) return;
+  if (typeof value !== 'number' || !(value >= 0 && value <= MAX_MILLISECONDS)) {
+    throw nonsense(name, value, `a number of milliseconds from 0 to ${MAX_MILLISECONDS}`);
+  }
+}
+
+/** @throws {RangeError} unless it is undefined, a whole number that is not negative, or Infinity */
+export function checkCount(name: string, value: number | undefined): void {
+  if (value == null || value === Number.POSITIVE_INFINITY) return;
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw nonsense(name, value, 'a whole number from 0 on, or Infinity');
+  }
+}
+
+/** @throws {RangeError} unless it is undefined, or a code that a close frame can carry (RFC 6455 §7.4) */
+export function checkCloseCode(name: string, value: number | undefined): void {
+  if (value == null || isValidCloseCode(value)) return;
+  throw nonsense(name, value, 'a close code that may be sent (RFC 6455 §7.4)');
+}
+
+/** @throws {RangeError} unless a close frame can carry both (RFC 6455 §5.5.1) */
+export function checkClose(code: number, reason: string | Uint8Array): void {
+  checkCloseCode('code', code);
+  try {
+    encodeClosePayload(code, reason);
+  } catch (error) {
+    throw new RangeError(`reason: ${(error as Error).message}`);
+  }
+}
+
+/** A limit of ws's, by its rules: a string of digits is a number, and what is not above 0 is no limit. */
+function limit(name: string, value: number | undefined, byDefault: number): number {
+  const bound = Number(value ?? byDefault);
+  if (Number.isNaN(bound)) throw nonsense(name, value, 'a number, 0 for no limit');
+  return bound > 0 && bound < Number.POSITIVE_INFINITY ? bound : 0;
+}
+
+function nonsense(name: string, value: unknown, wanted: string): RangeError {
+  const given = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return new RangeError(`${name}: ${given} is not ${wanted}`);
+}
+
+/** @throws {RangeError} for an option of a client that can't be one */
+export function checkClientOptions(
+  options: CommonOptions & { handshakeTimeout?: number | undefined; maxRedirects?: number | undefined },
+): void {
+  connectionOptions('client', options);
+  checkMilliseconds('handshakeTimeout', options.handshakeTimeout);
+  checkCount('maxRedirects', options.maxRedirects);
+}
+
+/** @throws {RangeError} for an option that can't be one */
 export function connectionOptions(
   role: 'server' | 'client',
   options: CommonOptions,
   more: Pick<Partial<ConnectionOptions>, 'views' | 'generateMask' | 'encode'> = {},
 ): ConnectionOptions {
+  const { backpressurePolicy = 'close' } = options;
+  checkMilliseconds('closeTimeout', options.closeTimeout);
+  checkMilliseconds('pingInterval', options.pingInterval);
+  checkMilliseconds('pongTimeout', options.pongTimeout);
+  checkCount('maxBackpressure', options.maxBackpressure);
+  checkCloseCode('tooSlowCode', options.tooSlowCode);
+  checkCloseCode('pongTimeoutCode', options.pongTimeoutCode);
+  if (backpressurePolicy !== 'close' && backpressurePolicy !== 'drop') {
+    throw nonsense('backpressurePolicy', backpressurePolicy, "'close' or 'drop'");
+  }
   return {
     role,
-    maxPayload: options.maxPayload ?? 100 * 1024 * 1024,
-    maxFragments: options.maxFragments ?? 256 * 1024,
+    maxPayload: limit('maxPayload', options.maxPayload, 100 * 1024 * 1024),
+    maxFragments: limit('maxFragments', options.maxFragments, 256 * 1024),
     closeTimeout: options.closeTimeout ?? 30_000,
     autoPong: options.autoPong ?? true,
     skipUTF8Validation: options.skipUTF8Validation ?? false,
     allowSynchronousEvents: options.allowSynchronousEvents ?? true,
     maxBackpressure: options.maxBackpressure ?? Number.POSITIVE_INFINITY,
-    backpressurePolicy: options.backpressurePolicy ?? 'close',
+    backpressurePolicy,
     tooSlowCode: options.tooSlowCode ?? 1013,
     silentCode: options.pongTimeoutCode ?? 4408,
     partial: options.partial ?? false,

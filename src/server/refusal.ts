@@ -42,7 +42,8 @@ export function refuse(
 
 function line(name: string, value: string): string {
   // What an application puts into a header must not become another header, or a body.
-  return `${name}: ${value}`.replace(/[\r\n\0]+/g, ' ').concat('\r\n');
+  // Nor what becomes one when it is written as latin1: U+010A would be a line feed.
+  return `${name}: ${value}`.replace(/[^\t\x20-\x7e\x80-\xff]+/g, ' ').concat('\r\n');
 }
 
 class Refusal implements Expirable {

@@ -1,12 +1,8 @@
-/** A WebSocket as a stream: a Duplex, or an async iterator. */
+/** A WebSocket as a Duplex. */
 
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { nextTick } from '../clock.ts';
-import { asBuffer } from './data.ts';
-import type { RawData, WebSocket } from './websocket.ts';
-
-/** Text as a string, binary as bytes. */
-export type IteratedMessage = string | Buffer;
+import type { WebSocket } from './websocket.ts';
 
 /**
  * A Duplex over the connection: each chunk written is a binary message, and what comes is read as bytes, or
@@ -96,86 +92,4 @@ export function createWebSocketStream(websocket: WebSocket, options: DuplexOptio
   };
   duplex.on('error', onError);
   return duplex;
-}
-
-/** Messages that may wait for the loop before the connection is paused. */
-const HIGH_WATER_MARK = 16;
-
-export function iterateMessages(websocket: WebSocket): AsyncIterableIterator<IteratedMessage> {
-  const messages: IteratedMessage[] = [];
-  let waiting:
-    | { resolve: (result: IteratorResult<IteratedMessage>) => void; reject: (error: Error) => void }
-    | undefined;
-  let failure: Error | undefined;
-  let isOver = websocket.readyState === websocket.CLOSED;
-
-  const onMessage = (data: RawData, isBinary: boolean): void => {
-    const message = isBinary ? asBytes(data) : String(data);
-    if (waiting !== undefined) {
-      waiting.resolve({ value: message, done: false });
-      waiting = undefined;
-    } else if (messages.push(message) >= HIGH_WATER_MARK) {
-      websocket.pause();
-    }
-  };
-  const onError = (error: Error): void => {
-    failure = error;
-  };
-  const onClose = (): void => {
-    isOver = true;
-    stop();
-    if (waiting === undefined) return;
-    if (failure === undefined) {
-      waiting.resolve({ value: undefined, done: true });
-    } else {
-      waiting.reject(failure);
-      failure = undefined;
-    }
-    waiting = undefined;
-  };
-  const stop = (): void => {
-    websocket.removeListener('message', onMessage);
-    websocket.removeListener('error', onError);
-    websocket.removeListener('close', onClose);
-  };
-  websocket.on('message', onMessage);
-  websocket.on('error', onError);
-  websocket.on('close', onClose);
-
-  return {
-    next() {
-      const message = messages.shift();
-      if (message !== undefined) {
-        if (websocket.isPaused && messages.length === 0) websocket.resume();
-        return Promise.resolve({ value: message, done: false });
-      }
-      if (failure !== undefined && isOver) {
-        const error = failure;
-        failure = undefined;
-        return Promise.reject(error);
-      }
-      if (isOver) return Promise.resolve({ value: undefined, done: true });
-      return new Promise((resolve, reject) => {
-        waiting = { resolve, reject };
-      });
-    },
-    return() {
-      stop();
-      isOver = true;
-      messages.length = 0;
-      websocket.resume();
-      websocket.close();
-      return Promise.resolve({ value: undefined, done: true });
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
-}
-
-function asBytes(data: RawData): Buffer {
-  if (data instanceof ArrayBuffer) return Buffer.from(data);
-  if (Array.isArray(data)) return Buffer.concat(data);
-  if (data instanceof Blob) throw new TypeError("binaryType 'blob' can't be iterated over");
-  return asBuffer(data);
 }

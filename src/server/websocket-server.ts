@@ -8,41 +8,42 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { nextTick, setTimeout } from '../clock.ts';
+import { clearTimeout, nextTick, setTimeout } from '../clock.ts';
 import {
-  acceptOffer,
-  type DeflateOptions,
-  formatParameters,
-  validateDeflateOptions,
-} from '../protocol/deflate-negotiation.ts';
-import { HandshakeError } from '../protocol/errors.ts';
-import { formatResponse, type ParsedRequest, parseRequest } from '../protocol/handshake.ts';
-import { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { Admission, type AdmissionRules, type VerifyClient } from './admission.ts';
-import type { ConnectionOptions } from './connection.ts';
+  Acceptor,
+  type AcceptorOptions,
+  DEFAULT_HANDSHAKE_TIMEOUT,
+  type UpgradeCallback,
+} from './acceptor.ts';
+import type { VerifyClient } from './admission.ts';
 import type { Sendable } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
 import { TypedEmitter } from './emitter.ts';
-import { Audience, type Encode, type Member } from './fan-out.ts';
-import { Heartbeat } from './heartbeat.ts';
-import { type CommonOptions, connectionOptions } from './options.ts';
+import { Audience, type Member } from './fan-out.ts';
+import { checkClose, checkCount, checkMilliseconds } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
 import { createRawListener } from './raw-listener.ts';
-import { refuse } from './refusal.ts';
 import type { RequestHeadLimits } from './request-head.ts';
 import { requestTarget } from './request-target.ts';
-import { shareReads } from './shared-read.ts';
+import { surface } from './surface.ts';
 import { Topics } from './topics.ts';
-import type { Handler, Interceptor } from './transport.ts';
+import type { Handler } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
-import { acceptConnection, connectionOf, failHandler, type Lifecycle, WebSocket } from './websocket.ts';
+import { type Company, connectionOf, WebSocket } from './websocket.ts';
 
 /** The class of the connections, and that of the requests of an http.Server which has its own. */
 export interface WebSocketServerOptions<
   T extends typeof WebSocket = typeof WebSocket,
   U extends typeof IncomingMessage = typeof IncomingMessage,
-> extends CommonOptions,
+> extends Omit<AcceptorOptions, 'verifyClient' | 'handleProtocols' | 'WebSocket' | 'handler'>,
     RequestHeadLimits {
+  verifyClient?: VerifyClient<InstanceType<U>> | null | undefined;
+  /** Chooses one of the client's subprotocols, or none. Default: the first. */
+  handleProtocols?: ((protocols: Set<string>, request: InstanceType<U>) => string | false) | null | undefined;
+  /** The class of the connections. Default: WebSocket. It is constructed with `(null, undefined, options)`. */
+  WebSocket?: T | undefined;
+  /** Called in place of `message` events, and beside `connection` and `close`: the quick way. */
+  handler?: Handler<InstanceType<T>> | undefined;
   /** Listen on this port, for nothing else than WebSockets. 0: any free one. */
   port?: number | undefined;
   host?: string | undefined;
@@ -54,28 +55,10 @@ export interface WebSocketServerOptions<
   noServer?: boolean | undefined;
   /** Only requests for this path. Default: any. */
   path?: string | undefined;
-  verifyClient?: VerifyClient<InstanceType<U>> | null | undefined;
-  /** Chooses one of the client's subprotocols, or none. Default: the first. */
-  handleProtocols?: ((protocols: Set<string>, request: InstanceType<U>) => string | false) | null | undefined;
   /** Keep `clients`. Default true. */
   clientTracking?: boolean | undefined;
-  /** Default false. */
-  perMessageDeflate?: boolean | DeflateOptions | undefined;
-  /** The class of the connections. Default: WebSocket. */
-  WebSocket?: T | undefined;
-  /** Asked in order before a connection is made; told in reverse order what became of it. */
-  interceptors?: readonly Interceptor[] | undefined;
-  /** Called in place of `message` events, and beside `connection` and `close`: the quick way. */
-  handler?: Handler<InstanceType<T>> | undefined;
-  /** Read all sockets into one buffer where Node allows it (shared-read.ts). Default true. */
-  sharedReads?: boolean | undefined;
-  /** `handler.message` gets views that are valid only until it returns. Default false. */
-  views?: boolean | undefined;
-  /**
-   * Milliseconds for everything up to the 101 response: the request's head on a port of ours, interceptors
-   * and verifyClient anywhere. Default 10_000; 0: no limit.
-   */
-  handshakeTimeout?: number | undefined;
+  /** Connections that a port of ours has at once; one more is cut before it has said anything. Default: no limit. */
+  maxConnections?: number | undefined;
   /** See raw-listener.ts: takes over connections that begin with `<`. */
   markup?: ((socket: Socket, chunk: Buffer) => boolean) | undefined;
   /** Requests without an Upgrade header on a port of ours. Default: answered with 426. */
@@ -88,6 +71,8 @@ export interface CloseOptions {
   reason?: string | undefined;
   /** Milliseconds over which the clients are closed one by one, so that they don't all come back at once. Default 0. */
   drain?: number | undefined;
+  /** Milliseconds after which clients that are still there are cut. Default: each has its closing handshake's `closeTimeout`. */
+  deadline?: number | undefined;
 }
 
 export interface WebSocketServerEvents<
@@ -104,47 +89,56 @@ export interface WebSocketServerEvents<
   wsClientError: [error: Error, socket: Duplex, request: R];
 }
 
-interface Response101 {
-  /** To its empty line. */
-  head: string;
-  protocol: string;
-  compression: MessageDeflate | null;
-}
-
 type State = 'running' | 'closing' | 'closed';
 
-const DEFAULT_THRESHOLD = 1024;
-/** Bytes of a shared message from which on it goes uncompressed: compressing it would hold up all others. */
-const MAX_COMPRESSED_AT_ONCE = 1024 * 1024;
-const kUpgraded = Symbol('upgraded');
+/** What a server is made of, behind its public face. */
+interface Inside {
+  readonly acceptor: Acceptor;
+  readonly topics: Topics;
+  /** The audience of `broadcast`, once there is one. */
+  everybody: Audience | undefined;
+  /** What the port's address is asked of. */
+  server: NetServer | null;
+  ownListener: ReturnType<typeof createRawListener> | null;
+  detach: (() => void) | null;
+  state: State;
+  closesWithLastClient: boolean;
+  /** The request that `shouldHandle` was asked about for the router, and what it has thrown. */
+  asked: { request: IncomingMessage; thrown?: unknown } | null;
+}
+
+// A symbol, as what is named with `#` is not there for a Proxy of a server.
+const kInside = Symbol('inside');
+
+/** What ws says about options that are not given. */
+const DEFAULTS = {
+  allowSynchronousEvents: true,
+  autoPong: true,
+  maxPayload: 100 * 1024 * 1024,
+  skipUTF8Validation: false,
+  perMessageDeflate: false,
+  handleProtocols: null,
+  clientTracking: true,
+  closeTimeout: 30_000,
+  verifyClient: null,
+  noServer: false,
+  WebSocket,
+} satisfies WebSocketServerOptions;
 
 export class WebSocketServer<
-    T extends typeof WebSocket = typeof WebSocket,
-    U extends typeof IncomingMessage = typeof IncomingMessage,
-  >
-  extends TypedEmitter<WebSocketServerEvents<InstanceType<T>, InstanceType<U>>>
-  implements Lifecycle
-{
+  T extends typeof WebSocket = typeof WebSocket,
+  U extends typeof IncomingMessage = typeof IncomingMessage,
+> extends TypedEmitter<WebSocketServerEvents<InstanceType<T>, InstanceType<U>>> {
+  /** What is set here later holds for the connections that come then, but for where the server listens. */
   readonly options: WebSocketServerOptions<T, U>;
-  /** The open connections. Undefined without `clientTracking`, whatever the type says for ws's sake. */
-  readonly clients!: Set<InstanceType<T>>;
-
-  readonly #connectionOptions: ConnectionOptions;
-  readonly #deflate: DeflateOptions | null;
-  readonly #heartbeat: Heartbeat | null;
-  readonly #rules: AdmissionRules;
-  readonly #encode: Encode;
-  #topics: Topics | undefined;
-  #everybody: Audience | undefined;
-  #server: NetServer | null = null;
-  #ownListener: ReturnType<typeof createRawListener> | null = null;
-  #detach: (() => void) | null = null;
-  #state: State = 'running';
-  #closesWithLastClient = false;
+  /** The open connections. Undefined without `clientTracking`, as in ws, whatever its type says. */
+  readonly clients: Set<InstanceType<T>>;
+  private readonly [kInside]: Inside;
 
   /**
    * @param callback called when the port is open
    * @throws {TypeError} unless exactly one of `port`, `server` and `noServer` is given
+   * @throws {RangeError} for an option that can't be one
    */
   constructor(options: WebSocketServerOptions<T, U> = {}, callback?: () => void) {
     super();
@@ -154,28 +148,48 @@ export class WebSocketServer<
         'One and only one of the "port", "server", or "noServer" options must be specified',
       );
     }
-    this.options = { WebSocket: WebSocket as T, clientTracking: true, ...options };
-    const { perMessageDeflate = false, pingInterval = 0, pongTimeout = pingInterval } = options;
-    this.#deflate = perMessageDeflate === true ? {} : perMessageDeflate || null;
-    if (this.#deflate !== null) validateDeflateOptions('server', this.#deflate);
-    const { threshold = DEFAULT_THRESHOLD, zlibDeflateOptions } = this.#deflate ?? {};
-    this.#encode = (message, form) =>
-      form === 0 || message.payload.length < threshold || message.payload.length > MAX_COMPRESSED_AT_ONCE
-        ? message.plain
-        : message.compressed(form, zlibDeflateOptions);
-    this.#connectionOptions = connectionOptions('server', options, {
-      views: options.views ?? false,
-      encode: this.#encode,
-    });
-    this.#heartbeat = pingInterval > 0 ? Heartbeat.shared(pingInterval, pongTimeout) : null;
-    this.#rules = {
-      interceptors: options.interceptors ?? [],
-      verifyClient: (options.verifyClient as VerifyClient | null | undefined) ?? null,
-      handshakeTimeout: options.handshakeTimeout ?? 10_000,
+    this.options = { ...(DEFAULTS as WebSocketServerOptions<T, U>), ...options };
+    this.clients = (this.options.clientTracking ? new Set() : undefined) as Set<InstanceType<T>>;
+    checkCount('maxConnections', options.maxConnections);
+    checkCount('maxHeadBytes', options.maxHeadBytes);
+    checkCount('maxHeadFields', options.maxHeadFields);
+    // Wherever the acceptor and its connections have to call, they call what is here by name.
+    const company: Company = {
+      topics: new Topics((message, form) => this[kInside].acceptor.encode(message, form)),
+      left: (websocket, code) => WebSocketServer.#left(this, websocket, code),
     };
-    if (this.options.clientTracking) this.clients = new Set();
-    if (port != null) this.#listen(port, callback);
-    else if (server) this.#embed(server);
+    const isRunning = (): boolean => this[kInside].state === 'running';
+    const acceptor = new Acceptor({
+      options: this.options as AcceptorOptions,
+      company,
+      get isRunning() {
+        return isRunning();
+      },
+      matches: (request) => WebSocketServer.#matches(this, request),
+      malformed: (error, socket, request) =>
+        this.listenerCount('wsClientError') > 0 && this.emit('wsClientError', error, socket, request),
+      headers: (lines, request) => {
+        this.emit('headers', lines, request);
+      },
+      joined: (websocket) => {
+        if (this.clients === undefined) return;
+        this.clients.add(websocket as InstanceType<T>);
+        this[kInside].everybody?.add(connectionOf(websocket)!);
+      },
+    });
+    this[kInside] = {
+      acceptor,
+      topics: company.topics,
+      everybody: undefined,
+      server: null,
+      ownListener: null,
+      detach: null,
+      state: 'running',
+      closesWithLastClient: false,
+      asked: null,
+    };
+    if (port != null) WebSocketServer.#listen(this, port, callback);
+    else if (server) WebSocketServer.#embed(this, server);
   }
 
   /** The option; empty where there is none. */
@@ -190,56 +204,81 @@ export class WebSocketServer<
    */
   address(): AddressInfo | string | null {
     if (this.options.noServer) throw new Error('The server is operating in "noServer" mode');
-    return this.#server === null ? null : this.#server.address();
+    return this[kInside].server === null ? null : this[kInside].server.address();
   }
 
-  #listen(port: number, callback: (() => void) | undefined): void {
-    const { host, backlog, maxHeadBytes, maxHeadFields, markup, request } = this.options;
+  static #listen(wss: WebSocketServer, port: number, callback: (() => void) | undefined): void {
+    const { host, backlog, maxHeadBytes, maxHeadFields, markup, request, handshakeTimeout } = wss.options;
     const listener = createRawListener({
-      handshakeTimeout: this.#rules.handshakeTimeout,
+      handshakeTimeout: handshakeTimeout ?? DEFAULT_HANDSHAKE_TIMEOUT,
       maxHeadBytes,
       maxHeadFields,
       markup,
       request,
-      sharesReads: this.options.sharedReads !== false,
-      upgrade: this.#upgrade,
+      sharesReads: wss.options.sharedReads !== false,
+      upgrade: (incoming, socket, head) => WebSocketServer.#upgrade(wss, incoming, socket, head),
     });
-    this.#ownListener = listener;
-    this.#server = listener;
-    listener.on('listening', () => this.emit('listening'));
-    listener.on('error', (error) => this.emit('error', error));
+    const { maxConnections = Number.POSITIVE_INFINITY } = wss.options;
+    if (maxConnections !== Number.POSITIVE_INFINITY) listener.maxConnections = maxConnections;
+    wss[kInside].ownListener = listener;
+    wss[kInside].server = listener;
+    listener.on('listening', () => wss.emit('listening'));
+    listener.on('error', (error) => wss.emit('error', error));
     listener.listen({ port, host, backlog }, callback);
   }
 
-  #embed(server: UpgradableServer): void {
-    this.#server = server;
+  static #embed(wss: WebSocketServer, server: UpgradableServer): void {
+    wss[kInside].server = server;
     const onListening = (): void => {
-      this.emit('listening');
+      wss.emit('listening');
     };
     const onError = (error: Error): void => {
-      this.emit('error', error);
+      wss.emit('error', error);
     };
     server.on('listening', onListening);
     server.on('error', onError);
     const removeRoute = addRoute(server, {
-      handshakeTimeout: this.#rules.handshakeTimeout,
-      matches: (request) => Boolean(this.shouldHandle(request as InstanceType<U>)),
-      upgrade: this.#upgrade,
+      handshakeTimeout: wss.options.handshakeTimeout ?? DEFAULT_HANDSHAKE_TIMEOUT,
+      matches: (request) => WebSocketServer.#ask(wss, request),
+      upgrade: (request, socket, head) => WebSocketServer.#upgrade(wss, request, socket, head),
     });
-    this.#detach = () => {
+    wss[kInside].detach = () => {
       removeRoute();
       server.removeListener('listening', onListening);
       server.removeListener('error', onError);
     };
   }
 
-  readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    this.handleUpgrade(request as InstanceType<U>, socket, head, this.#emitConnection);
-  };
+  /** Through the public method, as a class of the application's may have its own. */
+  static #upgrade(wss: WebSocketServer, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    try {
+      wss.handleUpgrade(request, socket, head, (websocket) => {
+        wss.emit('connection', websocket, request);
+      });
+    } catch (error) {
+      surface(error);
+    }
+  }
 
-  readonly #emitConnection = (websocket: InstanceType<T>, request: InstanceType<U>): void => {
-    this.emit('connection', websocket, request);
-  };
+  /** For the router. What `shouldHandle` throws makes the request this server's, so that it answers. */
+  static #ask(wss: WebSocketServer, request: IncomingMessage): boolean {
+    try {
+      if (!wss.shouldHandle(request)) return false;
+      wss[kInside].asked = { request };
+    } catch (thrown) {
+      wss[kInside].asked = { request, thrown };
+    }
+    return true;
+  }
+
+  /** For the acceptor. `shouldHandle` is asked once about each upgrade. */
+  static #matches(wss: WebSocketServer, request: IncomingMessage): boolean {
+    const { asked } = wss[kInside];
+    wss[kInside].asked = null;
+    if (asked?.request !== request) return Boolean(wss.shouldHandle(request));
+    if ('thrown' in asked) throw asked.thrown;
+    return true;
+  }
 
   // ── the opening handshake ────────────────────────────────────────────────────────────────────────
 
@@ -257,6 +296,7 @@ export class WebSocketServer<
    * Makes a WebSocket of a request (RFC 6455 §4.2), or answers why not.
    *
    * @param head what came behind the request
+   * @throws {Error} for a socket that was upgraded before
    */
   handleUpgrade(
     request: InstanceType<U>,
@@ -264,145 +304,7 @@ export class WebSocketServer<
     head: Buffer,
     callback: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
   ): void {
-    socket.on('error', destroySocket);
-    let parsed: ParsedRequest;
-    try {
-      parsed = parseRequest(request);
-    } catch (error) {
-      this.#refuseMalformed(error as HandshakeError, socket, request);
-      return;
-    }
-    if (!this.shouldHandle(request)) {
-      refuse(socket, 400);
-      this.#tellRefused(request, 400, new Error('The path is not served here'));
-      return;
-    }
-    if (this.#rules.interceptors.length === 0 && this.#rules.verifyClient === null) {
-      this.#complete(parsed, request, socket, head, callback, undefined);
-      return;
-    }
-    const origin = request.headers[parsed.version === 8 ? 'sec-websocket-origin' : 'origin'];
-    new Admission(
-      request,
-      socket,
-      (status, body, headers) => refuse(socket, status, body, headers),
-      this.#rules,
-      Array.isArray(origin) ? origin[0] : origin,
-      (admission) => this.#complete(parsed, request, socket, head, callback, admission),
-      (status, error) => this.#tellRefused(request, status, error),
-    ).begin();
-  }
-
-  #refuseMalformed(error: HandshakeError, socket: Duplex, request: InstanceType<U>): void {
-    if (!(error instanceof HandshakeError)) throw error;
-    if (this.listenerCount('wsClientError') > 0) this.emit('wsClientError', error, socket, request);
-    else refuse(socket, error.status, error.message, error.headers);
-    this.#tellRefused(request, error.status, error);
-  }
-
-  #tellRefused(request: IncomingMessage, status: number, error: Error): void {
-    if (diagnostics.refused.hasSubscribers) diagnostics.refused.publish({ request, status, error });
-  }
-
-  #complete(
-    parsed: ParsedRequest,
-    request: InstanceType<U>,
-    socket: Duplex,
-    head: Buffer,
-    callback: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
-    admission: Admission | undefined,
-  ): void {
-    // It has gone while it was being asked about.
-    if (!socket.readable || !socket.writable) {
-      socket.destroy();
-      admission?.tell(undefined, new Error('The client has gone'));
-      return;
-    }
-    if (kUpgraded in socket) {
-      throw new Error(
-        'server.handleUpgrade() was called more than once with the same socket, possibly due to a misconfiguration',
-      );
-    }
-    if (this.#state !== 'running') {
-      const error = new Error('The server is closing');
-      refuse(socket, 503);
-      admission?.tell(undefined, error);
-      this.#tellRefused(request, 503, error);
-      return;
-    }
-    Object.defineProperty(socket, kUpgraded, { value: true });
-    let response: Response101;
-    try {
-      response = this.#respond(parsed, request);
-    } catch (error) {
-      // What the application chose can't be sent. The client must not wait for an answer.
-      refuse(socket, 500);
-      admission?.tell(undefined, error as Error);
-      throw error;
-    }
-    const rest = this.options.sharedReads === false ? undefined : shareReads(socket);
-    socket.write(response.head, 'latin1');
-    socket.removeListener('error', destroySocket);
-
-    const websocket = new this.options.WebSocket!(null) as InstanceType<T>;
-    acceptConnection(websocket, {
-      socket,
-      head: rest ? Buffer.concat([head, rest]) : head,
-      protocol: response.protocol,
-      compression: response.compression,
-      options: this.#connectionOptions,
-      heartbeat: this.#heartbeat,
-      attributes: admission?.attributes,
-      handler: this.options.handler as Handler<WebSocket> | undefined,
-      lifecycle: this,
-    });
-    if (this.clients !== undefined) {
-      this.clients.add(websocket);
-      this.#everybody?.add(connectionOf(websocket)!);
-    }
-    if (diagnostics.opened.hasSubscribers) diagnostics.opened.publish({ websocket, request });
-    admission?.tell(websocket, undefined);
-    const { handler } = this.options;
-    if (handler?.opened !== undefined) {
-      try {
-        handler.opened(websocket, request);
-      } catch (error) {
-        failHandler(websocket, handler as Handler<WebSocket>, error);
-      }
-    }
-    callback(websocket, request);
-  }
-
-  /**
-   * What is agreed on, and the response that says so.
-   *
-   * @throws {TypeError} for a subprotocol or header line of the application's that can't be one
-   */
-  #respond(parsed: ParsedRequest, request: InstanceType<U>): Response101 {
-    let compression: MessageDeflate | null = null;
-    let extensions: string | undefined;
-    if (this.#deflate !== null && parsed.extensions.length > 0) {
-      const parameters = acceptOffer(parsed.extensions, this.#deflate);
-      if (parameters !== undefined) {
-        compression = new MessageDeflate('server', parameters, this.#deflate);
-        extensions = formatParameters(parameters);
-      }
-    }
-    const protocol = this.#chooseProtocol(parsed.protocols, request);
-    let head = formatResponse({ key: parsed.key, protocol, extensions });
-    if (this.listenerCount('headers') > 0) {
-      const lines = head.slice(0, -4).split('\r\n');
-      this.emit('headers', lines, request);
-      head = `${lines.map(checkLine).join('\r\n')}\r\n\r\n`;
-    }
-    return { head, protocol, compression };
-  }
-
-  #chooseProtocol(offered: string[], request: InstanceType<U>): string {
-    if (offered.length === 0) return '';
-    const { handleProtocols } = this.options;
-    if (!handleProtocols) return offered[0]!;
-    return handleProtocols(new Set(offered), request) || '';
+    this[kInside].acceptor.accept(request, socket, head, callback as UpgradeCallback);
   }
 
   // ── to many ──────────────────────────────────────────────────────────────────────────────────────
@@ -417,9 +319,10 @@ export class WebSocketServer<
     const { clients } = this;
     if (clients === undefined) throw new Error('broadcast() needs the option clientTracking');
     const prepared = PreparedMessage.of(message);
-    this.#everybody ??= this.#gather(clients);
+    const inside = this[kInside];
+    inside.everybody ??= WebSocketServer.#gather(this);
     if (filter === undefined) {
-      this.#everybody.publish(prepared);
+      inside.everybody.publish(prepared);
       return;
     }
     const excluded: Member[] = [];
@@ -429,15 +332,15 @@ export class WebSocketServer<
       else excluded.push(connectionOf(client)!);
     }
     if (excluded.length <= included.length) {
-      this.#everybody.publish(prepared, excluded);
+      inside.everybody.publish(prepared, excluded);
     } else {
       for (const client of included) if (client.readyState === 1) client.send(prepared);
     }
   }
 
-  #gather(clients: Set<InstanceType<T>>): Audience {
-    const audience = new Audience(this.#encode);
-    for (const client of clients) audience.add(connectionOf(client)!);
+  static #gather(wss: WebSocketServer): Audience {
+    const audience = new Audience(wss[kInside].acceptor.encode);
+    for (const client of wss.clients) audience.add(connectionOf(client)!);
     return audience;
   }
 
@@ -447,27 +350,7 @@ export class WebSocketServer<
    * @returns to how many
    */
   publish(topic: string, message: Sendable | PreparedMessage): number {
-    if (this.#topics === undefined) return 0;
-    return this.#topics.publish(topic, PreparedMessage.of(message));
-  }
-
-  subscribe(websocket: WebSocket, topic: string): void {
-    this.#topics ??= new Topics(this.#encode);
-    this.#topics.subscribe(connectionOf(websocket)!, topic);
-  }
-
-  unsubscribe(websocket: WebSocket, topic: string): void {
-    this.#topics?.unsubscribe(connectionOf(websocket)!, topic);
-  }
-
-  closed(websocket: WebSocket, code: number): void {
-    const connection = connectionOf(websocket)!;
-    this.#topics?.forget(connection);
-    if (diagnostics.closed.hasSubscribers) diagnostics.closed.publish({ websocket, code });
-    if (this.clients === undefined) return;
-    this.clients.delete(websocket as InstanceType<T>);
-    this.#everybody?.delete(connection);
-    if (this.#closesWithLastClient && this.clients.size === 0) nextTick(() => this.#emitClose());
+    return this[kInside].topics.publish(topic, PreparedMessage.of(message));
   }
 
   // ── the end ──────────────────────────────────────────────────────────────────────────────────────
@@ -480,58 +363,74 @@ export class WebSocketServer<
   close(callback?: (error?: Error) => void): void;
   close(options: CloseOptions): Promise<void>;
   close(argument?: CloseOptions | ((error?: Error) => void)): void | Promise<void> {
-    if (typeof argument === 'object') return this.#closeClients(argument);
-    if (this.#state === 'closed') {
-      if (argument !== undefined) this.once('close', () => argument(new Error('The server is not running')));
-      nextTick(() => this.#emitClose());
+    if (typeof argument === 'object' && argument !== null)
+      return WebSocketServer.#closeClients(this, argument);
+    const inside = this[kInside];
+    if (inside.state === 'closed') {
+      if (argument) this.once('close', () => argument(new Error('The server is not running')));
+      nextTick(() => WebSocketServer.#emitClose(this));
       return undefined;
     }
-    if (argument !== undefined) this.once('close', argument);
-    if (this.#state === 'closing') return undefined;
-    this.#state = 'closing';
-    const own = this.#ownListener;
-    this.#detach?.();
-    this.#detach = null;
-    this.#server = null;
-    this.#ownListener = null;
+    if (argument) this.once('close', argument);
+    if (inside.state === 'closing') return undefined;
+    inside.state = 'closing';
+    const own = inside.ownListener;
+    inside.detach?.();
+    inside.detach = null;
+    inside.server = null;
+    inside.ownListener = null;
     if (own !== null) {
       own.removeAllListeners('listening');
-      own.close(() => this.#emitClose());
+      own.close(() => WebSocketServer.#emitClose(this));
       own.endArrivals();
     } else if (this.clients !== undefined && this.clients.size > 0) {
-      this.#closesWithLastClient = true;
+      inside.closesWithLastClient = true;
     } else {
-      nextTick(() => this.#emitClose());
+      nextTick(() => WebSocketServer.#emitClose(this));
     }
     return undefined;
   }
 
-  async #closeClients({ code = 1001, reason = '', drain = 0 }: CloseOptions): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.close(() => resolve()));
-    const clients = [...(this.clients ?? [])];
+  static async #closeClients(wss: WebSocketServer, options: CloseOptions): Promise<void> {
+    const { code = 1001, reason = '', drain = 0, deadline } = options;
+    checkClose(code, reason);
+    checkMilliseconds('drain', drain);
+    checkMilliseconds('deadline', deadline);
+    const closed = new Promise<void>((resolve) => wss.close(() => resolve()));
+    const clients = [...(wss.clients ?? [])];
+    let isLate = false;
+    const cut = (): void => {
+      isLate = true;
+      for (const client of clients) client.terminate();
+    };
+    const timer = deadline == null ? undefined : setTimeout(cut, deadline);
     const perStep = Math.ceil(clients.length / Math.max(1, drain / DRAIN_STEP_MS));
-    for (let i = 0; i < clients.length; i++) {
+    for (let i = 0; i < clients.length && !isLate; i++) {
       clients[i]!.close(code, reason);
       if ((i + 1) % perStep === 0 && drain > 0) await new Promise((r) => setTimeout(r, DRAIN_STEP_MS));
     }
     await closed;
+    clearTimeout(timer);
   }
 
-  #emitClose(): void {
-    this.#state = 'closed';
-    this.emit('close');
+  /** The connection is over. */
+  static #left(wss: WebSocketServer, websocket: WebSocket, code: number): void {
+    if (diagnostics.closed.hasSubscribers) diagnostics.closed.publish({ websocket, code });
+    const { clients } = wss;
+    if (clients === undefined) return;
+    clients.delete(websocket);
+    const inside = wss[kInside];
+    inside.everybody?.delete(connectionOf(websocket)!);
+    if (inside.closesWithLastClient && clients.size === 0) {
+      nextTick(() => WebSocketServer.#emitClose(wss));
+    }
+  }
+
+  static #emitClose(wss: WebSocketServer): void {
+    wss[kInside].state = 'closed';
+    wss.emit('close');
   }
 }
 
 /** How often some of the clients are closed while draining. */
 const DRAIN_STEP_MS = 100;
-
-function destroySocket(this: Duplex): void {
-  this.destroy();
-}
-
-/** What a listener adds must not be two lines. */
-function checkLine(text: string): string {
-  if (/[\r\n\0]/.test(text)) throw new TypeError(`Not a header line: ${JSON.stringify(text)}`);
-  return text;
-}

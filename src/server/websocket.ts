@@ -23,16 +23,19 @@ import { asBuffer, type Sendable, toArrayBuffer, toBytes } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
 import { TypedEmitter } from './emitter.ts';
 import {
+  addEventListener,
+  defineEventAttributes,
   type EventListener,
   type EventListenerOptions,
-  findAttribute,
-  findWrapper,
-  type WebSocketEventMap,
-  wrapListener,
-} from './events.ts';
+  type EventMap,
+  kWasClean,
+  removeEventListener,
+} from './event-target.ts';
 import type { Heartbeat } from './heartbeat.ts';
+import { type IteratedMessage, iterateMessages } from './message-iterator.ts';
+import { checkClientOptions } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
-import { type IteratedMessage, iterateMessages } from './stream.ts';
+import type { Topics } from './topics.ts';
 import type { Attributes, Handler, SendResult, Transport } from './transport.ts';
 
 const READY_STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const;
@@ -40,10 +43,17 @@ const BINARY_TYPES = ['nodebuffer', 'arraybuffer', 'fragments', 'blob'] as const
 export type BinaryType = (typeof BINARY_TYPES)[number];
 
 /**
- * A message as `'message'` gives it: text is always a Buffer, binary is what `binaryType` says. With the
- * binaryType `blob` it is a Blob, which this type leaves out, as that of ws does.
+ * A message as `'message'` gives it: text is always a Buffer, binary is what `binaryType` says. With the type
+ * `blob`, which the types of ws leave out as well, it is a Blob.
  */
 export type RawData = Buffer | ArrayBuffer | Buffer[];
+/** A message as `MessageEvent` gives it. */
+export type Data = string | RawData;
+export type WebSocketEventMap = EventMap<WebSocket, Data>;
+export type Event = WebSocketEventMap['open'];
+export type MessageEvent = WebSocketEventMap['message'];
+export type CloseEvent = WebSocketEventMap['close'];
+export type ErrorEvent = WebSocketEventMap['error'];
 
 type OwnOptions = OptionsOfClients<WebSocket>;
 type Loose = 'checkServerIdentity' | 'createConnection' | 'protocolVersion';
@@ -113,56 +123,81 @@ export interface AcceptedConnection {
   heartbeat: Heartbeat | null;
   attributes: Attributes | undefined;
   handler: Handler<WebSocket> | undefined;
-  /** The same object for all connections of a server. */
-  lifecycle: Lifecycle;
+  company: Company;
 }
 
-/** What a server needs to know of its connections. */
-export interface Lifecycle {
+/** What all connections of a server share. */
+export interface Company {
+  readonly topics: Topics;
   /** The connection is over; `close` has not been emitted yet. */
-  closed(websocket: WebSocket, code: number): void;
-  subscribe(websocket: WebSocket, topic: string): void;
-  unsubscribe(websocket: WebSocket, topic: string): void;
+  left(websocket: WebSocket, code: number): void;
 }
 
 /** Module-internal: gives a server's WebSocket its connection. */
 export let acceptConnection: (websocket: WebSocket, accepted: AcceptedConnection) => void;
 /** Module-internal. */
 export let connectionOf: (websocket: WebSocket) => Connection<WebSocket> | null;
+/**
+ * Module-internal: what a server's handler has thrown ends its own session with 1011 (RFC 6455 §7.4.1), and
+ * nothing else. The handler is told nothing more but the session's end.
+ */
+export let failHandler: (websocket: WebSocket, thrown: unknown) => void;
 
 const EMPTY = Buffer.alloc(0);
 const WHOLE: SendOptions = { fin: true, compress: true };
 
-export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transport {
-  static readonly CONNECTING = 0;
-  static readonly OPEN = 1;
-  static readonly CLOSING = 2;
-  static readonly CLOSED = 3;
+// Symbols, as what is named with `#` is not there for a Proxy of a WebSocket or an object made from one, and
+// a plain name could be one that a class of the application's uses.
+const kConnection = Symbol('connection');
+/** The state while there is no connection. */
+const kState = Symbol('state');
+const kHandshake = Symbol('handshake');
+const kIsPaused = Symbol('is paused');
+const kBinaryType = Symbol('binary type');
+const kProtocol = Symbol('protocol');
+const kExtensions = Symbol('extensions');
+const kUrl = Symbol('url');
+const kAttributes = Symbol('attributes');
+const kHandler = Symbol('handler');
+const kCompany = Symbol('company');
+/** Bytes given to `send` when it was too late (the standard's bufferedAmount counts them). */
+const kUnsentBytes = Symbol('unsent bytes');
 
+export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transport {
+  declare static readonly CONNECTING: 0;
+  declare static readonly OPEN: 1;
+  declare static readonly CLOSING: 2;
+  declare static readonly CLOSED: 3;
   declare readonly CONNECTING: 0;
   declare readonly OPEN: 1;
   declare readonly CLOSING: 2;
   declare readonly CLOSED: 3;
 
-  #connection: Connection<WebSocket> | null = null;
-  /** The state while there is no connection. */
-  #state: 0 | 2 | 3 = 0;
-  #handshake: ClientHandshake<WebSocket> | null = null;
-  #binaryType: BinaryType = 'nodebuffer';
-  #protocol = '';
-  #extensions = '';
-  #url: string | undefined;
-  #attributes: Attributes | undefined;
-  #handler: Handler<WebSocket> | undefined;
-  #lifecycle: Lifecycle | null = null;
-  /** Bytes given to `send` when it was too late (the standard's bufferedAmount counts them). */
-  #unsentBytes = 0;
+  declare onopen: ((event: WebSocketEventMap['open']) => void) | null;
+  declare onmessage: ((event: WebSocketEventMap['message']) => void) | null;
+  declare onclose: ((event: WebSocketEventMap['close']) => void) | null;
+  declare onerror: ((event: WebSocketEventMap['error']) => void) | null;
+
+  private [kConnection]: Connection<WebSocket> | null = null;
+  private [kState]: 0 | 2 | 3 = 0;
+  private [kHandshake]: ClientHandshake<WebSocket> | null = null;
+  private [kIsPaused] = false;
+  private [kBinaryType]: BinaryType = 'nodebuffer';
+  private [kProtocol] = '';
+  private [kExtensions] = '';
+  private [kUrl]: string | undefined = undefined;
+  private [kAttributes]: Attributes | undefined = undefined;
+  private [kHandler]: Handler<WebSocket> | undefined = undefined;
+  private [kCompany]: Company | null = null;
+  private [kUnsentBytes] = 0;
 
   /**
    * Connects to a server; null makes the object that a WebSocketServer fills.
    *
    * @throws {SyntaxError} for an address or a subprotocol that can't be one
+   * @throws {RangeError} for an option that can't be one
    */
+  constructor(address: null, protocols?: undefined, options?: object);
   constructor(address: string | URL | null, options?: ClientOptions | ClientRequestArgs);
   constructor(
     address: string | URL | null,
@@ -172,82 +207,85 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
   constructor(
     address: string | URL | null,
     protocols?: string | string[] | ClientOptions | ClientRequestArgs,
-    options?: ClientOptions | ClientRequestArgs,
+    options?: ClientOptions | ClientRequestArgs | object,
   ) {
     super();
     if (address === null) return;
     const isOptions = typeof protocols === 'object' && protocols !== null && !Array.isArray(protocols);
     const settings = ((isOptions ? protocols : options) ?? {}) as OwnOptions;
-    this.#handshake = new ClientHandshake<WebSocket>(address, isOptions ? undefined : protocols, settings, {
+    checkClientOptions(settings);
+    const wanted = isOptions ? undefined : protocols;
+    this[kHandshake] = new ClientHandshake<WebSocket>(address, wanted, settings, {
       websocket: this,
       url: (url) => {
-        this.#url = url;
+        this[kUrl] = url;
       },
       opened: (parts) => {
-        this.#handshake = null;
-        this.#protocol = parts.protocol;
-        this.#begin(parts.socket, parts.compression, parts.options, parts.heartbeat);
-        this.#connection!.start(parts.head);
+        this[kHandshake] = null;
+        this[kProtocol] = parts.protocol;
+        WebSocket.#begin(this, parts.socket, parts.compression, parts.options, parts.heartbeat).start(
+          parts.head,
+        );
         this.emit('open');
       },
       closing: () => {
-        this.#state = 2;
+        this[kState] = 2;
       },
       failed: (error) => {
-        this.#handshake = null;
-        this.#state = 2;
-        this.#emitError(error, true);
-        this.#state = 3;
+        this[kHandshake] = null;
+        this[kState] = 2;
+        WebSocket.#emitError(this, error, true);
+        this[kState] = 3;
         this.emit('close', 1006, EMPTY);
       },
     });
-    this.#handshake.start();
+    this[kHandshake].start();
   }
 
   get readyState(): 0 | 1 | 2 | 3 {
-    return this.#connection === null ? this.#state : this.#connection.state;
+    return this[kConnection] === null ? this[kState] : this[kConnection].state;
   }
 
   /** The subprotocol; empty where there is none. */
   get protocol(): string {
-    return this.#protocol;
+    return this[kProtocol];
   }
 
   get extensions(): string {
-    return this.#extensions;
+    return this[kExtensions];
   }
 
-  /** The address connected to, after redirects. On the server it is undefined, whatever the type says for ws's sake. */
+  /** The address connected to, after redirects. Undefined on the server, as in ws, whatever its type says. */
   get url(): string {
-    return this.#url as string;
+    return this[kUrl] as string;
   }
 
   get bufferedAmount(): number {
-    return this.#unsentBytes + (this.#connection === null ? 0 : this.#connection.bufferedAmount);
+    return this[kUnsentBytes] + (this[kConnection] === null ? 0 : this[kConnection].bufferedAmount);
   }
 
   get isPaused(): boolean {
-    return this.#connection?.isPaused ?? false;
+    return this[kIsPaused];
   }
 
   /** What interceptors have put there, and the application may. */
   get attributes(): Attributes {
-    this.#attributes ??= {};
-    return this.#attributes;
+    this[kAttributes] ??= {};
+    return this[kAttributes];
   }
 
   /** The shape of binary messages. */
   get binaryType(): BinaryType {
-    return this.#binaryType;
+    return this[kBinaryType];
   }
 
   set binaryType(type: BinaryType) {
-    if (BINARY_TYPES.includes(type)) this.#binaryType = type;
+    if (BINARY_TYPES.includes(type)) this[kBinaryType] = type;
   }
 
   /** The socket, once open: what many programs read `remoteAddress` from, under the name that ws gave it. */
   get _socket(): Duplex | null {
-    return this.#connection === null ? null : this.#connection.socket;
+    return this[kConnection] === null ? null : this[kConnection].socket;
   }
 
   // ── sending ──────────────────────────────────────────────────────────────────────────────────────
@@ -274,8 +312,8 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     let settings: MessageOptions | undefined;
     if (typeof options === 'function') done = options;
     else settings = options;
-    const connection = this.#connection;
-    if (connection === null || connection.state !== 1) return this.#refuse(data, done);
+    const connection = this[kConnection];
+    if (connection === null || connection.state !== 1) return WebSocket.#refuse(this, data, done);
     const frame =
       settings === undefined || (settings.fin === undefined && settings.compress === undefined)
         ? WHOLE
@@ -299,7 +337,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
   ping(data?: Sendable | null, mask?: boolean, callback?: SendCallback): void;
   ping(callback: SendCallback): void;
   ping(data?: Sendable | SendCallback | null, mask?: boolean | SendCallback, callback?: SendCallback): void {
-    this.#sendControl(Opcode.PING, data, mask, callback);
+    WebSocket.#sendControl(this, Opcode.PING, data, mask, callback);
   }
 
   /**
@@ -310,10 +348,11 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
   pong(data?: Sendable | null, mask?: boolean, callback?: SendCallback): void;
   pong(callback: SendCallback): void;
   pong(data?: Sendable | SendCallback | null, mask?: boolean | SendCallback, callback?: SendCallback): void {
-    this.#sendControl(Opcode.PONG, data, mask, callback);
+    WebSocket.#sendControl(this, Opcode.PONG, data, mask, callback);
   }
 
-  #sendControl(
+  static #sendControl(
+    ws: WebSocket,
     opcode: number,
     data: Sendable | SendCallback | null | undefined,
     mask: boolean | SendCallback | undefined,
@@ -324,9 +363,9 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     if (typeof data === 'function') done = data as SendCallback;
     else if (data !== undefined && data !== null) content = data as Sendable;
     if (typeof mask === 'function') done = mask;
-    const connection = this.#connection;
+    const connection = ws[kConnection];
     if (connection === null || connection.state !== 1) {
-      this.#refuse(content, done);
+      WebSocket.#refuse(ws, content, done);
       return;
     }
     const payload = toBytes(content);
@@ -335,13 +374,17 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
   }
 
   /** It is not open. */
-  #refuse(data: Sendable | Blob | PreparedMessage, callback: SendCallback | undefined): SendResult {
-    const { readyState } = this;
+  static #refuse(
+    ws: WebSocket,
+    data: Sendable | Blob | PreparedMessage,
+    callback: SendCallback | undefined,
+  ): SendResult {
+    const { readyState } = ws;
     const message = `WebSocket is not open: readyState ${readyState} (${READY_STATES[readyState]})`;
     if (readyState === 0) throw new Error(message);
-    if (data instanceof PreparedMessage) this.#unsentBytes += data.payload.length;
-    else if (data instanceof Blob) this.#unsentBytes += data.size;
-    else if (data) this.#unsentBytes += toBytes(data).length;
+    if (data instanceof PreparedMessage) ws[kUnsentBytes] += data.payload.length;
+    else if (data instanceof Blob) ws[kUnsentBytes] += data.size;
+    else if (data) ws[kUnsentBytes] += toBytes(data).length;
     if (callback !== undefined) nextTick(callback, new Error(message));
     return 'dropped';
   }
@@ -354,40 +397,62 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
    * @param reason at most 123 bytes
    */
   close(code?: number, reason?: string | Uint8Array): void {
-    if (this.#connection !== null) this.#connection.close(code, reason);
-    else if (this.#handshake !== null && this.#state === 0) this.#abort();
+    const connection = this[kConnection];
+    if (connection === null) {
+      WebSocket.#abort(this);
+    } else {
+      connection.close(code, reason);
+      // Whoever is leaving is not to be counted by `publish` any more.
+      if (connection.state !== 1) this[kCompany]?.topics.forget(connection);
+    }
   }
 
+  /** Cuts the connection without a closing handshake; while connecting, gives up. */
   terminate(): void {
-    if (this.#connection !== null) this.#connection.terminate();
-    else if (this.#handshake !== null && this.#state === 0) this.#abort();
+    const connection = this[kConnection];
+    if (connection === null) {
+      WebSocket.#abort(this);
+    } else {
+      connection.terminate();
+      this[kCompany]?.topics.forget(connection);
+    }
   }
 
-  #abort(): void {
-    this.#handshake!.abort(new Error('WebSocket was closed before the connection was established'));
+  static #abort(ws: WebSocket): void {
+    if (ws[kHandshake] === null || ws[kState] !== 0) return;
+    ws[kHandshake].abort(new Error('WebSocket was closed before the connection was established'));
   }
 
   /** Stops reading. A message that is being handed out when this is called still is the last one. */
   pause(): void {
-    this.#connection?.pause();
+    const connection = this[kConnection];
+    if (connection === null) return;
+    connection.pause();
+    // The connection forgets it at its end; as with ws, who was paused then stays so.
+    if (connection.state !== CLOSED) this[kIsPaused] = connection.isPaused;
   }
 
   resume(): void {
-    this.#connection?.resume();
+    const connection = this[kConnection];
+    if (connection === null || connection.state === CLOSED) return;
+    this[kIsPaused] = false;
+    connection.resume();
   }
 
   /**
-   * From here on gets what `server.publish` sends to this topic.
+   * From here on gets what `server.publish` sends to this topic. Nothing, once it is not open any more.
    *
    * @throws {Error} on a client: topics are the server's
    */
   subscribe(topic: string): void {
-    if (this.#lifecycle === null) throw new Error('Only a connection of a WebSocketServer can subscribe');
-    if (this.readyState === 1) this.#lifecycle.subscribe(this, topic);
+    const company = this[kCompany];
+    if (company === null) throw new Error('Only a connection of a WebSocketServer can subscribe');
+    const connection = this[kConnection]!;
+    if (connection.state === 1) company.topics.subscribe(connection, topic);
   }
 
   unsubscribe(topic: string): void {
-    this.#lifecycle?.unsubscribe(this, topic);
+    this[kCompany]?.topics.unsubscribe(this[kConnection]!, topic);
   }
 
   // ── EventTarget ──────────────────────────────────────────────────────────────────────────────────
@@ -397,120 +462,93 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     listener: EventListener<WebSocketEventMap[K]>,
     options: EventListenerOptions = {},
   ): void {
-    if (!isEventName(type) || findWrapper(this.listeners(type), listener) !== undefined) return;
-    const wrapper = wrapListener(type, listener as EventListener<never>, false, wasClean);
-    if (options.once) untyped(this).once(type, wrapper);
-    else untyped(this).on(type, wrapper);
+    addEventListener(untyped(this), type, listener, options.once === true);
   }
 
   removeEventListener<K extends keyof WebSocketEventMap>(
     type: K,
     listener: EventListener<WebSocketEventMap[K]>,
   ): void {
-    if (!isEventName(type)) return;
-    const wrapper = findWrapper(this.listeners(type), listener);
-    if (wrapper !== undefined) untyped(this).removeListener(type, wrapper);
+    removeEventListener(untyped(this), type, listener);
   }
 
-  get onopen(): ((event: WebSocketEventMap['open']) => void) | null {
-    return this.#attribute('open');
-  }
-  set onopen(listener: ((event: WebSocketEventMap['open']) => void) | null) {
-    this.#setAttribute('open', listener);
-  }
-  get onmessage(): ((event: WebSocketEventMap['message']) => void) | null {
-    return this.#attribute('message');
-  }
-  set onmessage(listener: ((event: WebSocketEventMap['message']) => void) | null) {
-    this.#setAttribute('message', listener);
-  }
-  get onclose(): ((event: WebSocketEventMap['close']) => void) | null {
-    return this.#attribute('close');
-  }
-  set onclose(listener: ((event: WebSocketEventMap['close']) => void) | null) {
-    this.#setAttribute('close', listener);
-  }
-  get onerror(): ((event: WebSocketEventMap['error']) => void) | null {
-    return this.#attribute('error');
-  }
-  set onerror(listener: ((event: WebSocketEventMap['error']) => void) | null) {
-    this.#setAttribute('error', listener);
-  }
-
-  #attribute<K extends keyof WebSocketEventMap>(type: K): ((event: WebSocketEventMap[K]) => void) | null {
-    const found = findAttribute(this.listeners(type));
-    return found === undefined ? null : (found.listener as (event: WebSocketEventMap[K]) => void);
-  }
-
-  #setAttribute(type: keyof WebSocketEventMap, listener: unknown): void {
-    const old = findAttribute(this.listeners(type));
-    if (old !== undefined) untyped(this).removeListener(type, old.wrapper);
-    if (typeof listener !== 'function') return;
-    untyped(this).on(type, wrapListener(type, listener as (event: never) => void, true, wasClean));
+  get [kWasClean](): boolean {
+    const connection = this[kConnection];
+    return connection !== null && connection.state === CLOSED && connection.wasClean;
   }
 
   /**
    * The messages, text as strings and binary as Buffers, until the connection closes. Whoever takes them
    * slowly slows the peer down.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<IteratedMessage> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<IteratedMessage, undefined> {
     return iterateMessages(this);
   }
 
   // ── the connection ───────────────────────────────────────────────────────────────────────────────
 
-  #begin(
+  static #begin(
+    ws: WebSocket,
     socket: Duplex,
     compression: MessageDeflate | null,
     options: ConnectionOptions,
     heartbeat: Heartbeat | null,
-  ): void {
-    if (compression !== null) this.#extensions = 'permessage-deflate';
-    this.#connection = new Connection<WebSocket>(
+  ): Connection<WebSocket> {
+    if (compression !== null) ws[kExtensions] = 'permessage-deflate';
+    const connection = new Connection<WebSocket>(
       socket,
-      this,
+      ws,
       WebSocket.#events,
       options,
       compression,
       heartbeat,
     );
+    ws[kConnection] = connection;
+    return connection;
   }
 
   /** A missing listener must not be what ends the process because of bytes that came from elsewhere. */
-  #emitError(error: Error, warns: boolean): void {
-    if (this.listenerCount('error') > 0) this.emit('error', error);
+  static #emitError(ws: WebSocket, error: Error, warns: boolean): void {
+    if (ws.listenerCount('error') > 0) ws.emit('error', error);
     else if (warns) {
-      process.emitWarning(`${error.message} (${this.#url ?? 'server'}); listen for 'error' to handle it`, {
+      process.emitWarning(`${error.message} (${ws[kUrl] ?? 'server'}); listen for 'error' to handle it`, {
         type: 'WebSocketWarning',
       });
     }
   }
 
+  /** What listeners get is theirs, also where `views` says that a handler's messages are not. */
+  static #owned(ws: WebSocket, data: Buffer): Buffer {
+    return ws[kConnection]!.options.views ? Buffer.from(data) : data;
+  }
+
   static readonly #events: ConnectionEvents<WebSocket> = {
     message(ws, data, isBinary) {
-      const handler = ws.#handler;
+      const handler = ws[kHandler];
       if (handler?.message !== undefined) {
         try {
-          handler.message(ws, data, isBinary);
+          const result: unknown = handler.message(ws, data, isBinary);
+          if (result !== undefined) whenRejected(result, (error) => failHandler(ws, error));
         } catch (error) {
-          failHandler(ws, handler, error);
+          failHandler(ws, error);
         }
-      } else if (!isBinary || ws.#binaryType === 'nodebuffer') {
-        ws.emit('message', data, isBinary);
-      } else {
-        ws.emit('message', shape(data, ws.#binaryType), true);
+        return;
       }
+      const own = WebSocket.#owned(ws, data);
+      if (!isBinary || ws[kBinaryType] === 'nodebuffer') ws.emit('message', own, isBinary);
+      else ws.emit('message', shape(own, ws[kBinaryType]), true);
     },
     fragment(ws, data, isBinary, isLast) {
-      const handler = ws.#handler;
+      const handler = ws[kHandler];
       if (handler?.fragment === undefined) {
-        ws.emit('fragment', data, isBinary, isLast);
+        ws.emit('fragment', WebSocket.#owned(ws, data), isBinary, isLast);
         return;
       }
       try {
-        handler.fragment(ws, data, isBinary, isLast);
+        const result: unknown = handler.fragment(ws, data, isBinary, isLast);
+        if (result !== undefined) whenRejected(result, (error) => failHandler(ws, error));
       } catch (error) {
-        failHandler(ws, handler, error);
+        failHandler(ws, error);
       }
     },
     ping(ws, data) {
@@ -521,38 +559,73 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     },
     protocolError(ws, error: ProtocolError) {
       if (diagnostics.failed.hasSubscribers) diagnostics.failed.publish({ websocket: ws, error });
-      tellHandler(() => ws.#handler?.transportError?.(ws, error));
-      ws.#emitError(error, false);
+      tellHandler(() => ws[kHandler]?.transportError?.(ws, error));
+      WebSocket.#emitError(ws, error, false);
     },
     socketError(ws, error) {
-      tellHandler(() => ws.#handler?.transportError?.(ws, error));
+      tellHandler(() => ws[kHandler]?.transportError?.(ws, error));
     },
     drain(ws) {
       ws.emit('drain');
     },
     closed(ws, code, reason) {
-      ws.#lifecycle?.closed(ws, code);
-      tellHandler(() => ws.#handler?.closed?.(ws, code, reason));
+      ws[kCompany]?.topics.forget(ws[kConnection]!);
+      ws[kCompany]?.left(ws, code);
+      tellHandler(() => ws[kHandler]?.closed?.(ws, code, reason));
       ws.emit('close', code, reason === '' ? EMPTY : Buffer.from(reason));
     },
   };
 
   static {
     acceptConnection = (ws, accepted) => {
-      ws.#lifecycle = accepted.lifecycle;
-      ws.#protocol = accepted.protocol;
-      ws.#attributes = accepted.attributes;
-      ws.#handler = accepted.handler;
-      ws.#begin(accepted.socket, accepted.compression, accepted.options, accepted.heartbeat);
-      ws.#connection!.start(accepted.head);
+      ws[kCompany] = accepted.company;
+      ws[kProtocol] = accepted.protocol;
+      ws[kAttributes] = accepted.attributes;
+      ws[kHandler] = accepted.handler;
+      const { socket, compression, options, heartbeat } = accepted;
+      WebSocket.#begin(ws, socket, compression, options, heartbeat).start(accepted.head);
     };
-    connectionOf = (ws) => ws.#connection;
+    connectionOf = (ws) => ws[kConnection];
+    failHandler = (ws, thrown) => {
+      const handler = ws[kHandler];
+      if (handler === undefined || handler instanceof FailedHandler) return;
+      ws[kHandler] = new FailedHandler(handler);
+      const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+      tellHandler(() => handler.transportError?.(ws, error));
+      ws.close(1011, 'internal error');
+    };
   }
 }
 
 // Behind the class: in its static block the compiler names the class by a variable that is not set yet.
 for (const [value, name] of READY_STATES.entries()) {
+  Object.defineProperty(WebSocket, name, { enumerable: true, value });
   Object.defineProperty(WebSocket.prototype, name, { enumerable: true, value });
+}
+for (const name of [
+  'binaryType',
+  'bufferedAmount',
+  'extensions',
+  'isPaused',
+  'protocol',
+  'readyState',
+  'url',
+]) {
+  Object.defineProperty(WebSocket.prototype, name, { enumerable: true });
+}
+defineEventAttributes(untyped(WebSocket.prototype));
+
+/** In the place of one that has failed: is told nothing more but the end. */
+class FailedHandler implements Handler<WebSocket> {
+  readonly closed: Handler<WebSocket>['closed'];
+
+  constructor(handler: Handler<WebSocket>) {
+    this.closed = handler.closed?.bind(handler);
+  }
+
+  message(): void {}
+
+  fragment(): void {}
 }
 
 /** For listeners whose event is only known when the program runs. */
@@ -561,32 +634,28 @@ function untyped(websocket: WebSocket): EventEmitter {
 }
 
 /** Where a handler fails at the end of its session there is nobody left to be told. */
-function tellHandler(call: () => void): void {
+function tellHandler(call: () => unknown): void {
   try {
-    call();
+    const result = call();
+    if (result !== undefined) whenRejected(result, warn);
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error));
+    warn(error);
   }
 }
 
-/** What a handler throws ends its own session with 1011 (RFC 6455 §7.4.1), and nothing else. */
-export function failHandler(websocket: WebSocket, handler: Handler<WebSocket>, thrown: unknown): void {
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  tellHandler(() => handler.transportError?.(websocket, error));
-  websocket.close(1011, 'internal error');
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error));
 }
 
-function isEventName(type: string): type is keyof WebSocketEventMap {
-  return type === 'message' || type === 'close' || type === 'error' || type === 'open';
-}
-
-function wasClean(websocket: WebSocket): boolean {
-  const connection = connectionOf(websocket);
-  return connection !== null && connection.state === CLOSED && connection.wasClean;
+/** A handler's method may be an async function; what it throws comes later. */
+function whenRejected(result: unknown, failed: (error: unknown) => void): void {
+  if (typeof (result as Partial<PromiseLike<unknown>> | null)?.then === 'function') {
+    Promise.resolve(result).catch(failed);
+  }
 }
 
 function shape(data: Buffer, type: BinaryType): RawData {
   if (type === 'arraybuffer') return toArrayBuffer(data);
-  if (type === 'blob') return new Blob([toArrayBuffer(data)]) as unknown as ArrayBuffer;
+  if (type === 'blob') return new Blob([toArrayBuffer(data)]) as unknown as RawData;
   return [asBuffer(data)];
 }

@@ -69,7 +69,7 @@ refused('§4.2.1: no Upgrade is answered with 400', { upgrade: undefined }, 400)
 refused('§4.2.1: another Upgrade is answered with 400', { upgrade: 'websockets' }, 400);
 refused('§4.2.1: no Connection is answered with 400', { connection: undefined }, 400);
 refused('§4.2.1: another Connection is answered with 400', { connection: 'keep-alive' }, 400);
-const spoken = { 'Sec-WebSocket-Version': '13' };
+const spoken = { 'Sec-WebSocket-Version': '13, 8' };
 refused(
   '§4.4: another version is answered with 426 and the one spoken',
   { 'sec-websocket-version': '25' },
