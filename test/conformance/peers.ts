@@ -2,6 +2,7 @@
  * The peers that `npm run conformance` judges: echo servers, and clients that echo what the listening runner sends.
  * Each runs in a process of its own: `peers.ts server NAME`, or `peers.ts client NAME ADDRESS PARALLEL`.
  */
+import { spawn } from 'node:child_process';
 import { type EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
@@ -10,13 +11,15 @@ import { argv, exit, stdout } from 'node:process';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-const settings = {
-  // Room for the largest message (16 MiB) and the most fragments of one (65 537).
+/** tidings runs with its defaults; a server of it, as one of ws, has to be told to compress. */
+const defaults = { perMessageDeflate: true };
+
+/** What others need to pass: room for the largest message (16 MiB) and the most fragments of one (65,537). */
+const raised = {
   maxPayload: 64 * 1024 * 1024,
   maxFragments: 0,
   maxBufferedChunks: 0,
-  // Every message is compressed, and fast: 200,000 messages are to be gone through.
-  perMessageDeflate: { threshold: 0, zlibDeflateOptions: { level: 1 } },
+  perMessageDeflate: true,
 };
 
 export interface Peer {
@@ -27,7 +30,10 @@ export interface Peer {
 }
 
 /** What tidings/ws and ws have in common. */
-function likeWs(library: Pick<typeof import('ws'), 'WebSocket' | 'WebSocketServer'>): Peer {
+function likeWs(
+  library: Pick<typeof import('ws'), 'WebSocket' | 'WebSocketServer'>,
+  settings: { perMessageDeflate: boolean },
+): Peer {
   const { WebSocket, WebSocketServer } = library;
   return {
     async server() {
@@ -54,7 +60,7 @@ function likeWs(library: Pick<typeof import('ws'), 'WebSocket' | 'WebSocketServe
 }
 
 async function tidings(): Promise<Peer> {
-  return likeWs((await import('../../src/ws.ts')) as unknown as typeof import('ws'));
+  return likeWs((await import('../../src/ws.ts')) as unknown as typeof import('ws'), defaults);
 }
 
 /** As `tidings`, whose server listens by itself, but on Node's HTTP server. */
@@ -63,8 +69,7 @@ async function tidingsOnHttp(): Promise<Peer> {
   return {
     async server() {
       const http = createServer();
-      const { perMessageDeflate, maxPayload, maxFragments } = settings;
-      const server = new WebSocketServer({ server: http, perMessageDeflate, maxPayload, maxFragments });
+      const server = new WebSocketServer({ server: http, ...defaults });
       server.on('connection', (socket) => {
         socket.on('message', (data, isBinary) => socket.send(data as Buffer, { binary: isBinary }));
       });
@@ -76,7 +81,7 @@ async function tidingsOnHttp(): Promise<Peer> {
 }
 
 async function ws(): Promise<Peer> {
-  return likeWs(await import('ws'));
+  return likeWs(await import('ws'), raised);
 }
 
 async function undici(): Promise<Peer> {
@@ -111,8 +116,8 @@ async function faye(): Promise<Peer> {
   const require = createRequire(import.meta.url);
   const Library = require('faye-websocket') as FayeLibrary;
   const options = {
-    maxLength: settings.maxPayload,
-    extensions: [require('permessage-deflate').configure({ level: 1 })],
+    maxLength: raised.maxPayload,
+    extensions: [require('permessage-deflate')],
   };
   const echo = (socket: Faye): { last: string } => {
     const seen = { last: '' };
@@ -142,12 +147,29 @@ async function faye(): Promise<Peer> {
   };
 }
 
+/** Bun's own server, as the benches start it. */
+async function bun(): Promise<Peer> {
+  const { buildBench } = await import('../../bench/build.ts');
+  const { command, peerNamed } = await import('../../bench/roster.ts');
+  const { listeningPort } = await import('../../bench/processes.ts');
+  return {
+    async server() {
+      await buildBench();
+      const { file, args, env } = command(peerNamed('bun'), { mode: 'echo', deflate: true });
+      const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
+      process.on('exit', () => child.kill());
+      return listeningPort(child, 'bun');
+    },
+  };
+}
+
 export const peers: Record<string, () => Promise<Peer>> = {
   tidings,
   'tidings-http': tidingsOnHttp,
   ws,
   faye,
   undici,
+  bun,
 };
 
 /** Runs all cases of the listening runner at `address`, `parallel` at a time, and asks for the report. */
@@ -170,6 +192,7 @@ if (argv[1] === fileURLToPath(import.meta.url)) {
   const [role, name = '', address = '', parallel = '8'] = argv.slice(2);
   // Ends with the program that started it, however that ends.
   process.stdin.on('end', () => exit(0)).resume();
+  process.on('SIGTERM', () => exit(0));
   // Ctrl-C goes to both; that program needs this one a moment longer.
   process.on('SIGINT', () => {});
   const peer = await peers[name]?.();
