@@ -15,10 +15,15 @@ declare module 'faye-websocket' {
       socket: Duplex,
       head: Buffer,
       protocols?: string[],
-      options?: { maxLength?: number },
+      options?: { maxLength?: number; extensions?: unknown[] },
     );
     send(data: string | Buffer): boolean;
   }
+}
+
+declare module 'permessage-deflate' {
+  const extension: unknown;
+  export default extension;
 }
 
 declare module 'sockjs' {

@@ -1,13 +1,13 @@
 /**
- * `npm run peer -- NAME --port N --mode echo|broadcast|idle [--deflate] [--embedded]`: starts one of the
+ * `npm run peer -- NAME --port N --mode echo|broadcast|idle [--deflate] [--embedded] [limits]`: starts one of the
  * servers of the benches, in a process of plain JavaScript, for any load generator to use.
  */
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
-import { command, type Mode, peerNamed, roster } from './roster.ts';
+import { command, type Limit, type Mode, peerNamed, roster } from './roster.ts';
 
-const HELP = `npm run peer -- NAME [--port N] [--host H] [--mode echo|broadcast|idle] [--deflate] [--embedded]
+const HELP = `npm run peer -- NAME [--port N] [--host H] [--mode echo|broadcast|idle] [--deflate] [--embedded] [limits]
 
 Starts a server of the benches and prints "listening on …" when it is ready. SIGTERM ends it, status 0.
 
@@ -17,6 +17,11 @@ Starts a server of the benches and prints "listening on …" when it is ready. S
                 broadcast: what anyone sends goes to all; idle: nothing is answered
   --deflate     negotiate permessage-deflate
   --embedded    tidings on an http.Server rather than its own listener
+
+Limits, 0 for none:
+  --max-payload N           octets of a message; default 128 MiB (ws, tidings, faye, bun)
+  --max-fragments N         fragments of a message; default the peer's own (ws, tidings)
+  --max-buffered-chunks N   chunks of a message; default the peer's own (ws)
 
 NAME is one of
 ${[...roster.values()].map((peer) => `  ${peer.name.padEnd(18)}${peer.what}`).join('\n')}
@@ -30,6 +35,9 @@ const { values, positionals } = parseArgs({
     mode: { type: 'string', default: 'echo' },
     deflate: { type: 'boolean', default: false },
     embedded: { type: 'boolean', default: false },
+    'max-payload': { type: 'string' },
+    'max-fragments': { type: 'string' },
+    'max-buffered-chunks': { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -40,12 +48,21 @@ if (values.help || name === undefined) {
 }
 
 const peer = peerNamed(name === 'tidings' && values.embedded ? 'tidings-embedded' : name);
+const limits: { [limit in Limit]?: number } = {};
+for (const limit of ['max-payload', 'max-fragments', 'max-buffered-chunks'] as const) {
+  const value = values[limit];
+  if (value === undefined) continue;
+  if (!/^\d+$/.test(value)) throw new Error(`--${limit} must be a number, not ${value}`);
+  if (!peer.limits?.includes(limit)) throw new Error(`${peer.name} has no --${limit}`);
+  limits[limit] = Number(value);
+}
 await buildBench({ installsPeers: !peer.isOwn });
 const { file, args, env } = command(peer, {
   port: Number(values.port),
   host: values.host,
   mode: values.mode as Mode,
   deflate: values.deflate,
+  limits,
 });
 const child = spawn(file, args, { stdio: 'inherit', env });
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill(signal));

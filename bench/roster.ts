@@ -7,6 +7,9 @@ import { benchFolder, outFolder } from './build.ts';
 export type Wire = 'websocket' | 'raw' | 'socket.io' | 'sockjs';
 export type Mode = 'echo' | 'broadcast' | 'idle';
 
+/** Named as the option of `npm run peer`. */
+export type Limit = 'max-payload' | 'max-fragments' | 'max-buffered-chunks';
+
 export interface Peer {
   name: string;
   /** For the report. */
@@ -19,6 +22,8 @@ export interface Peer {
   isOwn?: boolean;
   /** It can negotiate permessage-deflate. */
   deflate: boolean;
+  /** What `npm run peer` can limit. */
+  limits?: Limit[];
   /** It can be run as several processes on one port. */
   workers?: boolean;
   /** Of its handshake, where that isn't /. */
@@ -121,6 +126,14 @@ const list: Peer[] = [
   },
 ];
 
+const LIMITS: [entry: string, ...limits: Limit[]][] = [
+  ['ws', 'max-payload', 'max-fragments', 'max-buffered-chunks'],
+  ['tidings', 'max-payload', 'max-fragments'],
+  ['faye', 'max-payload'],
+  ['bun', 'max-payload'],
+];
+for (const peer of list) peer.limits = LIMITS.find(([entry]) => entry === peer.entry)?.slice(1) as Limit[];
+
 const CLUSTERED = ['ws', 'ws-js', 'tidings', 'tidings-embedded', 'net'];
 for (const peer of list) peer.workers = CLUSTERED.includes(peer.name);
 
@@ -142,6 +155,7 @@ export interface ServerOptions {
   greet?: boolean;
   /** URL of a Redis that instances share. */
   redis?: string;
+  limits?: { [name in Limit]?: number };
   /** Lets the collector be asked for (SIGUSR2), for measuring memory at rest. */
   exposeGc?: boolean;
   /** More flags for node, such as --cpu-prof. */
@@ -178,6 +192,7 @@ export function command(
   if (options.greet) own.push('--greet');
   if (options.redis) own.push('--redis', options.redis);
   if (options.deflate) own.push('--deflate');
+  for (const [limit, value] of Object.entries(options.limits ?? {})) own.push(`--${limit}`, String(value));
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     NODE_ENV: 'production',

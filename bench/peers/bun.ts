@@ -1,7 +1,7 @@
 /** Bun's own server: uWebSockets below, and its publish for the broadcast. Run by bun. */
 import { listening, MAX_MESSAGE, peerOptions } from './peer-options.ts';
 
-const { port, host, mode, deflate } = await peerOptions();
+const { port, host, mode, deflate, maxPayload } = await peerOptions();
 const server = Bun.serve({
   port,
   hostname: host,
@@ -9,7 +9,7 @@ const server = Bun.serve({
     return server.upgrade(request) ? undefined : new Response('WebSocket only', { status: 426 });
   },
   websocket: {
-    maxPayloadLength: MAX_MESSAGE,
+    maxPayloadLength: maxPayload,
     backpressureLimit: MAX_MESSAGE * 4,
     idleTimeout: 0,
     perMessageDeflate: deflate,

@@ -1,14 +1,17 @@
 /** faye-websocket on an http.Server: the only way it has. */
 import { createServer } from 'node:http';
 import FayeWebSocket from 'faye-websocket';
-import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
+import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode } = await peerOptions();
+const { port, host, mode, deflate, maxPayload } = await peerOptions();
+// Its compression is a package of its own.
+const extensions = deflate ? [(await import('permessage-deflate')).default] : [];
+const options = { maxLength: maxPayload, extensions };
 const clients = new Set<FayeWebSocket>();
 const server = createServer();
 server.on('upgrade', (request, socket, head) => {
   socket.on('error', () => {});
-  const client = new FayeWebSocket(request, socket, head, [], { maxLength: MAX_MESSAGE });
+  const client = new FayeWebSocket(request, socket, head, [], options);
   client.on('error', () => {});
   if (mode === 'echo') {
     client.on('message', (event: { data: string | Buffer }) => client.send(event.data));

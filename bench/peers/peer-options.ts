@@ -11,6 +11,11 @@ export interface PeerOptions {
   mode: 'echo' | 'broadcast' | 'idle';
   /** Offer permessage-deflate, and compress what is sent. */
   deflate: boolean;
+  /** Longest message in octets. Default `MAX_MESSAGE`. */
+  maxPayload: number;
+  /** Of the peers that have them (see the roster); undefined leaves the peer its own default. */
+  maxFragments: number | undefined;
+  maxBufferedChunks: number | undefined;
   /** On an http.Server, where a peer also has a listener of its own. */
   embedded: boolean;
   /**
@@ -38,6 +43,9 @@ export async function peerOptions(): Promise<PeerOptions> {
       host: { type: 'string', default: '127.0.0.1' },
       mode: { type: 'string', default: 'echo' },
       deflate: { type: 'boolean', default: false },
+      'max-payload': { type: 'string', default: String(MAX_MESSAGE) },
+      'max-fragments': { type: 'string' },
+      'max-buffered-chunks': { type: 'string' },
       embedded: { type: 'boolean', default: false },
       api: { type: 'string', default: 'views' },
       greet: { type: 'boolean', default: false },
@@ -64,12 +72,19 @@ export async function peerOptions(): Promise<PeerOptions> {
     host: values.host,
     mode,
     deflate: values.deflate,
+    maxPayload: Number(values['max-payload']),
+    maxFragments: optional(values['max-fragments']),
+    maxBufferedChunks: optional(values['max-buffered-chunks']),
     embedded: values.embedded,
     api: values.api as PeerOptions['api'],
     plainReads: values['plain-reads'],
     greet: values.greet,
     redis: values.redis,
   };
+}
+
+function optional(value: string | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
 }
 
 let cluster: typeof import('node:cluster').default | undefined;

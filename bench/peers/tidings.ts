@@ -1,9 +1,9 @@
-/** tidings/ws on its own listener, or on an http.Server (--embedded). Limits are at their defaults. */
+/** tidings/ws on its own listener, or on an http.Server (--embedded). Limits are at their defaults where no other is given. */
 import { createServer } from 'node:http';
 import { type Handler, type WebSocket, WebSocketServer } from '../../src/ws.ts';
-import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
+import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode, deflate, embedded, api, plainReads } = await peerOptions();
+const { port, host, mode, deflate, embedded, api, plainReads, ...limits } = await peerOptions();
 const TEXT = { binary: false };
 
 const handler: Handler<WebSocket> = {
@@ -21,7 +21,8 @@ const server: WebSocketServer = new WebSocketServer({
   ...(http === undefined ? { port, host, backlog: 4096 } : { server: http }),
   ...(api === 'events' ? {} : { handler, views: api === 'views' }),
   perMessageDeflate: deflate,
-  maxPayload: MAX_MESSAGE,
+  maxPayload: limits.maxPayload,
+  maxFragments: limits.maxFragments,
   clientTracking: mode === 'broadcast',
   sharedReads: !plainReads,
 });

@@ -1,13 +1,15 @@
 /** The ws package on its own port, as its README has it. bufferutil is used unless WS_NO_BUFFER_UTIL is set. */
 import { WebSocket, WebSocketServer } from 'ws';
-import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
+import { listening, peerOptions, portOf } from './peer-options.ts';
 
-const { port, host, mode, deflate } = await peerOptions();
+const { port, host, mode, deflate, maxPayload, maxFragments, maxBufferedChunks } = await peerOptions();
 const server = new WebSocketServer({
   port,
   host,
   perMessageDeflate: deflate,
-  maxPayload: MAX_MESSAGE,
+  maxPayload,
+  ...(maxFragments !== undefined && { maxFragments }),
+  ...(maxBufferedChunks !== undefined && { maxBufferedChunks }),
   clientTracking: mode === 'broadcast',
   backlog: 4096,
 });

@@ -7,16 +7,17 @@ import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { buildBench } from '../../bench/build.ts';
 import { listeningPort } from '../../bench/processes.ts';
-import { command, peerNamed } from '../../bench/roster.ts';
+import { command, peerNamed, type ServerOptions } from '../../bench/roster.ts';
 
 async function start(
   t: TestContext,
   name: string,
   mode: 'echo' | 'broadcast' | 'idle',
   deflate = false,
+  limits: ServerOptions['limits'] = {},
 ): Promise<number> {
   await buildBench({ installsPeers: false });
-  const { file, args, env } = command(peerNamed(name), { mode, deflate });
+  const { file, args, env } = command(peerNamed(name), { mode, deflate, limits });
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
   t.after(async () => {
     child.kill('SIGTERM');
@@ -62,6 +63,53 @@ for (const name of ['tidings', 'tidings-embedded', 'ws']) {
     }
   });
 }
+
+for (const name of ['tidings', 'ws', 'faye']) {
+  test(`${name} --max-payload closes with 1009 on a longer message, and takes one that is not`, async (t) => {
+    const socket = await client(t, await start(t, name, 'echo', false, { 'max-payload': 1000 }));
+    const answer = once(socket, 'message');
+    socket.send(Buffer.alloc(1000));
+    await answer;
+    const closed = once(socket, 'close');
+    socket.send(Buffer.alloc(1001));
+    assert.equal((await closed)[0], 1009);
+  });
+}
+
+for (const name of ['tidings', 'ws']) {
+  test(`${name} --max-fragments closes on a message of more fragments`, async (t) => {
+    const socket = await client(t, await start(t, name, 'echo', false, { 'max-fragments': 3 }));
+    const answer = once(socket, 'message');
+    for (const fin of [false, false, true]) socket.send('x', { fin });
+    await answer;
+    const closed = once(socket, 'close');
+    for (const fin of [false, false, false, true]) socket.send('x', { fin });
+    assert.equal((await closed)[0], 1008);
+  });
+}
+
+test('faye --deflate agrees on permessage-deflate', async (t) => {
+  const socket = await client(t, await start(t, 'faye', 'echo', true), true);
+  assert.equal(socket.extensions, 'permessage-deflate');
+});
+
+test('npm run peer refuses a limit that the peer has not, and one that is no number', async () => {
+  for (const [args, message] of [
+    [['faye', '--max-fragments', '3'], /faye has no --max-fragments/],
+    [['ws', '--max-payload', '1k'], /--max-payload must be a number, not 1k/],
+  ] as [string[], RegExp][]) {
+    const child = spawn(process.execPath, ['--import', 'tsx', 'bench/peer.ts', ...args], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
+    let errors = '';
+    child.stderr.on('data', (chunk) => {
+      errors += chunk;
+    });
+    const [status] = await once(child, 'close');
+    assert.equal(status, 1);
+    assert.match(errors, message);
+  }
+});
 
 test('net --mode echo gives bytes back as they came', async (t) => {
   const socket = connect(await start(t, 'net', 'echo'), '127.0.0.1');
