@@ -1,9 +1,11 @@
 /**
  * An echo server that keeps RFC 6455 and RFC 7692 – until a switch breaks one rule. It is there to show that the
- * conformance runner finds each of these defects.
+ * conformance runner finds each of these defects. As a program: `broken-server.ts PORT DEFECT…`.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { argv } from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { answerOffers, Compressor, Decompressor, type DeflateSettings } from '../../src/check/deflate.ts';
 import { applyMask, encodeFrame, type FrameSpec, Opcode } from '../../src/check/frames.ts';
 import { acceptUpgrade, type Head, readHead } from '../../src/check/handshake.ts';
@@ -358,9 +360,11 @@ async function serve(socket: Socket, has: (defect: Defect) => boolean): Promise<
 }
 
 /** Starts a server with these defects; without any it is a sound one. */
-export async function startBrokenServer(
-  ...switches: Defect[]
-): Promise<{ url: URL; close(): Promise<void> }> {
+export function startBrokenServer(...switches: Defect[]): Promise<{ url: URL; close(): Promise<void> }> {
+  return listen(0, switches);
+}
+
+async function listen(port: number, switches: Defect[]): Promise<{ url: URL; close(): Promise<void> }> {
   const has = (defect: Defect): boolean => switches.includes(defect);
   const sockets = new Set<Socket>();
   const server: Server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
@@ -369,7 +373,7 @@ export async function startBrokenServer(
     socket.on('error', () => {});
     serve(socket, has).catch(() => socket.destroy());
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: new URL(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/`),
@@ -379,4 +383,11 @@ export async function startBrokenServer(
       if (server.listening) await once(server, 'close');
     },
   };
+}
+
+if (argv[1] === fileURLToPath(import.meta.url)) {
+  const [port, ...switches] = argv.slice(2);
+  const unknown = switches.find((defect) => !(defects as readonly string[]).includes(defect));
+  if (unknown !== undefined) throw new Error(`no defect is called «${unknown}»`);
+  console.log(`listening on ${(await listen(Number(port ?? 0), switches as Defect[])).url}`);
 }
