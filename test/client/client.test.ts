@@ -150,8 +150,12 @@ describe('hello and welcome', () => {
       return statuses.length;
     });
     const count = server.connections.length;
-    // Longer than the connect timeout, which must no longer be in force.
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    // One that began later, and that nobody answers, gives up: so the timeout is no longer in force here.
+    const silent = await ScriptedServer.start();
+    const other = open({ url: silent.url, connectTimeout: 500 });
+    await until('the other to give up', () => silent.connections.some(({ closed }) => closed?.code === 4408));
+    other.close();
+    await silent.stop();
     await server.connections[count - 1]!.welcome();
     await until('connected', () => client.state.name === 'connected');
     assert.equal(server.connections.length, count);

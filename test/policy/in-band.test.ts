@@ -9,8 +9,12 @@ import { until } from '../support/net.ts';
 const policy = buildPolicyFile({ allow: [{ domain: 'app.example.com', ports: 8080 }] });
 const REQUEST = '<policy-file-request/>\0';
 
+/** The server's end of each connection, by the port of the other end. */
+const accepted = new Map<number, Socket>();
+
 async function start(t: TestContext, prepare?: (server: Server) => void): Promise<number> {
   const server = createServer((_, response) => response.end('hello'));
+  server.on('connection', (socket) => accepted.set(socket.remotePort ?? 0, socket));
   answerInBand(server, policy);
   prepare?.(server);
   server.listen(0, '127.0.0.1');
@@ -22,7 +26,7 @@ async function start(t: TestContext, prepare?: (server: Server) => void): Promis
   return (server.address() as AddressInfo).port;
 }
 
-/** Sends piece by piece; waits, where a pattern stands between them, until it has come. */
+/** Sends piece by piece, each when the last has been read; waits, where a pattern stands between them, until it has come. */
 async function exchange(port: number, pieces: Iterable<string | RegExp>): Promise<string> {
   const socket: Socket = connect(port, '127.0.0.1');
   socket.setNoDelay(true);
@@ -31,14 +35,18 @@ async function exchange(port: number, pieces: Iterable<string | RegExp>): Promis
   socket.setEncoding('utf8').on('data', (data) => {
     text += data;
   });
+  await once(socket, 'connect');
+  const there = await until('the connection', () => accepted.get(socket.localPort ?? 0));
   for (const piece of pieces) {
     if (piece instanceof RegExp) {
       await until(`${piece}`, () => piece.test(text));
       continue;
     }
     if (!socket.writable) break;
-    await new Promise((resolve) => socket.write(piece, resolve));
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    socket.write(piece);
+    const isRead = (): boolean =>
+      there.bytesRead >= socket.bytesWritten || there.destroyed || socket.destroyed;
+    await until('the piece to be read', isRead);
   }
   // Not `once`, which an error would reject.
   if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));

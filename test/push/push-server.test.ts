@@ -422,7 +422,7 @@ test('handshakes wait their turn: no more are asked about at once than the limit
           most = Math.max(most, ++atOnce);
           // However slow they come, the first ones are there together.
           await until('as many as the limit', () => most >= 3);
-          await new Promise((resolve) => setTimeout(resolve, 5));
+          await new Promise((resolve) => setImmediate(resolve));
           if (attributes.user === 'broken') throw new Error('no database');
           return attributes.user === 'banned' ? new Response('', { status: 403 }) : undefined;
         },

@@ -181,18 +181,52 @@ test('a prepared message is one encoding for all, as text or binary', async () =
   await wss.close({});
 });
 
-test('views: true hands out views without a copy, valid during the call', async () => {
-  const seen: string[] = [];
+/** Forty times ten messages of 1000 bytes, each ten in one write: where each was when the handler got it. */
+async function memoryOfMessages(views: boolean): Promise<{ at: Buffer[]; texts: string[] }> {
+  const at: Buffer[] = [];
+  const texts: string[] = [];
   const { wss, port } = await listen({
-    views: true,
-    handler: { message: (_ws, data) => seen.push(data.toString()) },
+    views,
+    handler: {
+      message(_ws, data) {
+        at.push(data as Buffer);
+        texts.push((data as Buffer).toString('latin1', 0, 8));
+      },
+    },
   });
   const peer = await RawPeer.open(port);
-  for (let i = 0; i < 100; i++) peer.socket.write(frame(1, `message ${i}`));
-  await until('all', () => seen.length === 100);
-  assert.equal(seen[99], 'message 99');
+  for (let round = 0; round < 40; round++) {
+    const frames = Array.from({ length: 10 }, (_, i) => frame(2, `${round * 10 + i}`.padEnd(1000)));
+    peer.socket.write(Buffer.concat(frames));
+    await until('the ten', () => at.length === (round + 1) * 10);
+  }
   peer.socket.destroy();
   await wss.close({});
+  return { at, texts };
+}
+
+/** How many messages lie where they lay on the wire: behind the one before, with their header of 8 bytes between. */
+function inPlace(at: Buffer[]): number {
+  return at.filter((data, i) => {
+    const before = at[i - 1];
+    return before?.buffer === data.buffer && data.byteOffset - before.byteOffset === 1000 + 8;
+  }).length;
+}
+
+test('views: true hands out views without a copy, valid during the call', async () => {
+  const { at, texts } = await memoryOfMessages(true);
+  assert.deepEqual(
+    texts,
+    Array.from({ length: 400 }, (_, i) => `${i}`.padEnd(8)),
+  );
+  // Nine of ten, but where a write came in two pieces.
+  assert.ok(inPlace(at) > 200, `${inPlace(at)} of 400 are where they were read`);
+});
+
+test('without views each message has memory of its own, which stays as it is', async () => {
+  const { at, texts } = await memoryOfMessages(false);
+  assert.equal(inPlace(at), 0);
+  for (const [i, data] of at.entries()) assert.equal(data.toString('latin1', 0, 8), texts[i]);
 });
 
 test('diagnostics channels tell of connections opened, closed, refused and broken', async () => {

@@ -149,7 +149,7 @@ test('interceptors fill attributes, at once or later, for every transport', asyn
       },
       {
         before: async (_, attributes) => {
-          await new Promise((resolve) => setTimeout(resolve, 5));
+          await new Promise((resolve) => setImmediate(resolve));
           attributes.user = 'alice';
         },
         after: (_request, transport) => void told.push(transport === undefined ? 'refused' : 'opened'),
