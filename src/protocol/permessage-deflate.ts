@@ -129,22 +129,20 @@ export class MessageDeflate implements MessageInflater {
   }
 
   /**
-   * To be called when a message that `deflateShared` compressed was sent, in its turn. The peer's context holds it
-   * from then on; if ours did not, later messages would inflate to other bytes, without an error. What was sent
-   * uncompressed is in nobody's context, and is not told.
+   * To be called when messages that `deflateShared` compressed were sent, in their turn. The peer's context ends with
+   * the last of them from then on, and what follows refers to nothing before it; if it referred to what was sent
+   * earlier, it would inflate to other bytes, without an error. What was sent uncompressed is in nobody's context.
    *
-   * @param data the message itself, kept by reference: it must never change again
+   * @param last the last of these messages itself, kept by reference: it must never change again
    */
-  sharedSent(data: Buffer): void {
-    if (this.#sent === undefined || data.length === 0) return;
-    if (this.#first === undefined) this.#sent.appendShared(data);
-    else this.#push({ data, done: undefined, next: undefined });
+  sharedSent(last: Buffer): void {
+    if (this.#first === undefined) this.#sent?.replace(last);
+    else if (this.#sent !== undefined) this.#push({ data: last, done: undefined, next: undefined });
   }
 
   /** Forgets what was sent before: what `sharedSent` does for whoever does not know what was sent. */
   resetSendContext(): void {
-    if (this.#first === undefined) this.#sent?.clear();
-    else if (this.#sent !== undefined) this.#push({ data: EMPTY, done: undefined, next: undefined });
+    this.sharedSent(EMPTY);
   }
 
   inflate(data: Buffer, limit: number, done: InflateDone): Buffer | undefined {
@@ -203,8 +201,7 @@ export class MessageDeflate implements MessageInflater {
         this.#deflateAsync(entry.data, entry.done);
         return;
       }
-      if (entry.data.length === 0) this.#sent?.clear();
-      else this.#sent?.appendShared(entry.data);
+      this.#sent?.replace(entry.data);
       this.#shift();
     }
   }

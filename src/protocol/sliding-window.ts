@@ -42,23 +42,17 @@ export class SlidingWindow {
   }
 
   clear(): void {
-    this.#buffer = EMPTY;
-    this.#length = 0;
-    this.#isShared = false;
+    this.replace(EMPTY);
   }
 
   /**
-   * `append`, without a copy where nothing of what was before is kept: one payload that went to many connections
-   * is in memory once. It must never change again.
+   * Forgets what was before, and keeps the end of `data`: without a copy, so that what went to many connections is in
+   * memory once. It must never change again.
    */
-  appendShared(data: Buffer): void {
-    const replacesAll = this.#length === 0 || data.length >= this.#size;
-    if (data.length === 0 || !replacesAll || data.buffer.byteLength > MOST_PINNED) {
-      this.append(data);
-      return;
-    }
-    this.#buffer = data.subarray(Math.max(0, data.length - this.#size));
-    this.#length = this.#buffer.length;
+  replace(data: Buffer): void {
+    const end = data.subarray(Math.max(0, data.length - this.#size));
+    this.#buffer = end.buffer.byteLength > MOST_PINNED ? Buffer.from(end) : end;
+    this.#length = end.length;
     this.#isShared = true;
   }
 }
