@@ -134,6 +134,14 @@ test('the second Ctrl-C ends the program at once', async () => {
   assert.deepEqual(await exit, [null, 'SIGINT']);
 });
 
+test('what only goes against a SHOULD is status 0, and 1 with isStrict', async () => {
+  const server = await startBrokenServer('accepts long length forms', 'leaves the TCP connection open');
+  const settings = { patterns: ['T.3', 'T.4', 'T.5', '7.3.1'], patience: 1, write: () => {} };
+  assert.equal(await checkServer(server.url.href, settings), 0);
+  assert.equal(await checkServer(server.url.href, { ...settings, isStrict: true }), 1);
+  await server.close();
+});
+
 test('a check that was interrupted before it began runs nothing', async () => {
   const server = await startBrokenServer();
   let output = '';
