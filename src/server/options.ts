@@ -6,8 +6,13 @@ import type { ConnectionOptions } from './connection.ts';
 export interface CommonOptions {
   /** Bytes of a whole message, after inflating; a longer one fails the connection with 1009. Default 100 MiB; 0: no limit. */
   maxPayload?: number | undefined;
-  /** Frames of one message; more fail the connection with 1008. Default 16384; 0: no limit. */
+  /**
+   * Frames of one message; more fail the connection with 1008. Bounds work, not memory: a fragment is copied into its
+   * message at once. Default 262_144; 0: no limit.
+   */
   maxFragments?: number | undefined;
+  /** Without effect: `maxPayload` bounds what pieces may hold. */
+  maxBufferedChunks?: number | undefined;
   /** Don't check text and close reasons for UTF-8. Default false. */
   skipUTF8Validation?: boolean | undefined;
   /** Answer pings by themselves. Default true. */

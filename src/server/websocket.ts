@@ -4,7 +4,7 @@
  */
 
 import type { EventEmitter } from 'node:events';
-import type { ClientRequest, ClientRequestArgs, IncomingMessage } from 'node:http';
+import type { ClientRequest, ClientRequestArgs, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { PeerCertificate } from 'node:tls';
 import { nextTick } from '../clock.ts';
@@ -56,10 +56,12 @@ export type CloseEvent = WebSocketEventMap['close'];
 export type ErrorEvent = WebSocketEventMap['error'];
 
 type OwnOptions = OptionsOfClients<WebSocket>;
-type Loose = 'checkServerIdentity' | 'createConnection' | 'protocolVersion';
+type Loose = 'checkServerIdentity' | 'createConnection' | 'headers' | 'protocolVersion';
 
 /** As the client takes them, in types that take what was written for those of ws, too. */
 export interface ClientOptions extends Omit<OwnOptions, Loose> {
+  /** More header lines, spelled like this on the wire. The constructor takes pairs, too, and a Headers object. */
+  headers?: OutgoingHttpHeaders | undefined;
   /** 13 or 8. Default 13. */
   protocolVersion?: number | undefined;
   /** As that of node:tls. */
@@ -77,6 +79,11 @@ export interface ClientOptions extends Omit<OwnOptions, Loose> {
   /** Without effect, as in ws. */
   protocol?: string | undefined;
 }
+
+type AnyOptions =
+  | ClientOptions
+  | (Omit<ClientOptions, 'headers'> & Pick<OwnOptions, 'headers'>)
+  | ClientRequestArgs;
 
 /** Certificates as the types of ws have them. */
 export type CertMeta = string | string[] | Buffer | Buffer[];
@@ -198,16 +205,12 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
    * @throws {RangeError} for an option that can't be one
    */
   constructor(address: null, protocols?: undefined, options?: object);
-  constructor(address: string | URL | null, options?: ClientOptions | ClientRequestArgs);
+  constructor(address: string | URL | null, options?: AnyOptions);
+  constructor(address: string | URL | null, protocols?: string | string[], options?: AnyOptions);
   constructor(
     address: string | URL | null,
-    protocols?: string | string[],
-    options?: ClientOptions | ClientRequestArgs,
-  );
-  constructor(
-    address: string | URL | null,
-    protocols?: string | string[] | ClientOptions | ClientRequestArgs,
-    options?: ClientOptions | ClientRequestArgs | object,
+    protocols?: string | string[] | AnyOptions,
+    options?: AnyOptions | object,
   ) {
     super();
     if (address === null) return;
