@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { uncovered } from '../support/programs.ts';
 import { fuzz } from './fuzz.ts';
-import { type Target, targets } from './targets.ts';
+import type { Target } from './target.ts';
+import { targets } from './targets.ts';
 
 test('20,000 inputs from a fixed seed break nothing, and every target has its share', async () => {
   const { byTarget, failures } = await fuzz({

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { mutate } from './mutate.ts';
 import { Random } from './random.ts';
-import { MAX_INPUT, type Target } from './targets.ts';
+import { MAX_INPUT, type Target } from './target.ts';
 
 export interface Failure {
   target: string;
