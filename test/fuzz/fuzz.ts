@@ -55,7 +55,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
     }
     if (result.inputs === MEMORY_EVERY) result.memory.first = await inUse();
     const own = (seed + Math.imul(result.inputs, 0x9e3779b1)) >>> 0;
-    const failure = runOne(wheel, own, onInput);
+    const failure = await runOne(wheel, own, onInput);
     result.byTarget[wheelName(wheel, own)]!++;
     result.inputs++;
     if (failure) result.failures.push(failure);
@@ -81,11 +81,11 @@ function wheelName(wheel: readonly Target[], seed: number): string {
 }
 
 /** One input, wholly determined by its seed. */
-function runOne(
+async function runOne(
   wheel: readonly Target[],
   seed: number,
   onInput: FuzzOptions['onInput'],
-): Failure | undefined {
+): Promise<Failure | undefined> {
   const random = new Random(seed);
   const target = random.pick(wheel);
   const input =
@@ -95,7 +95,8 @@ function runOne(
   onInput?.(target.name, seed, input);
   const before = Buffer.from(input);
   try {
-    target.run(input, random);
+    const running = target.run(input, random);
+    if (running !== undefined) await running;
     return undefined;
   } catch (error) {
     const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

@@ -8,7 +8,7 @@ export interface Target {
   /** An input from nothing, where that finds more than changing a seed. */
   generate?(random: Random): Buffer;
   /** Throws whatever is not documented to be thrown, or an AssertionError. May change the input. */
-  run(input: Buffer, random: Random): void;
+  run(input: Buffer, random: Random): void | Promise<void>;
 }
 
 export const MAX_INPUT = 4096;

@@ -15,6 +15,7 @@ import {
 import { RequestHeadError, RequestHeadReader } from '../../src/server/request-head.ts';
 import { frames } from './frames.ts';
 import { chunkEnds } from './mutate.ts';
+import { sharedReads } from './shared-reads.ts';
 import { corpus, type Target } from './target.ts';
 
 // ── Handshakes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -133,6 +134,7 @@ const requestHeads: Target = {
 /** How often each is chosen: what is larger, and what more depends on, more often. */
 export const targets: readonly { target: Target; weight: number }[] = [
   { target: frames, weight: 6 },
+  { target: sharedReads, weight: 1 },
   { target: requestHeads, weight: 2 },
   { target: requests, weight: 1 },
   { target: responses, weight: 1 },
