@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -22,6 +22,8 @@ export interface Place {
   port: number;
   /** What it was asked for: request line and header lines as they were on the wire. */
   requests: IncomingMessage[];
+  /** Its connections, TLS or not. */
+  sockets: Set<Socket>;
 }
 
 /** A server that takes WebSockets, or answers with a redirect, and keeps what it was asked. */
@@ -39,9 +41,17 @@ export async function place(
         rejectUnauthorized: false,
       })
     : createServer();
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    // A client that gives up may reset it.
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+  });
   const wss = new WebSocketServer({ noServer: true });
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     requests.push(request);
+    socket.on('error', () => {});
     const location = redirect(request);
     if (location !== undefined) socket.end(`HTTP/1.1 302 Found\r\nLocation: ${location}\r\n\r\n`);
     else wss.handleUpgrade(request, socket, head, () => {});
@@ -56,7 +66,17 @@ export async function place(
   });
   const { port } = (socketPath === '' ? server.address() : { port: 0 }) as AddressInfo;
   const url = socketPath === '' ? `${isSecure ? 'wss' : 'ws'}://127.0.0.1:${port}` : `ws+unix:${socketPath}:`;
-  return { server, url, port, requests };
+  return { server, url, port, requests, sockets };
+}
+
+/** Waits until a server has no connection, and has accepted all that were begun. */
+export async function noConnection({ port, sockets }: Place): Promise<void> {
+  const probe = connect(port, '127.0.0.1');
+  await once(probe, 'connect');
+  const { localPort } = probe;
+  await until('the probe is accepted', () => [...sockets].some(({ remotePort }) => remotePort === localPort));
+  probe.destroy();
+  await until('no connection is left', () => sockets.size === 0);
 }
 
 /** Connects, and gives the request that the server got; the connection is ended. */
