@@ -1,4 +1,5 @@
 /** Runs cases: as a client against a server's address, or one connection that came to the listening side. */
+import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
 import { type Behavior, type CaseDefinition, CaseRun, describe } from './case.ts';
 import { answerOffers, type DeflateSettings, formatOffers, readAnswer } from './deflate.ts';
@@ -238,6 +239,8 @@ export async function runAll(
   url: URL,
   options: Omit<RunOptions, 'index'> & { parallel: number; onResult?: (result: CaseResult) => void },
 ): Promise<CaseResult[]> {
+  // Each case under way listens.
+  if (options.signal) setMaxListeners(0, options.signal);
   const results: CaseResult[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {

@@ -134,6 +134,15 @@ test('the second Ctrl-C ends the program at once', async () => {
   assert.deepEqual(await exit, [null, 'SIGINT']);
 });
 
+test('many cases at a time are no reason for a warning on standard error', async (t) => {
+  const server = await startBrokenServer();
+  t.after(() => server.close());
+  const args = ['check', server.url.href, '--cases', '6.22.*', '--parallel', '30', '--agent', 'server'];
+  const program = tidings(t, args);
+  assert.equal(await program.status(), 0);
+  assert.equal(program.stderr, 'server: 6 UTF-8: 34 cases: 34 passed, 0 failed\n');
+});
+
 test('what only goes against a SHOULD is status 0, and 1 with isStrict', async () => {
   const server = await startBrokenServer('accepts long length forms', 'leaves the TCP connection open');
   const settings = { patterns: ['T.3', 'T.4', 'T.5', '7.3.1'], patience: 1, write: () => {} };
