@@ -6,17 +6,18 @@ import RedisParser from 'redis-parser';
 import { RespClient } from '../../src/redis.ts';
 
 export interface Publisher {
-  /** `done` when the reply has come. */
-  publish(channel: string, payload: string, done: () => void): void;
+  /** `done` with the reply: how many have got it. */
+  publish(channel: string, payload: string, done: (receivers: unknown) => void): void;
 }
 
-export type Subscribe = (channel: string, received: (payload: string) => void) => Promise<void>;
+/** @param received gets the first byte of a payload, and its length */
+export type Subscribe = (channel: string, received: (first: number, length: number) => void) => Promise<void>;
 
 type Fail = (error: Error) => void;
 
 export const publishers: Record<string, (port: number, fail: Fail) => Promise<Publisher>> = {
   async tidings(port, fail) {
-    const client = new RespClient(`redis://127.0.0.1:${port}`);
+    const client = ownClient(port, fail);
     await client.connect();
     return {
       publish: (channel, payload, done) => void client.publish(channel, payload).then(done, fail),
@@ -25,10 +26,10 @@ export const publishers: Record<string, (port: number, fail: Fail) => Promise<Pu
 
   /** Without a promise per command. */
   async 'tidings-handler'(port, fail) {
-    const client = new RespClient(`redis://127.0.0.1:${port}`);
+    const client = ownClient(port, fail);
     await client.connect();
-    let finish = () => {};
-    const handler = { command: 'PUBLISH', reply: () => finish(), failed: fail };
+    let finish: (reply: unknown) => void = () => {};
+    const handler = { command: 'PUBLISH', reply: (reply: unknown) => finish(reply), failed: fail };
     return {
       publish(channel, payload, done) {
         finish = done;
@@ -39,26 +40,34 @@ export const publishers: Record<string, (port: number, fail: Fail) => Promise<Pu
 
   async ioredis(port, fail) {
     const client = new Redis(port, '127.0.0.1');
+    client.on('error', fail);
     return { publish: (channel, payload, done) => void client.publish(channel, payload).then(done, fail) };
   },
 
   async 'ioredis-auto'(port, fail) {
     const client = new Redis(port, '127.0.0.1', { enableAutoPipelining: true });
+    client.on('error', fail);
     return { publish: (channel, payload, done) => void client.publish(channel, payload).then(done, fail) };
   },
 
   /** An explicit pipeline of all that is published within one tick. */
   async 'ioredis-pipeline'(port, fail) {
     const client = new Redis(port, '127.0.0.1');
+    client.on('error', fail);
     let pipeline: ReturnType<Redis['pipeline']> | undefined;
-    let waiting: (() => void)[] = [];
+    let waiting: ((receivers: unknown) => void)[] = [];
     const flush = () => {
       const finished = waiting;
       const sent = pipeline!;
       pipeline = undefined;
       waiting = [];
-      sent.exec().then(() => {
-        for (const done of finished) done();
+      sent.exec().then((replies) => {
+        if (replies?.length !== finished.length) fail(new Error('a pipeline came back incomplete'));
+        for (const [index, done] of finished.entries()) {
+          const [error, receivers] = replies![index]!;
+          if (error) fail(error);
+          done(receivers);
+        }
       }, fail);
     };
     return {
@@ -75,6 +84,7 @@ export const publishers: Record<string, (port: number, fail: Fail) => Promise<Pu
 
   async 'node-redis'(port, fail) {
     const client = createClient({ url: `redis://127.0.0.1:${port}` });
+    client.on('error', fail);
     await client.connect();
     return { publish: (channel, payload, done) => void client.publish(channel, payload).then(done, fail) };
   },
@@ -82,8 +92,8 @@ export const publishers: Record<string, (port: number, fail: Fail) => Promise<Pu
   /** One write per tick, replies through redis-parser, and nothing else that a client has. */
   async 'redis-parser'(port, fail) {
     const socket = connect(port, '127.0.0.1');
-    const waiting: (() => void)[] = [];
-    const parser = new RedisParser({ returnReply: () => waiting.shift()!(), returnError: fail });
+    const waiting: ((receivers: unknown) => void)[] = [];
+    const parser = new RedisParser({ returnReply: (reply) => waiting.shift()!(reply), returnError: fail });
     socket.on('data', (chunk) => parser.execute(chunk));
     socket.on('error', fail);
     let commands = '';
@@ -103,30 +113,38 @@ export const publishers: Record<string, (port: number, fail: Fail) => Promise<Pu
 };
 
 export const subscribers: Record<string, (port: number, fail: Fail) => Subscribe> = {
-  tidings(port) {
-    const client = new RespClient(`redis://127.0.0.1:${port}`);
-    return (channel, received) => client.subscribe(channel, (payload) => received(payload.toString()));
+  tidings(port, fail) {
+    const client = ownClient(port, fail);
+    return (channel, received) =>
+      client.subscribe(channel, (payload) => {
+        received(payload.charCodeAt(0), payload.length);
+      });
   },
 
   /** Payloads as bytes, never made into strings. */
-  'tidings-bytes'(port) {
-    const client = new RespClient(`redis://127.0.0.1:${port}`);
-    return (channel, received) => client.subscribe(channel, () => received(''));
+  'tidings-bytes'(port, fail) {
+    const client = ownClient(port, fail);
+    return (channel, received) =>
+      client.subscribeBuffers(channel, (payload) => received(payload[0]!, payload.length));
   },
 
-  ioredis(port) {
+  ioredis(port, fail) {
     const client = new Redis(port, '127.0.0.1');
+    client.on('error', fail);
     return async (channel, received) => {
-      client.on('message', (_channel: string, payload: string) => received(payload));
+      client.on('message', (_channel: string, payload: string) =>
+        received(payload.charCodeAt(0), payload.length),
+      );
       await client.subscribe(channel);
     };
   },
 
-  'node-redis'(port) {
+  'node-redis'(port, fail) {
     const client = createClient({ url: `redis://127.0.0.1:${port}` });
+    client.on('error', fail);
     return async (channel, received) => {
       await client.connect();
-      await client.subscribe(channel, received);
+      await client.subscribe(channel, (payload) => received(payload.charCodeAt(0), payload.length));
     };
   },
 
@@ -138,7 +156,7 @@ export const subscribers: Record<string, (port: number, fail: Fail) => Subscribe
         const parser = new RedisParser({
           returnReply: (reply) => {
             const [kind, , payload] = reply as [string, string, string];
-            if (kind === 'message') received(payload);
+            if (kind === 'message') received(payload.charCodeAt(0), payload.length);
             else resolve();
           },
           returnError: fail,
@@ -148,6 +166,13 @@ export const subscribers: Record<string, (port: number, fail: Fail) => Subscribe
       });
   },
 };
+
+/** Any doubt about its connection ends the run. */
+function ownClient(port: number, fail: Fail): RespClient {
+  const client = new RespClient(`redis://127.0.0.1:${port}`);
+  client.on('down', fail).on('retry', fail);
+  return client;
+}
 
 function encode(channel: string, payload: string): string {
   const length = Buffer.byteLength(payload);

@@ -7,7 +7,8 @@ onJob<RespJob>(async ({ client, port, size, depth, warmup, duration }, fail) => 
   const publisher = await publishers[client]!(port, fail);
   const payload = 'm'.repeat(size);
   let completed = 0;
-  const next = () => {
+  const next = (receivers: unknown) => {
+    if (receivers !== 0) fail(new Error(`nobody is subscribed, and ${receivers} have got a message`));
     completed++;
     publisher.publish('bench', payload, next);
   };
