@@ -26,18 +26,30 @@ export const outFolder = join(benchFolder, 'dist');
 const PROGRAM_FOLDERS = ['peers', 'load', 'resp', 'codec'];
 
 /** `../../src/ws.ts`, seen from bench/peers, is `../../../dist/cjs/ws.js`, seen from bench/dist/peers. */
-const ownDist: Plugin = {
-  name: 'own-dist',
-  setup(builder) {
-    builder.onResolve({ filter: /^\.\.\/\.\.\/src\// }, ({ path }) => ({
-      path: path.replace('../../src/', '../../../dist/cjs/').replace(/\.ts$/, '.js'),
-      external: true,
-    }));
-  },
-};
+function fromDist(dist: string): Plugin {
+  return {
+    name: 'from-dist',
+    setup(builder) {
+      builder.onResolve({ filter: /^\.\.\/\.\.\/src\// }, ({ path }) => ({
+        path: path.replace('../../src/', `${dist}/`).replace(/\.ts$/, '.js'),
+        external: true,
+      }));
+    },
+  };
+}
 
-/** Builds src/ if its dist/ is missing or older, the peers' packages if they are missing, and bench/dist. */
-export async function buildBench({ installsPeers = true } = {}): Promise<void> {
+/**
+ * Builds src/ if its dist/ is missing or older, the peers' packages if they are missing, and bench/dist.
+ *
+ * @param base another checkout, built: its tidings becomes a peer as well
+ */
+export async function buildBench({
+  installsPeers = true,
+  base,
+}: {
+  installsPeers?: boolean;
+  base?: string;
+} = {}): Promise<void> {
   if (installsPeers && !existsSync(join(benchFolder, 'node_modules'))) {
     console.error('installing the peers of bench/package.json');
     execFileSync('npm', ['ci', '--prefix', benchFolder, '--no-audit', '--no-fund'], {
@@ -54,16 +66,27 @@ export async function buildBench({ installsPeers = true } = {}): Promise<void> {
         .filter((file) => file.endsWith('.ts'))
         .map((file) => join(benchFolder, folder, file)),
   );
+  await compile(entryPoints, outFolder, '../../../dist/cjs');
+  if (base === undefined) return;
+  const dist = ['dist/cjs', 'dist']
+    .map((folder) => join(base, folder))
+    .find((folder) => existsSync(join(folder, 'ws.js')));
+  if (dist === undefined) throw new Error(`${base} has no dist/: npm run build there`);
+  await compile([join(benchFolder, 'peers', 'tidings.ts')], join(outFolder, 'base'), dist);
+}
+
+/** @param dist where our own package is, seen from what comes out */
+async function compile(entryPoints: string[], outdir: string, dist: string): Promise<void> {
   const { outputFiles } = await build({
     entryPoints,
-    outdir: outFolder,
-    outbase: benchFolder,
+    outdir,
+    outbase: entryPoints.length > 1 ? benchFolder : undefined,
     bundle: true,
     packages: 'external',
     format: 'esm',
     platform: 'node',
     target: 'es2023',
-    plugins: [ownDist],
+    plugins: [fromDist(dist)],
     logLevel: 'warning',
     write: false,
   });

@@ -6,23 +6,25 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { buildBench } from './build.ts';
 import { Connection } from './load/connection.ts';
-import { buildContent, type Content } from './load/content.ts';
+import { buildContent, type Content, storedContent } from './load/content.ts';
 import { systemCalls } from './proc.ts';
 import { listeningPort } from './processes.ts';
-import { command, peerNamed } from './roster.ts';
+import { type Answers, command, peerNamed } from './roster.ts';
+import { median } from './statistics.ts';
 
-export interface Counts {
-  /** Calls of read and write for each message, or each delivery of a broadcast. */
-  reads: number;
-  writes: number;
-  /** Bytes allocated on the heap and as array buffers, for the same. */
-  allocated: number;
-}
+/**
+ * What is counted for each message, or each delivery of a broadcast: calls of read and its kin, calls of write
+ * and its kin, and bytes allocated on the heap and as array buffers.
+ */
+const COUNTED = ['reads', 'writes', 'allocated'] as const;
+export type Counts = Record<(typeof COUNTED)[number], number>;
 
 export interface GateScenario {
   name: string;
-  peer: 'tidings' | 'tidings-embedded';
+  peer: 'tidings' | 'tidings-embedded' | 'tidings-events';
   mode: 'echo' | 'broadcast';
+  /** Default: at once, with what came in. */
+  answers?: Answers;
   conns: number;
   /** Messages that the client sends in one write. */
   batch: number;
@@ -57,6 +59,26 @@ export const gateScenarios: GateScenario[] = [
     limits: { reads: 1.1 / 16, writes: 1.1 / 16, allocated: 150 },
   },
   {
+    name: 'events: echo 125 B, 16 in one segment, messages that may be kept',
+    ...{ peer: 'tidings-events', mode: 'echo', conns: 1, batch: 16, size: 125 },
+    limits: { reads: 1.1 / 16, writes: 1.1 / 16, allocated: 400 },
+  },
+  {
+    name: 'events: 16 answers of 125 B in another turn of the event loop',
+    ...{ peer: 'tidings-events', mode: 'echo', answers: 'later', conns: 1, batch: 16, size: 125 },
+    limits: { reads: 1.1 / 16, writes: 2.2 / 16, allocated: 590 },
+  },
+  {
+    name: 'events: 16 answers of 125 B, each with a callback',
+    ...{ peer: 'tidings-events', mode: 'echo', answers: 'callback', conns: 1, batch: 16, size: 125 },
+    limits: { reads: 1.1 / 16, writes: 1.1 / 16, allocated: 460 },
+  },
+  {
+    name: 'events: 64 KiB by reference: one write for header and payload, and no copy',
+    ...{ peer: 'tidings-events', mode: 'echo', answers: 'stored', conns: 1, batch: 1, size: 65536 },
+    limits: { reads: 1.1, writes: 1.1, allocated: 2400 },
+  },
+  {
     name: 'broadcast 128 B to 100, one at a time: one write for each connection',
     ...{ peer: 'tidings', mode: 'broadcast', conns: 100, batch: 1, size: 128 },
     limits: { reads: 0.02, writes: 1.1, allocated: 290 },
@@ -82,12 +104,23 @@ export async function count(scenario: GateScenario): Promise<Counts> {
   await buildBench({ installsPeers: false });
   const server = await start(scenario);
   const { conns, batch, size, mode } = scenario;
-  const content = buildContent('websocket', 'text', size, batch, false);
-  const connections = await Promise.all(Array.from({ length: conns }, () => connect(server.port, content)));
+  const content =
+    scenario.answers === 'stored'
+      ? storedContent(size, batch)
+      : buildContent('websocket', 'text', size, batch, false);
+  let fail: (error: Error) => void = () => {};
+  const failure = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failure.catch(() => {});
+  const opening = Array.from({ length: conns }, () => connect(server.port, content, fail));
+  const connections = await Promise.race([failure, Promise.all(opening)]);
+  let counts: Counts;
+  let status: number | null;
   try {
     const [sender] = connections as [Connection];
     const receivers = mode === 'broadcast' ? connections : [sender];
-    const exchange = () => roundTrip(sender, receivers, batch);
+    const exchange = () => Promise.race([failure, roundTrip(sender, receivers, batch)]);
     for (let i = 0; i < WARM_BATCHES / Math.sqrt(conns); i++) await exchange();
 
     const round = async (): Promise<Counts> => {
@@ -97,46 +130,47 @@ export async function count(scenario: GateScenario): Promise<Counts> {
         for (let i = 0; i < BATCHES_PER_SAMPLE; i++) await exchange();
         const after = await server.state();
         const messages = BATCHES_PER_SAMPLE * batch * receivers.length;
-        samples.push({
-          reads: (after.reads - before.reads) / messages,
-          writes: (after.writes - before.writes) / messages,
-          allocated: (after.allocated - before.allocated) / messages,
-        });
+        samples.push(countsOf((key) => (after[key] - before[key]) / messages));
       }
       // A sample in which the collector ran has a wrong figure for memory: the median has not.
-      const middle = (key: keyof Counts) =>
-        samples.map((counts) => counts[key]).sort((a, b) => a - b)[SAMPLES >> 1]!;
-      return { reads: middle('reads'), writes: middle('writes'), allocated: middle('allocated') };
+      return countsOf((key) => median(samples.map((counts) => counts[key])));
     };
-    let counts = await round();
-    for (let i = 1; i < ROUNDS && !isWithin(counts, scenario.limits); i++) counts = await round();
-    return counts;
+    counts = await round();
+    for (let i = 1; i < ROUNDS && exceeded(counts, scenario.limits).length > 0; i++) counts = await round();
   } finally {
     for (const connection of connections) connection.cut();
     server.child.kill('SIGTERM');
-    await once(server.child, 'exit');
+    [status] = await once(server.child, 'exit');
   }
+  if (status !== 0) throw new Error(`${scenario.peer} ended with status ${status}`);
+  return counts;
 }
 
-function isWithin(counts: Counts, limits: Counts): boolean {
-  return (['reads', 'writes', 'allocated'] as const).every(
-    (key) => counts[key] > 0 && counts[key] <= limits[key],
-  );
+/** What is above its limit, or was not counted at all, as text. */
+export function exceeded(counts: Counts, limits: Counts): string[] {
+  return COUNTED.flatMap((key) => {
+    if (!(counts[key] > 0)) return [`${key} were not counted at all`];
+    return counts[key] > limits[key] ? [`${key}: ${counts[key]}, allowed ${limits[key]}`] : [];
+  });
 }
 
-interface State {
-  reads: number;
-  writes: number;
-  allocated: number;
+function countsOf(figure: (key: keyof Counts) => number): Counts {
+  return { reads: figure('reads'), writes: figure('writes'), allocated: figure('allocated') };
 }
 
 /** A peer with an IPC channel, through which it tells how much memory it has in use. */
 async function start(
   scenario: GateScenario,
-): Promise<{ child: ChildProcess; port: number; state(): Promise<State> }> {
+): Promise<{ child: ChildProcess; port: number; state(): Promise<Counts> }> {
   // Such large halves of the young generation that most samples see no collection.
   const nodeFlags = ['--min-semi-space-size=128', '--max-semi-space-size=128'];
-  const { file, args, env } = command(peerNamed(scenario.peer), { mode: scenario.mode, nodeFlags });
+  const { file, args, env } = command(peerNamed(scenario.peer), {
+    mode: scenario.mode,
+    isStrict: true,
+    answers: scenario.answers,
+    answerSize: scenario.answers === 'stored' ? scenario.size : undefined,
+    nodeFlags,
+  });
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], env });
   const port = await listeningPort(child, scenario.peer);
   return {
@@ -152,21 +186,21 @@ async function start(
   };
 }
 
-function connect(port: number, content: Content): Promise<Connection> {
-  return new Promise((resolve, reject) => {
+/** @param fail is told of any error, also later ones */
+function connect(port: number, content: Content, fail: (error: Error) => void): Promise<Connection> {
+  return new Promise((resolve) => {
     const options = { port, wire: 'websocket' as const, deflate: false };
     const connection = new Connection(content, options);
     connection.onOpen = () => resolve(connection);
-    connection.onError = reject;
+    connection.onError = fail;
   });
 }
 
 /** Sends a batch and resolves when all receivers have it. */
 function roundTrip(sender: Connection, receivers: Connection[], batch: number): Promise<void> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     let left = receivers.length * batch;
     for (const receiver of receivers) {
-      receiver.onError = reject;
       receiver.onMessages = (_, count) => {
         left -= count;
         if (left === 0) resolve();

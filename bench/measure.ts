@@ -92,8 +92,8 @@ export async function measureRow(row: Row, options: MeasureOptions): Promise<Row
 }
 
 /** Of each round, how many times its own cost the other's is. */
-export function ratioTo(other: PeerResult, own: PeerResult): number {
-  return median(ratios(own.samples, costs(other.samples)));
+export function ratiosTo(other: PeerResult, own: PeerResult): number[] {
+  return ratios(own.samples, costs(other.samples));
 }
 
 function costs(samples: Sample[]): number[] {

@@ -6,6 +6,11 @@ import { benchFolder, outFolder } from './build.ts';
 /** How the load generator opens a connection and what it puts on it. */
 export type Wire = 'websocket' | 'raw' | 'socket.io' | 'sockjs';
 export type Mode = 'echo' | 'broadcast' | 'idle';
+/**
+ * How an echo is answered: at once; in another turn of the event loop, all that came in together; with a
+ * callback for each send; or with a large message that the server holds, named by the number in the request.
+ */
+export type Answers = 'now' | 'later' | 'callback' | 'stored';
 
 /** Named as the option of `npm run peer`. */
 export type Limit = 'max-payload' | 'max-fragments' | 'max-buffered-chunks';
@@ -26,6 +31,10 @@ export interface Peer {
   limits?: Limit[];
   /** It can be run as several processes on one port. */
   workers?: boolean;
+  /** It can answer in every way of `Answers`. */
+  answers?: boolean;
+  /** The folder of its program below bench/dist, where that isn't peers. */
+  folder?: string;
   /** Of its handshake, where that isn't /. */
   path?: string;
   args?: string[];
@@ -135,11 +144,18 @@ const LIMITS: [entry: string, ...limits: Limit[]][] = [
 for (const peer of list) peer.limits = LIMITS.find(([entry]) => entry === peer.entry)?.slice(1) as Limit[];
 
 const CLUSTERED = ['ws', 'ws-js', 'tidings', 'tidings-embedded', 'net'];
-for (const peer of list) peer.workers = CLUSTERED.includes(peer.name);
+for (const peer of list) {
+  peer.workers = CLUSTERED.includes(peer.name);
+  peer.answers = peer.entry === 'ws' || peer.entry === 'tidings';
+}
 
 export const roster: ReadonlyMap<string, Peer> = new Map(list.map((peer) => [peer.name, peer]));
 
+/** Behind the name of a tidings: that of the checkout that it is compared with (`--base`). */
+export const BASE = '@base';
+
 export function peerNamed(name: string): Peer {
+  if (name.endsWith(BASE)) return { ...peerNamed(name.slice(0, -BASE.length)), name, folder: 'base' };
   const peer = roster.get(name);
   if (!peer) throw new Error(`no peer is called ${name}; there are ${[...roster.keys()].join(', ')}`);
   return peer;
@@ -149,10 +165,15 @@ export interface ServerOptions {
   port?: number;
   host?: string;
   mode: Mode;
+  answers?: Answers;
+  /** Bytes of each stored answer. */
+  answerSize?: number;
   deflate?: boolean;
   workers?: number;
   /** Of the raw wire: a byte for each connection that was accepted. */
   greet?: boolean;
+  /** End with status 1 where a connection had an error: what a bench measures has none. */
+  isStrict?: boolean;
   /** URL of a Redis that instances share. */
   redis?: string;
   limits?: { [name in Limit]?: number };
@@ -167,7 +188,7 @@ export function command(
   peer: Peer,
   options: ServerOptions,
 ): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
-  const script = join(outFolder, 'peers', `${peer.entry}.js`);
+  const script = join(outFolder, peer.folder ?? 'peers', `${peer.entry}.js`);
   if (!existsSync(script)) throw new Error(`${peer.name} is not here yet: no bench/peers/${peer.entry}.ts`);
   const flags: string[] = [];
   let file = process.execPath;
@@ -193,6 +214,9 @@ export function command(
   if (options.redis) own.push('--redis', options.redis);
   if (options.deflate) own.push('--deflate');
   for (const [limit, value] of Object.entries(options.limits ?? {})) own.push(`--${limit}`, String(value));
+  if (options.answers) own.push('--answers', options.answers);
+  if (options.answerSize) own.push('--answer-size', String(options.answerSize));
+  if (options.isStrict) own.push('--strict');
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     NODE_ENV: 'production',

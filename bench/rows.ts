@@ -1,5 +1,6 @@
 /** Every row of the table: what is measured, with which peers. */
 import type { Job } from './load/job.ts';
+import type { Answers } from './roster.ts';
 
 export interface Row {
   /** Its name in JSON, targets and `--rows`. */
@@ -26,11 +27,13 @@ export interface Row {
   unit: 'µs' | 'ns' | 'KiB';
   /** Processes of the server; more where the connections don't fit into one. Default 1. */
   workers?: number;
+  /** How the server answers an echo. Default: at once, with what came in. */
+  answers?: Answers;
   /** The peer whose cost is divided by everyone's. It runs twice, for the noise. */
   reference: string;
   peers: string[];
-  /** Belongs to the curve over connections, not to the main table. */
-  isScale?: boolean;
+  /** The table it belongs to, where that isn't the main one: see `tables`. */
+  table?: 'events' | 'sends' | 'scale';
 }
 
 const ECHO_PEERS = [
@@ -55,6 +58,7 @@ const BROADCAST_PEERS = [
   'bun',
   'deno',
 ];
+const EVENT_PEERS = ['ws', 'tidings-events'];
 const DEFLATE_PEERS = ['ws', 'tidings', 'tidings-embedded', 'bun'];
 
 export function bytes(size: number): string {
@@ -91,6 +95,28 @@ export function echoRow({
     unit: 'µs',
     reference: 'ws',
     peers: deflate ? DEFLATE_PEERS : peers,
+  };
+}
+
+function eventRow(shape: EchoShape): Row {
+  const row = echoRow({ peers: EVENT_PEERS, ...shape });
+  return { ...row, id: row.id.replace('echo', 'events'), title: `events: ${row.title}`, table: 'events' };
+}
+
+const ANSWERS: Record<Answers, string> = {
+  now: '',
+  later: ', answered in another turn of the event loop',
+  callback: ', each send with a callback',
+  stored: ', the answer to a small request',
+};
+
+function sendRow(answers: Answers, shape: EchoShape): Row {
+  const row = { ...echoRow(shape), peers: EVENT_PEERS, answers };
+  return {
+    ...row,
+    id: `${row.id.replace('echo', 'sends')}${answers === 'now' ? '' : `-${answers}`}`,
+    title: `sends: ${row.title}${ANSWERS[answers]}`,
+    table: 'sends',
   };
 }
 
@@ -281,11 +307,29 @@ export const rows: Row[] = [
   codecRow('utf8', KIB, 'utf8'),
 ];
 
+/** What somebody gets who changes one import: `message` events, with Buffers that may be kept. */
+export const eventRows: Row[] = [
+  eventRow({ size: 125 }),
+  eventRow({ size: 125, depth: 16 }),
+  eventRow({ size: 64 * KIB }),
+  eventRow({ size: MIB, kind: 'binary', conns: 1, peers: [...EVENT_PEERS, 'tidings'] }),
+  eventRow({ size: MIB, kind: 'binary', peers: [...EVENT_PEERS, 'tidings'] }),
+];
+
+/** What an application does beside an echo: the way of what is sent. */
+export const sendRows: Row[] = [
+  sendRow('later', { size: 125, depth: 16 }),
+  sendRow('callback', { size: 125, depth: 16 }),
+  sendRow('stored', { size: 64 * KIB, kind: 'binary' }),
+  sendRow('stored', { size: MIB, kind: 'binary', conns: 8 }),
+  sendRow('now', { size: KIB, kind: 'json', depth: 16, deflate: true }),
+];
+
 /** Cost over connections: it should not rise with them. */
 export const scaleRows: Row[] = [1000, 10_000, 50_000].flatMap((conns) =>
   [1, 16, 64].map((depth) => ({
     ...echoRow({ size: 125, conns, depth, peers: ['ws', 'tidings', 'net'] }),
-    isScale: true,
+    table: 'scale' as const,
   })),
 );
 for (const depth of [1, 16]) {
@@ -295,15 +339,24 @@ for (const depth of [1, 16]) {
     id: `${row.id}-2workers`,
     title: `${row.title}, 2 workers`,
     workers: 2,
-    isScale: true,
+    table: 'scale',
   });
 }
+
+/** All that `npm run bench` runs, in the order of the report. */
+export const allRows: Row[] = [...eventRows, ...rows, ...sendRows, ...scaleRows];
 
 /** One row of each scenario, small: every peer and every path runs, nothing is to be read from the figures. */
 export const shortRows: Row[] = [
   echoRow({ size: 125, conns: 16, depth: 4 }),
   echoRow({ size: MIB, kind: 'binary', conns: 1, peers: ['ws', 'tidings', 'net'] }),
   echoRow({ size: KIB, kind: 'json', conns: 8, depth: 2, deflate: true }),
+  eventRow({ size: 125, conns: 16, depth: 4 }),
+  eventRow({ size: MIB, kind: 'binary', conns: 1 }),
+  sendRow('later', { size: 125, conns: 8, depth: 16 }),
+  sendRow('callback', { size: 125, conns: 8, depth: 16 }),
+  sendRow('stored', { size: 64 * KIB, kind: 'binary', conns: 4 }),
+  sendRow('now', { size: KIB, kind: 'json', conns: 4, depth: 4, deflate: true }),
   broadcastRow(100, 4),
   broadcastRow(100, 2, { size: KIB, kind: 'json', deflate: true }),
   handshakesRow(8),

@@ -1,30 +1,26 @@
 /** `npm run bench`: measures the rows that were asked for and prints them with their targets. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
-import { count, gateScenarios } from './gate.ts';
+import { count, exceeded, gateScenarios } from './gate.ts';
 import { measureRow, type RowResult } from './measure.ts';
 import { summarizeProfile } from './report/profile.ts';
 import { publish } from './report/publish.ts';
 import { describeMachine, formatRow, formatTargets } from './report/table.ts';
-import {
-  broadcastRow,
-  echoRow,
-  handshakesRow,
-  idleRow,
-  type Row,
-  rows,
-  scaleRows,
-  shortRows,
-} from './rows.ts';
+import { BASE } from './roster.ts';
+import { allRows, broadcastRow, echoRow, handshakesRow, idleRow, type Row, shortRows } from './rows.ts';
 import { checkTargets } from './targets.ts';
 
 const HELP = `npm run bench -- [SCENARIO…] [options]
 
 Measures server CPU per message of tidings and its peers, in interleaved rounds, and prints the ratios to ws.
-gate counts system calls and allocations instead and exits with 1 if there are more than allowed.
-Without a scenario: the whole table. SCENARIO: echo, broadcast, handshakes, idle, fanout, resp, codec, scale.
+gate [WORD…] counts system calls and allocations instead and exits with 1 if there are more than allowed;
+with words, only in scenarios whose names have one of them.
+Without a scenario: all rows. SCENARIO: echo, broadcast, handshakes, idle, fanout, resp, codec, or a table:
+  events           message events as with ws: what somebody gets who changes one import
+  sends            what an application sends: in another turn, with callbacks, large, compressed
+  scale            cost over connections
 
 One row of one's own:
   --size N         payload bytes; K and M mean KiB and MiB
@@ -34,6 +30,7 @@ One row of one's own:
   --deflate        with permessage-deflate
 What runs:
   --peers A,B      only these; ws is always among them, twice: A/A is the noise
+  --base DIR       also the tidings of another checkout, built, in the same rounds
   --rows ID,ID     only rows whose id contains one of these
   --rounds N       default 5
   --time S         seconds of each window, default 1.5
@@ -57,6 +54,7 @@ const { values, positionals } = parseArgs({
     deflate: { type: 'boolean' },
     peers: { type: 'string' },
     rows: { type: 'string' },
+    base: { type: 'string' },
     rounds: { type: 'string' },
     time: { type: 'string' },
     profile: { type: 'string' },
@@ -76,8 +74,10 @@ if (process.platform !== 'linux') {
   process.exit(2);
 }
 
-await buildBench();
-if (positionals[0] === 'gate') process.exit(await runGate());
+const base = values.base === undefined ? undefined : resolve(values.base);
+if (base !== undefined && values.report) wrong('--report is of one tidings, without --base');
+await buildBench({ base });
+if (positionals[0] === 'gate') process.exit(await runGate(positionals.slice(1)));
 const chosen = choose();
 if (chosen.length === 0) {
   console.error('no row matches');
@@ -88,6 +88,7 @@ const options = {
   rounds: numberOf('rounds') ?? (values.short ? 1 : 5),
   warmup: values.short ? 100 : 700,
   duration: seconds * 1000,
+  isShort: values.short,
   profile: values.profile,
   progress: values.quiet ? undefined : (text: string) => console.error(text),
 };
@@ -123,17 +124,19 @@ for (const line of failed) console.error(`failed: ${line}`);
 process.exit(failed.length > 0 ? 1 : 0);
 
 /** Returns the exit status. */
-async function runGate(): Promise<number> {
+async function runGate(words: string[]): Promise<number> {
   let failures = 0;
-  for (const scenario of gateScenarios) {
+  const chosen = gateScenarios.filter(
+    ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),
+  );
+  if (chosen.length === 0) wrong('no scenario of the gate has such a name');
+  for (const scenario of chosen) {
     const counts = await count(scenario);
-    const over = (['reads', 'writes', 'allocated'] as const).filter(
-      (key) => counts[key] > scenario.limits[key],
-    );
+    const over = exceeded(counts, scenario.limits);
     failures += over.length;
     const figures = `${counts.reads.toFixed(3)} reads, ${counts.writes.toFixed(3)} writes, ${counts.allocated.toFixed(0)} bytes allocated`;
     console.log(`${over.length === 0 ? 'ok  ' : 'OVER'}  ${scenario.name}: ${figures}`);
-    for (const key of over) console.log(`      ${key}: ${counts[key]}, allowed ${scenario.limits[key]}`);
+    for (const line of over) console.log(`      ${line}`);
   }
   return failures > 0 ? 1 : 0;
 }
@@ -144,9 +147,9 @@ function choose(): Row[] {
   if (values.size ?? values.conns ?? values.depth ?? values.kind ?? values.deflate)
     list = [ownRow(scenarios?.[0] ?? 'echo')];
   else if (values.short) list = shortRows;
-  else list = [...rows, ...scaleRows];
+  else list = allRows;
   if (scenarios) {
-    list = list.filter((row) => scenarios.includes(row.isScale ? 'scale' : row.scenario.split('-')[0]!));
+    list = list.filter((row) => scenarios.includes(row.table ?? row.scenario.split('-')[0]!));
   }
   if (values.rows) {
     const parts = values.rows.split(',');
@@ -155,6 +158,12 @@ function choose(): Row[] {
   if (values.peers) {
     const names = values.peers.split(',');
     list = list.map((row) => ({ ...row, peers: [...new Set([row.reference, ...names])] }));
+  }
+  if (values.base) {
+    list = list.map((row) => ({
+      ...row,
+      peers: row.peers.flatMap((name) => (name.startsWith('tidings') ? [name, name + BASE] : [name])),
+    }));
   }
   return list;
 }

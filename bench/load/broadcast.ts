@@ -8,7 +8,8 @@ import type { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
 import { Histogram } from './histogram.ts';
 import type { Job, JobResult } from './job.ts';
-import { elapseBusy, Window } from './window.ts';
+import { settle } from './settle.ts';
+import { COLD, elapseBusy, Window } from './window.ts';
 
 export async function broadcast(job: Job, fail: (error: Error) => void): Promise<JobResult> {
   const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
@@ -58,7 +59,7 @@ export async function broadcast(job: Job, fail: (error: Error) => void): Promise
 
   for (const connection of connections) connection.onMessages = onMessages;
   send(depth);
-  await elapseBusy(job.pids, job.warmup);
+  if (!(await elapseBusy(job.pids, job.warmup)) && !job.mayBeCold) throw new Error(COLD);
   await atCompletion(() => {
     deliveries = 0;
     latencies.clear();
@@ -72,6 +73,7 @@ export async function broadcast(job: Job, fail: (error: Error) => void): Promise
     p99: latencies.quantile(0.99),
     memoryBefore: 0,
   }));
+  await settle(connections, () => sender.sent);
   for (const connection of connections) connection.cut();
   return result;
 }

@@ -34,7 +34,9 @@ const GREETING = 1;
 const OPEN = 2;
 /** Our close frame is on its way. */
 const CLOSING = 3;
-const CLOSED = 4;
+/** The server's has come as well: TCP may end. */
+const ANSWERED = 4;
+const CLOSED = 5;
 
 export class Connection {
   /** Messages that have come in whole. */
@@ -45,6 +47,7 @@ export class Connection {
   sentAt: Float64Array | undefined;
   /** Called once for each read that completed messages. */
   onMessages: (connection: Connection, count: number) => void = () => {};
+  onPong: () => void = () => {};
   onOpen: () => void = () => {};
   onClose: () => void = () => {};
   onError: (error: Error) => void = () => {};
@@ -67,6 +70,8 @@ export class Connection {
   /** A frame header, or a payload that isn't one of ours, that a read has cut. */
   #spill: Buffer | undefined;
   #spilled = 0;
+  /** Messages that came in compressed. */
+  #compressed = 0;
   /** On connections that check what compressed messages say. */
   #verifier: Verifier | undefined;
 
@@ -97,9 +102,10 @@ export class Connection {
     });
     this.#socket.on('error', (error) => this.onError(error));
     this.#socket.on('close', () => {
-      const early = this.#phase < CLOSING;
+      const phase = this.#phase;
       this.#phase = CLOSED;
-      if (early) this.onError(new Error('the server closed the connection'));
+      if (phase < CLOSING) this.onError(new Error('the server closed the connection'));
+      else if (phase === CLOSING) this.onError(new Error('the server ended without a close frame'));
       this.onClose();
     });
   }
@@ -116,6 +122,20 @@ export class Connection {
   close(): void {
     this.#phase = CLOSING;
     this.#socket.write(CLOSE_FRAME);
+  }
+
+  /** `onPong` follows, behind everything that the server has sent until then; without a protocol, at once. */
+  ping(): void {
+    if (this.#wire === 'raw') setImmediate(() => this.onPong());
+    else this.#socket.write(PING_FRAME);
+  }
+
+  /** Resolves when all compressed messages have been looked into; fails if what should be compressed never is. */
+  async verified(): Promise<void> {
+    if (this.#compressedAllowed && this.received > 0 && this.#compressed === 0) {
+      this.#fail('permessage-deflate was agreed to, and nothing was compressed');
+    }
+    await this.#verifier?.finished(this.#compressed);
   }
 
   /** Cuts the connection. No TIME_WAIT is left behind. */
@@ -279,7 +299,10 @@ export class Connection {
     this.#offset = offset + size;
     this.#remaining -= size;
     if (this.#isCompressed) this.#verifier?.add(readBuffer.subarray(at, at + size), this.#remaining === 0);
-    if (this.#remaining === 0) this.received++;
+    if (this.#remaining === 0) {
+      this.received++;
+      if (this.#isCompressed) this.#compressed++;
+    }
     return size;
   }
 
@@ -299,10 +322,13 @@ export class Connection {
     if (this.#opcode === 0x9) this.#socket.write(clientFrame(0xa, payload));
     else if (this.#opcode === 0x8) {
       if (this.#phase !== CLOSING) this.#fail(`the server closed with ${payload.toString('latin1')}`);
-      else this.#socket.end();
+      else {
+        this.#phase = ANSWERED;
+        this.#socket.end();
+      }
     } else if (this.#opcode === 0x1 && this.#wire !== 'websocket') this.#chatter(payload.toString());
-    else if (this.#opcode !== 0xa)
-      this.#fail(`a frame ${this.#opcode} of ${payload.length} bytes, not as sent`);
+    else if (this.#opcode === 0xa) this.onPong();
+    else this.#fail(`a frame ${this.#opcode} of ${payload.length} bytes, not as sent`);
   }
 
   /** Greetings and heartbeats of Socket.IO (Engine.IO 4) and SockJS. */
@@ -323,8 +349,10 @@ class Verifier {
   readonly #inflater = createInflateRaw();
   #text = Buffer.alloc(0);
   #verified = 0;
+  readonly #fail: (error: Error) => void;
 
   constructor(content: Content, fail: (error: Error) => void) {
+    this.#fail = fail;
     this.#inflater.on('error', fail);
     this.#inflater.on('data', (data: Buffer) => {
       this.#text = Buffer.concat([this.#text, data]);
@@ -337,12 +365,21 @@ class Verifier {
     });
   }
 
+  /** Waits for the messages that were added. */
+  async finished(count: number): Promise<void> {
+    await new Promise<void>((resolve) => this.#inflater.flush(resolve));
+    if (this.#verified !== count) {
+      this.#fail(new Error(`of ${count} compressed messages ${this.#verified} could be inflated`));
+    }
+  }
+
   add(piece: Buffer, isLast: boolean): void {
     this.#inflater.write(Buffer.from(piece));
     if (isLast) this.#inflater.write(Buffer.from([0, 0, 0xff, 0xff]));
   }
 }
 
+const PING_FRAME = clientFrame(9, Buffer.from('all?'));
 const CLOSE_FRAME = clientFrame(8, Buffer.from([0x03, 0xe8]));
 
 function headerLengths(length7: number): number {

@@ -5,6 +5,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { deflateRawSync, constants as zlib } from 'node:zlib';
 import type { Wire } from '../roster.ts';
+import { STORED, storedMessage, storedRequest } from '../stored.ts';
 import type { ContentKind } from './job.ts';
 
 export interface Content {
@@ -25,6 +26,22 @@ export interface Content {
 
 const WORDS =
   'order invoice shipped to customer with tracking number delayed until confirmed by support'.split(' ');
+
+/** Requests for messages that the server holds, all of `size` bytes. */
+export function storedContent(size: number, depth: number): Content {
+  const requests = Array.from({ length: STORED }, (_, index) => clientFrame(2, storedRequest(index)));
+  const expected = requests.map((_, index) => storedMessage(index, size));
+  return {
+    count: STORED,
+    frameLength: requests[0]!.length,
+    frames: Buffer.concat([...requests, ...requests.slice(0, depth)]),
+    expected,
+    expectedLength: size,
+    isBinary: true,
+    tagAt: 0,
+    tags: Int32Array.from(expected, (payload) => payload.readInt32LE(0)),
+  };
+}
 
 /** @param depth the longest run of frames that is sent at once */
 export function buildContent(

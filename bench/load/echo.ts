@@ -3,17 +3,21 @@
 import { everybodyReady } from '../program.ts';
 import { connectAll } from './connect-all.ts';
 import type { Connection } from './connection.ts';
-import { buildContent } from './content.ts';
+import { buildContent, storedContent } from './content.ts';
 import { Histogram } from './histogram.ts';
 import type { Job, JobResult } from './job.ts';
-import { elapseBusy, Window } from './window.ts';
+import { settle } from './settle.ts';
+import { COLD, elapseBusy, Window } from './window.ts';
 
 /** Before so many, more time goes into compiling the server's code than into running it. */
 const WARM = 30_000;
 const WARM_BYTES = 256 * 1024 * 1024;
 
 export async function echo(job: Job, fail: (error: Error) => void): Promise<JobResult> {
-  const content = buildContent(job.wire, job.kind, job.size, job.depth, false);
+  const content =
+    job.answers === 'stored'
+      ? storedContent(job.size, job.depth)
+      : buildContent(job.wire, job.kind, job.size, job.depth, false);
   const connections = await connectAll(content, job, fail);
   if (job.isPart) await everybodyReady();
   const latencies = new Histogram();
@@ -36,7 +40,8 @@ export async function echo(job: Job, fail: (error: Error) => void): Promise<JobR
     connection.send(depth);
   }
 
-  await elapseBusy(job.pids, job.warmup, () => messages * job.size >= WARM_BYTES || messages >= WARM);
+  const isWarm = () => messages * job.size >= WARM_BYTES || messages >= WARM;
+  if (!(await elapseBusy(job.pids, job.warmup, isWarm)) && !job.mayBeCold) throw new Error(COLD);
   const window = new Window(job.pids);
   window.open();
   messages = 0;
@@ -50,6 +55,7 @@ export async function echo(job: Job, fail: (error: Error) => void): Promise<JobR
     p99: latencies.quantile(0.99),
     memoryBefore: 0,
   };
+  await settle(connections, ({ sent }) => sent);
   for (const connection of connections) connection.cut();
   return result;
 }

@@ -4,7 +4,7 @@ import { Connection } from './connection.ts';
 import { buildContent } from './content.ts';
 import { Histogram } from './histogram.ts';
 import type { Job, JobResult } from './job.ts';
-import { elapseBusy, Window } from './window.ts';
+import { COLD, elapseBusy, Window } from './window.ts';
 
 /** Before so many, more time goes into compiling the server's code than into running it. */
 const WARM = 4000;
@@ -33,7 +33,8 @@ export async function handshakes(job: Job, fail: (error: Error) => void): Promis
   };
   for (let i = 0; i < job.depth; i++) next();
 
-  await elapseBusy(job.pids, job.warmup, () => completed >= WARM);
+  const isWarm = await elapseBusy(job.pids, job.warmup, () => completed >= WARM);
+  if (!isWarm && !job.mayBeCold) throw new Error(COLD);
   completed = 0;
   latencies.clear();
   window.open();

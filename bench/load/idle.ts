@@ -6,6 +6,7 @@ import { residentMemory } from '../proc.ts';
 import { connectAll } from './connect-all.ts';
 import { buildContent } from './content.ts';
 import type { Job, JobResult } from './job.ts';
+import { settle } from './settle.ts';
 import { Window } from './window.ts';
 
 /** Connections opened and cut again before anything is read, so that code and pools are in place. */
@@ -40,6 +41,7 @@ export async function idle(job: Job, fail: (error: Error) => void): Promise<JobR
   const connections = await open(job.conns);
   const memory = await memoryAtRest(job.pids);
   const used = window.close();
+  await settle(connections, ({ sent }) => sent);
   for (const connection of connections) connection.cut();
   return { ...used, memory, memoryBefore, messages: job.conns, p50: 0, p99: 0 };
 }

@@ -1,6 +1,6 @@
 /** What the load generator is asked to do and what it answers, as they cross the process border. */
 import type { CpuTime } from '../proc.ts';
-import type { Wire } from '../roster.ts';
+import type { Answers, Wire } from '../roster.ts';
 
 export type ContentKind = 'text' | 'binary' | 'utf8' | 'json';
 
@@ -16,11 +16,13 @@ export interface Job {
   conns: number;
   /** Messages outstanding, on each connection (echo) or in all (broadcast); handshakes: at a time. */
   depth: number;
-  /** Payload bytes. */
+  /** Payload bytes; of stored answers, those of the answer. */
   size: number;
   kind: ContentKind;
   /** Offer permessage-deflate as browsers do; answers may then be compressed. */
   deflate: boolean;
+  /** How the server was told to answer. */
+  answers: Answers;
   /** Milliseconds before the window, and of the window. */
   warmup: number;
   duration: number;
@@ -28,6 +30,8 @@ export interface Job {
   settle: number;
   /** Connections of generators beside this one: their source addresses are not used again. */
   firstConnection: number;
+  /** The figures won't be read: a server that is not warm is no failure. */
+  mayBeCold: boolean;
   /** There are other generators: wait for all to be connected. */
   isPart: boolean;
 }

@@ -6,23 +6,29 @@ const LOOK = 50;
 /** A server that is hardly busy is given this many times the time. */
 const PATIENCE = 6;
 
+/** What is wrong with a run whose server was not busy for long enough before the window. */
+export const COLD =
+  'the server had too little of the processor to get warm: what is measured would be the compiler';
+
 /**
  * Resolves after so many milliseconds, in which the server had the CPU for half of them: on a machine that
  * others use too, time alone neither warms a server up nor measures it.
  *
- * @param isEnough asked as well; but not even that is waited for beyond PATIENCE
+ * @param isEnough asked as well
+ * @returns false where that took so long that it was given up
  */
 export async function elapseBusy(
   pids: number[],
   milliseconds: number,
   isEnough: () => boolean = () => true,
-): Promise<void> {
+): Promise<boolean> {
   const from = performance.now();
   const { total } = cpuTime(pids);
   for (;;) {
     const elapsed = performance.now() - from;
-    if (elapsed >= milliseconds * PATIENCE) return;
-    if (elapsed >= milliseconds && cpuTime(pids).total - total >= milliseconds * 0.5e6 && isEnough()) return;
+    const wasBusy = cpuTime(pids).total - total >= milliseconds * 0.5e6;
+    if (elapsed >= milliseconds && wasBusy && isEnough()) return true;
+    if (elapsed >= milliseconds * PATIENCE) return false;
     await new Promise((resolve) => setTimeout(resolve, Math.max(LOOK, milliseconds - elapsed)));
   }
 }

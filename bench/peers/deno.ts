@@ -8,6 +8,7 @@ Deno.serve(
   (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
     socket.binaryType = 'arraybuffer';
+    // The cut at the end of a run comes here as well, with nothing to tell it by: the generator has to notice.
     socket.onerror = () => {};
     if (mode === 'echo') {
       socket.onmessage = (event) => socket.send(event.data);

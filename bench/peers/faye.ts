@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import FayeWebSocket from 'faye-websocket';
 import { listening, peerOptions, portOf } from './peer-options.ts';
+import { wrong } from './wrong.ts';
 
 const { port, host, mode, deflate, maxPayload } = await peerOptions();
 // Its compression is a package of its own.
@@ -10,9 +11,9 @@ const options = { maxLength: maxPayload, extensions };
 const clients = new Set<FayeWebSocket>();
 const server = createServer();
 server.on('upgrade', (request, socket, head) => {
-  socket.on('error', () => {});
+  socket.on('error', wrong);
   const client = new FayeWebSocket(request, socket, head, [], options);
-  client.on('error', () => {});
+  client.on('error', ({ message }: { message: string }) => wrong(new Error(message)));
   if (mode === 'echo') {
     client.on('message', (event: { data: string | Buffer }) => client.send(event.data));
   } else if (mode === 'broadcast') {

@@ -1,11 +1,12 @@
 /** No protocol at all: bytes back as they came. What is left is Node's socket. */
 import { createServer, type Socket } from 'node:net';
 import { listening, peerOptions, portOf } from './peer-options.ts';
+import { wrong } from './wrong.ts';
 
 const { port, host, mode, greet } = await peerOptions();
 const clients = new Set<Socket>();
 const server = createServer({ noDelay: true }, (socket) => {
-  socket.on('error', () => {});
+  socket.on('error', wrong);
   // A client's connect succeeds before this process has accepted it: it may begin when it sees this byte.
   if (greet) socket.write('\n');
   if (mode === 'echo') {

@@ -3,6 +3,8 @@
  * Runs on Node, Bun and Deno.
  */
 import { parseArgs } from 'node:util';
+import type { Answers } from '../roster.ts';
+import { exitStatus } from './wrong.ts';
 
 export interface PeerOptions {
   port: number;
@@ -16,6 +18,10 @@ export interface PeerOptions {
   /** Of the peers that have them (see the roster); undefined leaves the peer its own default. */
   maxFragments: number | undefined;
   maxBufferedChunks: number | undefined;
+  /** ws and tidings only: how an echo is answered. Default: at once, with what came in. */
+  answers: Answers;
+  /** Bytes of each stored answer. */
+  answerSize: number;
   /** On an http.Server, where a peer also has a listener of its own. */
   embedded: boolean;
   /**
@@ -46,6 +52,9 @@ export async function peerOptions(): Promise<PeerOptions> {
       'max-payload': { type: 'string', default: String(MAX_MESSAGE) },
       'max-fragments': { type: 'string' },
       'max-buffered-chunks': { type: 'string' },
+      strict: { type: 'boolean', default: false },
+      answers: { type: 'string', default: 'now' },
+      'answer-size': { type: 'string', default: '0' },
       embedded: { type: 'boolean', default: false },
       api: { type: 'string', default: 'views' },
       greet: { type: 'boolean', default: false },
@@ -56,8 +65,10 @@ export async function peerOptions(): Promise<PeerOptions> {
   });
   const mode = values.mode;
   if (mode !== 'echo' && mode !== 'broadcast' && mode !== 'idle') throw new Error(`unknown mode ${mode}`);
-  process.on('SIGTERM', () => process.exit(0));
-  process.on('SIGINT', () => process.exit(0));
+  // Behind what others have to say about the end.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => setImmediate(() => process.exit(values.strict ? exitStatus() : 0)));
+  }
   // Idle memory is read after a collection, or it would be the allocation history that is measured.
   process.on('SIGUSR2', () => {
     if (typeof Bun !== 'undefined') Bun.gc(true);
@@ -75,6 +86,8 @@ export async function peerOptions(): Promise<PeerOptions> {
     maxPayload: Number(values['max-payload']),
     maxFragments: optional(values['max-fragments']),
     maxBufferedChunks: optional(values['max-buffered-chunks']),
+    answers: values.answers as Answers,
+    answerSize: Number(values['answer-size']),
     embedded: values.embedded,
     api: values.api as PeerOptions['api'],
     plainReads: values['plain-reads'],

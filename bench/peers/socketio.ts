@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
+import { wrong } from './wrong.ts';
 
 const { port, host, mode, deflate } = await peerOptions();
 const server = createServer();
@@ -11,7 +12,9 @@ const io = new Server(server, {
   maxHttpBufferSize: MAX_MESSAGE,
   serveClient: false,
 });
+io.engine.on('connection_error', wrong);
 io.on('connection', (socket) => {
+  socket.on('error', wrong);
   if (mode === 'echo') socket.on('m', (data) => socket.emit('m', data));
   else if (mode === 'broadcast') socket.on('m', (data) => io.emit('m', data));
 });

@@ -1,14 +1,21 @@
 /** tidings/ws on its own listener, or on an http.Server (--embedded). Limits are at their defaults where no other is given. */
 import { createServer } from 'node:http';
 import { type Handler, type WebSocket, WebSocketServer } from '../../src/ws.ts';
+import { answerer } from './answers.ts';
 import { listening, peerOptions, portOf } from './peer-options.ts';
+import { wrong } from './wrong.ts';
 
-const { port, host, mode, deflate, embedded, api, plainReads, ...limits } = await peerOptions();
+const options = await peerOptions();
+const { port, host, mode, deflate, embedded, api, plainReads, answers, ...limits } = options;
+const answer = answerer(options);
 const TEXT = { binary: false };
 
 const handler: Handler<WebSocket> = {
+  transportError: (_socket, error) => wrong(error),
   message(socket, data, isBinary) {
-    if (mode === 'echo') {
+    if (mode === 'echo' && answers !== 'now') {
+      answer(socket, api === 'views' ? Buffer.from(data) : data, isBinary);
+    } else if (mode === 'echo') {
       if (isBinary) socket.send(data);
       else socket.send(data, TEXT);
     } else if (mode === 'broadcast') {
@@ -28,6 +35,7 @@ const server: WebSocketServer = new WebSocketServer({
 });
 if (api === 'events') {
   server.on('connection', (socket) => {
+    socket.on('error', wrong);
     socket.on('message', (data, isBinary) => handler.message!(socket, data as Buffer, isBinary));
   });
 }

@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis';
 import { WebSocket, WebSocketServer } from 'ws';
 import { listening, MAX_MESSAGE, peerOptions, portOf } from './peer-options.ts';
+import { wrong } from './wrong.ts';
 
 const { port, host, redis } = await peerOptions();
 const address = new URL(redis);
@@ -14,6 +15,7 @@ const server = new WebSocketServer({
   maxPayload: MAX_MESSAGE,
   backlog: 4096,
 });
+for (const client of [publisher, subscriber]) client.on('error', wrong);
 await subscriber.subscribe('bench');
 subscriber.on('message', (_channel: string, message: string) => {
   for (const client of server.clients) {
@@ -21,7 +23,7 @@ subscriber.on('message', (_channel: string, message: string) => {
   }
 });
 server.on('connection', (socket) => {
-  socket.on('error', () => {});
+  socket.on('error', wrong);
   socket.on('message', (data) => void publisher.publish('bench', data.toString()));
 });
 listening('ws', host, portOf(server));

@@ -1,8 +1,12 @@
 /** The ws package on its own port, as its README has it. bufferutil is used unless WS_NO_BUFFER_UTIL is set. */
 import { WebSocket, WebSocketServer } from 'ws';
+import { answerer } from './answers.ts';
 import { listening, peerOptions, portOf } from './peer-options.ts';
+import { wrong } from './wrong.ts';
 
-const { port, host, mode, deflate, maxPayload, maxFragments, maxBufferedChunks } = await peerOptions();
+const options = await peerOptions();
+const { port, host, mode, deflate, answers, maxPayload, maxFragments, maxBufferedChunks } = options;
+const answer = answerer(options);
 const server = new WebSocketServer({
   port,
   host,
@@ -15,8 +19,10 @@ const server = new WebSocketServer({
 });
 server.on('listening', () => listening('ws', host, portOf(server)));
 server.on('connection', (socket) => {
-  socket.on('error', () => {});
-  if (mode === 'echo') {
+  socket.on('error', wrong);
+  if (mode === 'echo' && answers !== 'now') {
+    socket.on('message', (data, isBinary) => answer(socket, data as Buffer, isBinary));
+  } else if (mode === 'echo') {
     socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
   } else if (mode === 'broadcast') {
     socket.on('message', (data, isBinary) => {

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { benchFolder } from '../build.ts';
 import type { RowResult } from '../measure.ts';
-import { rows, scaleRows } from '../rows.ts';
+import { allRows } from '../rows.ts';
 import { type CheckedTarget, checkTargets } from '../targets.ts';
 import { drawChart } from './chart.ts';
 import { columns, describeMachine, type Machine, percent } from './table.ts';
@@ -28,7 +28,7 @@ export function publish(results: RowResult[], run: { rounds: number; seconds: nu
   const date = new Date().toISOString().slice(0, 10);
   const merged = new Map(readReport().map((result) => [result.row.id, result]));
   for (const result of results) merged.set(result.row.id, { ...result, date, ...run });
-  const order = [...rows, ...scaleRows].map(({ id }) => id);
+  const order = allRows.map(({ id }) => id);
   const report: Report = {
     machine: describeMachine(),
     results: [...merged.values()]

@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { benchFolder } from '../build.ts';
-import type { PeerResult, RowResult } from '../measure.ts';
+import { type PeerResult, type RowResult, ratiosTo } from '../measure.ts';
+import { BASE } from '../roster.ts';
 import type { Sample } from '../scenarios/scenario.ts';
+import { median, spread } from '../statistics.ts';
 import type { CheckedTarget } from '../targets.ts';
 
 export interface Machine {
@@ -108,10 +110,17 @@ export function formatRow(result: RowResult): string {
       .join('  '),
   );
   const missing = notRun.map(({ name, why }) => `  not run: ${name}: ${why}`);
+  const compared = peers.flatMap((own) => {
+    const base = peers.find(({ name }) => name === own.name + BASE);
+    if (!base) return [];
+    const all = ratiosTo(base, own);
+    return [`  ${own.name}: base ÷ own ${median(all).toFixed(3)} ± ${percent(spread(all))}`];
+  });
   return [
     '',
     `${row.title}   [${row.id}]   noise (A/A): ${percent(noise.median)}, worst round ${percent(noise.worst)}`,
     ...lines.map((line) => `  ${line}`),
+    ...compared,
     ...missing,
   ].join('\n');
 }

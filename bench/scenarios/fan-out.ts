@@ -24,7 +24,7 @@ export async function fanOut(name: string, row: Row, options: MeasureOptions): P
   const servers: RunningServer[] = [];
   try {
     for (let i = 0; i < INSTANCES; i++)
-      servers.push(await startServer(peer, { mode: 'broadcast', redis: redis.url }));
+      servers.push(await startServer(peer, { mode: 'broadcast', isStrict: true, redis: redis.url }));
     const job = {
       ...jobOf(row, options),
       scenario: 'broadcast' as const,

@@ -13,6 +13,8 @@ export interface MeasureOptions {
   /** Milliseconds. */
   warmup: number;
   duration: number;
+  /** It is to be seen that all runs; nobody reads the figures. */
+  isShort: boolean;
   /** A folder for CPU profiles of the servers that run on Node. */
   profile?: string;
   /** Called after each run, for a line of progress. */

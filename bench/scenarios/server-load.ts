@@ -18,6 +18,7 @@ export function whyNotServed(name: string, row: Row): string | undefined {
   const peer = peerNamed(name);
   if (row.scenario === 'handshakes' && peer.wire === 'raw') return 'has no handshake';
   if (row.deflate && !peer.deflate) return 'has no permessage-deflate';
+  if (row.answers && !peer.answers) return 'answers in one way only';
   if (processesFor(row) > 1 && !peer.workers) {
     return `needs ulimit -n ${row.conns + OTHER_FILES}, here it is ${openFilesLimit()}`;
   }
@@ -36,6 +37,9 @@ export async function serveLoad(name: string, row: Row, options: MeasureOptions)
   const server = await startServer(peer, {
     mode: row.scenario === 'broadcast' ? 'broadcast' : 'echo',
     deflate: row.deflate,
+    isStrict: true,
+    answers: row.answers,
+    answerSize: row.answers === 'stored' ? row.size : undefined,
     workers: processesFor(row),
     greet: peer.wire === 'raw',
     exposeGc: row.scenario === 'idle',
@@ -59,8 +63,11 @@ export async function serveLoad(name: string, row: Row, options: MeasureOptions)
 }
 
 /** What a row asks of the load generator, whoever the server is. */
-export function jobOf(row: Row, { warmup, duration }: MeasureOptions): Omit<Job, 'ports' | 'wire' | 'pids'> {
-  const { conns, depth, size, kind, deflate } = row;
+export function jobOf(
+  row: Row,
+  { warmup, duration, isShort }: MeasureOptions,
+): Omit<Job, 'ports' | 'wire' | 'pids'> {
+  const { conns, depth, size, kind, deflate, answers = 'now' } = row;
   // The other scenarios of a row have no load generator.
   const scenario = row.scenario as Job['scenario'];
   return {
@@ -70,8 +77,10 @@ export function jobOf(row: Row, { warmup, duration }: MeasureOptions): Omit<Job,
     size,
     kind,
     deflate,
+    answers,
     warmup,
     duration,
+    mayBeCold: isShort,
     settle: 200,
     firstConnection: 0,
     isPart: false,

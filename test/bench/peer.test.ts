@@ -7,22 +7,23 @@ import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { buildBench } from '../../bench/build.ts';
 import { listeningPort } from '../../bench/processes.ts';
-import { command, peerNamed, type ServerOptions } from '../../bench/roster.ts';
+import { command, type Mode, peerNamed, type ServerOptions } from '../../bench/roster.ts';
+import { storedMessage, storedRequest } from '../../bench/stored.ts';
 
 async function start(
   t: TestContext,
   name: string,
-  mode: 'echo' | 'broadcast' | 'idle',
-  deflate = false,
-  limits: ServerOptions['limits'] = {},
+  mode: Mode,
+  options: Partial<ServerOptions> & { endsWith?: number } = {},
 ): Promise<number> {
   await buildBench({ installsPeers: false });
-  const { file, args, env } = command(peerNamed(name), { mode, deflate, limits });
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
+  const { endsWith = 0 } = options;
+  const { file, args, env } = command(peerNamed(name), { mode, ...options });
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', endsWith === 0 ? 'inherit' : 'ignore'], env });
   t.after(async () => {
     child.kill('SIGTERM');
     const [status] = await once(child, 'exit');
-    assert.equal(status, 0, `${name} ends on SIGTERM with status 0`);
+    assert.equal(status, endsWith, `${name} ends on SIGTERM with status ${endsWith}`);
   });
   return listeningPort(child, name);
 }
@@ -38,7 +39,7 @@ for (const name of ['tidings', 'tidings-embedded', 'ws']) {
   for (const deflate of [false, true]) {
     const title = `${name} --mode echo${deflate ? ' --deflate' : ''}`;
     test(`${title} answers text with text and binary with binary`, async (t) => {
-      const socket = await client(t, await start(t, name, 'echo', deflate), deflate);
+      const socket = await client(t, await start(t, name, 'echo', { deflate }), deflate);
       assert.equal(socket.extensions, deflate ? 'permessage-deflate' : '');
       for (const size of [1, 125, 5000, 200_000]) {
         for (const data of ['x'.repeat(size), Buffer.alloc(size, 7)]) {
@@ -66,7 +67,7 @@ for (const name of ['tidings', 'tidings-embedded', 'ws']) {
 
 for (const name of ['tidings', 'ws', 'faye']) {
   test(`${name} --max-payload closes with 1009 on a longer message, and takes one that is not`, async (t) => {
-    const socket = await client(t, await start(t, name, 'echo', false, { 'max-payload': 1000 }));
+    const socket = await client(t, await start(t, name, 'echo', { limits: { 'max-payload': 1000 } }));
     const answer = once(socket, 'message');
     socket.send(Buffer.alloc(1000));
     await answer;
@@ -78,7 +79,7 @@ for (const name of ['tidings', 'ws', 'faye']) {
 
 for (const name of ['tidings', 'ws']) {
   test(`${name} --max-fragments closes on a message of more fragments`, async (t) => {
-    const socket = await client(t, await start(t, name, 'echo', false, { 'max-fragments': 3 }));
+    const socket = await client(t, await start(t, name, 'echo', { limits: { 'max-fragments': 3 } }));
     const answer = once(socket, 'message');
     for (const fin of [false, false, true]) socket.send('x', { fin });
     await answer;
@@ -89,7 +90,7 @@ for (const name of ['tidings', 'ws']) {
 }
 
 test('faye --deflate agrees on permessage-deflate', async (t) => {
-  const socket = await client(t, await start(t, 'faye', 'echo', true), true);
+  const socket = await client(t, await start(t, 'faye', 'echo', { deflate: true }), true);
   assert.equal(socket.extensions, 'permessage-deflate');
 });
 
@@ -110,6 +111,53 @@ test('npm run peer refuses a limit that the peer has not, and one that is no num
     assert.match(errors, message);
   }
 });
+
+for (const name of ['tidings-events', 'ws']) {
+  for (const answers of ['later', 'callback'] as const) {
+    test(`${name} --answers ${answers} gives back all that came in at once, in order`, async (t) => {
+      const socket = await client(t, await start(t, name, 'echo', { answers }));
+      const answered: string[] = [];
+      const all = new Promise<void>((resolve) => {
+        socket.on('message', (data) => {
+          answered.push(String(data));
+          if (answered.length === 16) resolve();
+        });
+      });
+      const sent = Array.from({ length: 16 }, (_, i) => `message ${i}`);
+      for (const text of sent) socket.send(text);
+      await all;
+      assert.deepEqual(answered, sent);
+    });
+  }
+
+  test(`${name} --answers stored sends the message that is asked for`, async (t) => {
+    const port = await start(t, name, 'echo', { answers: 'stored', answerSize: 65536 });
+    const socket = await client(t, port);
+    for (const index of [0, 5, 63]) {
+      const answer = once(socket, 'message');
+      socket.send(storedRequest(index));
+      const [received] = (await answer) as [Buffer];
+      assert.ok(received.equals(storedMessage(index, 65536)));
+    }
+  });
+}
+
+for (const name of ['tidings', 'tidings-events', 'ws']) {
+  test(`${name} --strict ends with status 1 where a connection had an error`, async (t) => {
+    const port = await start(t, name, 'echo', { isStrict: true, endsWith: 1 });
+    const socket = connect(port, '127.0.0.1');
+    t.after(() => socket.destroy());
+    socket.write(
+      'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    await once(socket, 'data');
+    // A frame that isn't masked (§5.1).
+    socket.write(Buffer.from([0x82, 0x01, 0x00]));
+    socket.resume();
+    await once(socket, 'end');
+  });
+}
 
 test('net --mode echo gives bytes back as they came', async (t) => {
   const socket = connect(await start(t, 'net', 'echo'), '127.0.0.1');
