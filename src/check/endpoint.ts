@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { Compressor, Decompressor, type DeflateSettings } from './deflate.ts';
+import { freshEnding } from './ending.ts';
 import {
   encodeFrame,
   encodeFrames,
@@ -27,40 +28,6 @@ export interface EndpointListener {
   onLate(ms: number): void;
   /** The TCP connection is gone. Called once, last. */
   onLost(): void;
-}
-
-/** How the connection ended, in the words of the Autobahn suite's reports. */
-export interface Ending {
-  closedByMe: boolean;
-  failedByMe: boolean;
-  droppedByMe: boolean;
-  /** Close frames went both ways before the TCP connection ended (§7.1.4), whoever ended it and when. */
-  wasClean: boolean;
-  wasNotCleanReason: string | null;
-  wasServerConnectionDropTimeout: boolean;
-  wasOpenHandshakeTimeout: boolean;
-  wasCloseHandshakeTimeout: boolean;
-  localCloseCode: number | null;
-  localCloseReason: string | null;
-  remoteCloseCode: number | null;
-  remoteCloseReason: string | null;
-}
-
-export function freshEnding(): Ending {
-  return {
-    closedByMe: false,
-    failedByMe: false,
-    droppedByMe: false,
-    wasClean: false,
-    wasNotCleanReason: null,
-    wasServerConnectionDropTimeout: false,
-    wasOpenHandshakeTimeout: false,
-    wasCloseHandshakeTimeout: false,
-    localCloseCode: null,
-    localCloseReason: null,
-    remoteCloseCode: null,
-    remoteCloseReason: null,
-  };
 }
 
 export interface SendOptions {

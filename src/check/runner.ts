@@ -3,7 +3,8 @@ import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
 import { type Behavior, type CaseDefinition, CaseRun, describe } from './case.ts';
 import { answerOffers, type DeflateSettings, formatOffers, readAnswer } from './deflate.ts';
-import { type Ending, Endpoint, freshEnding } from './endpoint.ts';
+import { type Ending, freshEnding } from './ending.ts';
+import { Endpoint } from './endpoint.ts';
 import { acceptUpgrade, dial, HandshakeTimeout, type Head } from './handshake.ts';
 import { type WireEntry, WireLog } from './wire-log.ts';
 
