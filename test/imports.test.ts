@@ -17,11 +17,13 @@ interface Room {
 const below = ['protocol', 'server', 'sockjs', 'policy', 'pubsub'];
 /** Node's timers, as they were before a test replaced them. */
 const clock = 'clock.ts';
+/** Node's events, before a server's listeners get them. */
+const listenFirst = 'listen-first.ts';
 const rooms: Record<string, Room> = {
   protocol: { rooms: [], builtins: ['node:buffer', 'node:crypto', 'node:zlib'], packages: [] },
-  server: { rooms: ['protocol', clock], builtins: 'all', packages: [] },
-  sockjs: { rooms: ['protocol', 'server', clock], builtins: 'all', packages: [] },
-  policy: { rooms: [clock], builtins: 'all', packages: [] },
+  server: { rooms: ['protocol', clock, listenFirst], builtins: 'all', packages: [] },
+  sockjs: { rooms: ['protocol', 'server', clock, listenFirst], builtins: 'all', packages: [] },
+  policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
   pubsub: { rooms: [clock], builtins: 'all', packages: ['redis-parser'] },
   push: { rooms: [...below, clock], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },

@@ -7,8 +7,11 @@ import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { clearTimeout, setTimeout } from '../clock.ts';
+import { listenFirst } from '../listen-first.ts';
 import { EXCHANGE_TIMEOUT } from './exchange.ts';
 import { encodePolicyAnswer, isPolicyRequest, POLICY_REQUEST } from './policy-request.ts';
+
+type ParseError = Error & { rawPacket?: Buffer };
 
 /**
  * Answers policy requests on `server`, whole or byte by byte. Every other parse error takes the way that it
@@ -22,7 +25,7 @@ export function answerInBand(server: HttpServer | HttpsServer, policy: string): 
   /** By connection: how many bytes of the request have come. */
   const progress = new WeakMap<Socket, number>();
 
-  const claims = (error: Error & { rawPacket?: Buffer }, socket: Socket): boolean => {
+  const claims = (error: ParseError, socket: Socket): boolean => {
     const matched = progress.get(socket) ?? 0;
     if (matched === POLICY_REQUEST.length) return true;
     const { rawPacket } = error;
@@ -45,15 +48,9 @@ export function answerInBand(server: HttpServer | HttpsServer, policy: string): 
     return true;
   };
 
-  // A listener would not do: it replaces Node's own 400 for everybody, and can't keep the application's
-  // listeners from answering a request that has only begun.
-  const emit = server.emit;
-  const emitOrClaim = function (this: HttpServer, event: string | symbol, ...args: unknown[]): boolean {
-    if (event === 'clientError' && claims(args[0] as Error, args[1] as Socket)) return true;
-    return Reflect.apply(emit, this, [event, ...args]) as boolean;
-  };
-  server.emit = emitOrClaim as typeof server.emit;
-  return () => {
-    if (server.emit === emitOrClaim) server.emit = emit;
-  };
+  // Not a listener: that would replace Node's own 400 for everybody.
+  return listenFirst(
+    server,
+    (event, [error, socket]) => event === 'clientError' && claims(error as ParseError, socket as Socket),
+  );
 }

@@ -157,7 +157,6 @@ export class Listeners implements FanOut {
   }
 
   async close(): Promise<void> {
-    // Both have put themselves before the server's events: the last one goes first.
     this.#sockjs?.close();
     this.#undoInBand?.();
     await Promise.all([this.#policy?.close(), this.#end()]);

@@ -1,22 +1,26 @@
 /**
  * Several WebSocketServers on one http.Server, each with its path, beside upgrade listeners of others. One
- * listener asks them in turn, so that none of them answers what another one takes.
+ * listener asks them in turn, so that none of them answers what another one takes. What none of them takes is
+ * left alone where anybody else listens, for good: a quiet socket may well be somebody's.
  */
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { arm, disarm, type Expirable } from './deadlines.ts';
+import { listenFirst } from '../listen-first.ts';
+import { asksForWebSocket, hasBody } from '../protocol/handshake.ts';
+import { answerPlainly, inTurn } from './plain-request.ts';
 import { refuse } from './refusal.ts';
 
 export type UpgradableServer = HttpServer | HttpsServer;
 
 export interface Route {
-  /** Whether the request is for this one. */
+  /** Whether the request is for this one. It asks for a WebSocket. */
   matches(request: IncomingMessage): boolean;
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Milliseconds for the handshake, in which others have to answer what no route matches. Default 10_000; 0: no limit. */
-  readonly handshakeTimeout?: number;
 }
+
+/** Node asks this from 22.21 and 24.9 on, before it emits `upgrade`; false: it is a request like any other. */
+type ShouldUpgrade = (this: UpgradableServer, request: IncomingMessage) => boolean;
 
 const routers = new WeakMap<UpgradableServer, Router>();
 
@@ -33,15 +37,18 @@ export function addRoute(server: UpgradableServer, route: Route): () => void {
 }
 
 class Router {
-  readonly #server: UpgradableServer;
+  readonly #server: UpgradableServer & { shouldUpgradeCallback?: ShouldUpgrade };
   readonly #routes: Route[] = [];
+  /** By request, from before the first listener was called: whether there are others, and what was written. */
+  readonly #seen = new WeakMap<IncomingMessage, { hasOthers: boolean; written: number }>();
+  #unwatch: (() => void) | undefined;
 
   constructor(server: UpgradableServer) {
     this.#server = server;
   }
 
   add(route: Route): void {
-    if (this.#routes.length === 0) this.#server.on('upgrade', this.#onUpgrade);
+    if (this.#routes.length === 0) this.#begin();
     this.#routes.push(route);
   }
 
@@ -49,54 +56,69 @@ class Router {
     const index = this.#routes.indexOf(route);
     if (index === -1) return;
     this.#routes.splice(index, 1);
-    if (this.#routes.length === 0) this.#server.removeListener('upgrade', this.#onUpgrade);
+    if (this.#routes.length > 0) return;
+    this.#server.removeListener('upgrade', this.#onUpgrade);
+    this.#unwatch!();
+  }
+
+  #begin(): void {
+    const server = this.#server;
+    server.on('upgrade', this.#onUpgrade);
+    const unlook = listenFirst(server, (event, args) => {
+      if (event === 'upgrade') {
+        const [request, socket] = args as [IncomingMessage, Duplex];
+        this.#seen.set(request, { hasOthers: this.#hasOthers(), written: written(socket) });
+      }
+      return false;
+    });
+    // From some release on, Node reads a body itself before it emits `upgrade`. So where it can be told in time
+    // that nobody wants the upgrade, it is told for those with a body. (What comes behind the body in the same
+    // packet it then loses, with and without us; without a body it would lose that, too.)
+    const asked = server.shouldUpgradeCallback;
+    if (asked === undefined) {
+      this.#unwatch = unlook;
+      return;
+    }
+    const ask: ShouldUpgrade = (request) =>
+      Reflect.apply(asked, server, [request]) && !(hasBody(request.headers) && this.#isNobodys(request));
+    server.shouldUpgradeCallback = ask;
+    this.#unwatch = () => {
+      unlook();
+      // Whoever has wrapped it asks ours, which then finds others or nobody, as without it.
+      if (server.shouldUpgradeCallback === ask) server.shouldUpgradeCallback = asked;
+    };
   }
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const route = this.#routes.find((each) => each.matches(request));
-    if (route !== undefined) route.upgrade(request, socket, head);
-    else if (this.#server.listenerCount('upgrade') === 1) refuse(socket, 400);
-    else this.#leave(socket);
+    const seen = this.#seen.get(request);
+    // Somebody before us has answered already.
+    if (seen !== undefined && seen.written !== written(socket)) return;
+    const isOurs = asksForWebSocket(request);
+    const route = isOurs ? this.#routes.find((each) => each.matches(request)) : undefined;
+    if (route !== undefined) inTurn(socket, () => route.upgrade(request, socket, head));
+    else if (seen?.hasOthers || this.#hasOthers()) leave(socket);
+    else if (isOurs) inTurn(socket, () => refuse(socket, 400));
+    else answerPlainly(this.#server, request, socket, head);
   };
 
-  /** To the other upgrade listeners. */
-  #leave(socket: Duplex): void {
-    const timeouts = this.#routes.map((route) => route.handshakeTimeout ?? 10_000);
-    if (!timeouts.includes(0)) new Unclaimed(socket, Math.max(...timeouts));
+  /** An upgrade that nobody here knows (RFC 9110 §7.8): it is as if it had not been asked for. */
+  #isNobodys(request: IncomingMessage): boolean {
+    return !asksForWebSocket(request) && !this.#hasOthers();
+  }
+
+  #hasOthers(): boolean {
+    return this.#server.listeners('upgrade').some((listener) => listener !== this.#onUpgrade);
   }
 }
 
-/** A socket that is left to the other upgrade listeners. If none of them answers it must not hang for ever. */
-class Unclaimed implements Expirable {
-  deadline: Expirable['deadline'] = null;
-  readonly #socket: Duplex;
-  readonly #listeners: number;
-  readonly #written: number;
-
-  constructor(socket: Duplex, timeout: number) {
-    this.#socket = socket;
-    this.#written = written(socket);
-    socket.once('close', this.#forget);
-    socket.on('error', () => socket.destroy());
-    this.#listeners = listeners(socket);
-    arm(this, timeout);
-  }
-
-  readonly #forget = (): void => disarm(this);
-
-  expire(): void {
-    const socket = this.#socket;
-    const isUnclaimed = written(socket) === this.#written && listeners(socket) <= this.#listeners;
-    socket.removeListener('close', this.#forget);
-    if (isUnclaimed) refuse(socket, 400);
-  }
-}
-
+/** Bytes that the socket was given so far. */
 function written(socket: Duplex): number {
-  return 'bytesWritten' in socket ? Number(socket.bytesWritten) : 0;
+  return socket.writableLength + ('bytesWritten' in socket ? Number(socket.bytesWritten) : 0);
 }
 
-/** Whoever has taken the socket listens to it. */
-function listeners(socket: Duplex): number {
-  return ['data', 'readable', 'end', 'close', 'error'].reduce((n, name) => n + socket.listenerCount(name), 0);
+/** To the other upgrade listeners. Should none of them listen for errors, a reset must not end the process. */
+function leave(socket: Duplex): void {
+  socket.on('error', ignore);
 }
+
+function ignore(): void {}

@@ -238,7 +238,6 @@ export class WebSocketServer<
     server.on('listening', onListening);
     server.on('error', onError);
     const removeRoute = addRoute(server, {
-      handshakeTimeout: wss.options.handshakeTimeout ?? DEFAULT_HANDSHAKE_TIMEOUT,
       matches: (request) => WebSocketServer.#ask(wss, request),
       upgrade: (request, socket, head) => WebSocketServer.#upgrade(wss, request, socket, head),
     });

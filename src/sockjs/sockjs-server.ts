@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { listenFirst } from '../listen-first.ts';
 import { OriginPolicy, type Origins } from '../server/origin.ts';
 import { refuse } from '../server/refusal.ts';
 import { requestTarget } from '../server/request-target.ts';
@@ -93,7 +94,6 @@ export class SockJsServer {
   readonly #sweep: Sweep;
   readonly #removeRoute: () => void;
   readonly #release: () => void;
-  #isClosed = false;
 
   constructor(options: SockJsOptions) {
     const { server, prefix, websocket = true } = options;
@@ -142,17 +142,7 @@ export class SockJsServer {
     });
 
     // Whoever listens to the server, now or later, does not see the requests below the prefix.
-    const emit = server.emit;
-    const claim = (event: string | symbol, args: unknown[]): boolean => this.#claim(event, args);
-    const emitOrClaim = function (this: Server, event: string | symbol, ...args: unknown[]): boolean {
-      return claim(event, args) || Reflect.apply(emit, this, [event, ...args]);
-    };
-    server.emit = emitOrClaim as Server['emit'];
-    this.#release = () => {
-      this.#isClosed = true;
-      // Whoever has wrapped it after us still calls ours, which then claims nothing.
-      if (server.emit === emitOrClaim) server.emit = emit;
-    };
+    this.#release = listenFirst(server, (event, args) => this.#claim(event, args));
   }
 
   /** Leaves the HTTP server as it was and closes every session with this code. */
@@ -177,7 +167,7 @@ export class SockJsServer {
   }
 
   #claim(event: string | symbol, args: unknown[]): boolean {
-    if ((event !== 'request' && event !== 'checkContinue') || this.#isClosed) return false;
+    if (event !== 'request' && event !== 'checkContinue') return false;
     const [request, response] = args as [IncomingMessage, ServerResponse];
     if (this.#pathOf(request) === undefined) return false;
     if (event === 'checkContinue') response.writeContinue();

@@ -11,11 +11,12 @@ const REQUEST = '<policy-file-request/>\0';
 
 /** The server's end of each connection, by the port of the other end. */
 const accepted = new Map<number, Socket>();
+const started: (() => void)[] = [];
 
 async function start(t: TestContext, prepare?: (server: Server) => void): Promise<number> {
   const server = createServer((_, response) => response.end('hello'));
   server.on('connection', (socket) => accepted.set(socket.remotePort ?? 0, socket));
-  answerInBand(server, policy);
+  started.push(answerInBand(server, policy));
   prepare?.(server);
   server.listen(0, '127.0.0.1');
   t.after(() => {
@@ -101,4 +102,26 @@ test('it can be undone', async (t) => {
   answerInBand(server, policy)();
   assert.equal(server.emit, emit);
   t.after(() => server.close());
+});
+
+test('it can be undone by whom it was done, whoever has wrapped the server in the meantime', async (t) => {
+  const undo: (() => void)[] = [];
+  let seen = 0;
+  const port = await start(t, (server) => {
+    undo.push(answerInBand(server, policy));
+    const { emit } = server;
+    server.emit = function (this: Server, event: string, ...args: never[]) {
+      if (event === 'clientError') seen++;
+      return Reflect.apply(emit, this, [event, ...args]);
+    } as Server['emit'];
+    undo.push(answerInBand(server, policy));
+    undo.push(answerInBand(server, policy));
+  });
+  undo.push(started.pop()!);
+  while (undo.length > 0) {
+    assert.equal(await exchange(port, [REQUEST]), `${policy}\0`);
+    undo.shift()!();
+  }
+  assert.match(await exchange(port, [REQUEST]), /^HTTP\/1\.1 400 Bad Request\r\n/);
+  assert.ok(seen > 0);
 });
