@@ -31,11 +31,14 @@ export class ProtocolError extends RangeError {
   readonly code: string;
   /** The close code to send (§7.4.1): 1002, 1007, 1008 or 1009. */
   readonly closeCode: number;
+  /** zlib's number, where the code is one of zlib's. */
+  declare readonly errno?: number;
 
-  constructor(message: string, code: string, closeCode: number) {
+  constructor(message: string, code: string, closeCode: number, errno?: number) {
     super(message);
     this.code = code;
     this.closeCode = closeCode;
+    if (errno !== undefined) this.errno = errno;
   }
 }
 

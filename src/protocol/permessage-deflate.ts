@@ -379,8 +379,8 @@ function isTooLarge(error: unknown): boolean {
 /** zlib's own words and code, with the close code for a payload that is not what it says it is (§7.2.2). */
 function asProtocolError(error: unknown): ProtocolError {
   if (error instanceof ProtocolError) return error;
-  const { message, code } = error as { message: string; code: string };
-  return new ProtocolError(message, code, 1007);
+  const { message, code, errno } = error as { message: string; code: string; errno?: number };
+  return new ProtocolError(message, code, 1007, errno);
 }
 
 /** Each on its own, and none before the call returns that it is the end of. */

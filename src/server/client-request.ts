@@ -85,7 +85,8 @@ export function makeRequest(
     headers,
     method: 'GET',
     host: target.hostname,
-    port: target.port,
+    // The default is a number, as agents of applications compare it with one.
+    port: target.url.port || (target.isSecure ? 443 : 80),
     defaultPort: target.isSecure ? 443 : 80,
     path: target.path,
   };
