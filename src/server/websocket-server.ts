@@ -102,7 +102,8 @@ interface Inside {
   ownListener: ReturnType<typeof createRawListener> | null;
   detach: (() => void) | null;
   state: State;
-  closesWithLastClient: boolean;
+  /** The object that `close` was called on, while its last clients are waited for. */
+  waiting: WebSocketServer | null;
   /** The request that `shouldHandle` was asked about for the router, and what it has thrown. */
   asked: { request: IncomingMessage; thrown?: unknown } | null;
 }
@@ -185,7 +186,7 @@ export class WebSocketServer<
       ownListener: null,
       detach: null,
       state: 'running',
-      closesWithLastClient: false,
+      waiting: null,
       asked: null,
     };
     if (port != null) WebSocketServer.#listen(this, port, callback);
@@ -378,14 +379,12 @@ export class WebSocketServer<
     inside.detach = null;
     inside.server = null;
     inside.ownListener = null;
-    if (own !== null) {
-      own.removeAllListeners('listening');
-      own.close(() => WebSocketServer.#emitClose(this));
-      own.endArrivals();
-    } else if (this.clients !== undefined && this.clients.size > 0) {
-      inside.closesWithLastClient = true;
+    if (own === null) {
+      WebSocketServer.#closeWithLastClient(this);
     } else {
-      nextTick(() => WebSocketServer.#emitClose(this));
+      own.removeAllListeners('listening');
+      own.close(() => WebSocketServer.#closeWithLastClient(this));
+      own.endArrivals();
     }
     return undefined;
   }
@@ -420,9 +419,14 @@ export class WebSocketServer<
     clients.delete(websocket);
     const inside = wss[kInside];
     inside.everybody?.delete(connectionOf(websocket)!);
-    if (inside.closesWithLastClient && clients.size === 0) {
-      nextTick(() => WebSocketServer.#emitClose(wss));
-    }
+    const { waiting } = inside;
+    if (waiting !== null && clients.size === 0) nextTick(() => WebSocketServer.#emitClose(waiting));
+  }
+
+  /** The sockets of clients may be gone before the clients are told. */
+  static #closeWithLastClient(wss: WebSocketServer): void {
+    if (wss.clients !== undefined && wss.clients.size > 0) wss[kInside].waiting = wss;
+    else nextTick(() => WebSocketServer.#emitClose(wss));
   }
 
   static #emitClose(wss: WebSocketServer): void {
