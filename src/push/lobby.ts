@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { monotonicNow } from '../clock.ts';
 import type { PresenceEntry } from '../pubsub/broker.ts';
+import { asError, attempt } from '../server/handler-calls.ts';
 import type { Handler, HandshakeRequest, Transport } from '../server/transport.ts';
 import type { ChannelRouter } from './channel-router.ts';
 import type { Dialogue } from './dialogue.ts';
@@ -128,13 +129,8 @@ export class Lobby implements Handler<Transport> {
   }
 
   /** An application's mistake must not end other sessions. */
-  #tell(call: () => void): void {
-    try {
-      call();
-    } catch (error) {
-      const text = error instanceof Error ? error.stack : String(error);
-      this.#parts.log('error', `the handler threw: ${text}`);
-    }
+  #tell(call: () => unknown): void {
+    attempt(call, (thrown) => this.#parts.log('error', `the handler threw: ${asError(thrown).stack}`));
   }
 }
 

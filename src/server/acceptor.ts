@@ -20,6 +20,7 @@ import { Admission, type VerifyClient } from './admission.ts';
 import type { ConnectionOptions } from './connection.ts';
 import * as diagnostics from './diagnostics.ts';
 import type { Encode } from './fan-out.ts';
+import { attempt } from './handler-calls.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { type CommonOptions, checkMilliseconds, connectionOptions } from './options.ts';
 import { refuse } from './refusal.ts';
@@ -354,12 +355,10 @@ function fail(
 }
 
 function callOpened(handler: Handler<WebSocket>, websocket: WebSocket, request: IncomingMessage): void {
-  try {
-    const result: unknown = handler.opened?.(websocket, request);
-    if (result instanceof Promise) result.catch((error) => failHandler(websocket, error));
-  } catch (error) {
-    failHandler(websocket, error);
-  }
+  attempt(
+    () => handler.opened?.(websocket, request),
+    (error) => failHandler(websocket, error),
+  );
 }
 
 function tellRefused(request: IncomingMessage, status: number, error: Error): void {

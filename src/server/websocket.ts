@@ -31,6 +31,7 @@ import {
   kWasClean,
   removeEventListener,
 } from './event-target.ts';
+import { tellHandler, whenRejected } from './handler-calls.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { type IteratedMessage, iterateMessages } from './message-iterator.ts';
 import { checkClientOptions } from './options.ts';
@@ -634,27 +635,6 @@ class FailedHandler implements Handler<WebSocket> {
 /** For listeners whose event is only known when the program runs. */
 function untyped(websocket: WebSocket): EventEmitter {
   return websocket as unknown as EventEmitter;
-}
-
-/** Where a handler fails at the end of its session there is nobody left to be told. */
-function tellHandler(call: () => unknown): void {
-  try {
-    const result = call();
-    if (result !== undefined) whenRejected(result, warn);
-  } catch (error) {
-    warn(error);
-  }
-}
-
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : String(error));
-}
-
-/** A handler's method may be an async function; what it throws comes later. */
-function whenRejected(result: unknown, failed: (error: unknown) => void): void {
-  if (typeof (result as Partial<PromiseLike<unknown>> | null)?.then === 'function') {
-    Promise.resolve(result).catch(failed);
-  }
 }
 
 function shape(data: Buffer, type: BinaryType): RawData {

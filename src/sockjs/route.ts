@@ -1,6 +1,7 @@
 /** What a transport's file exports, what it is given, and the answers they share. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { arm, disarm, type Expirable } from '../server/deadlines.ts';
+import { asError } from '../server/handler-calls.ts';
 import { parse } from './frames.ts';
 import type { Wrapping } from './http-receiver.ts';
 import type { RemoteSession } from './neighbours.ts';
@@ -42,6 +43,13 @@ const NO_SESSION = 'Not found: no such session.';
 export function answer(response: ServerResponse, status: number, text: string, type = TEXT): void {
   response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) });
   response.end(text);
+}
+
+/** Something that the application gave us has thrown: its client gets an answer, and the process goes on. */
+export function fail(response: ServerResponse, thrown: unknown): void {
+  process.emitWarning(asError(thrown));
+  if (response.headersSent) response.destroy();
+  else answer(response, 500, 'Internal error.');
 }
 
 /** Milliseconds for a request's body. */

@@ -3,7 +3,8 @@
  * WebSocket is there at the moment.
  */
 import { monotonicNow } from '../clock.ts';
-import type { Attributes, Handler, SendResult, Transport } from '../server/transport.ts';
+import { asError, attempt, tellHandler } from '../server/handler-calls.ts';
+import type { Attributes, Handler, HandshakeRequest, SendResult, Transport } from '../server/transport.ts';
 import { close, HEARTBEAT, messages, OPEN, quote } from './frames.ts';
 
 /** The way to the client that is open just now: a streaming or polling response, or a WebSocket. */
@@ -47,6 +48,7 @@ export class SockJsSession implements Transport {
   #queue: string[] = [];
   #queuedBytes = 0;
   #closeFrame = '';
+  #hasFailed = false;
 
   constructor(attributes: Attributes, protocol: string, handler: Handler<Transport>, limits: SessionLimits) {
     this.attributes = attributes;
@@ -59,10 +61,20 @@ export class SockJsSession implements Transport {
     return this.#queuedBytes + (this.#receiver?.bufferedAmount ?? 0);
   }
 
-  /** The first receiver: sends the open frame. The caller then tells the handler. */
+  /** The first receiver: sends the open frame. The caller then calls `begin`. */
   open(receiver: Receiver, now: number): void {
     this.readyState = 1;
     this.#hold(receiver, now, OPEN);
+  }
+
+  /** Tells the handler. */
+  begin(request: HandshakeRequest): void {
+    this.#call(() => this.#handler.opened?.(this, request));
+  }
+
+  /** Tells the handler of an error of the transport. */
+  transportError(error: Error): void {
+    tellHandler(() => this.#handler.transportError?.(this, error));
   }
 
   /** A later receiver. There may be only one at a time; a closed session answers with its close frame. */
@@ -104,7 +116,7 @@ export class SockJsSession implements Transport {
   received(texts: string[]): void {
     for (const text of texts) {
       if (this.readyState !== 1) return;
-      this.#handler.message?.(this, Buffer.from(text), false);
+      this.#call(() => this.#handler.message?.(this, Buffer.from(text), false));
     }
   }
 
@@ -148,6 +160,16 @@ export class SockJsSession implements Transport {
     return false;
   }
 
+  /** What a handler throws ends its own session with 1011 (RFC 6455 §7.4.1), and nothing else. */
+  #call(call: () => unknown): void {
+    attempt(call, (thrown) => {
+      if (this.#hasFailed) return;
+      this.#hasFailed = true;
+      this.transportError(asError(thrown));
+      this.close(1011, 'internal error');
+    });
+  }
+
   #hold(receiver: Receiver, now: number, first: string | undefined): void {
     this.#receiver = receiver;
     this.deadline = now + this.#limits.heartbeatDelay;
@@ -184,6 +206,6 @@ export class SockJsSession implements Transport {
       receiver.send(this.#closeFrame);
       receiver.end();
     }
-    this.#handler.closed?.(this, told, reason);
+    tellHandler(() => this.#handler.closed?.(this, told, reason));
   }
 }

@@ -1,10 +1,11 @@
 /** The HTTP sessions of one SockJS server: opening them, finding them, letting go of them. */
 import { monotonicNow } from '../clock.ts';
 import { Admission, type AdmissionRules } from '../server/admission.ts';
+import { asError } from '../server/handler-calls.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { HttpReceiver, type Wrapping } from './http-receiver.ts';
 import type { Neighbours, RemoteSession } from './neighbours.ts';
-import { answer, type Exchange, type Sessions } from './route.ts';
+import { answer, type Exchange, fail, type Sessions } from './route.ts';
 import { type Receiver, type SessionLimits, SockJsSession } from './session.ts';
 import type { Sweep } from './sweep.ts';
 
@@ -65,7 +66,10 @@ export class HttpSessions implements Sessions {
     // A body means nothing here, but unread it would hide the end of the connection.
     exchange.request.resume();
     if (this.#neighbours === undefined || this.#sessions.has(exchange.id)) this.#begin(exchange, wrapping);
-    else void this.#look(this.#neighbours, exchange, wrapping);
+    else {
+      const { response } = exchange;
+      this.#look(this.#neighbours, exchange, wrapping).catch((error) => fail(response, error));
+    }
   }
 
   /** A receiver of another kind than an HTTP response here. False if there is no such session. */
@@ -159,10 +163,15 @@ export class HttpSessions implements Sessions {
       () => {
         const opened = (): void => this.#opened(exchange, wrapping, session, admission);
         if (this.#neighbours === undefined) opened();
-        else void this.#neighbours.claim(id).then(opened);
+        else this.#neighbours.claim(id).then(opened).catch(lost);
       },
       () => this.#forget(id),
     );
+    const lost = (error: unknown): void => {
+      this.#forget(id);
+      fail(response, error);
+      admission.tell(undefined, asError(error));
+    };
     const protocol = exchange.query.get('protocol') ?? '';
     const session = new SockJsSession(admission.attributes, protocol, this.#handler, this.#limits);
     // Known from here on, so that a second request while an interceptor thinks is not a second session.
@@ -184,7 +193,7 @@ export class HttpSessions implements Sessions {
     session.open(receiver, monotonicNow());
     this.#sweep.add(session, () => this.#forget(id));
     admission.tell(session, undefined);
-    this.#handler.opened?.(session, request);
+    session.begin(request);
   }
 
   #forget(id: string): void {

@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
+import { attempt } from '../server/handler-calls.ts';
 import { OriginPolicy, type Origins } from '../server/origin.ts';
 import { refuse } from '../server/refusal.ts';
 import { requestTarget } from '../server/request-target.ts';
@@ -15,7 +16,7 @@ import type { WebSocketServerOptions } from '../server/websocket-server.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
 import { IframePage } from './iframe.ts';
 import type { Neighbours } from './neighbours.ts';
-import { answer, type Route } from './route.ts';
+import { answer, fail, type Route } from './route.ts';
 import type { Receiver } from './session.ts';
 import { HttpSessions } from './sessions.ts';
 import { Sweep } from './sweep.ts';
@@ -243,7 +244,10 @@ export class SockJsServer {
       return;
     }
     const query = new URLSearchParams(requestTarget(request).query);
-    void route!.run({ request, response, query, id: id! }, this.#sessions);
+    attempt(
+      () => route!.run({ request, response, query, id: id! }, this.#sessions),
+      (error) => fail(response, error),
+    );
   }
 }
 

@@ -84,10 +84,7 @@ export class SockJsWebSockets {
         opened: (websocket, request) =>
           this.#open(websocket, new WebSocketReceiver(websocket), request, websocket.attributes),
         message: (websocket, data) => this.#message(websocket, data.toString()),
-        transportError: (websocket, error) => {
-          const session = this.#sessions.get(websocket);
-          if (session !== undefined) handler.transportError?.(session, error);
-        },
+        transportError: (websocket, error) => this.#sessions.get(websocket)?.transportError(error),
         closed: (websocket, code, reason) => this.#closed(websocket, code, reason),
       },
     });
@@ -157,7 +154,7 @@ export class SockJsWebSockets {
     this.#sessions.set(connection, session);
     session.open(receiver, monotonicNow());
     sweep.add(session, () => {});
-    handler.opened?.(session, request);
+    session.begin(request);
   }
 
   #message(connection: object, text: string): void {
