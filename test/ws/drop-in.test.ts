@@ -1,9 +1,10 @@
 /** What programs do with the classes themselves, beside calling them: as ws does it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import * as tidings from '../../src/ws.ts';
-import { cleanUp, frame, listen, RawPeer, REQUEST } from '../server/support.ts';
+import { cleanUp, frame, listen, listenHttp, RawPeer, REQUEST } from '../server/support.ts';
 import { until } from '../support/net.ts';
 import { implementations, serve } from './implementations.ts';
 
@@ -103,6 +104,21 @@ for (const implementation of implementations) {
     assert.deepEqual([socket.connection, socket.state, socket.handler], ['mine', 'mine', 'mine']);
     socket.send('hello');
     assert.equal(String((await once(client, 'message'))[0]), 'hello');
+  });
+
+  test(`${name}: _socket is the socket that was upgraded, and that of the request`, async () => {
+    const { http, port } = await listenHttp();
+    const accepted = once(http, 'connection') as Promise<[Socket]>;
+    const server = new WebSocketServer({ server: http });
+    cleanUp(() => server.close());
+    const connected = once(server, 'connection');
+    const peer = await RawPeer.open(port);
+    const [socket, request] = await connected;
+    const [first] = await accepted;
+    assert.equal(socket._socket, first);
+    assert.equal(request.socket, first);
+    first.destroy();
+    await peer.closed();
   });
 
   test(`${name}: who was paused at the end stays so`, async () => {

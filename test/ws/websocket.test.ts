@@ -464,7 +464,12 @@ for (const implementation of implementations) {
     server.pause();
     assert.equal(server.isPaused, true);
     client.send('x');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // What is sent later, to the same process, has come: so has the message.
+    const other = await pair(implementation);
+    const later = once(other.server, 'message');
+    other.client.send('later');
+    await later;
+    other.client.terminate();
     assert.deepEqual(seen, []);
     server.resume();
     assert.equal(server.isPaused, false);
