@@ -10,8 +10,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, extname, join } from 'node:path';
+import { builtinModules, createRequire } from 'node:module';
+import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 import { type Plugin, rollup } from 'rollup';
@@ -55,11 +55,45 @@ const typescript: Plugin = {
     property === 'url' ? "require('node:url').pathToFileURL(__filename).href" : null,
 };
 
+const BUILTIN = new RegExp(`\\brequire\\((['"])((?:node:)?(?:${builtinModules.join('|')}))\\1\\)`, 'g');
+
+/** In a bundle that is an ES module there is no `require` for what is Node's own; this is there in any. */
+function takeBuiltins(code: string): string {
+  return code.replace(BUILTIN, (_, _quote, name) => `process.getBuiltinModule('${name}')`);
+}
+
+/** Of redis-parser, too: so it is in the package as one file, in which that is done as well. */
+const parser: Plugin = {
+  name: 'redis-parser',
+  resolveId: (id) =>
+    id === 'redis-parser' ? { id: resolve('src/redis-parser.js'), external: 'relative' } : null,
+};
+
+async function copyParser(): Promise<void> {
+  const { outputFiles } = await build({
+    entryPoints: [require.resolve('redis-parser')],
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20.19',
+    write: false,
+  });
+  const licenses = ['redis-parser', 'redis-errors'].map((name) => {
+    const folder = dirname(require.resolve(`${name}/package.json`));
+    return `/*!\n${name}\n\n${readFileSync(join(folder, 'LICENSE'), 'utf8')}*/\n`;
+  });
+  writeFileSync('dist/cjs/redis-parser.js', licenses.join('') + takeBuiltins(outputFiles[0]!.text));
+}
+
 async function compileServer(): Promise<void> {
   const bundle = await rollup({
     input: [...Object.values(entries), 'client/index', 'client/core', 'cli'].map((name) => `src/${name}.ts`),
-    external: (id) => /^[a-z]/.test(id) && !id.startsWith('src/'),
-    plugins: [typescript],
+    external: (id) => id.startsWith('node:'),
+    plugins: [
+      typescript,
+      parser,
+      { name: 'builtins', renderChunk: (code) => ({ code: takeBuiltins(code), map: null }) },
+    ],
     // The files are modules that others may import one by one: nothing is left out.
     treeshake: false,
     onwarn: (warning) => {
@@ -121,6 +155,7 @@ rmSync('dist', { recursive: true, force: true });
 compile('tsconfig.build.json');
 compile('tsconfig.client.json');
 await compileServer();
+await copyParser();
 writeWsModule();
 copyAssets();
 writeEsModules();

@@ -1,0 +1,157 @@
+/**
+ * Programs that use the package, put into one file by the bundlers that people use, run where there is nothing but
+ * that file; and the page's client in a bundle for browsers.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createContext, runInContext } from 'node:vm';
+import commonjsPlugin from '@rollup/plugin-commonjs';
+import { nodeResolve } from '@rollup/plugin-node-resolve';
+import { build as esbuild } from 'esbuild';
+import { type Plugin, rollup } from 'rollup';
+import { build as viteBuild } from 'vite';
+import webpack from 'webpack';
+import { WebSocket } from 'ws';
+import { PushServer, queryUser } from '../../src/index.ts';
+import { until } from '../support/net.ts';
+import { type InstalledPackage, installPackage } from '../support/package.ts';
+import { uncovered } from '../support/programs.ts';
+
+/** Its types say that it is a module of CommonJS, which it is not. */
+const commonjs = commonjsPlugin as unknown as () => Plugin;
+
+let installed: InstalledPackage;
+/** Beside nothing: whatever a bundle lacks can't be found from here. */
+let elsewhere: string;
+before(async () => {
+  installed = await installPackage();
+  elsewhere = mkdtempSync(join(tmpdir(), 'tidings-bundles-'));
+  for (const file of readdirSync('test/bundles').filter((name) => !name.endsWith('.ts'))) {
+    copyFileSync(join('test/bundles', file), join(installed.folder, file));
+  }
+});
+after(() => {
+  installed?.remove();
+  rmSync(elsewhere, { recursive: true, force: true });
+});
+
+/** Puts the program at `entry` into the one file `outfile`. */
+type Bundle = (entry: string, outfile: string) => Promise<unknown>;
+
+const esbuildTo =
+  (format: 'esm' | 'cjs'): Bundle =>
+  (entry, outfile) =>
+    esbuild({ entryPoints: [entry], outfile, bundle: true, platform: 'node', format, logLevel: 'error' });
+
+const rollupTo =
+  (format: 'esm' | 'cjs'): Bundle =>
+  async (entry, file) => {
+    const plugins = [nodeResolve({ preferBuiltins: true, exportConditions: ['node'] }), commonjs()];
+    const bundle = await rollup({ input: entry, plugins, onwarn: () => {} });
+    await bundle.write({ file, format, inlineDynamicImports: true });
+  };
+
+const webpackTo =
+  (mode: 'production' | 'development'): Bundle =>
+  (entry, outfile) =>
+    new Promise<void>((resolve, reject) => {
+      const output = { path: join(outfile, '..'), filename: outfile.slice(outfile.lastIndexOf('/') + 1) };
+      webpack({ entry, output, mode, target: 'node', devtool: false }, (error, stats) => {
+        if (error) reject(error);
+        else if (stats?.hasErrors()) reject(new Error(stats.toString()));
+        else resolve();
+      });
+    });
+
+const vite: Bundle = (entry, outfile) =>
+  viteBuild({
+    root: installed.folder,
+    configFile: false,
+    logLevel: 'error',
+    ssr: { noExternal: true },
+    build: {
+      ssr: entry,
+      outDir: join(outfile, '..'),
+      emptyOutDir: false,
+      rollupOptions: { output: { entryFileNames: outfile.slice(outfile.lastIndexOf('/') + 1) } },
+    },
+  });
+
+const bundlers: [name: string, bundle: Bundle, extension: string][] = [
+  ['esbuild, as an ES module', esbuildTo('esm'), 'mjs'],
+  ['esbuild, as CommonJS', esbuildTo('cjs'), 'cjs'],
+  ['rollup, as an ES module', rollupTo('esm'), 'mjs'],
+  ['rollup, as CommonJS', rollupTo('cjs'), 'cjs'],
+  ['webpack, for production', webpackTo('production'), 'cjs'],
+  ['webpack, for development', webpackTo('development'), 'cjs'],
+  ['vite, for a server', vite, 'mjs'],
+];
+
+for (const [name, bundle, extension] of bundlers) {
+  for (const source of ['server.mjs', 'server.cjs']) {
+    test(`${name}: ${source} serves from the bundle alone`, async (t) => {
+      const folder = mkdtempSync(join(elsewhere, 'bundle-'));
+      const file = join(folder, `bundle.${extension}`);
+      await bundle(join(installed.folder, source), file);
+      const code = readdirSync(folder).filter((name) => !name.endsWith('.LICENSE.txt'));
+      assert.deepEqual(code, [`bundle.${extension}`]);
+
+      const child = spawn(process.execPath, [file], { cwd: folder, env: uncovered });
+      t.after(() => child.kill('SIGKILL'));
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
+      const port = await until(name, () => {
+        assert.equal(child.exitCode, null, output);
+        return /listening on (\d+)/.exec(output)?.[1];
+      });
+      const peer = new WebSocket(`ws://127.0.0.1:${port}`);
+      const echoes: [string, boolean][] = [];
+      peer.on('message', (data, isBinary) => echoes.push([String(data), isBinary]));
+      await once(peer, 'open');
+      peer.send('text');
+      peer.send(Buffer.from('binary'));
+      await until('the echoes', () => echoes.length === 2);
+      assert.deepEqual(echoes, [
+        ['text', false],
+        ['binary', true],
+      ]);
+      peer.terminate();
+    });
+  }
+}
+
+test('vite, for a browser: the page client in a bundle gets what is sent to its user', async (t) => {
+  const outDir = join(elsewhere, 'page');
+  mkdirSync(outDir);
+  await viteBuild({
+    root: installed.folder,
+    configFile: false,
+    logLevel: 'error',
+    build: { outDir, lib: { entry: join(installed.folder, 'page.js'), formats: ['iife'], name: 'page' } },
+  });
+  const [file = ''] = readdirSync(outDir).filter((name) => name.endsWith('.js'));
+
+  const push = new PushServer({ port: 0, host: '127.0.0.1', interceptors: [queryUser('operator')] });
+  t.after(() => push.close({ drain: 0 }));
+  await until('the port', () => push.address());
+  const { port } = push.address() as { port: number };
+  // A page's globals and nothing of Node's.
+  const page = createContext({
+    ...{ URL, setTimeout, clearTimeout, queueMicrotask, crypto, WebSocket, console },
+    settings: { url: `ws://127.0.0.1:${port}/socketServer`, user: 'alice', device: null },
+  });
+  runInContext(readFileSync(join(outDir, file), 'utf8'), page);
+  const client = page.opened;
+  t.after(() => client.close());
+  const got: unknown[] = [];
+  client.on('message', ({ data }: { data: unknown }) => got.push(data));
+  await until('the session', () => client.state.name === 'connected');
+  await push.send('alice', { subject: 'hello' });
+  await until('the message', () => got.length === 1);
+  assert.equal(JSON.stringify(got), '[{"subject":"hello"}]');
+});

@@ -1,0 +1,4 @@
+const WebSocket = require('tidings/ws');
+
+exports.WebSocket = WebSocket;
+exports.isOurs = (ws) => ws instanceof WebSocket && ws instanceof WebSocket.WebSocket;

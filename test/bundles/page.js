@@ -1,0 +1,3 @@
+import { connect } from 'tidings/client';
+
+globalThis.opened = connect(globalThis.settings);
