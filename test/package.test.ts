@@ -1,15 +1,16 @@
-/** What `npm pack` makes can be used by others: as ES modules, by require, with types, and as a program. */
+/** What `npm pack` makes can be used by others: as ES modules, by require, with types, in Jest, and as a program. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type InstalledPackage, installPackage } from './support/package.ts';
+import { uncovered } from './support/programs.ts';
 
 const run = promisify(execFile);
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
-const modules = Object.entries(manifest.exports as Record<string, { types: string } | string>)
+const modules = Object.entries(manifest.exports as Record<string, object | string>)
   .filter(([, target]) => typeof target === 'object')
   .map(([path]) => path.replace('.', 'tidings'));
 
@@ -25,67 +26,182 @@ const names: Record<string, string> = {
 };
 
 let installed: InstalledPackage;
+let root: string;
 before(async () => {
   installed = await installPackage();
+  root = join(installed.folder, 'node_modules/tidings');
+  for (const name of ['@types', 'undici-types']) {
+    symlinkSync(resolve('node_modules', name), join(installed.folder, 'node_modules', name));
+  }
 });
 after(() => installed?.remove());
+
+/** Runs a program in the project, and gives what it has printed. */
+async function output(file: string, source: string): Promise<string> {
+  writeFileSync(join(installed.folder, file), source);
+  const { stdout } = await run(process.execPath, [file], { cwd: installed.folder, env: uncovered });
+  return stdout.trim();
+}
 
 test('every export can be imported and required', async () => {
   assert.deepEqual(modules, Object.keys(names));
   const esm = modules.map((name) => `console.log(typeof (await import('${name}')).${names[name]})`);
   const cjs = modules.map((name) => `console.log(typeof require('${name}').${names[name]})`);
-  for (const [file, lines] of [
-    ['all.mjs', esm],
-    ['all.cjs', cjs],
-  ] as const) {
-    writeFileSync(join(installed.folder, file), lines.join('\n'));
-    const { stdout } = await run(process.execPath, [file], { cwd: installed.folder });
-    assert.deepEqual(stdout.trim().split('\n'), Array(modules.length).fill('function'), file);
-  }
+  const all = Array(modules.length).fill('function').join('\n');
+  assert.equal(await output('all.mjs', esm.join('\n')), all);
+  assert.equal(await output('all.cjs', cjs.join('\n')), all);
+});
+
+test('what is required is what is imported: one class, one state, the same names', async () => {
+  const servers = modules.filter((name) => !name.startsWith('tidings/client'));
+  const source = `
+    import { createRequire } from 'node:module';
+    const require = createRequire(import.meta.url);
+    for (const name of ${JSON.stringify(servers)}) {
+      const imported = await import(name);
+      const required = require(name);
+      const others = Object.keys(imported).filter((key) => imported[key] !== required[key]);
+      // What ws's class has beside are the states.
+      const missing = Object.keys(required).filter((key) => !(key in imported) && typeof required[key] !== 'number');
+      if (others.length + missing.length > 0) console.log(name, others, missing);
+    }
+    console.log('done');`;
+  assert.equal(await output('one.mjs', source), 'done');
+});
+
+test("require('tidings/ws') is the class, with all that ws's has that is documented", async () => {
+  const source = `
+    const WebSocket = require('tidings/ws');
+    const { createWebSocketStream, Server, WebSocketServer } = WebSocket;
+    console.log(WebSocket.name, WebSocket.WebSocket === WebSocket, WebSocket.default === WebSocket);
+    console.log(Server === WebSocketServer, typeof createWebSocketStream, WebSocket.__esModule);
+    console.log(new WebSocket(null) instanceof WebSocket);`;
+  assert.equal(await output('class.cjs', source), 'WebSocket true true\ntrue function undefined\ntrue');
+});
+
+test('a worker thread has it, too, whichever way', async () => {
+  const source = `
+    import { Worker } from 'node:worker_threads';
+    const code = "const { PushServer } = require('tidings'); import('tidings/ws').then(({ WebSocketServer }) => " +
+      "require('node:worker_threads').parentPort.postMessage([typeof PushServer, typeof WebSocketServer]));";
+    new Worker(code, { eval: true }).on('message', (got) => console.log(got.join(' ')));`;
+  assert.equal(await output('worker.mjs', source), 'function function');
+});
+
+test('Jest requires every export, and an echo comes back in it', async () => {
+  writeFileSync(
+    join(installed.folder, 'echo.test.js'),
+    `
+    const WebSocket = require('tidings/ws');
+    ${modules.map((name) => `test('${name}', () => expect(typeof require('${name}').${names[name]}).toBe('function'));`).join('\n')}
+    test('echo', (done) => {
+      const server = new WebSocket.Server({ port: 0, host: '127.0.0.1' });
+      server.on('connection', (ws) => ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary })));
+      server.on('listening', () => {
+        const client = new WebSocket('ws://127.0.0.1:' + server.address().port);
+        client.on('open', () => client.send(new Uint8Array([1, 2, 3])));
+        client.on('message', (data, isBinary) => {
+          expect(isBinary).toBe(true);
+          expect([...data]).toEqual([1, 2, 3]);
+          client.close();
+        });
+        client.on('close', () => server.close(done));
+      });
+    });`,
+  );
+  const config = JSON.stringify({ rootDir: installed.folder, testEnvironment: 'node', transform: {} });
+  const jest = resolve('node_modules/jest/bin/jest.js');
+  const flags = ['--config', config, '--watchman=false', '--runInBand', '--no-cache'];
+  const { stderr } = await run(process.execPath, [jest, ...flags], { cwd: installed.folder, env: uncovered });
+  assert.match(stderr, new RegExp(`Tests: +${modules.length + 1} passed, ${modules.length + 1} total`));
 });
 
 test('every export has types that a strict project compiles against', async () => {
-  symlinkSync(resolve('node_modules/@types'), join(installed.folder, 'node_modules/@types'));
-  symlinkSync(resolve('node_modules/undici-types'), join(installed.folder, 'node_modules/undici-types'));
   const lines = modules.map(
     (name, i) => `import { ${names[name]} as x${i} } from '${name}';\nexport const y${i}: Function = x${i};`,
   );
   const wrong = `import { PushServer } from 'tidings';\nexport const n: number = PushServer;\n`;
-  writeFileSync(join(installed.folder, 'right.mts'), lines.join('\n'));
-  writeFileSync(join(installed.folder, 'wrong.mts'), wrong);
-  const compile = (file: string) =>
-    run(
-      process.execPath,
-      [
-        resolve('node_modules/typescript/bin/tsc'),
-        ...['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', file],
-      ],
-      { cwd: installed.folder },
-    );
-  await compile('right.mts');
-  await assert.rejects(compile('wrong.mts'), ({ stdout }) => /TS2322/.test(stdout));
+  for (const extension of ['mts', 'cts']) {
+    writeFileSync(join(installed.folder, `right.${extension}`), lines.join('\n'));
+    writeFileSync(join(installed.folder, `wrong.${extension}`), wrong);
+    const compile = (file: string) =>
+      run(
+        process.execPath,
+        [
+          resolve('node_modules/typescript/bin/tsc'),
+          ...['--noEmit', '--strict', '--module', 'node16', '--target', 'es2023', '--types', 'node', file],
+        ],
+        { cwd: installed.folder },
+      );
+    await compile(`right.${extension}`);
+    await assert.rejects(compile(`wrong.${extension}`), ({ stdout }) => /TS2322/.test(stdout));
+  }
+});
+
+test('publint finds nothing', async () => {
+  const publint = resolve('node_modules/publint/src/cli.js');
+  const { stdout } = await run(process.execPath, [publint, installed.tarball, '--strict'], {
+    env: uncovered,
+  });
+  assert.match(stdout, /All good!/);
+});
+
+test('attw finds the right types for every way to resolve every export', async () => {
+  const attw = resolve('node_modules/@arethetypeswrong/cli/dist/index.js');
+  // Run here, where .attw.json leaves out the two scripts for <script> tags.
+  const { stdout } = await run(process.execPath, [attw, installed.tarball, '--format', 'ascii'], {
+    env: uncovered,
+  });
+  assert.match(stdout, /No problems found/);
 });
 
 test('the program runs', async () => {
-  const program = join(installed.folder, 'node_modules/.bin/tidings');
-  const { stdout } = await run(program, ['--version']);
-  assert.equal(stdout.trim(), manifest.version);
+  for (const program of [
+    join(installed.folder, 'node_modules/.bin/tidings'),
+    join(installed.folder, 'node_modules/tidings/dist/cli.js'),
+  ]) {
+    const { stdout } = await run(program, ['--version']);
+    assert.equal(stdout.trim(), manifest.version);
+  }
 });
 
-test('it holds what it needs, and neither sources nor tests', () => {
-  const root = join(installed.folder, 'node_modules/tidings');
+test('it holds what it needs, and nothing else', () => {
   for (const path of [
     'dist/index.js',
     'dist/cli.js',
     'dist/client/tidings.js',
     'dist/client/tidings-core.js',
+    'dist/cjs/demo/page.html',
     'LICENSE',
     'README.md',
   ]) {
     assert.ok(existsSync(join(root, path)), path);
   }
-  assert.deepEqual(
-    readdirSync(root).filter((name) => ['src', 'test', 'scripts', 'bench', 'examples'].includes(name)),
-    [],
+  assert.deepEqual(readdirSync(root).sort(), [
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'dist',
+    'package.json',
+  ]);
+  const files = readdirSync(join(root, 'dist'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+  const assets = files.filter((file) => file.startsWith('dist/cjs/demo/') && !/\.js\.map$/.test(file));
+  const stray = files.filter(
+    (file) =>
+      !/\.(js|js\.map|d\.ts)$/.test(file) &&
+      !assets.includes(file) &&
+      !['dist/cjs/package.json', 'dist/cjs/ws.cjs', 'dist/cjs/ws.d.cts'].includes(file),
   );
+  assert.deepEqual(stray, []);
+});
+
+test('source maps lead to the sources, which they hold', () => {
+  for (const file of ['dist/cjs/server/websocket.js', 'dist/client/client.js']) {
+    const map = JSON.parse(readFileSync(join(root, `${file}.map`), 'utf8'));
+    const [source = ''] = map.sources;
+    assert.match(source, /src\/(server\/websocket|client\/client)\.ts$/);
+    assert.equal(map.sourcesContent[0], readFileSync(source.replace(/^.*?src\//, 'src/'), 'utf8'));
+  }
 });

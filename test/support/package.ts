@@ -38,6 +38,8 @@ const SOURCES = [
 export interface InstalledPackage {
   /** A project with tidings in its node_modules, and nothing else of ours. */
   folder: string;
+  /** The packed package. */
+  tarball: string;
   remove(): void;
 }
 
@@ -49,7 +51,7 @@ export async function installPackage(): Promise<InstalledPackage> {
   const dependencies = ['redis-parser', 'redis-errors'].map((name) => resolve('node_modules', name));
   const flags = ['--offline', '--install-links', '--no-audit', '--no-fund'];
   await run(npm, ['install', ...flags, tarball, ...dependencies], { cwd: folder, env: uncovered });
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return { folder, tarball, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 /** Packs what the sources are at this moment; several test files share the result. */
