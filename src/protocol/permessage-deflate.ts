@@ -7,10 +7,8 @@
  */
 import { constants as bufferConstants } from 'node:buffer';
 import {
-  deflateRaw,
   deflateRawSync,
   type InflateRaw,
-  inflateRaw,
   inflateRawSync,
   type ZlibOptions,
   constants as zlib,
@@ -19,7 +17,7 @@ import type { DeflateOptions, DeflateParameters } from './deflate-negotiation.ts
 import { ProtocolErrorCode as Code, messageTooLong, ProtocolError, tooManyParts } from './errors.ts';
 import type { MessageInflater } from './frame-sink.ts';
 import { SlidingWindow } from './sliding-window.ts';
-import { inZlibQueue, type ZlibTurn } from './zlib-queue.ts';
+import { deflateLater, inflateLater, inZlibQueue, type ZlibTurn } from './zlib-queue.ts';
 
 /** Bytes up to which zlib is called at once. */
 const SYNC_INPUT = 10 * 1024;
@@ -221,12 +219,7 @@ export class MessageDeflate implements MessageInflater {
         this.#work();
         done(error, payload);
       };
-      try {
-        deflateRaw(data, this.#deflateOptions(data), finish);
-      } catch (error) {
-        // Options that it does not know, and no memory.
-        queueMicrotask(() => finish(error as Error, EMPTY));
-      }
+      deflateLater(data, this.#deflateOptions(data), finish);
     });
   }
 
@@ -261,7 +254,7 @@ export class MessageDeflate implements MessageInflater {
         else done(isTooLarge(error) ? messageTooLong() : asProtocolError(error), EMPTY);
       };
       const step = (rest: Buffer): void => {
-        inflateRaw(rest, this.#inflateOptions(parts, rest.length), (error, result) => {
+        inflateLater(rest, this.#inflateOptions(parts, rest.length), (error, result) => {
           try {
             if (error !== null) throw error;
             const left = parts.add(result as unknown as Inflated, rest);
@@ -276,11 +269,7 @@ export class MessageDeflate implements MessageInflater {
           finish(null);
         });
       };
-      try {
-        step(input);
-      } catch (error) {
-        queueMicrotask(() => finish(error));
-      }
+      step(input);
     });
   }
 

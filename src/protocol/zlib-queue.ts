@@ -3,6 +3,44 @@
  * heap badly and keep file and DNS work from running.
  */
 
+import { deflateRaw, deflateRawSync, inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib';
+
+type Done = (error: Error | null, result: Buffer) => void;
+
+/** As deflateRaw. Options that zlib does not know are an error as well. */
+export function deflateLater(data: Buffer, options: ZlibOptions, done: Done): void {
+  callLater(deflateRaw, deflateRawSync, data, options, done);
+}
+
+/** As inflateRaw. */
+export function inflateLater(data: Buffer, options: ZlibOptions, done: Done): void {
+  callLater(inflateRaw, inflateRawSync, data, options, done);
+}
+
+function callLater(
+  inPool: typeof deflateRaw,
+  atOnce: typeof deflateRawSync,
+  data: Buffer,
+  options: ZlibOptions,
+  done: Done,
+): void {
+  let error: Error | null = null;
+  let result = data.subarray(0, 0);
+  try {
+    // Node tells the end of a call of the pool through process.nextTick. Where a test framework has replaced that (the
+    // fakes of sinon, vitest and Jest have a clock), the end is lost, and with it the call's place in the queue.
+    if (!('clock' in process.nextTick)) {
+      inPool(data, options, done);
+      return;
+    }
+    result = atOnce(data, options);
+  } catch (thrown) {
+    error = thrown as Error;
+  }
+  // Not queueMicrotask, which is replaced, too.
+  void Promise.resolve().then(() => done(error, result));
+}
+
 /** A call that waits for its turn, or has had it. */
 export interface ZlibTurn {
   /** Gives up the place, at once. Does nothing for a call that was started: its end frees the place. */

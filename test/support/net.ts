@@ -40,6 +40,10 @@ async function isFree(port: number): Promise<boolean> {
   return true;
 }
 
+// Taken here: a test may have replaced the global ones when it waits.
+const { setTimeout } = globalThis;
+const now = performance.now.bind(performance);
+
 /**
  * Resolves with the first truthy result of `condition`; rejects, naming `what`, after `timeout` ms. Only what never
  * comes takes that long, and machines are slow, so it is generous.
@@ -49,11 +53,11 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   timeout = 60_000,
 ): Promise<Exclude<T, false | null | undefined | 0 | ''>> {
-  const deadline = performance.now() + timeout;
+  const deadline = now() + timeout;
   for (;;) {
     const result = await condition();
     if (result) return result as Exclude<T, false | null | undefined | 0 | ''>;
-    if (performance.now() > deadline) throw new Error(`waited ${timeout} ms in vain for: ${what}`);
+    if (now() > deadline) throw new Error(`waited ${timeout} ms in vain for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
