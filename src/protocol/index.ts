@@ -3,22 +3,35 @@
  *
  * ```ts
  * // A server's side, once parseRequest() has judged the request and formatResponse() has answered it:
+ * const closing = new Closing();
+ * const send = (opcode, payload) => socket.write(encodeFrame(FIN | opcode, payload));
+ * const close = (payload) => {
+ *   if (payload !== undefined) {
+ *     send(Opcode.CLOSE, payload);
+ *     closing.isSent = true;
+ *   }
+ *   if (closing.isComplete) socket.end();
+ * };
  * const reader = new FrameReader(
  *   {
- *     onMessage: (data) => socket.write(encodeFrame(FIN | Opcode.TEXT, data)),
- *     onPing: (data) => socket.write(encodeFrame(FIN | Opcode.PONG, data)),
+ *     onMessage: (data) => send(Opcode.TEXT, data),
+ *     onPing: (data) => send(Opcode.PONG, data),
  *     onPong: () => {},
- *     onClose: (code) => {
- *       const payload = encodeClosePayload(code === 1005 ? undefined : code);
- *       socket.end(encodeFrame(FIN | Opcode.CLOSE, payload));
- *     },
+ *     onClose: (code, reason) => close(closing.receive(code, reason)),
  *   },
  *   { role: 'server', maxPayload: 1024 * 1024 },
  * );
- * socket.on('data', (chunk) => reader.read(chunk, 0, chunk.length)); // throws ProtocolError
+ * socket.on('data', (chunk) => {
+ *   try {
+ *     reader.read(chunk, 0, chunk.length);
+ *   } catch (error) {
+ *     close(closing.fail(error)); // a ProtocolError
+ *   }
+ * });
  * ```
  */
 export { type CloseCodeEntry, closeCodes, isValidCloseCode } from './close-codes.ts';
+export { CLOSED, CLOSING, Closing, OPEN } from './closing.ts';
 export {
   acceptAnswer,
   acceptOffer,
@@ -37,7 +50,7 @@ export {
   parseExtensions,
 } from './extension.ts';
 export { FrameReader } from './frame-reader.ts';
-export type { FrameReaderOptions, FrameSink, MessageInflater, ReadMemory } from './frame-sink.ts';
+export type { FrameReaderOptions, FrameSink, Lender, MessageInflater, ReadMemory } from './frame-sink.ts';
 export {
   encodeClosePayload,
   encodeFrame,

@@ -100,6 +100,11 @@ export class MessageDeflate implements MessageInflater {
     return this.canDeflate && length >= this.#threshold;
   }
 
+  /** Whether `deflate` returns the payload of a message of so many bytes. */
+  isAtOnce(length: number): boolean {
+    return this.#first === undefined && length <= SYNC_INPUT && !this.#isClosed;
+  }
+
   /**
    * Compresses a whole message: at once if it is small and nothing is pending.
    *
@@ -107,7 +112,7 @@ export class MessageDeflate implements MessageInflater {
    * @returns the payload; undefined if `done` is called with it later, never before this returns, and in order
    */
   deflate(data: Buffer, done: DeflateDone): Buffer | undefined {
-    if (this.#first === undefined && data.length <= SYNC_INPUT && !this.#isClosed) {
+    if (this.isAtOnce(data.length)) {
       return this.#deflated(data, deflateRawSync(data, this.#deflateOptions(data)));
     }
     if (this.#isClosed) endWithError(done);

@@ -3,15 +3,23 @@
  * loop are joined once, and every connection gets the one shared buffer in one write. What a connection is
  * sent on its own in between keeps its place.
  */
+import { RSV1 } from '../protocol/frame-writer.ts';
 import type { PreparedMessage } from './prepared-message.ts';
 import { fanOutAtEndOfTurn } from './tick.ts';
+
+/** Frames that many connections are sent: nobody changes them. */
+export interface SharedFrames {
+  readonly bytes: Buffer;
+  /** The last message among them that was compressed, before that; null for none. */
+  readonly lastCompressed: Buffer | null;
+}
 
 /** What a batch needs of a connection. */
 export interface Member {
   /** Which encoding of a message it takes: 0 is plain, others are kinds of compression. */
   readonly wireForm: number;
   /** Takes shared frames: `now` they are written, otherwise with what the connection sends next. */
-  takeShared(frames: Buffer, now: boolean): void;
+  takeShared(shared: SharedFrames, now: boolean): void;
 }
 
 /** Encodes a message as a wire form asks. */
@@ -112,14 +120,14 @@ class Batch {
   deliver(now: boolean): void {
     // First of all, as a member may send or leave while it is handed its share.
     open = null;
-    const all: (Buffer | undefined)[] = [];
+    const all: (SharedFrames | undefined)[] = [];
     const to = this.#messages.length;
     const progress = this.#progress;
     for (const member of this.audience.members) {
       const from = progress === null ? 0 : (progress.get(member) ?? 0);
       if (from >= to) continue;
       const form = member.wireForm;
-      let frames: Buffer | undefined;
+      let frames: SharedFrames | undefined;
       if (from === 0) {
         frames = all[form];
         if (frames === undefined) all[form] = frames = this.#join(form, 0);
@@ -130,11 +138,26 @@ class Batch {
     }
   }
 
-  #join(form: number, from: number): Buffer {
+  #join(form: number, from: number): SharedFrames {
     const messages = this.#messages;
-    if (messages.length - from === 1) return this.#encode(messages[from]!, form);
+    if (messages.length - from === 1) return shareFrame(messages[from]!, form, this.#encode);
     const frames: Buffer[] = [];
-    for (let i = from; i < messages.length; i++) frames.push(this.#encode(messages[i]!, form));
-    return Buffer.concat(frames);
+    let lastCompressed: Buffer | null = null;
+    for (let i = from; i < messages.length; i++) {
+      const frame = this.#encode(messages[i]!, form);
+      frames.push(frame);
+      if (isCompressed(frame)) lastCompressed = messages[i]!.payload;
+    }
+    return { bytes: Buffer.concat(frames), lastCompressed };
   }
+}
+
+/** One message as a connection of this wire form takes it. */
+export function shareFrame(message: PreparedMessage, form: number, encode: Encode): SharedFrames {
+  const bytes = encode(message, form);
+  return { bytes, lastCompressed: isCompressed(bytes) ? message.payload : null };
+}
+
+function isCompressed(frame: Buffer): boolean {
+  return (frame[0]! & RSV1) !== 0;
 }

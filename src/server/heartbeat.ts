@@ -8,6 +8,8 @@ import { clearInterval, setInterval } from '../clock.ts';
 export interface Pulse {
   /** Sweeps since a byte came from the peer. The reading side sets it to 0, nothing else to pay there. */
   silence: number;
+  /** Whether there is another reason for the silence; `ms` is how long one may last without any progress. */
+  excuse(ms: number): boolean;
   /** The peer has been silent: ask it. */
   ping(): void;
   /** It has not answered. */
@@ -26,6 +28,8 @@ export class Heartbeat {
   readonly #visitMs: number;
   readonly #stepMs: number;
   readonly #patience: number;
+  /** What is seen to be stuck twice in this time is cut: as late as one that does not answer. */
+  readonly #progressMs: number;
   #cursor: Iterator<Pulse> | undefined;
   /** Visits that are due, with the fraction carried over from step to step. */
   #credit = 0;
@@ -38,6 +42,7 @@ export class Heartbeat {
   constructor(interval: number, timeout: number) {
     this.#visitMs = interval / VISITS_PER_INTERVAL;
     this.#stepMs = Math.min(MAX_STEP_MS, this.#visitMs);
+    this.#progressMs = Math.max(1, Math.ceil((interval + timeout) / 2));
     this.#patience = 1 + Math.max(1, Math.ceil(timeout / this.#visitMs));
   }
 
@@ -90,6 +95,10 @@ export class Heartbeat {
   #visit(member: Pulse): void {
     const silence = member.silence++;
     if (silence === 0) return;
+    if (member.excuse(this.#progressMs)) {
+      member.silence = 0;
+      return;
+    }
     if (silence >= this.#patience) member.pulseLost();
     else member.ping();
   }

@@ -120,7 +120,7 @@ export function connectionOptions(
     maxBackpressure: options.maxBackpressure ?? Number.POSITIVE_INFINITY,
     backpressurePolicy,
     tooSlowCode: options.tooSlowCode ?? 1013,
-    silentCode: options.pongTimeoutCode ?? 4408,
+    pongTimeoutCode: options.pongTimeoutCode ?? 4408,
     partial: options.partial ?? false,
     views: more.views ?? false,
     generateMask: more.generateMask,

@@ -1,23 +1,35 @@
 /**
  * What one connection has to send: the zero-copy frame writer.
  *
- * Small frames are built, header and payload at once, in one slab that the whole process shares; large
- * payloads go by reference. What a connection sends inside its own read callback leaves in one write at
- * the end of that callback. Elsewhere the first frame of a turn of the event loop is written at once, and
- * the rest of the turn leaves in one write at its end.
+ * Small frames are built, header and payload at once, in one slab that the whole process shares. A large payload
+ * is written at once, by reference, with its header and what waits before it, so that the kernel has it when the
+ * call returns; where it would have to wait, it is copied.
+ *
+ * The first frame of a turn of the event loop leaves at once, and the rest of the turn in one write at its end.
+ * While a read is being handed out, that moment comes with the last message of the read: sixteen requests that
+ * came together are answered in one write.
  */
-
+import { AsyncResource } from 'node:async_hooks';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { nextTick } from '../clock.ts';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
-import { borrow, release, retain, sharedBuffer } from './memory.ts';
+import { asBuffer } from './data.ts';
+import { borrow, copied, isShared, release, retain, sharedBuffer } from './memory.ts';
+import { guard } from './socket-guard.ts';
+import { throwLater } from './throw-later.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
 
-/** Called without an error once it is written. Its type is a method's, so that it takes more exact ones. */
-export type SendCallback = { call(error?: Error | null): void }['call'];
+/** Called once: without an error when the frame was handed to the operating system. */
+export type SendCallback = (error?: Error) => void;
+
+/** Who hands out what was read. */
+export interface ReadSource {
+  /** Whether more of the same read is to be handed out. */
+  readonly hasMore: boolean;
+}
 
 /** Room for all that one read into the shared buffer brings, answered at once. */
 const SLAB_BYTES = sharedBuffer.length + 16 * 1024;
@@ -30,6 +42,7 @@ const JOIN_LIMIT = 64 * 1024;
 /** Pieces that are smaller together are copied into one buffer: cheaper than as many entries of a writev. */
 const GATHER_LIMIT = 16 * 1024;
 const MAX_HEADER = 14;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * Memory for frames on their way out. A run is what one outbox has written without another one coming in
@@ -50,6 +63,9 @@ class Slab {
 let slab = new Slab();
 /** The outbox of the connection whose read callback is running. */
 let reading: Outbox | null = null;
+
+// What was put off is not lost with `process.exit()`.
+process.on('exit', () => reading?.flush());
 
 let waiting: Outbox[] = [];
 let spareWaiting: Outbox[] = [];
@@ -83,6 +99,10 @@ export class Outbox {
   #slabRuns = 0;
   #waits = false;
   #lastTurn = -1;
+  /** Something has left at once in the read callback that is running. */
+  #hasAnswered = false;
+  #source: ReadSource | null = null;
+  #isGuarded = false;
 
   /** @param generateMask fills four bytes with a masking key in place of the random generator */
   constructor(socket: Duplex, masks: boolean, generateMask?: (key: Buffer) => void) {
@@ -97,6 +117,10 @@ export class Outbox {
     return this.#pendingBytes + this.socket.writableLength;
   }
 
+  get hasPutOff(): boolean {
+    return this.#pendingBytes > 0;
+  }
+
   /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
   get isBacklogged(): boolean {
     // A long write asks for `drain` even where the kernel has taken all of it at once.
@@ -104,23 +128,29 @@ export class Outbox {
   }
 
   /** The connection's read callback begins. Returns what `endRead` needs. */
-  beginRead(): Outbox | null {
+  beginRead(from: ReadSource): Outbox | null {
     const outer = reading;
     reading = this;
+    this.#source = from;
+    this.#hasAnswered = false;
     return outer;
   }
 
-  /** It is over: its answers leave now. */
+  /** It is over: what was put off leaves now. */
   endRead(outer: Outbox | null): void {
     reading = outer;
     if (this.#pendingBytes > 0) this.flush();
+  }
+
+  get isHandingOut(): boolean {
+    return reading === this;
   }
 
   /** A frame with a text payload. `firstByte` is FIN, RSV bits and opcode. */
   text(firstByte: number, text: string, callback?: SendCallback): void {
     const chars = text.length;
     if (chars > COPY_LIMIT_CHARS) {
-      this.bytes(firstByte, Buffer.from(text), callback);
+      this.bytes(firstByte, Buffer.from(text), callback, true);
       return;
     }
     const start = this.#reserve(chars * 3 + MAX_HEADER);
@@ -133,8 +163,13 @@ export class Outbox {
     this.#finishFrame(firstByte, start, length, callback);
   }
 
-  /** A frame with these bytes. Long payloads are taken by reference: leave them alone until `callback`. */
-  bytes(firstByte: number, payload: Uint8Array, callback?: SendCallback): void {
+  /**
+   * A frame with these bytes, which are the caller's again afterwards. Only of a long payload that the operating
+   * system has not taken all of, the rest is still read from where it is, until `callback`.
+   *
+   * @param isOurs nobody will change the bytes
+   */
+  bytes(firstByte: number, payload: Uint8Array, callback?: SendCallback, isOurs = false): void {
     const { length } = payload;
     const masks = this.#masks;
     if (length <= COPY_LIMIT) {
@@ -144,8 +179,8 @@ export class Outbox {
     } else if (masks) {
       this.#addPiece(encodeFrame(firstByte, payload, this.#maskKey()));
       this.#commit(headerLength(length, true) + length, callback);
-    } else if (payload.buffer === sharedBuffer.buffer) {
-      // What lies in the buffer that sockets are read into can't wait there until the kernel takes it.
+    } else if (isShared(payload)) {
+      // What lies in the buffer that sockets are read into can't stay there until the kernel takes it.
       const loan = borrow(length + MAX_HEADER)!;
       const at = writeHeader(loan, 0, firstByte, length);
       loan.set(payload, at);
@@ -155,9 +190,21 @@ export class Outbox {
       const start = this.#reserve(MAX_HEADER);
       slab.at = writeHeader(slab.buffer, start, firstByte, length);
       const header = slab.at - start;
-      this.#addPiece(payload instanceof Buffer ? payload : asBuffer(payload));
-      this.#commit(header + length, retain(payload) ? releasing(payload, callback) : callback);
+      const isLent = retain(payload);
+      this.#addPiece(isOurs || isLent || this.#writesThrough ? asBuffer(payload) : copied(payload));
+      this.#commit(header + length, isLent ? releasing(payload, callback) : callback, true);
     }
+  }
+
+  /** What is written now is with the kernel, or with TLS's copy, when `write` returns, but for what is too much. */
+  get #writesThrough(): boolean {
+    const { socket } = this;
+    return (
+      socket instanceof Socket &&
+      socket.writableLength === 0 &&
+      socket.writableCorked === 0 &&
+      !socket.connecting
+    );
   }
 
   /** Frames that are ready for the wire, by reference: nobody may change them any more. */
@@ -190,7 +237,14 @@ export class Outbox {
   encodedLater(frames: Buffer): void {
     this.#addPiece(frames);
     this.#pendingBytes += frames.length;
-    if (reading !== this) this.#wait();
+    this.#putOff();
+  }
+
+  /** Calls back when all that was written until now is with the operating system, or will never be. */
+  onceWritten(callback: () => void): void {
+    this.flush();
+    if (this.socket.writable) this.socket.write(EMPTY, callback);
+    else nextTick(callback);
   }
 
   /** Writes what has been put off. */
@@ -217,8 +271,7 @@ export class Outbox {
       if (callbacks !== null) nextTick(callAll, callbacks, new Error('The connection is closed'));
       return;
     }
-    const done =
-      callbacks === null ? undefined : callbacks.length === 1 ? callbacks[0] : joinCallbacks(callbacks);
+    const done = callbacks === null ? undefined : (error?: Error | null) => callAll(callbacks, error);
     if (pieces === null) {
       socket.write(run!, done);
     } else {
@@ -302,44 +355,62 @@ export class Outbox {
   }
 
   /** Decides when what was just added leaves. */
-  #commit(bytes: number, callback: SendCallback | undefined): void {
+  #commit(bytes: number, callback: SendCallback | undefined, atOnce = false): void {
     this.#pendingBytes += bytes;
+    const leaves = atOnce || this.#pendingBytes >= JOIN_LIMIT || this.#isFirst();
     if (callback !== undefined) {
-      if (this.#callbacks === null) this.#callbacks = [callback];
-      else this.#callbacks.push(callback);
+      const call = leaves ? callback : inItsContext(callback);
+      if (this.#callbacks === null) this.#callbacks = [call];
+      else this.#callbacks.push(call);
     }
-    if (this.#pendingBytes >= JOIN_LIMIT) {
-      this.flush();
-    } else if (reading === this) {
-      // endRead() writes it.
-    } else if (reading === null && !this.#waits && this.#lastTurn !== turn) {
-      this.#lastTurn = turn;
-      this.flush();
-      endTurnSoon();
-    } else {
-      this.#wait();
-    }
+    if (leaves) this.flush();
+    else this.#putOff();
   }
 
-  #wait(): void {
-    if (this.#waits) return;
+  /** Whether this is the first frame of the turn. Where several messages came in one read, only the last one begins it. */
+  #isFirst(): boolean {
+    if (reading !== null && reading.#source!.hasMore) return false;
+    if (reading === this) {
+      if (this.#hasAnswered) return false;
+      this.#hasAnswered = true;
+      return true;
+    }
+    if (this.#waits || this.#lastTurn === turn) return false;
+    this.#lastTurn = turn;
+    endTurnSoon();
+    return true;
+  }
+
+  /** To the end of the read callback or, outside of it, of the turn. */
+  #putOff(): void {
+    if (!this.#isGuarded) {
+      this.#isGuarded = true;
+      guard(this.socket, this);
+    }
+    if (reading === this || this.#waits) return;
     this.#waits = true;
     if (waiting.push(this) === 1) flushAtEndOfTurn(flushWaiting);
   }
 }
 
+/** A callback that is called later runs in the async context of whoever gave it. */
+export function inItsContext(callback: SendCallback): SendCallback {
+  const resource = new AsyncResource('tidings.send');
+  return (error) => resource.runInAsyncScope(callback, undefined, error);
+}
+
 function releasing(loan: Uint8Array, callback: SendCallback | undefined): SendCallback {
   return (error) => {
     release(loan);
-    callback?.(error);
+    if (callback !== undefined) callback(error);
   };
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function writeAll(socket: Duplex, pieces: Buffer[], done: SendCallback | undefined): void {
+function writeAll(
+  socket: Duplex,
+  pieces: Buffer[],
+  done: ((error?: Error | null) => void) | undefined,
+): void {
   socket.cork();
   const last = pieces.length - 1;
   for (let i = 0; i < last; i++) socket.write(pieces[i]!);
@@ -347,10 +418,14 @@ function writeAll(socket: Duplex, pieces: Buffer[], done: SendCallback | undefin
   socket.uncork();
 }
 
-function joinCallbacks(callbacks: SendCallback[]): SendCallback {
-  return (error) => callAll(callbacks, error);
-}
-
+/** Each on its own: what one of them throws surfaces as such, and the others are called. */
 function callAll(callbacks: SendCallback[], error?: Error | null): void {
-  for (const callback of callbacks) callback(error);
+  for (const callback of callbacks) {
+    try {
+      if (error) callback(error);
+      else callback();
+    } catch (thrown) {
+      throwLater(thrown);
+    }
+  }
 }

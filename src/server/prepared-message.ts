@@ -2,36 +2,31 @@
 import type { ZlibOptions } from 'node:zlib';
 import { encodeFrame, FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { asBuffer, type Sendable, toBytes } from './data.ts';
-import { copied } from './memory.ts';
+import { type Sendable, toBytes } from './data.ts';
 
 /**
  * A message for many connections: its frame is built once, and all connections share the same bytes. Give
  * it to `send`, `broadcast` or `publish` in place of the data.
  */
 export class PreparedMessage {
-  readonly payload: Buffer;
   readonly isBinary: boolean;
-  #plain: Buffer | undefined;
+  /** The unmasked, uncompressed frame. */
+  readonly plain: Buffer;
+  /** What is in it. */
+  readonly payload: Buffer;
   /** By the window bits that they were compressed for. */
   #compressed: (Buffer | undefined)[] | undefined;
 
-  /** @param data a string goes as text, anything else as binary, by reference: leave it alone */
+  /** @param data a string goes as text, anything else as binary. It is copied. */
   constructor(data: Sendable, isBinary: boolean = typeof data !== 'string' && typeof data !== 'number') {
-    this.payload = asBuffer(toBytes(data));
+    const bytes = toBytes(data);
     this.isBinary = isBinary;
+    this.plain = encodeFrame(FIN | this.#opcode, bytes);
+    this.payload = this.plain.subarray(this.plain.length - bytes.length);
   }
 
-  /** What is sent at the end of the turn: a message's view is copied, as it is gone by then. */
   static of(message: Sendable | PreparedMessage): PreparedMessage {
-    if (message instanceof PreparedMessage) return message;
-    return new PreparedMessage(message instanceof Uint8Array ? copied(message) : message);
-  }
-
-  /** The unmasked, uncompressed frame. */
-  get plain(): Buffer {
-    this.#plain ??= encodeFrame(FIN | this.#opcode, this.payload);
-    return this.#plain;
+    return message instanceof PreparedMessage ? message : new PreparedMessage(message);
   }
 
   /** The frame for connections with permessage-deflate whose window has at least this many bits. */

@@ -30,6 +30,9 @@ export function flushAtEndOfTurn(callback: () => void): void {
   endTurnSoon();
 }
 
+// What was put off is not lost with `process.exit()`: plain sockets are written to at once, even then.
+process.on('exit', endTurn);
+
 function endTurn(): void {
   scheduled = false;
   turn = (turn + 1) | 0;

@@ -8,7 +8,6 @@ import type { ClientRequest, ClientRequestArgs, IncomingMessage, OutgoingHttpHea
 import type { Duplex } from 'node:stream';
 import type { PeerCertificate } from 'node:tls';
 import { nextTick } from '../clock.ts';
-import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { ClientHandshake, type ClientOptions as OptionsOfClients } from './client.ts';
@@ -561,7 +560,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     pong(ws, data) {
       ws.emit('pong', data);
     },
-    protocolError(ws, error: ProtocolError) {
+    failed(ws, error) {
       if (diagnostics.failed.hasSubscribers) diagnostics.failed.publish({ websocket: ws, error });
       tellHandler(() => ws[kHandler]?.transportError?.(ws, error));
       WebSocket.#emitError(ws, error, false);

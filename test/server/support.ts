@@ -1,9 +1,12 @@
 /** Servers to test against, and a peer that speaks bytes: its own framing, so that it agrees with nobody by design. */
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach } from 'node:test';
 import { WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
+import { makeCertificates } from '../support/certificates.ts';
 import { until } from '../support/net.ts';
 
 const leftovers: (() => void)[] = [];
@@ -42,6 +45,23 @@ export async function listenHttp(
   });
   const { port } = server.address() as AddressInfo;
   return { http: server, port, url: `ws://127.0.0.1:${port}` };
+}
+
+/** An https.Server with a certificate of its own. */
+export async function listenTls(): Promise<{ server: HttpsServer; port: number }> {
+  const certificates = makeCertificates();
+  leftovers.push(() => certificates.remove());
+  const server = createHttpsServer({
+    cert: readFileSync(certificates.certFile),
+    key: readFileSync(certificates.keyFile),
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  leftovers.push(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { server, port: (server.address() as AddressInfo).port };
 }
 
 export interface Frame {

@@ -1,0 +1,500 @@
+/**
+ * What one connection sends, from the application to the outbox: messages in parts, room, frames that many
+ * connections share, and the queue of what isn't ready yet.
+ *
+ * Most messages go straight to the outbox. One that has to be compressed elsewhere, or whose bytes come later,
+ * opens a queue; what is sent meanwhile waits behind it, in order.
+ */
+import { nextTick } from '../clock.ts';
+import { FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
+import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
+import { asBuffer } from './data.ts';
+import { catchUp, type Encode, type Member, type SharedFrames, shareFrame } from './fan-out.ts';
+import { copied } from './memory.ts';
+import { inItsContext, type Outbox, type SendCallback } from './outbox.ts';
+import type { PreparedMessage } from './prepared-message.ts';
+import { Queue } from './queue.ts';
+import { throwLater } from './throw-later.ts';
+import type { SendResult } from './transport.ts';
+
+export interface MessageOptions {
+  /** False for a part of a message of which more is to come. */
+  fin: boolean;
+  compress: boolean;
+}
+
+/** The same object serves all connections of a server. */
+export interface SenderOptions {
+  /** Bytes that may wait for the peer to read; one more message than that is never kept. */
+  maxBackpressure: number;
+  backpressurePolicy: 'close' | 'drop';
+  /** How shared frames are made. Null on clients, which can't share: each of their frames is masked. */
+  encode: Encode | null;
+}
+
+/** Whose sender it is. */
+export interface SenderHost extends Member {
+  /** Whether messages may be sent. */
+  readonly isOpen: boolean;
+  /** More waits than may, because the peer does not read. */
+  tooSlow(): void;
+  /** All is written, after `send` has said that something waits. */
+  drained(): void;
+  /** The close frame is written. */
+  closeSent(): void;
+  /** A message can't be sent as promised, so that nothing may follow it. */
+  sendFailed(error: Error): void;
+}
+
+/** Something that waits for its turn. */
+interface Waiting {
+  /** Bytes that it keeps in memory. */
+  readonly bytes: number;
+  /** `undefined` once it has been called, or is the outbox's. */
+  callback: SendCallback | undefined;
+  /** A frame's first byte; 0 for shared frames. */
+  readonly first: number;
+  readonly payload: Buffer | Promise<Uint8Array> | SharedFrames;
+  readonly deflate: MessageDeflate | null;
+}
+
+/** Bytes that may wait for our own compressor before they count as waiting for the peer. */
+const OWN_WORK_BYTES = 1024 * 1024;
+
+export class Sender {
+  readonly #host: SenderHost;
+  readonly #outbox: Outbox;
+  readonly #options: SenderOptions;
+  readonly #deflate: MessageDeflate | null;
+  /** Between the first and the last frame of a message that `send` was given in parts. */
+  #isFragmenting = false;
+  #tellsDrain = false;
+  #endsWhenDone = false;
+  /** What is behind something that isn't ready; null while everything goes straight to the outbox. */
+  #queue: Queue<Waiting> | null = null;
+  /** The one whose bytes somebody else is at work on. */
+  #away: Waiting | null = null;
+  /** Whole messages that have to wait for the last part of the one that is being sent (§5.4). */
+  #behindParts: Queue<Waiting> | null = null;
+  #waitingBytes = 0;
+  /** How many of those that wait are bytes that come later. */
+  #late = 0;
+
+  constructor(host: SenderHost, outbox: Outbox, options: SenderOptions, deflate: MessageDeflate | null) {
+    this.#host = host;
+    this.#outbox = outbox;
+    this.#options = options;
+    this.#deflate = deflate;
+  }
+
+  /** Bytes that were accepted and are not with the operating system. */
+  get bufferedAmount(): number {
+    return this.#outbox.bufferedBytes + this.#waitingBytes;
+  }
+
+  /** Whether a control frame of ours would have to wait. */
+  get isBusy(): boolean {
+    return this.#queue !== null || this.#outbox.isBacklogged;
+  }
+
+  /** See MessageDeflate: 0 for none, otherwise the window bits. */
+  get wireForm(): number {
+    const deflate = this.#deflate;
+    return deflate?.canDeflate ? deflate.sendWindowBits : 0;
+  }
+
+  // ── messages ───────────────────────────────────────────────────────────────────────────────────────
+
+  /** A message, or with `fin: false` a part of one. */
+  send(
+    data: string | Uint8Array,
+    isBinary: boolean,
+    options: MessageOptions,
+    callback?: SendCallback,
+  ): SendResult {
+    if (!this.#hasRoomFor(data)) return this.#overflow(callback);
+    catchUp(this.#host);
+    const first = this.#firstByte(isBinary, options.fin);
+    const deflate = this.#compressorFor(first, options, data.length);
+    if (this.#queue !== null) {
+      this.#add({
+        ...waiting(first, typeof data === 'string' ? Buffer.from(data) : copied(data), callback),
+        deflate,
+      });
+    } else if (deflate !== null) {
+      this.#compress(first, data, deflate, callback);
+    } else if (typeof data === 'string') {
+      this.#outbox.text(first, data, callback);
+    } else {
+      this.#outbox.bytes(first, data, callback);
+    }
+    if (options.fin && this.#behindParts !== null) this.#partsAreOver();
+    return this.#result();
+  }
+
+  /** A binary message whose bytes come later. What is sent meanwhile waits for it. */
+  sendLater(
+    size: number,
+    bytes: Promise<Uint8Array>,
+    options: MessageOptions,
+    callback?: SendCallback,
+  ): SendResult {
+    if (!this.#hasRoom(size)) {
+      // Nobody is interested any more in whether it can be read.
+      bytes.catch(() => {});
+      return this.#overflow(callback);
+    }
+    catchUp(this.#host);
+    const first = this.#firstByte(true, options.fin);
+    this.#late++;
+    this.#add({
+      bytes: size,
+      callback: callback && inItsContext(callback),
+      first,
+      payload: bytes,
+      deflate: this.#compressorFor(first, options, size),
+    });
+    if (options.fin && this.#behindParts !== null) this.#partsAreOver();
+    return this.#result();
+  }
+
+  /** A message that was encoded before. */
+  sendPrepared(message: PreparedMessage, callback?: SendCallback): SendResult {
+    const { encode } = this.#options;
+    if (encode === null) {
+      // A whole message never is a part of another one.
+      if (!this.#isFragmenting) return this.send(message.payload, message.isBinary, WHOLE, callback);
+      const first = FIN | (message.isBinary ? Opcode.BINARY : Opcode.TEXT);
+      if (!this.#hasRoom(message.payload.length)) return this.#overflow(callback);
+      this.#holdBehindParts({
+        ...waiting(first, message.payload, callback),
+        deflate: this.#compressorFor(first, WHOLE, message.payload.length),
+      });
+      return this.#isQueued();
+    }
+    const shared = shareFrame(message, this.wireForm, encode);
+    if (!this.#hasRoom(shared.bytes.length)) return this.#overflow(callback);
+    catchUp(this.#host);
+    if (this.#mustWait) {
+      this.#wait(waitingShared(shared, callback));
+      return this.#isQueued();
+    }
+    this.#noteShared(shared);
+    this.#outbox.encoded(shared.bytes, callback);
+    return this.#result();
+  }
+
+  /** See Member. */
+  takeShared(shared: SharedFrames, now: boolean): void {
+    if (!this.#host.isOpen) return;
+    if (!this.#hasRoom(shared.bytes.length)) {
+      this.#overflow(undefined);
+    } else if (this.#mustWait) {
+      this.#wait(waitingShared(shared, undefined));
+    } else {
+      this.#noteShared(shared);
+      if (now) this.#outbox.encodedNow(shared.bytes);
+      else this.#outbox.encodedLater(shared.bytes);
+    }
+  }
+
+  /** The peer's window ends with it now: what follows may refer to it, and to nothing before. */
+  #noteShared({ lastCompressed }: SharedFrames): void {
+    if (lastCompressed !== null) this.#deflate?.sharedSent(lastCompressed);
+  }
+
+  /** The first byte of the next data frame; a message in parts goes on with continuations (§5.4). */
+  #firstByte(isBinary: boolean, fin: boolean): number {
+    let opcode: number = isBinary ? Opcode.BINARY : Opcode.TEXT;
+    if (this.#isFragmenting) opcode = Opcode.CONTINUATION;
+    this.#isFragmenting = !fin;
+    return fin ? FIN | opcode : opcode;
+  }
+
+  /** Only messages in one frame are compressed. */
+  #compressorFor(first: number, options: MessageOptions, length: number): MessageDeflate | null {
+    const deflate = this.#deflate;
+    if (deflate === null || !options.compress || first < FIN || first === (FIN | Opcode.CONTINUATION))
+      return null;
+    return deflate.wants(length) ? deflate : null;
+  }
+
+  /** Nothing waits: it is compressed at once, or is the first that others have to wait for. */
+  #compress(
+    first: number,
+    data: string | Uint8Array,
+    deflate: MessageDeflate,
+    callback: SendCallback | undefined,
+  ): void {
+    const isText = typeof data === 'string';
+    const payload = isText ? Buffer.from(data) : asBuffer(data);
+    if (deflate.isAtOnce(payload.length)) {
+      this.#outbox.bytes(first | RSV1, deflate.deflate(payload, () => {})!, callback, true);
+    } else {
+      this.#add({ ...waiting(first, isText ? payload : copied(payload), callback), deflate });
+    }
+  }
+
+  // ── control frames ─────────────────────────────────────────────────────────────────────────────────
+
+  /** A ping or pong of the application's, in its place among the messages. */
+  control(opcode: number, payload: Uint8Array, callback?: SendCallback): void {
+    catchUp(this.#host);
+    if (this.#queue === null) this.#outbox.bytes(FIN | opcode, payload, callback);
+    else this.#add(waiting(FIN | opcode, copied(payload), callback));
+  }
+
+  /** A ping or pong of our own, which overtakes what waits (§5.4 allows it). */
+  controlNow(opcode: number, payload: Uint8Array): void {
+    this.#outbox.bytes(FIN | opcode, payload);
+  }
+
+  /** The last frame. What waits for the end of a message in parts is never sent. */
+  closeFrame(payload: Buffer): void {
+    catchUp(this.#host);
+    if (this.#queue === null) this.#writeClose(payload);
+    else this.#add(waiting(FIN | Opcode.CLOSE, payload, undefined));
+  }
+
+  #writeClose(payload: Buffer): void {
+    this.#outbox.bytes(FIN | Opcode.CLOSE, payload);
+    this.#host.closeSent();
+  }
+
+  // ── room ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #hasRoomFor(data: string | Uint8Array): boolean {
+    if (this.#options.maxBackpressure === Number.POSITIVE_INFINITY) return true;
+    // Only where it may matter are the bytes of a string counted.
+    if (typeof data === 'string')
+      return this.#hasRoom(data.length * 3) || this.#hasRoom(Buffer.byteLength(data));
+    return this.#hasRoom(data.length);
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const limit = this.#options.maxBackpressure;
+    if (limit === Number.POSITIVE_INFINITY || this.#fits(bytes)) return true;
+    // What we have put off ourselves is not the peer's fault.
+    if (!this.#outbox.hasPutOff) return false;
+    this.#outbox.flush();
+    return this.#fits(bytes);
+  }
+
+  #fits(bytes: number): boolean {
+    const own = this.#late === 0 ? OWN_WORK_BYTES : 0;
+    const waiting = this.#outbox.bufferedBytes + Math.max(0, this.#waitingBytes - own);
+    return waiting === 0 || waiting + bytes <= this.#options.maxBackpressure;
+  }
+
+  #overflow(callback: SendCallback | undefined): SendResult {
+    const { backpressurePolicy, maxBackpressure } = this.#options;
+    if (callback !== undefined) {
+      nextTick(callback, new Error(`More than ${maxBackpressure} bytes wait for the peer to read`));
+    }
+    if (backpressurePolicy === 'drop') this.#tellDrain();
+    else this.#host.tooSlow();
+    return 'dropped';
+  }
+
+  #result(): SendResult {
+    return this.isBusy ? this.#isQueued() : 'sent';
+  }
+
+  #isQueued(): SendResult {
+    this.#tellDrain();
+    return 'queued';
+  }
+
+  #tellDrain(): void {
+    if (this.#tellsDrain) return;
+    this.#tellsDrain = true;
+    // Where neither the queue nor the socket will say that it is empty.
+    if (!this.isBusy) this.#outbox.onceWritten(() => this.settle());
+  }
+
+  /** Something that was waited for is over: says so if all of it is. */
+  settle(): void {
+    if (!this.#tellsDrain || this.isBusy || !this.#host.isOpen) return;
+    this.#tellsDrain = false;
+    this.#host.drained();
+  }
+
+  // ── what waits ─────────────────────────────────────────────────────────────────────────────────────
+
+  get #mustWait(): boolean {
+    return this.#queue !== null || this.#isFragmenting;
+  }
+
+  #wait(entry: Waiting): void {
+    if (this.#isFragmenting) this.#holdBehindParts(entry);
+    else this.#add(entry);
+  }
+
+  #holdBehindParts(entry: Waiting): void {
+    this.#waitingBytes += entry.bytes;
+    this.#behindParts ??= new Queue();
+    this.#behindParts.add(entry);
+  }
+
+  #partsAreOver(): void {
+    const held = this.#behindParts!;
+    this.#behindParts = null;
+    for (let entry = held.take(); entry !== undefined; entry = held.take()) {
+      this.#waitingBytes -= entry.bytes;
+      this.#add(entry);
+    }
+  }
+
+  /** At its turn: at once, if nothing waits. */
+  #add(entry: Waiting): void {
+    this.#waitingBytes += entry.bytes;
+    if (this.#queue !== null) {
+      this.#queue.add(entry);
+      return;
+    }
+    this.#queue = new Queue();
+    this.#queue.add(entry);
+    this.#advance();
+  }
+
+  /** A loop, not a recursion: thousands may be ready one after the other. */
+  #advance(): void {
+    const queue = this.#queue!;
+    while (this.#away === null) {
+      const entry = queue.take();
+      if (entry === undefined) break;
+      this.#start(entry);
+      // The connection may have ended with it.
+      if (this.#queue === null) return;
+    }
+    if (this.#away !== null) return;
+    this.#queue = null;
+    if (this.#endsWhenDone) this.#endSocket();
+    else this.settle();
+  }
+
+  #start(entry: Waiting): void {
+    const { first, payload, deflate } = entry;
+    if (payload instanceof Promise) {
+      this.#away = entry;
+      payload.then(
+        (bytes) => this.#cameLate(entry, asBuffer(bytes)),
+        (error) => this.#failed(entry, error),
+      );
+    } else if (!Buffer.isBuffer(payload)) {
+      this.#noteShared(payload);
+      this.#outbox.encoded(payload.bytes, this.#done(entry));
+    } else if (deflate !== null) {
+      this.#compressWaiting(entry, payload, deflate);
+    } else if (first === (FIN | Opcode.CLOSE)) {
+      this.#waitingBytes -= entry.bytes;
+      this.#writeClose(payload);
+    } else {
+      this.#outbox.bytes(first, payload, this.#done(entry), true);
+    }
+  }
+
+  #compressWaiting(entry: Waiting, payload: Buffer, deflate: MessageDeflate): void {
+    this.#away = entry;
+    const compressed = deflate.deflate(payload, (error, later) => {
+      if (this.#away !== entry) return;
+      if (error !== null) {
+        this.#failed(entry, error);
+        return;
+      }
+      this.#away = null;
+      this.#outbox.bytes(entry.first | RSV1, later, this.#done(entry), true);
+      this.#advance();
+    });
+    if (compressed === undefined) return;
+    this.#away = null;
+    this.#outbox.bytes(entry.first | RSV1, compressed, this.#done(entry), true);
+  }
+
+  #cameLate(entry: Waiting, payload: Buffer): void {
+    if (this.#away !== entry) return;
+    this.#away = null;
+    this.#late--;
+    if (entry.deflate === null) this.#outbox.bytes(entry.first, payload, this.#done(entry), true);
+    else this.#compressWaiting(entry, payload, entry.deflate);
+    this.#advance();
+  }
+
+  /** It is the outbox's now, and its callback as well. */
+  #done(entry: Waiting): SendCallback | undefined {
+    const { callback } = entry;
+    entry.callback = undefined;
+    this.#waitingBytes -= entry.bytes;
+    return callback;
+  }
+
+  #failed(entry: Waiting, error: Error): void {
+    if (this.#away !== entry) return;
+    call(entry, error);
+    this.#host.sendFailed(error);
+  }
+
+  // ── the end ────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Ends our side of the socket when everything that was sent is through. */
+  end(): void {
+    if (this.#queue !== null) this.#endsWhenDone = true;
+    else this.#endSocket();
+  }
+
+  #endSocket(): void {
+    const { socket } = this.#outbox;
+    this.#outbox.flush();
+    // Ending twice is harmless, but Node makes an error object, with its stack, for nobody.
+    if (!socket.writableEnded) socket.end();
+  }
+
+  /** The socket is gone: whoever still waits is told. */
+  abort(): void {
+    this.#outbox.flush();
+    const all = [this.#away];
+    for (const queue of [this.#queue, this.#behindParts]) {
+      for (let entry = queue?.take(); entry !== undefined; entry = queue?.take()) all.push(entry);
+    }
+    this.#away = null;
+    this.#queue = null;
+    this.#behindParts = null;
+    this.#waitingBytes = 0;
+    this.#deflate?.close();
+    const error = new Error('The connection is closed');
+    for (const entry of all) if (entry !== null && entry.callback !== undefined) nextTick(call, entry, error);
+  }
+}
+
+const WHOLE: MessageOptions = { fin: true, compress: true };
+
+function waiting(first: number, payload: Buffer, callback: SendCallback | undefined): Waiting {
+  return {
+    bytes: payload.length,
+    callback: callback && inItsContext(callback),
+    first,
+    payload,
+    deflate: null,
+  };
+}
+
+function waitingShared(shared: SharedFrames, callback: SendCallback | undefined): Waiting {
+  return {
+    bytes: shared.bytes.length,
+    callback: callback && inItsContext(callback),
+    first: 0,
+    payload: shared,
+    deflate: null,
+  };
+}
+
+/** What a callback throws is not the connection's. */
+function call(entry: Waiting, error: Error): void {
+  const { callback } = entry;
+  entry.callback = undefined;
+  try {
+    callback?.(error);
+  } catch (thrown) {
+    throwLater(thrown);
+  }
+}
