@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
 import type { ServerOptions } from 'ws';
@@ -646,6 +649,95 @@ heldBy(
 heldBy('`maxConnections`', 'test/server/options.test.ts', 'maxConnections bounds the connections');
 heldBy('`ProtocolError`', 'test/ws/drop-in.test.ts', 'ProtocolError is what a broken frame');
 heldBy('`node:diagnostics_channel`', 'test/server/acceptor.test.ts', 'refused upgrades are told');
+
+// ── the client's handshake ────────────────────────────────────────────────────────────────────────
+
+differs(
+  'A client hands every option to Node',
+  async ({ WebSocket }) => {
+    const heads: string[] = [];
+    const server = createNetServer((socket) => {
+      socket.on('error', () => {});
+      socket.on('data', (data) => heads.push(data.toString('latin1')));
+    }).listen(0, '127.0.0.1');
+    cleanUp(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const client = new WebSocket(`ws://127.0.0.1:${port}`, { setHost: false } as object);
+    client.on('error', () => {});
+    const head = await until('a request', () => heads[0]);
+    client.terminate();
+    return /^Host: /im.test(head);
+  },
+  false,
+  true,
+);
+
+differs(
+  'A redirect to another host takes a client certificate',
+  async (implementation) => {
+    const { wss, url } = await serve(ws);
+    const connection = once(wss, 'connection');
+    const { http, url: from } = await listenHttp();
+    http.on('upgrade', (_request, socket) => socket.end(`HTTP/1.1 302 Found\r\nLocation: ${url}\r\n\r\n`));
+    const client = new implementation.WebSocket(from, {
+      followRedirects: true,
+      headers: { 'Proxy-Authorization': 'Basic x' },
+    });
+    const [, request] = await connection;
+    client.on('error', () => {}).terminate();
+    return request.headers['proxy-authorization'] ?? null;
+  },
+  'Basic x',
+  null,
+);
+
+heldBy(
+  'A response that an `unexpected-response` listener has read',
+  'test/ws/client-giving-up.test.ts',
+  'a refusal that a listener has read to its end leaves no connection',
+);
+heldBy('What `finishRequest` throws', 'test/ws/client-giving-up.test.ts', 'what finishRequest throws is');
+heldBy("A client's `headers`", 'test/ws/client-request.test.ts', 'headers may be an object, pairs, a Map');
+
+/** A server on a unix socket, and how a client of `address` ends. */
+async function unixSocket(
+  { WebSocket }: Implementation,
+  name: string,
+  answer: (url: string, socket: Duplex) => void,
+): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-differences-'));
+  const http = createServer().listen(join(folder, name));
+  cleanUp(() => {
+    http.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  await once(http, 'listening');
+  http.on('upgrade', ({ url }, socket) => answer(url!, socket));
+  const client = new WebSocket(`ws+unix:${folder}/${name}:/`, { followRedirects: true });
+  const error = await new Promise<NodeJS.ErrnoException>((resolve) => client.on('error', resolve));
+  return error.code ?? error.message;
+}
+
+differs(
+  'The path of a socket in a `ws+unix:` address',
+  (implementation) =>
+    unixSocket(implementation, 'a b', (_url, socket) => socket.end('HTTP/1.1 418 Here\r\n\r\n')),
+  'ENOENT',
+  'Unexpected server response: 418',
+);
+
+differs(
+  'A `Location` without a host',
+  (implementation) =>
+    unixSocket(implementation, 'socket', (url, socket) =>
+      socket.end(
+        url === '/' ? 'HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n' : 'HTTP/1.1 418 There\r\n\r\n',
+      ),
+    ),
+  'ENOENT',
+  'Unexpected server response: 418',
+);
 
 test('every row and point of the document has a check, and every check a row', () => {
   const text = readFileSync('docs/ws-compatibility.md', 'utf8');
