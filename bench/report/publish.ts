@@ -38,14 +38,14 @@ export function publish(results: RowResult[], run: { rounds: number; seconds: nu
   writeFileSync(paths.json, `${JSON.stringify(report, null, 1)}\n`);
   writeFileSync(paths.chart, drawChart(report.results));
   const page = readFileSync(paths.page, 'utf8');
-  writeFileSync(
-    paths.page,
-    fill(
-      fill(fill(page, 'machine', machineText(report)), 'targets', targetTable(report)),
-      'rows',
-      rowTables(report),
-    ),
-  );
+  const places = {
+    machine: machineText,
+    events: eventTable,
+    targets: targetTable,
+    rows: rowTables,
+  };
+  const filled = Object.entries(places).reduce((text, [name, make]) => fill(text, name, make(report)), page);
+  writeFileSync(paths.page, filled);
 }
 
 function readReport(): Report['results'] {
@@ -71,6 +71,23 @@ function machineText({ machine, results }: Report): string {
     `${versions.join(', ')}.`,
     `Measured ${dates.join(', ')}, ${fewest === most ? most : `${fewest} to ${most}`} rounds a row.`,
   ].join('\n');
+}
+
+/** What changing one import brings: the rows with `message` events, each with its goal. */
+function eventTable({ results }: Report): string {
+  const own = results.filter(({ row }) => row.table === 'events');
+  const goals = checkTargets(own);
+  const lines = own.flatMap(({ row, peers, noise }) =>
+    peers
+      .filter(({ name, samples }) => name.startsWith('tidings') && samples.length > 0)
+      .map((peer) => {
+        const goal = goals.find((target) => target.row === row.id && target.peer === peer.name);
+        const title = `${row.title.replace('events: echo ', '')}${peer.name === 'tidings' ? ', views to a handler' : ''}`;
+        const verdict = goal === undefined ? '' : goal.reached ? 'reached' : '**not reached**';
+        return `| ${title} | ${peer.ratio.toFixed(2)} | ${percent(peer.ratioSpread)} | ${percent(noise.median)} | ${goal?.claim.replace('ws ÷ own ', '') ?? ''} | ${verdict} |`;
+      }),
+  );
+  return ['| | ws ÷ own | ± | noise | goal | |', '|---|--:|--:|--:|--:|---|', ...lines].join('\n');
 }
 
 function targetTable({ results }: Report): string {
