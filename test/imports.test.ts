@@ -27,7 +27,7 @@ const rooms: Record<string, Room> = {
   pubsub: { rooms: [clock], builtins: 'all', packages: ['redis-parser'] },
   push: { rooms: [...below, clock], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
-  client: { rooms: ['push/wire.ts'], builtins: [], packages: [] },
+  client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },
   cli: { rooms: [...below, 'push', 'client', 'check', 'demo', ''], builtins: 'all', packages: [] },
   // The entry points of the package, directly in src/.
@@ -99,7 +99,7 @@ test('no file of src/ imports itself over others, types included', () => {
     ]),
   );
   // To be emptied.
-  const known = [['push/options.ts', 'push/session.ts', 'push/subscription.ts']];
+  const known = [['push/delivery/subscription.ts', 'push/options.ts', 'push/pages/session.ts']];
   assert.deepEqual(circles(imports), known);
 });
 
@@ -141,7 +141,7 @@ test('the check sees every form of import that points upwards', () => {
   ] as const) {
     assert.equal(violations(path, source).length, 1, `${path}: ${source}`);
   }
-  assert.deepEqual(violations('client/a.ts', `import type { Hello } from '../push/wire.ts';`), []);
+  assert.deepEqual(violations('client/a.ts', `import type { Hello } from '../push/talk/wire.ts';`), []);
   assert.deepEqual(violations('server/a.ts', `// See require('ws'),\n/* or import('express') */`), []);
   assert.deepEqual(violations('server/a.ts', `import { x } from '../protocol/index.ts';`), []);
 });

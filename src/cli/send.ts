@@ -2,7 +2,7 @@
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker, BrokerListener, Receipt } from '../pubsub/broker.ts';
-import { inboxOf, topicProblem, userProblem } from '../push/names.ts';
+import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
 import { callAdmin, connection } from './admin-client.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
@@ -100,7 +100,7 @@ async function storeInRedis(
 ): Promise<Receipt> {
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
-  const { encodeData } = await import('../push/outgoing.ts');
+  const { encodeData } = await import('../push/delivery/outgoing.ts');
   const { kind, bytes } = encodeData(data);
   const { limits, retention } = parseLimits(limit);
   if (bytes.length > limits.message)

@@ -1,5 +1,5 @@
 /** `tidings ticket`: signs a ticket that lets a page connect as a user. */
-import { signTicket } from '../push/ticket.ts';
+import { signTicket } from '../push/door/ticket.ts';
 import { command } from './command.ts';
 import { integer, text, UsageError } from './options.ts';
 

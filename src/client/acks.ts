@@ -1,5 +1,5 @@
 /** Acknowledgements on their way: gathered for a moment, the newest of each channel, and said again after a reconnect. */
-import type { WirePosition } from '../push/wire.ts';
+import type { WirePosition } from '../push/talk/wire.ts';
 
 export class Acks {
   readonly #delay: number;

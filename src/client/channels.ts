@@ -3,7 +3,7 @@
  * by its position, so it does not matter how often the connection was lost in between. A message counts as
  * handled, and may be acknowledged, once the page's code is done with it and with all before it.
  */
-import type { WirePosition } from '../push/wire.ts';
+import type { WirePosition } from '../push/talk/wire.ts';
 import { FAILED } from './emitter.ts';
 
 /** Messages whose ids are remembered per channel: as many as a log keeps by default. */

@@ -14,7 +14,7 @@ import {
   type Welcome,
   type WireMessage,
   type WirePosition,
-} from '../push/wire.ts';
+} from '../push/talk/wire.ts';
 import { Acks } from './acks.ts';
 import { Channels } from './channels.ts';
 import { Connection } from './connection.ts';

@@ -2,7 +2,7 @@
  * Keeps a connection: dials, watches the heartbeat, and dials again when it is lost. It knows nothing of
  * the frames but that text goes both ways; `Client` gives them their meaning.
  */
-import { CloseCode } from '../push/wire.ts';
+import { CloseCode } from '../push/talk/wire.ts';
 import type { CloseEvent, ConnectionState } from './events.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { ConnectOptions } from './options.ts';

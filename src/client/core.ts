@@ -10,8 +10,8 @@ export function connect<Data = unknown>(options: ConnectOptions = {}): Client<Da
   return new Client<Data>(options);
 }
 
-export type { ChannelState, GapReason, Published, WirePosition as Position } from '../push/wire.ts';
-export { CloseCode } from '../push/wire.ts';
+export type { ChannelState, GapReason, Published, WirePosition as Position } from '../push/talk/wire.ts';
+export { CloseCode } from '../push/talk/wire.ts';
 export { Client } from './client.ts';
 export type {
   AckedEvent,

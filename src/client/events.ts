@@ -1,5 +1,5 @@
 /** What the client tells the page. */
-import type { ChannelState, GapReason, WirePosition } from '../push/wire.ts';
+import type { ChannelState, GapReason, WirePosition } from '../push/talk/wire.ts';
 
 /** A message, handed out once and in the order of its channel. */
 export interface Message<Data = unknown> {

@@ -2,7 +2,7 @@
  * A connection that always gets through: WebSocket, and where a proxy breaks it, SockJS by streaming, and
  * where that is held back, by polling. What worked is remembered for a while; then WebSocket has its next turn.
  */
-import { CloseCode, SUBPROTOCOL } from '../push/wire.ts';
+import { CloseCode, SUBPROTOCOL } from '../push/talk/wire.ts';
 import type { StorageLike } from './identity.ts';
 import { sockJsTransport } from './sockjs-transport.ts';
 import type { Transport, TransportFactory } from './transport.ts';

@@ -3,7 +3,7 @@
  * where asked for, the positions it had reached. Both are kept by user, so that two users of one browser
  * never take each other's place in a channel.
  */
-import type { WirePosition } from '../push/wire.ts';
+import type { WirePosition } from '../push/talk/wire.ts';
 
 export interface StorageLike {
   getItem(key: string): string | null;

@@ -1,5 +1,5 @@
 /** Publishes on their way: each is asked for until it is answered, always with the same idempotency key. */
-import type { ErrorCode, Publish, Published } from '../push/wire.ts';
+import type { ErrorCode, Publish, Published } from '../push/talk/wire.ts';
 
 /** Waiting for an answer; more are refused. */
 const MAX_UNDER_WAY = 1_000;

@@ -1,5 +1,5 @@
 /** When to try again: full jitter over an exponential backoff, or a fixed pace. And which closes are final. */
-import { CloseCode } from '../push/wire.ts';
+import { CloseCode } from '../push/talk/wire.ts';
 
 export interface BackoffOptions {
   mode?: 'backoff';

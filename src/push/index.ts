@@ -1,14 +1,8 @@
 /** The push server, and how handshakes say who a page's user is. */
 
 export type { Origins } from '../server/origin.ts';
-export { ConfirmTimeoutError } from './confirmations.ts';
-export { cookieSession, queryUser, signedTicket } from './interceptors.ts';
-export type * from './options.ts';
-export { originCheck } from './origin.ts';
-export type { Pending, PublishSettings, SendReceipt } from './publisher.ts';
-export { PushServer, type Stats } from './push-server.ts';
-export type { Resolve, Resolved } from './references.ts';
-export { Session } from './session.ts';
+export { cookieSession, queryUser, signedTicket } from './door/interceptors.ts';
+export { originCheck } from './door/origin.ts';
 export {
   signTicket,
   type Ticket,
@@ -16,5 +10,11 @@ export {
   type TicketErrorCode,
   type TicketSecret,
   verifyTicket,
-} from './ticket.ts';
-export { CloseCode, SUBPROTOCOL } from './wire.ts';
+} from './door/ticket.ts';
+export type * from './options.ts';
+export { Session } from './pages/session.ts';
+export { PushServer, type Stats } from './push-server.ts';
+export { ConfirmTimeoutError } from './sending/confirmations.ts';
+export type { Pending, PublishSettings, SendReceipt } from './sending/publisher.ts';
+export type { Resolve, Resolved } from './sending/references.ts';
+export { CloseCode, SUBPROTOCOL } from './talk/wire.ts';

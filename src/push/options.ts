@@ -6,8 +6,8 @@ import type { Broker, Retention } from '../pubsub/broker.ts';
 import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
-import type { Resolve } from './references.ts';
-import type { Session } from './session.ts';
+import type { Session } from './pages/session.ts';
+import type { Resolve } from './sending/references.ts';
 
 /** All bounds of a push server. 0 turns one off, except where it says otherwise. */
 export interface Limits {

@@ -10,14 +10,13 @@ import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
 import { DEFAULT_DISCONNECT_DELAY, DEFAULT_HEARTBEAT_DELAY } from '../sockjs/index.ts';
-import { Acknowledger } from './acknowledger.ts';
-import { admission } from './admission.ts';
-import { ChannelRouter } from './channel-router.ts';
-import { Dialogue, type DialogueHost } from './dialogue.ts';
-import { Drain } from './drain.ts';
-import { Listeners } from './listeners.ts';
-import { Lobby } from './lobby.ts';
-import { isInbox, topicProblem, userOf } from './names.ts';
+import type { OutgoingTransient } from './delivery/outgoing.ts';
+import { Pacer } from './delivery/pacer.ts';
+import { ChannelRouter } from './delivery/router.ts';
+import { admission } from './door/gate.ts';
+import { Listeners } from './door/listeners.ts';
+import { Lobby } from './door/lobby.ts';
+import { clientAddress, trustedProxies } from './door/request.ts';
 import {
   DEFAULT_CURSOR_TTL,
   DEFAULT_HEARTBEAT,
@@ -28,17 +27,18 @@ import {
   type PushServerOptions,
   type TopicOptions,
 } from './options.ts';
-import type { OutgoingTransient } from './outgoing.ts';
-import { Pacer } from './pacer.ts';
-import { Presence } from './presence.ts';
-import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './publisher.ts';
-import { ReferenceChannel } from './reference-channel.ts';
-import { References } from './references.ts';
-import { clientAddress, trustedProxies } from './request.ts';
-import type { Session } from './session.ts';
-import { SessionRegistry } from './session-registry.ts';
+import { Drain } from './pages/drain.ts';
+import { Presence } from './pages/presence.ts';
+import { SessionRegistry } from './pages/registry.ts';
+import type { Session } from './pages/session.ts';
+import { Acknowledger } from './sending/acknowledger.ts';
+import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './sending/publisher.ts';
+import { ReferenceChannel } from './sending/reference-channel.ts';
+import { References } from './sending/references.ts';
 import { SockJsNeighbours } from './sockjs-neighbours.ts';
-import { BROADCAST, INBOX } from './wire.ts';
+import { Dialogue, type DialogueHost } from './talk/dialogue.ts';
+import { isInbox, topicProblem, userOf } from './talk/names.ts';
+import { BROADCAST, INBOX } from './talk/wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { clearTimeout, setTimeout } from '../clock.ts';
 import type { Broker } from '../pubsub/broker.ts';
 import type { Neighbours, Receiver, RemoteSession, SockJsServer } from '../sockjs/index.ts';
-import { Presence } from './presence.ts';
+import { Presence } from './pages/presence.ts';
 
 /** No topic and no user has a name with a line break. */
 const PREFIX = 'sockjs\n';

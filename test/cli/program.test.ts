@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { helpOf } from '../../src/cli/command.ts';
 import { commands, main } from '../../src/cli/main.ts';
-import { verifyTicket } from '../../src/push/ticket.ts';
+import { verifyTicket } from '../../src/push/door/ticket.ts';
 import { tidings } from '../support/cli.ts';
 import { freePort } from '../support/net.ts';
 

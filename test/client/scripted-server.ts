@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { ClientFrame, ServerFrame, Welcome, WirePosition } from '../../src/push/wire.ts';
+import type { ClientFrame, ServerFrame, Welcome, WirePosition } from '../../src/push/talk/wire.ts';
 import { until } from '../support/net.ts';
 
 export class ScriptedConnection {

@@ -1,5 +1,5 @@
 /** A page that comes back from its last position whenever it is cut, and notes what its code sees. */
-import type { GapReason, WirePosition } from '../../src/push/wire.ts';
+import type { GapReason, WirePosition } from '../../src/push/talk/wire.ts';
 import { Page } from './support.ts';
 
 export class ReturningPage {

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { after } from 'node:test';
 import { WebSocket } from 'ws';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
-import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/wire.ts';
+import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/talk/wire.ts';
 import { until } from '../support/net.ts';
 
 const servers: PushServer[] = [];

@@ -1,6 +1,6 @@
 /** What happens to the instances. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { OWN_ACCORD } from '../../../src/push/drain.ts';
+import { OWN_ACCORD } from '../../../src/push/pages/drain.ts';
 import type { Instance } from '../instances.ts';
 import type { Scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';

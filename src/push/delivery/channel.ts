@@ -1,0 +1,405 @@
+/**
+ * One channel on one instance, while somebody here needs it: its subscription at the broker, where its
+ * live messages stand, and who gets them.
+ *
+ * The log is the truth and the live message only the doorbell: messages are passed on while their offsets
+ * follow one another. At any gap or doubt all subscribers go back to the log, each from where it is, and
+ * the channel takes the log's top as its new place; a subscriber that reaches the channel's place is live
+ * again.
+ */
+import type { Broker, Position, StoredMessage } from '../../pubsub/broker.ts';
+import type { PreparedMessage } from '../../server/prepared-message.ts';
+import type { Transport } from '../../server/transport.ts';
+import type { References } from '../sending/references.ts';
+import { isSame, judge, type Page, readOffset } from './judge.ts';
+import { Outgoing, type OutgoingTransient } from './outgoing.ts';
+
+/** Messages in a page of recovery. The broker bounds its bytes. */
+const PAGE_MESSAGES = 200;
+/** Live messages kept while the channel finds its place. More are dropped: the log has them. */
+const MAX_BUFFERED = 256;
+const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** Ids of delivered messages by which one that comes twice is known. */
+const MAX_RECENT = 32;
+
+/** Reaches many sessions at once: one shared frame for all, and what is due in one turn in one write. */
+export interface FanOut {
+  /** Whether the transport is one that it can reach. */
+  reaches(transport: Transport): boolean;
+  join(group: string, transport: Transport): void;
+  leave(group: string, transport: Transport): void;
+  publish(group: string, frame: PreparedMessage): void;
+}
+
+/** Somebody who gets a channel's messages: a session's subscription. */
+export interface Subscriber {
+  readonly transport: Transport;
+  /** Reached together with others while live, by the fan-out; otherwise one by one, by `deliver`. */
+  readonly isShared: boolean;
+  /**
+   * The channel's own note: `live` gets every message; `behind` reads the log; a position is further than
+   * the channel and becomes live when the channel gets there.
+   */
+  place: 'live' | 'behind' | Position;
+  /** The next message, when the subscriber is live. */
+  deliver(message: Outgoing): void;
+  transient(message: OutgoingTransient): void;
+  /** The channel has lost its place; the subscriber has everything up to `position`: read the log from there. */
+  demoted(position: Position): void;
+}
+
+/** A page of the log, shared by all subscribers that read it at the same time. */
+export type OutgoingPage = Page<Outgoing>;
+
+/** What a channel needs of the router. */
+export interface ChannelHost {
+  readonly broker: Broker;
+  readonly references: References | undefined;
+  readonly fanOut: FanOut | undefined;
+  /** The channel's newest position; asked for together with others. */
+  top(channel: string): Promise<Position>;
+  /** Resolves after `attempt`-dependent backoff, or at once when the store has come back. */
+  pause(attempt: number): Promise<void>;
+  /** Runs reads of the log, only so many at a time. */
+  bounded<T>(read: () => Promise<T>): Promise<T>;
+}
+
+/**
+ * - `finding`: subscribing, or asking for the log's top; live messages wait.
+ * - `live`: messages are passed on.
+ * - `verifying`: an offset came again; live messages wait while the log is asked whether it has rewound.
+ */
+type State = 'finding' | 'live' | 'verifying' | 'closed';
+
+export class Channel {
+  readonly name: string;
+  /** How many need the channel here. At 0 the router lets it go after a while. */
+  users = 0;
+  /** When the last one left, in milliseconds of the monotonic clock. */
+  idleSince = 0;
+  /** Whether a message came since the router last looked. */
+  isBusy = false;
+  /** How many times the channel has taken its place from the log. */
+  finding = 0;
+  readonly #host: ChannelHost;
+  readonly #members = new Set<Subscriber>();
+  /** How many live members are reached together. */
+  #shared = 0;
+  /** How many members are live and reached one by one, or further than the channel. */
+  #single = 0;
+  #state: State = 'finding';
+  #found!: Promise<void>;
+  #resolveFound!: () => void;
+  /** A doubt arose while the channel was finding its place: once more. */
+  #again = false;
+  /** The last message taken up. */
+  #head: Position = { epoch: '', offset: 0, id: '' };
+  /** The last message handed to the live subscribers: behind `#head` while references are looked up. */
+  #delivered: Position = this.#head;
+  /** Messages that wait for the one in front to be resolved. */
+  #queue: Outgoing[] = [];
+  #buffer: StoredMessage[] = [];
+  #bufferedBytes = 0;
+  /** How many of the buffer came before the log was asked. */
+  #cleared = 0;
+  #recent: Position[] = [];
+  /** Reads under way, by where they begin. */
+  #pages: Map<string, Promise<OutgoingPage>> | undefined;
+
+  constructor(name: string, host: ChannelHost) {
+    this.name = name;
+    this.#host = host;
+    this.#beginFinding();
+    void this.#find(true);
+  }
+
+  /** Where live subscribers are. Only meaningful after `ready`. */
+  get position(): Position {
+    return this.#delivered;
+  }
+
+  /** Resolves when the subscription is in force and the channel has its place in the log. */
+  ready(): Promise<void> {
+    return this.#found;
+  }
+
+  get isLive(): boolean {
+    return this.#state === 'live' || this.#state === 'verifying';
+  }
+
+  /** From here on the subscriber gets transient messages; live ones after `attach`. */
+  add(subscriber: Subscriber): void {
+    subscriber.place = 'behind';
+    this.#members.add(subscriber);
+  }
+
+  remove(subscriber: Subscriber): void {
+    this.#setPlace(subscriber, 'behind');
+    this.#members.delete(subscriber);
+  }
+
+  /**
+   * Makes a subscriber live that has everything up to `position`, if that is where the channel is. A
+   * position further on becomes live when its message arrives; but only where it was read from the log
+   * since the channel took its place (`finding`), because in a log that has rewound it would never come.
+   */
+  attach(subscriber: Subscriber, position: Position, finding: number): boolean {
+    if (!this.isLive) return false;
+    const { epoch, offset } = this.#delivered;
+    if (isSame(position, this.#delivered)) this.#setPlace(subscriber, 'live');
+    else if (finding === this.finding && position.epoch === epoch && position.offset > offset) {
+      this.#setPlace(subscriber, position);
+    } else return false;
+    return true;
+  }
+
+  /** The log behind `position`, beginning with the entry at it. Subscribers at one place share the read. */
+  page(position: Position, isAnchor: boolean): Promise<OutgoingPage> {
+    const offset = isAnchor ? position.offset : readOffset(position);
+    const key = `${offset}${isAnchor ? '+' : ''}`;
+    let page = this.#pages?.get(key);
+    if (page === undefined) {
+      page = this.#host.bounded(() => this.#read(position, isAnchor));
+      this.#pages ??= new Map();
+      this.#pages.set(key, page);
+      const own = page;
+      const forget = (): void => {
+        if (this.#pages?.get(key) !== own) return;
+        this.#pages.delete(key);
+        if (this.#pages.size === 0) this.#pages = undefined;
+      };
+      page.then(forget, forget);
+    }
+    return page;
+  }
+
+  async #read(position: Position, isAnchor: boolean): Promise<OutgoingPage> {
+    const { broker } = this.#host;
+    const offset = isAnchor ? position.offset : readOffset(position);
+    let page = await broker.read(this.name, offset, PAGE_MESSAGES);
+    const isFilledByOne = page.messages.length === 1 && page.messages[0]!.offset === position.offset;
+    if (isFilledByOne && page.top.offset > position.offset) {
+      // The entry to compare is so big that nothing else fits. Compared after the rest was read, it still
+      // shows a store that has rewound before.
+      const rest = await broker.read(this.name, position.offset, PAGE_MESSAGES);
+      const entry = await broker.read(this.name, offset, 1);
+      page = { ...rest, messages: [...entry.messages, ...rest.messages] };
+    }
+    const messages = page.messages.map((stored) => new Outgoing(stored));
+    for (const message of messages) {
+      if (isAnchor || message.offset !== position.offset) message.prepare(this.#host.references);
+    }
+    return { ...page, messages };
+  }
+
+  /** A stored message, as the broker's doorbell brought it. */
+  receive(message: StoredMessage): void {
+    this.isBusy = true;
+    if (this.#state === 'live' && this.#follows(message)) this.#accept(message);
+    else if (this.#state !== 'live') this.#keep(message);
+    else if (!this.#isKnown(message)) {
+      this.#keep(message);
+      this.#suspect(message);
+    }
+  }
+
+  receiveTransient(message: OutgoingTransient): void {
+    for (const subscriber of this.#members) subscriber.transient(message);
+  }
+
+  /** The store says that its newest position is this one. */
+  compare(top: Position): void {
+    if (this.#state === 'live' && !isSame(this.#head, top)) this.#suspect(top);
+  }
+
+  /** Messages may be missing: everybody back to the log. */
+  doubt(): void {
+    if (this.#state === 'closed') return;
+    if (this.#state === 'finding') {
+      this.#again = true;
+      return;
+    }
+    this.#beginFinding();
+    this.#queue = [];
+    const from = this.#delivered;
+    for (const subscriber of this.#members) {
+      const { place } = subscriber;
+      if (place === 'behind') continue;
+      this.#setPlace(subscriber, 'behind');
+      subscriber.demoted(place === 'live' ? from : place);
+    }
+    void this.#find(false);
+  }
+
+  close(): void {
+    this.#state = 'closed';
+    this.#buffer = [];
+    this.#queue = [];
+    this.#resolveFound();
+  }
+
+  #beginFinding(): void {
+    this.#state = 'finding';
+    this.#found = new Promise((resolve) => {
+      this.#resolveFound = resolve;
+    });
+  }
+
+  /** Subscribes, takes the log's top as the channel's place, and goes on with what came meanwhile. */
+  async #find(isNew: boolean): Promise<void> {
+    let mustSubscribe = isNew;
+    for (let attempt = 0; this.#state === 'finding'; attempt++) {
+      this.#again = false;
+      try {
+        if (mustSubscribe) await this.#host.broker.subscribe(this.name);
+        mustSubscribe = false;
+        let top = await this.#host.top(this.name);
+        // Reading gives a channel that was never used its epoch, so that a store that forgets it is noticed.
+        if (top.epoch === '') ({ top } = await this.#host.broker.read(this.name, 0, 1));
+        if (this.#state === 'finding' && !this.#again) this.#take(top);
+      } catch {
+        await this.#host.pause(attempt);
+      }
+    }
+    this.#resolveFound();
+  }
+
+  #take(top: Position): void {
+    if (!isSame(this.#head, top)) this.#recent = [];
+    this.finding++;
+    this.#pages = undefined;
+    this.#head = top;
+    this.#delivered = top;
+    const buffer = this.#buffer;
+    this.#buffer = [];
+    this.#bufferedBytes = 0;
+    for (const [i, message] of buffer.entries()) {
+      // What came before the top was read is in the log, and in no subscriber's way.
+      if (message.epoch === top.epoch && message.offset <= top.offset) continue;
+      if (this.#follows(message)) this.#accept(message);
+      else if (!this.#isKnown(message)) {
+        for (const rest of buffer.slice(i + 1)) this.#keep(rest);
+        return;
+      }
+    }
+    this.#state = 'live';
+  }
+
+  /** Something that does not follow: an offset that came again, or a gap. */
+  #suspect(position: Position): void {
+    const isAgain = position.epoch === this.#head.epoch && position.offset <= this.#head.offset;
+    if (isAgain) void this.#verify();
+    else this.doubt();
+  }
+
+  /** Either doorbells were late, which is harmless, or the store has rewound and counts again. */
+  async #verify(): Promise<void> {
+    this.#state = 'verifying';
+    this.#cleared = this.#buffer.length;
+    const head = this.#head;
+    const hasRewound = await this.#host
+      .bounded(() => this.#host.broker.read(this.name, readOffset(head), 1))
+      .then(
+        (page) => judge(head, page).reason !== undefined,
+        () => true,
+      );
+    if (this.#state !== 'verifying') return;
+    if (hasRewound) this.doubt();
+    else this.#resume();
+  }
+
+  #resume(): void {
+    this.#state = 'live';
+    const buffer = this.#buffer;
+    this.#buffer = [];
+    this.#bufferedBytes = 0;
+    for (const [i, message] of buffer.entries()) {
+      const isAgain = message.epoch === this.#head.epoch && message.offset <= this.#head.offset;
+      if (this.#follows(message)) this.#accept(message);
+      else if (!this.#isKnown(message) && !(isAgain && i < this.#cleared)) {
+        for (const rest of buffer.slice(i)) this.#keep(rest);
+        this.#suspect(message);
+        return;
+      }
+    }
+  }
+
+  #follows(message: StoredMessage): boolean {
+    const head = this.#head;
+    if (message.offset !== head.offset + 1) return false;
+    return message.epoch === head.epoch || (head.offset === 0 && head.epoch === '');
+  }
+
+  #isKnown(message: StoredMessage): boolean {
+    return this.#recent.some((known) => isSame(known, message));
+  }
+
+  /** The newest are kept: the top, which is read later, is nearer to them. */
+  #keep(message: StoredMessage): void {
+    this.#buffer.push(message);
+    this.#bufferedBytes += message.payload.length;
+    if (this.#buffer.length <= MAX_BUFFERED && this.#bufferedBytes <= MAX_BUFFERED_BYTES) return;
+    this.#cleared = 0;
+    for (const old of this.#buffer.splice(0, Math.ceil(this.#buffer.length / 2))) {
+      this.#bufferedBytes -= old.payload.length;
+    }
+  }
+
+  #accept(message: StoredMessage): void {
+    const outgoing = new Outgoing(message);
+    this.#head = outgoing.place;
+    if (this.#recent.push(this.#head) > MAX_RECENT) this.#recent.shift();
+    if (this.#members.size === 0) {
+      this.#delivered = this.#head;
+      this.#queue = [];
+      return;
+    }
+    outgoing.prepare(this.#host.references);
+    if (outgoing.lookup === undefined && this.#queue.length === 0) {
+      this.#deliver(outgoing);
+      return;
+    }
+    this.#queue.push(outgoing);
+    outgoing.lookup?.then(() => this.#deliverReady());
+  }
+
+  #deliverReady(): void {
+    while (this.#queue.length > 0 && this.#queue[0]!.lookup === undefined)
+      this.#deliver(this.#queue.shift()!);
+  }
+
+  #deliver(message: Outgoing): void {
+    this.#delivered = message.place;
+    if (this.#shared > 0) this.#host.fanOut!.publish(this.name, message.prepared);
+    if (this.#single === 0) return;
+    for (const subscriber of this.#members) {
+      const { place, isShared } = subscriber;
+      if (place === 'live') {
+        if (!isShared) subscriber.deliver(message);
+      } else if (place !== 'behind' && message.offset >= place.offset) {
+        // It has this message from the log already, unless the log has another one here now.
+        const isHere = isSame(place, message);
+        this.#setPlace(subscriber, isHere ? 'live' : 'behind');
+        if (!isHere) subscriber.demoted(place);
+      }
+    }
+  }
+
+  #setPlace(subscriber: Subscriber, place: Subscriber['place']): void {
+    const { isShared, transport, place: old } = subscriber;
+    subscriber.place = place;
+    this.#single += Number(isSingle(isShared, place)) - Number(isSingle(isShared, old));
+    if (!isShared || (old === 'live') === (place === 'live')) return;
+    if (place === 'live') {
+      this.#shared++;
+      this.#host.fanOut!.join(this.name, transport);
+    } else {
+      this.#shared--;
+      this.#host.fanOut!.leave(this.name, transport);
+    }
+  }
+}
+
+function isSingle(isShared: boolean, place: Subscriber['place']): boolean {
+  return place === 'live' ? !isShared : place !== 'behind';
+}

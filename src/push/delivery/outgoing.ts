@@ -1,0 +1,196 @@
+/**
+ * A message on its way to sessions. Each wire form is made once, when the first session needs it, and
+ * shared by all that follow.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { PayloadKind, Position, StoredMessage } from '../../pubsub/broker.ts';
+import { PreparedMessage } from '../../server/prepared-message.ts';
+import type { References, Resolved } from '../sending/references.ts';
+import { wireName } from '../talk/names.ts';
+import type { ServerFrame, WirePosition } from '../talk/wire.ts';
+
+/** What a transport's `send` takes. */
+export type Frame = string | Buffer;
+
+export interface Payload {
+  kind: PayloadKind;
+  bytes: Buffer;
+}
+
+/** @throws {TypeError} for what JSON has no form of */
+export function encodeData(data: unknown): Payload {
+  if (typeof data === 'string') return { kind: 'text', bytes: Buffer.from(data) };
+  if (data instanceof Uint8Array) {
+    return { kind: 'binary', bytes: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+  }
+  const json = JSON.stringify(data) as string | undefined;
+  if (json === undefined) throw new TypeError(`data of type ${typeof data} has no form in JSON`);
+  return { kind: 'json', bytes: Buffer.from(json) };
+}
+
+/** What was given to `encodeData`. */
+export function decodeData(kind: PayloadKind, bytes: Buffer): unknown {
+  if (kind === 'binary') return bytes;
+  const text = bytes.toString();
+  return kind === 'json' ? parsed(text) : text;
+}
+
+export class Outgoing implements Position {
+  readonly epoch: string;
+  readonly offset: number;
+  readonly id: string;
+  readonly #stored: StoredMessage;
+  #lookup: Promise<void> | undefined;
+  #resolved: Resolved | undefined;
+  #plain: Frame | undefined;
+  #wire: string | undefined;
+  #prepared: PreparedMessage | undefined;
+
+  constructor(stored: StoredMessage) {
+    this.epoch = stored.epoch;
+    this.offset = stored.offset;
+    this.id = stored.id;
+    this.#stored = stored;
+  }
+
+  /** When it was stored, in milliseconds since 1970 by the store's clock. */
+  get time(): number {
+    return this.#stored.time;
+  }
+
+  /** Without the payload, to be kept. */
+  get place(): Position {
+    return { epoch: this.epoch, offset: this.offset, id: this.id };
+  }
+
+  /** The application's key, in a message by reference. */
+  get reference(): string | undefined {
+    return this.#stored.kind === 'reference' ? this.#stored.payload.toString() : undefined;
+  }
+
+  /** What has to be awaited before the message can be sent, if anything. Never rejects. */
+  get lookup(): Promise<void> | undefined {
+    return this.#lookup;
+  }
+
+  /** Begins to look up what a reference stands for. */
+  prepare(references: References | undefined): void {
+    if (this.#stored.kind !== 'reference') return;
+    this.#lookup = references?.load(this.#stored.payload.toString()).then((resolved) => {
+      this.#resolved = resolved;
+      this.#lookup = undefined;
+    });
+  }
+
+  /** As plain mode has it; `undefined` where there is nothing to send. */
+  get plain(): Frame | undefined {
+    if (this.#plain !== undefined) return this.#plain;
+    const { kind, payload } = this.#payload();
+    if (kind === 'reference') return undefined;
+    this.#plain = kind === 'binary' ? payload : payload.toString();
+    return this.#plain;
+  }
+
+  /** As `tidings.1` has it. */
+  get wire(): string {
+    this.#wire ??= this.#encode();
+    return this.#wire;
+  }
+
+  /** `wire`, to be shared by many connections. */
+  get prepared(): PreparedMessage {
+    this.#prepared ??= new PreparedMessage(this.wire);
+    return this.#prepared;
+  }
+
+  #payload(): { kind: PayloadKind; payload: Buffer } {
+    if (this.#stored.kind !== 'reference' || this.#resolved === undefined) return this.#stored;
+    const { kind, bytes } = encodeData(this.#resolved.data);
+    return { kind, payload: bytes };
+  }
+
+  #encode(): string {
+    const { channel, epoch, offset, id, time } = this.#stored;
+    const { kind, payload } = this.#payload();
+    const head =
+      `{"type":"message","channel":${JSON.stringify(wireName(channel))},"epoch":${JSON.stringify(epoch)},` +
+      `"offset":${offset},"id":${JSON.stringify(id)},"time":${time},`;
+    const key = this.reference;
+    const tail = key === undefined ? '}' : `,"reference":${JSON.stringify(key)}}`;
+    if (kind === 'reference') return `${head}"data":null,"unresolved":true${tail}`;
+    return `${head}${dataField(kind, payload)}${tail}`;
+  }
+}
+
+/**
+ * A payload that no log keeps, in both wire forms. What it was before it went through the store is not
+ * known: an object or an array in JSON counts as that, other text as a string.
+ */
+export class OutgoingTransient {
+  readonly plain: Frame;
+  readonly #channel: string;
+  readonly #payload: Buffer;
+  #wire: string | undefined;
+  #prepared: PreparedMessage | undefined;
+
+  constructor(channel: string, payload: Buffer) {
+    this.#channel = channel;
+    this.#payload = payload;
+    this.plain = isUtf8(payload) ? payload.toString() : payload;
+  }
+
+  get wire(): string {
+    this.#wire ??=
+      `{"type":"transient","channel":${JSON.stringify(wireName(this.#channel))},` +
+      `${dataField(this.#kind(), this.#payload)}}`;
+    return this.#wire;
+  }
+
+  /** `wire`, to be shared by many connections. */
+  get prepared(): PreparedMessage {
+    this.#prepared ??= new PreparedMessage(this.wire);
+    return this.#prepared;
+  }
+
+  #kind(): PayloadKind {
+    if (typeof this.plain !== 'string') return 'binary';
+    const first = this.plain.trimStart()[0];
+    return (first === '{' || first === '[') && isJson(this.plain) ? 'json' : 'text';
+  }
+}
+
+export function encodeFrame(frame: ServerFrame): string {
+  return JSON.stringify(frame);
+}
+
+/** Without the other fields that an object with a position may have. */
+export function wirePosition({ epoch, offset, id }: Position): WirePosition {
+  return { epoch, offset, id };
+}
+
+/**
+ * The JSON of other programs is checked before it goes into a frame as it is: one broken message in a log
+ * would otherwise break the connection of every client that recovers past it.
+ */
+function dataField(kind: PayloadKind, payload: Buffer): string {
+  if (kind === 'binary') return `"data":"${payload.toString('base64')}","encoding":"base64"`;
+  const text = payload.toString();
+  return `"data":${kind === 'json' && isJson(text) ? text : JSON.stringify(text)}`;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The channels of one instance: brings the broker's doorbells to them, keeps a channel a little longer
+ * than its last user, and asks the store in batches what the quiet ones may have missed.
+ */
+import { clearTimeout, monotonicNow, setImmediate, setTimeout } from '../../clock.ts';
+import type {
+  Broker,
+  BrokerListener,
+  Cursor,
+  IntakeMessage,
+  Position,
+  StoredMessage,
+} from '../../pubsub/broker.ts';
+import type { References } from '../sending/references.ts';
+import { Channel, type ChannelHost, type FanOut } from './channel.ts';
+import { OutgoingTransient } from './outgoing.ts';
+
+/** How long a channel outlives its last user, so that a page that reloads finds it subscribed. */
+const LINGER = 5_000;
+const TOPS_PER_CALL = 1_000;
+/** Pages of the log in flight at once; each can be 1 MiB. */
+const MAX_READS = 32;
+const FIRST_PAUSE = 100;
+const LAST_PAUSE = 5_000;
+
+export interface RouterEvents {
+  acknowledged(cursor: Cursor): void;
+  /** A transient message for everybody. */
+  broadcast(message: OutgoingTransient): void;
+  /** Something on a channel that was asked for with `listen`. */
+  heard(channel: string, payload: Buffer): void;
+  /** Another program wants this stored. */
+  intake(message: IntakeMessage): Promise<unknown>;
+  /** The store is away, or back with all subscriptions in force. */
+  storeState(isAway: boolean, error: Error | undefined): void;
+}
+
+export class ChannelRouter implements BrokerListener, ChannelHost {
+  readonly broker: Broker;
+  readonly references: References | undefined;
+  /** Set once there is a listener whose sessions can be reached together. */
+  fanOut: FanOut | undefined;
+  readonly #events: RouterEvents;
+  readonly #broadcastChannel: string;
+  readonly #checkInterval: number;
+  readonly #channels = new Map<string, Channel>();
+  readonly #idle = new Set<Channel>();
+  readonly #listened = new Set<string>();
+  /** Who wants to know which channel's top, to be asked together at the end of the tick. */
+  #wanted: { channel: string; resolve: (top: Position) => void; reject: (error: unknown) => void }[] = [];
+  #pausing = new Set<() => void>();
+  #reads = 0;
+  readonly #readsWaiting: (() => void)[] = [];
+  #nextCheck = 0;
+  #isChecking = false;
+  /** Until it was reached for the first time, too. */
+  #isAway = true;
+  #isAwayTold = false;
+  #isClosed = false;
+
+  constructor(
+    broker: Broker,
+    references: References | undefined,
+    options: { broadcastChannel: string; checkInterval: number },
+    events: RouterEvents,
+  ) {
+    this.broker = broker;
+    this.references = references;
+    this.#broadcastChannel = options.broadcastChannel;
+    this.#checkInterval = options.checkInterval;
+    this.#events = events;
+  }
+
+  get isAway(): boolean {
+    return this.#isAway;
+  }
+
+  get size(): number {
+    return this.#channels.size;
+  }
+
+  /** Connects, and hears what everybody is to hear. */
+  async open(): Promise<void> {
+    await this.broker.open(this);
+    this.#reached();
+    await this.#subscribe(this.#broadcastChannel);
+  }
+
+  /** Hands every payload of a channel, stored or not, to `heard`. At most once: for doorbells, not for messages. */
+  async listen(channel: string): Promise<void> {
+    this.#listened.add(channel);
+    await this.#subscribe(channel);
+  }
+
+  async #subscribe(channel: string): Promise<void> {
+    for (let attempt = 0; !this.#isClosed; attempt++) {
+      try {
+        await this.broker.subscribe(channel);
+        return;
+      } catch {
+        await this.pause(attempt);
+      }
+    }
+  }
+
+  /** Pair it with `release`. */
+  acquire(name: string): Channel {
+    let channel = this.#channels.get(name);
+    if (channel === undefined) {
+      channel = new Channel(name, this);
+      this.#channels.set(name, channel);
+    }
+    channel.users++;
+    this.#idle.delete(channel);
+    return channel;
+  }
+
+  release(channel: Channel): void {
+    channel.users--;
+    if (channel.users > 0 || this.#isClosed) return;
+    channel.idleSince = monotonicNow();
+    this.#idle.add(channel);
+  }
+
+  /** Once a second. */
+  sweep(now: number): void {
+    for (const channel of this.#idle) {
+      if (now - channel.idleSince < LINGER) break;
+      this.#idle.delete(channel);
+      this.#channels.delete(channel.name);
+      channel.close();
+      // Where it fails, the connection is gone and the subscription with it.
+      if (!this.#listened.has(channel.name)) this.broker.unsubscribe(channel.name).catch(() => {});
+    }
+    if (now >= this.#nextCheck && !this.#isChecking && !this.#isAway) void this.#checkQuiet(now);
+  }
+
+  async #checkQuiet(now: number): Promise<void> {
+    this.#isChecking = true;
+    this.#nextCheck = now + this.#checkInterval;
+    const quiet: Channel[] = [];
+    for (const channel of this.#channels.values()) {
+      if (!channel.isBusy && channel.isLive) quiet.push(channel);
+      channel.isBusy = false;
+    }
+    try {
+      for (let i = 0; i < quiet.length; i += TOPS_PER_CALL) {
+        const part = quiet.slice(i, i + TOPS_PER_CALL);
+        const tops = await this.broker.tops(part.map(({ name }) => name));
+        for (const [k, channel] of part.entries()) if (!channel.isBusy) channel.compare(tops[k]!);
+      }
+    } catch {
+      // The store is away: `up` makes all channels look.
+    } finally {
+      this.#isChecking = false;
+    }
+  }
+
+  message(message: StoredMessage): void {
+    if (this.#listened.has(message.channel)) this.#events.heard(message.channel, message.payload);
+    this.#channels.get(message.channel)?.receive(message);
+  }
+
+  transient(name: string, payload: Buffer): void {
+    if (name === this.#broadcastChannel) {
+      this.#events.broadcast(new OutgoingTransient(name, payload));
+      return;
+    }
+    if (this.#listened.has(name)) this.#events.heard(name, payload);
+    this.#channels.get(name)?.receiveTransient(new OutgoingTransient(name, payload));
+  }
+
+  acknowledged(cursor: Cursor): void {
+    this.#events.acknowledged(cursor);
+  }
+
+  intake(message: IntakeMessage): Promise<unknown> {
+    return this.#events.intake(message);
+  }
+
+  down(error: Error): void {
+    this.#isAway = true;
+    if (this.#isAwayTold) return;
+    this.#isAwayTold = true;
+    this.#events.storeState(true, error);
+  }
+
+  up(): void {
+    for (const channel of this.#channels.values()) channel.doubt();
+    this.#reached();
+  }
+
+  #reached(): void {
+    this.#isAway = false;
+    for (const proceed of [...this.#pausing]) proceed();
+    if (!this.#isAwayTold) return;
+    this.#isAwayTold = false;
+    this.#events.storeState(false, undefined);
+  }
+
+  top(channel: string): Promise<Position> {
+    return new Promise((resolve, reject) => {
+      if (this.#wanted.push({ channel, resolve, reject }) === 1) setImmediate(() => this.#askTops());
+    });
+  }
+
+  #askTops(): void {
+    const wanted = this.#wanted;
+    this.#wanted = [];
+    for (let i = 0; i < wanted.length; i += TOPS_PER_CALL) {
+      const part = wanted.slice(i, i + TOPS_PER_CALL);
+      this.broker.tops(part.map(({ channel }) => channel)).then(
+        (tops) => {
+          for (const [k, { resolve }] of part.entries()) resolve(tops[k]!);
+        },
+        (error) => {
+          for (const { reject } of part) reject(error);
+        },
+      );
+    }
+  }
+
+  pause(attempt: number): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    const longest = Math.min(FIRST_PAUSE * 2 ** attempt, LAST_PAUSE);
+    return new Promise((resolve) => {
+      const proceed = (): void => {
+        clearTimeout(timer);
+        this.#pausing.delete(proceed);
+        resolve();
+      };
+      const timer = setTimeout(proceed, longest * (0.5 + Math.random() / 2));
+      this.#pausing.add(proceed);
+    });
+  }
+
+  async bounded<T>(read: () => Promise<T>): Promise<T> {
+    if (this.#reads < MAX_READS) this.#reads++;
+    else await new Promise<void>((next) => this.#readsWaiting.push(next));
+    try {
+      return await read();
+    } finally {
+      const next = this.#readsWaiting.shift();
+      if (next === undefined) this.#reads--;
+      else next();
+    }
+  }
+
+  /** Ends the channels, then the broker. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const channel of this.#channels.values()) channel.close();
+    this.#channels.clear();
+    for (const proceed of [...this.#pausing]) proceed();
+    await this.broker.close();
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * One session's part in one channel: finds where it begins, reads the log up to the channel's place as
+ * fast as the session takes it, and is live from then on.
+ */
+import type { Position } from '../../pubsub/broker.ts';
+import type { Transport } from '../../server/transport.ts';
+import type { TopicOptions } from '../options.ts';
+import type { Session } from '../pages/session.ts';
+import { isInbox } from '../talk/names.ts';
+import type { ChannelState } from '../talk/wire.ts';
+import type { Channel, OutgoingPage, Subscriber } from './channel.ts';
+import { follow, isSame, type Judgement, judge } from './judge.ts';
+import { type Outgoing, type OutgoingTransient, wirePosition } from './outgoing.ts';
+import type { Pacer } from './pacer.ts';
+import type { ChannelRouter } from './router.ts';
+
+/** Recovery and lossy topics write while less than this waits for the session, in bytes. */
+const BUSY = 256 * 1024;
+const DEFAULT_KEEP = 100;
+
+export interface Start {
+  position?: Position;
+  start?: 'now' | 'retained';
+}
+
+/** Where the log begins, whatever its epoch. */
+const ORIGIN: Position = { epoch: '', offset: 0, id: '' };
+
+export class Subscription implements Subscriber {
+  place: Subscriber['place'] = 'behind';
+  readonly channel: Channel;
+  readonly transport: Transport;
+  readonly isShared: boolean;
+  readonly #session: Session;
+  readonly #router: ChannelRouter;
+  readonly #pacer: Pacer;
+  readonly #options: TopicOptions;
+  /** The last message sent, while not live. */
+  #position: Position = ORIGIN;
+  /** Read at the beginning, to be sent after the client was told where it begins. */
+  #held: Outgoing[] = [];
+  /** On a lossy topic: what waits for the session to read. */
+  #pending: Outgoing[] | undefined;
+  /** When the newest message that the session was sent was stored, in milliseconds since 1970. */
+  #lastTime = 0;
+  /**
+   * A plain page has no ids by which to drop what a log that has rewound brings again: what was stored until
+   * then is not sent to it a second time.
+   */
+  #seenUntil = 0;
+  /** The channel's `finding` when the log was last read. */
+  #readIn = -1;
+  #isClosed = false;
+
+  constructor(session: Session, name: string, router: ChannelRouter, pacer: Pacer, options: TopicOptions) {
+    this.#session = session;
+    this.#router = router;
+    this.#pacer = pacer;
+    this.#options = options;
+    this.transport = session.transport;
+    // An inbox has few pages, which get their messages at once and not at the end of the turn.
+    const canBeShared = session.isTidings && !isInbox(name) && !this.#isLossy;
+    this.isShared = canBeShared && router.fanOut?.reaches(session.transport) === true;
+    this.channel = router.acquire(name);
+    this.channel.add(this);
+  }
+
+  get isLive(): boolean {
+    return this.place !== 'behind';
+  }
+
+  /** The last message that the session has, or is about to get. */
+  get position(): Position {
+    return this.place === 'live' ? this.channel.position : this.#position;
+  }
+
+  /** Finds the place to begin at. Waits for the store where it is away. `run` sends what follows. */
+  async begin({ position, start }: Start): Promise<ChannelState> {
+    await this.channel.ready();
+    if (position !== undefined) return this.#continueFrom(position);
+    if (start === 'retained') {
+      const { position: from } = await this.#continueFrom(ORIGIN);
+      return { position: from, recovered: true };
+    }
+    this.#position = this.channel.position;
+    return { position: wirePosition(this.#position), recovered: true };
+  }
+
+  async #continueFrom(position: Position): Promise<ChannelState> {
+    this.#position = position;
+    // A live channel's place came from the store: being there needs no other proof.
+    if (!this.channel.isLive || position.offset === 0 || !isSame(position, this.channel.position)) {
+      const judgement = await this.#read(judge);
+      if (judgement !== undefined) {
+        this.#position = judgement.from;
+        this.#held = judgement.messages;
+        if (judgement.reason !== undefined) {
+          const { reason, from } = judgement;
+          return { position: wirePosition(from), recovered: false, reason };
+        }
+      }
+    }
+    return { position: wirePosition(this.#position), recovered: true };
+  }
+
+  /** For a session that can't say where it was. */
+  runFromNow(): void {
+    void this.begin({}).then(() => this.run());
+  }
+
+  /** Sends what the log has behind the place found, then goes live. */
+  run(): void {
+    void this.#recover();
+  }
+
+  async #recover(): Promise<void> {
+    let fruitless = 0;
+    while (!this.#isOver) {
+      if (await this.#sendHeld()) {
+        await this.channel.ready();
+        if (this.#isOver) return;
+        if (this.channel.attach(this, this.#position, this.#readIn)) {
+          this.#session.caughtUp();
+          return;
+        }
+      }
+      const judgement = await this.#read(this.#isAnchored ? follow : judge);
+      if (judgement === undefined) return;
+      const { reason, from, messages } = judgement;
+      this.#position = from;
+      this.#held = messages;
+      fruitless = messages.length === 0 && reason === undefined ? fruitless + 1 : 0;
+      if (reason !== undefined) {
+        this.#session.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
+        if (reason === 'rewound') this.#seenUntil = this.#lastTime;
+      } else if (fruitless > 1) {
+        // The log ends here, but the channel is elsewhere: it must look where it is.
+        this.channel.doubt();
+        await this.#router.pause(Math.min(fruitless, 4));
+      }
+    }
+  }
+
+  get #isOver(): boolean {
+    return this.#isClosed || this.transport.readyState > 1;
+  }
+
+  /** A beginning that the server chose, so that there is no id to compare. */
+  get #isAnchored(): boolean {
+    return this.#position.offset > 0 && this.#position.id === '';
+  }
+
+  /** False if the session took too little: the rest is let go, and read again when there is room. */
+  async #sendHeld(): Promise<boolean> {
+    const held = this.#held;
+    this.#held = [];
+    for (const message of held) {
+      if (this.#session.bufferedAmount >= BUSY) {
+        await this.#pacer.wait(this.transport, BUSY / 2);
+        return false;
+      }
+      if (message.lookup !== undefined) await message.lookup;
+      if (this.#isOver) return false;
+      if (this.#session.isTidings || message.time > this.#seenUntil) this.#send(message);
+      this.#position = message.place;
+    }
+    return true;
+  }
+
+  /** Tries until the store answers; `undefined` if the session ends before that. */
+  async #read(
+    verdict: (position: Position, page: OutgoingPage, skip: number) => Judgement<Outgoing>,
+  ): Promise<Judgement<Outgoing> | undefined> {
+    for (let attempt = 0; !this.#isOver; attempt++) {
+      this.#readIn = this.channel.isLive ? this.channel.finding : -1;
+      try {
+        const page = await this.channel.page(this.#position, this.#isAnchored && verdict === follow);
+        return this.#isOver ? undefined : verdict(this.#position, page, 0);
+      } catch {
+        await this.#router.pause(attempt);
+      }
+    }
+    return undefined;
+  }
+
+  deliver(message: Outgoing): void {
+    if (this.#pending !== undefined) this.#wait(message);
+    else if (this.#isLossy && this.#session.bufferedAmount >= BUSY) {
+      this.#pending = [message];
+      void this.#sendPending();
+    } else this.#send(message);
+  }
+
+  #send(message: Outgoing): void {
+    this.#lastTime = message.time;
+    this.#session.sendMessage(message);
+  }
+
+  get #isLossy(): boolean {
+    return this.#options.overflow !== undefined && this.#options.overflow !== 'close';
+  }
+
+  #wait(message: Outgoing): void {
+    const keep = this.#options.overflow === 'conflate' ? 1 : (this.#options.keep ?? DEFAULT_KEEP);
+    if (this.#pending!.push(message) > keep) this.#pending!.shift();
+  }
+
+  async #sendPending(): Promise<void> {
+    await this.#pacer.wait(this.transport, BUSY / 2);
+    const pending = this.#pending ?? [];
+    this.#pending = undefined;
+    if (this.#isOver) return;
+    for (const message of pending) this.deliver(message);
+  }
+
+  transient(message: OutgoingTransient): void {
+    this.#session.sendTransient(message);
+  }
+
+  demoted(position: Position): void {
+    this.#position = position;
+    this.run();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#held = [];
+    this.channel.remove(this);
+    this.#router.release(this.channel);
+  }
+}

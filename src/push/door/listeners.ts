@@ -1,0 +1,185 @@
+/** Where a push server can be reached: its WebSocket listener and, beside it, the Flash policy server. */
+import { once } from 'node:events';
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  answerInBand,
+  buildPolicyFile,
+  explainUnreachableGrants,
+  PolicyServer,
+  policyTakeover,
+} from '../../policy/index.ts';
+import type { PreparedMessage } from '../../server/prepared-message.ts';
+import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../server/transport.ts';
+import { WebSocket } from '../../server/websocket.ts';
+import { WebSocketServer } from '../../server/websocket-server.ts';
+import { SockJsServer } from '../../sockjs/index.ts';
+import type { FanOut } from '../delivery/channel.ts';
+import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
+import type { SockJsNeighbours } from '../sockjs-neighbours.ts';
+import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
+import { isTicketProtocol } from './interceptors.ts';
+
+const DEFAULT_PATH = '/socketServer';
+/** Who sends half a request is let go as early as who sends half a handshake. */
+const HTTP_TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
+/** What a peer has for its part of the closing handshake, in milliseconds. Its outbox is kept as long. */
+const CLOSE_TIMEOUT = 5_000;
+
+export interface ListenerParts {
+  interceptors: Interceptor[];
+  handler: Handler<Transport>;
+  addressOf: (request: HandshakeRequest) => string;
+  /** The SockJS sessions of the other instances. */
+  neighbours: SockJsNeighbours | undefined;
+  log: Log;
+}
+
+export class Listeners implements FanOut {
+  readonly #policy: PolicyServer | undefined;
+  readonly #websockets: WebSocketServer | undefined;
+  readonly #sockjs: SockJsServer | undefined;
+  /** SockJS needs HTTP where no server was given. */
+  readonly #ownHttp: HttpServer | undefined;
+  readonly #ownsPort: boolean;
+  readonly #listening: Promise<unknown>;
+  readonly #log: Log;
+  readonly #policyOptions: PolicyOptions | undefined;
+  #undoInBand: (() => void) | undefined;
+  #ended: Promise<void> | undefined;
+
+  constructor(options: PushServerOptions, limits: Limits, heartbeat: Heartbeat, parts: ListenerParts) {
+    const { port, host, sockjs } = options;
+    this.#log = parts.log;
+    this.#ownsPort = options.server === undefined && port !== undefined;
+    this.#ownHttp = this.#ownsPort && sockjs !== undefined ? createServer(HTTP_TIMES, notFound) : undefined;
+    const server = options.server ?? this.#ownHttp;
+    this.#policy =
+      options.policy &&
+      new PolicyServer({ ...options.policy, onWarning: (message) => parts.log('warn', message) });
+    this.#policyOptions = options.policy;
+    const policy = options.policy && buildPolicyFile(options.policy);
+    if (server !== undefined && policy !== undefined) this.#undoInBand = answerInBand(server, policy);
+    this.#listening = Promise.resolve();
+    if (server === undefined && port === undefined) {
+      if (sockjs !== undefined) throw new TypeError('sockjs needs `server` or `port`');
+      return;
+    }
+    this.#websockets = new WebSocketServer({
+      ...(server === undefined
+        ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
+        : { server }),
+      path: options.path ?? DEFAULT_PATH,
+      interceptors: parts.interceptors,
+      handler: parts.handler,
+      views: true,
+      clientTracking: false,
+      handleProtocols: chooseProtocol,
+      maxPayload: limits.message,
+      pingInterval: heartbeat.ping,
+      closeTimeout: CLOSE_TIMEOUT,
+      // What is sent to many at once does not pass by the sessions' own look at their outboxes.
+      maxBackpressure: limits.outbox + 2 * limits.message,
+      tooSlowCode: CloseCode.TOO_SLOW,
+    });
+    if (server !== undefined && sockjs !== undefined) {
+      this.#sockjs = new SockJsServer({
+        ...sockjs,
+        server,
+        interceptors: parts.interceptors,
+        handler: parts.handler,
+        handleProtocols: chooseProtocol,
+        origins: options.origins ?? [],
+        addressOf: parts.addressOf,
+        ...(parts.neighbours !== undefined && { neighbours: parts.neighbours }),
+        maxMessage: limits.message,
+        maxBuffered: limits.outbox,
+        maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
+        maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
+      });
+      parts.neighbours?.serve(this.#sockjs);
+    }
+    if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
+    this.#listening.catch(() => {});
+    this.#websockets.on('error', (error) => this.#log('error', `listening failed: ${error.message}`));
+    this.#ownHttp?.listen(port, host);
+  }
+
+  /** Resolves when the port of our own is open. */
+  async listen(): Promise<void> {
+    await this.#listening;
+    try {
+      await this.#policy?.listen();
+    } catch (error) {
+      // Most systems give port 843 only to the privileged; everything else works without it.
+      this.#log('warn', (error as Error).message);
+      const own = this.address();
+      const problem =
+        this.#policyOptions !== undefined && own !== null && typeof own === 'object'
+          ? explainUnreachableGrants(this.#policyOptions, own.port)
+          : undefined;
+      if (problem !== undefined) this.#log('warn', problem);
+    }
+  }
+
+  address(): AddressInfo | string | null {
+    return this.#websockets?.address() ?? null;
+  }
+
+  reaches(transport: Transport): boolean {
+    return this.#websockets !== undefined && transport instanceof WebSocket;
+  }
+
+  join(group: string, transport: Transport): void {
+    (transport as WebSocket).subscribe(group);
+  }
+
+  leave(group: string, transport: Transport): void {
+    (transport as WebSocket).unsubscribe(group);
+  }
+
+  publish(group: string, frame: PreparedMessage): void {
+    this.#websockets!.publish(group, frame);
+  }
+
+  /**
+   * Accepts no more connections; those that are open stay. On a server that is shared, handshakes are still
+   * answered, so that they can be refused properly.
+   */
+  stop(): void {
+    if (this.#ownHttp !== undefined) this.#ownHttp.close();
+    else if (this.#ownsPort) void this.#end();
+  }
+
+  async close(): Promise<void> {
+    this.#sockjs?.close();
+    this.#undoInBand?.();
+    await Promise.all([this.#policy?.close(), this.#end()]);
+  }
+
+  #end(): Promise<void> {
+    this.#ended ??= new Promise((resolve) => {
+      if (this.#websockets === undefined) resolve();
+      else this.#websockets.close(() => resolve());
+      this.#ownHttp?.close();
+      this.#ownHttp?.closeAllConnections();
+    });
+    return this.#ended;
+  }
+}
+
+function notFound(_request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(404, { 'Content-Type': 'text/plain' }).end('Not found\n');
+}
+
+/** A browser fails a connection whose offer of subprotocols is not answered with one of them. */
+function chooseProtocol(offered: Set<string>): string | false {
+  if (offered.has(SUBPROTOCOL)) return SUBPROTOCOL;
+  for (const protocol of offered) if (isTicketProtocol(protocol)) return protocol;
+  return false;
+}

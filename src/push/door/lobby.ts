@@ -1,0 +1,139 @@
+/**
+ * Where transports become sessions: who has come in, what they send until somebody else takes it, and what
+ * is left to do when they go.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
+import { monotonicNow } from '../../clock.ts';
+import type { PresenceEntry } from '../../pubsub/broker.ts';
+import { asError, attempt } from '../../server/handler-calls.ts';
+import type { Handler, HandshakeRequest, Transport } from '../../server/transport.ts';
+import type { Pacer } from '../delivery/pacer.ts';
+import type { ChannelRouter } from '../delivery/router.ts';
+import { Subscription } from '../delivery/subscription.ts';
+import type { Limits, Log } from '../options.ts';
+import type { Presence } from '../pages/presence.ts';
+import type { SessionRegistry } from '../pages/registry.ts';
+import { Session } from '../pages/session.ts';
+import type { Dialogue } from '../talk/dialogue.ts';
+import { inboxOf } from '../talk/names.ts';
+import { CloseCode } from '../talk/wire.ts';
+
+const opened = diagnosticsChannel('tidings:session:open');
+const closed = diagnosticsChannel('tidings:session:close');
+
+const PING = Buffer.from('ping');
+const QUOTED_PING = Buffer.from('"ping"');
+
+export interface LobbyParts {
+  instance: string;
+  limits: Limits;
+  registry: SessionRegistry;
+  router: ChannelRouter;
+  presence: Presence;
+  pacer: Pacer;
+  dialogue: Dialogue;
+  /** The application's. */
+  handler: Handler<Session>;
+  addressOf(request: HandshakeRequest): string;
+  log: Log;
+}
+
+/** It is told of transports of any kind, once they are admitted. */
+export class Lobby implements Handler<Transport> {
+  readonly #parts: LobbyParts;
+  readonly #sessions = new Map<Transport, Session>();
+  /** Sessions that have not said hello, in the order in which they came. */
+  readonly #silent = new Map<Session, number>();
+  /** Sessions since the start. */
+  count = 0;
+
+  constructor(parts: LobbyParts) {
+    this.#parts = parts;
+  }
+
+  opened(transport: Transport, request: HandshakeRequest): void {
+    const { registry, presence, limits, addressOf, handler } = this.#parts;
+    const id = `s${randomBytes(9).toString('base64url')}`;
+    const user = transport.attributes.user!;
+    const session = new Session(id, user, addressOf(request), transport, limits.outbox);
+    this.#sessions.set(transport, session);
+    this.count++;
+    const oldest = registry.add(session);
+    oldest?.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
+    presence.add(this.#entryOf(session));
+    if (session.isTidings) this.#silent.set(session, monotonicNow());
+    else this.#beginPlain(session);
+    if (opened.hasSubscribers) opened.publish({ session });
+    this.#tell(() => handler.opened?.(session, request));
+  }
+
+  #beginPlain(session: Session): void {
+    session.phase = 'open';
+    const channel = inboxOf(session.user);
+    const subscription = new Subscription(session, channel, this.#parts.router, this.#parts.pacer, {});
+    session.subscriptions.set(channel, subscription);
+    subscription.runFromNow();
+  }
+
+  /** `data` is only valid during the call. */
+  message(transport: Transport, data: Buffer, isBinary: boolean): void {
+    const session = this.#sessions.get(transport);
+    if (session === undefined) return;
+    const { limits, dialogue, handler } = this.#parts;
+    if (!session.countFrame(limits.messagesPerSecond)) {
+      session.close(CloseCode.RATE_LIMIT, `more than ${limits.messagesPerSecond} frames a second`);
+    } else if (session.isTidings) {
+      if (isBinary) session.close(CloseCode.MALFORMED, 'tidings.1 has no binary frames');
+      else dialogue.receive(session, data.toString());
+    } else if (!isBinary && isPing(data)) session.write('hb_ok');
+    else this.#tell(() => handler.message?.(session, Buffer.from(data), isBinary));
+  }
+
+  transportError(transport: Transport, error: Error): void {
+    const session = this.#sessions.get(transport);
+    if (session !== undefined) this.#tell(() => this.#parts.handler.transportError?.(session, error));
+  }
+
+  closed(transport: Transport, code: number, reason: string): void {
+    const session = this.#sessions.get(transport);
+    if (session === undefined) return;
+    this.#sessions.delete(transport);
+    this.#silent.delete(session);
+    this.#parts.registry.delete(session);
+    this.#parts.presence.remove(session.id);
+    session.end();
+    if (closed.hasSubscribers) closed.publish({ session, code, reason });
+    this.#tell(() => this.#parts.handler.closed?.(session, code, reason));
+  }
+
+  /** The session has said hello. */
+  greeted(session: Session): void {
+    this.#silent.delete(session);
+    if (session.device !== undefined) this.#parts.presence.add(this.#entryOf(session));
+  }
+
+  /** Once a second. */
+  sweep(now: number): void {
+    for (const [session, since] of this.#silent) {
+      if (now - since < this.#parts.limits.helloTimeout) return;
+      this.#silent.delete(session);
+      session.close(CloseCode.HEARTBEAT_TIMEOUT, 'no hello in time');
+    }
+  }
+
+  #entryOf({ id, user, since, device }: Session): PresenceEntry {
+    const entry = { session: id, instance: this.#parts.instance, user, since };
+    return device === undefined ? entry : { ...entry, device };
+  }
+
+  /** An application's mistake must not end other sessions. */
+  #tell(call: () => unknown): void {
+    attempt(call, (thrown) => this.#parts.log('error', `the handler threw: ${asError(thrown).stack}`));
+  }
+}
+
+function isPing(data: Buffer): boolean {
+  return (data.length === 4 && data.equals(PING)) || (data.length === 6 && data.equals(QUOTED_PING));
+}

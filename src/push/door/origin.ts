@@ -1,0 +1,19 @@
+/** The origin check as an interceptor. */
+import { OriginPolicy, type Origins } from '../../server/origin.ts';
+import type { Interceptor } from '../../server/transport.ts';
+import { refusal } from './interceptors.ts';
+
+/** Refuses with 403 a page that is neither of its own Host nor in the list. */
+export function originCheck(allowed: Origins = []): Interceptor {
+  const policy = new OriginPolicy(allowed);
+  return {
+    before(request) {
+      if (policy.allows(request)) return undefined;
+      return refusal(403, `pages of ${printable(String(request.headers.origin))} may not connect here`);
+    },
+  };
+}
+
+function printable(origin: string): string {
+  return origin.slice(0, 200).replace(/[^\u0020-\u007e]/g, '?');
+}

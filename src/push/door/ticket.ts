@@ -1,0 +1,85 @@
+/**
+ * Signed tickets: the application says, without a shared session store, who a page's user is and until
+ * when. `t1.<payload>.<HMAC-SHA256>`, both parts base64url, so that a ticket also fits into a URL, a
+ * cookie and a subprotocol's name.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { userProblem } from '../talk/names.ts';
+
+const VERSION = 't1';
+const DEFAULT_LIFETIME = 10 * 60 * 1000;
+const MIN_SECRET_BYTES = 16;
+/** Longer than any ticket that `signTicket` can make. */
+const MAX_TICKET = 2048;
+
+export interface Ticket {
+  user: string;
+  /** Milliseconds since 1970. */
+  expires: number;
+}
+
+export interface TicketSecret {
+  /** At least 16 bytes. Of several, the first signs and all verify: put a new one in front to rotate. */
+  secret: string | readonly string[];
+}
+
+export type TicketErrorCode = 'TICKET_MALFORMED' | 'TICKET_SIGNATURE' | 'TICKET_EXPIRED';
+
+export class TicketError extends Error {
+  readonly code: TicketErrorCode;
+  constructor(code: TicketErrorCode, message: string) {
+    super(message);
+    this.name = 'TicketError';
+    this.code = code;
+  }
+}
+
+/**
+ * @param options.lifetime milliseconds until it expires; default 600,000
+ * @throws {TypeError} for an unfit user name or a secret that is too short
+ */
+export function signTicket(user: string, options: TicketSecret & { lifetime?: number }): string {
+  const problem = userProblem(user);
+  if (problem !== undefined) throw new TypeError(problem);
+  const expires = Date.now() + (options.lifetime ?? DEFAULT_LIFETIME);
+  const payload = Buffer.from(JSON.stringify({ u: user, x: expires })).toString('base64url');
+  const signed = `${VERSION}.${payload}`;
+  return `${signed}.${mac(signed, secretsOf(options)[0]!).toString('base64url')}`;
+}
+
+/** @throws {TicketError} saying whether it is malformed, not ours, or expired */
+export function verifyTicket(ticket: string, options: TicketSecret): Ticket {
+  const parts = ticket.length > MAX_TICKET ? [] : ticket.split('.');
+  if (parts.length !== 3 || parts[0] !== VERSION) {
+    throw new TicketError('TICKET_MALFORMED', `not a ${VERSION} ticket`);
+  }
+  const given = Buffer.from(parts[2]!, 'base64url');
+  const signed = `${parts[0]}.${parts[1]}`;
+  let isOurs = false;
+  for (const secret of secretsOf(options)) {
+    const expected = mac(signed, secret);
+    if (given.length === expected.length && timingSafeEqual(given, expected)) isOurs = true;
+  }
+  if (!isOurs) throw new TicketError('TICKET_SIGNATURE', 'the ticket was not signed with our secret');
+  const { u: user, x: expires } = JSON.parse(Buffer.from(parts[1]!, 'base64url').toString()) as {
+    u: string;
+    x: number;
+  };
+  if (expires <= Date.now()) {
+    throw new TicketError('TICKET_EXPIRED', `the ticket expired at ${new Date(expires).toISOString()}`);
+  }
+  return { user, expires };
+}
+
+/** @throws {TypeError} if there is none or one is too short */
+export function secretsOf(options: TicketSecret): readonly string[] {
+  const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret;
+  if (secrets.length === 0 || secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {
+    throw new TypeError(`a ticket secret must have at least ${MIN_SECRET_BYTES} bytes`);
+  }
+  return secrets;
+}
+
+function mac(signed: string, secret: string): Buffer {
+  return createHmac('sha256', secret).update(signed).digest();
+}

@@ -1,0 +1,85 @@
+/** Makes this instance's sessions visible to the others: announced in batches, said again before they expire. */
+import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+import type { Broker, PresenceEntry } from '../../pubsub/broker.ts';
+
+/** Milliseconds in which sessions that come and go are collected. */
+const BATCH_DELAY = 50;
+const ENTRIES_PER_CALL = 500;
+
+export class Presence {
+  readonly #broker: Broker;
+  readonly #ttl: number;
+  readonly #failed: (error: unknown) => void;
+  readonly #entries = new Map<string, PresenceEntry>();
+  #came = new Map<string, PresenceEntry>();
+  #went = new Map<string, PresenceEntry>();
+  #timer: NodeJS.Timeout | undefined;
+  #flushing: Promise<void> = Promise.resolve();
+  #nextRefresh: number;
+
+  constructor(broker: Broker, ttl: number, failed: (error: unknown) => void) {
+    this.#broker = broker;
+    this.#ttl = ttl;
+    this.#failed = failed;
+    this.#nextRefresh = monotonicNow() + ttl / 3;
+  }
+
+  /** Said again with the same session, an entry replaces the former one. */
+  add(entry: PresenceEntry): void {
+    this.#entries.set(entry.session, entry);
+    this.#came.set(entry.session, entry);
+    this.#went.delete(entry.session);
+    this.#schedule();
+  }
+
+  remove(session: string): void {
+    const entry = this.#entries.get(session);
+    if (entry === undefined) return;
+    this.#entries.delete(session);
+    this.#came.delete(session);
+    this.#went.set(session, entry);
+    this.#schedule();
+  }
+
+  /** Once a second. */
+  sweep(now: number): void {
+    if (now >= this.#nextRefresh) this.refresh();
+  }
+
+  /** Says everything again. */
+  refresh(): void {
+    this.#nextRefresh = monotonicNow() + this.#ttl / 3;
+    for (const [session, entry] of this.#entries) this.#came.set(session, entry);
+    if (this.#came.size > 0) this.#schedule();
+  }
+
+  /** Resolves when the store knows what was added and removed so far, or could not be told. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#flushing = this.#flushing.then(() => this.#tell());
+    return this.#flushing;
+  }
+
+  #schedule(): void {
+    this.#timer ??= setTimeout(() => void this.flush(), BATCH_DELAY);
+  }
+
+  async #tell(): Promise<void> {
+    const came = [...this.#came.values()];
+    const went = [...this.#went.values()];
+    this.#came = new Map();
+    this.#went = new Map();
+    try {
+      for (let i = 0; i < went.length; i += ENTRIES_PER_CALL) {
+        await this.#broker.withdraw(went.slice(i, i + ENTRIES_PER_CALL));
+      }
+      for (let i = 0; i < came.length; i += ENTRIES_PER_CALL) {
+        await this.#broker.announce(came.slice(i, i + ENTRIES_PER_CALL), this.#ttl);
+      }
+    } catch (error) {
+      // The next refresh says it again, and what is not withdrawn expires.
+      this.#failed(error);
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Messages by reference: a log keeps only the application's key (a mail's id), and the data is looked up
+ * where it is delivered. Lookups are shared, tried again, and bounded in number and in time, so that one
+ * that fails holds up its channel no longer than the timeout says.
+ */
+import { clearTimeout, setTimeout } from '../../clock.ts';
+
+export interface Resolved {
+  /** Whose inbox it belongs into. */
+  user: string;
+  data: unknown;
+}
+
+export type Resolve = (key: string) => Resolved | undefined | Promise<Resolved | undefined>;
+
+const DEFAULT_TIMEOUT = 10_000;
+const DEFAULT_CACHE = 10_000;
+const MAX_CACHED = 10_000;
+const MAX_CONCURRENT = 64;
+const FIRST_RETRY = 100;
+const LAST_RETRY = 2_000;
+
+export class References {
+  readonly #resolve: Resolve;
+  readonly #timeout: number;
+  readonly #cacheTime: number;
+  readonly #failed: (key: string, error: unknown) => void;
+  /** In the order of their expiry. */
+  readonly #cache = new Map<string, { result: Promise<Resolved | undefined>; expires: number }>();
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  constructor(
+    options: { resolve: Resolve; timeout?: number; cache?: number },
+    failed: (key: string, error: unknown) => void,
+  ) {
+    this.#resolve = options.resolve;
+    this.#timeout = options.timeout ?? DEFAULT_TIMEOUT;
+    this.#cacheTime = options.cache ?? DEFAULT_CACHE;
+    this.#failed = failed;
+  }
+
+  /** What the key stands for; `undefined` if there is no such thing or it could not be had in time. Never rejects. */
+  load(key: string): Promise<Resolved | undefined> {
+    const now = Date.now();
+    for (const [old, { expires }] of this.#cache) {
+      if (expires > now && this.#cache.size < MAX_CACHED) break;
+      this.#cache.delete(old);
+    }
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return cached.result;
+    const result = this.#inTime(key);
+    this.#cache.set(key, { result, expires: now + this.#timeout + this.#cacheTime });
+    result.then((resolved) => {
+      if (resolved === undefined) this.#cache.delete(key);
+    });
+    return result;
+  }
+
+  async #inTime(key: string): Promise<Resolved | undefined> {
+    const lookup: Lookup = { isOver: false, lastError: undefined };
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => {
+        this.#failed(key, lookup.lastError ?? new Error(`no answer within ${this.#timeout} ms`));
+        resolve(undefined);
+      }, this.#timeout);
+    });
+    const resolved = await Promise.race([this.#attempts(key, lookup, over), over]);
+    lookup.isOver = true;
+    clearTimeout(timer);
+    return resolved;
+  }
+
+  async #attempts(key: string, lookup: Lookup, over: Promise<undefined>): Promise<Resolved | undefined> {
+    for (let delay = FIRST_RETRY; !lookup.isOver; delay = Math.min(delay * 2, LAST_RETRY)) {
+      await this.#enter();
+      try {
+        // Raced, because a lookup that never answers must not keep its place for ever.
+        if (!lookup.isOver) return await Promise.race([this.#resolve(key), over]);
+      } catch (error) {
+        lookup.lastError = error;
+      } finally {
+        this.#leave();
+      }
+      await new Promise((resolve) => setTimeout(resolve, delay));
+    }
+    return undefined;
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#running < MAX_CONCURRENT) this.#running++;
+    else await new Promise<void>((next) => this.#waiting.push(next));
+  }
+
+  /** The place goes straight to who waits longest. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#running--;
+    else next();
+  }
+}
+
+interface Lookup {
+  isOver: boolean;
+  lastError: unknown;
+}

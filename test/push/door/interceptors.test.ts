@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { cookieSession, queryUser, signedTicket } from '../../../src/push/door/interceptors.ts';
+import { originCheck } from '../../../src/push/door/origin.ts';
+import { signTicket } from '../../../src/push/door/ticket.ts';
+import type { Attributes, HandshakeRequest, Interceptor } from '../../../src/server/transport.ts';
+
+const secret = 'a secret of enough bytes';
+
+async function before(
+  interceptor: Interceptor,
+  parts: Partial<HandshakeRequest>,
+): Promise<{ status: number | undefined; user: string | undefined }> {
+  const attributes: Attributes = {};
+  const request = { headers: {}, socket: {}, ...parts };
+  const response = await interceptor.before!(request, attributes);
+  return { status: response?.status, user: attributes.user };
+}
+
+test('a ticket is taken from the query, the cookie or the subprotocol', async () => {
+  const ticket = signTicket('alice', { secret });
+  const places: Partial<HandshakeRequest>[] = [
+    { url: `/socketServer?ticket=${ticket}` },
+    { headers: { cookie: `a=b; tidings_ticket=${ticket}` } },
+    { headers: { 'sec-websocket-protocol': `tidings.1, ticket.${ticket}` } },
+  ];
+  for (const place of places) {
+    assert.deepEqual(await before(signedTicket({ secret }), place), { status: undefined, user: 'alice' });
+  }
+});
+
+test('a ticket that is not valid refuses with 401; none leaves the request to others', async () => {
+  const interceptor = signedTicket({ secret });
+  const expired = signTicket('alice', { secret, lifetime: -1 });
+  assert.deepEqual(await before(interceptor, { url: `/?ticket=${expired}` }), {
+    status: 401,
+    user: undefined,
+  });
+  assert.deepEqual(await before(interceptor, { url: '/?ticket=nonsense' }), { status: 401, user: undefined });
+  assert.deepEqual(await before(interceptor, { url: '/' }), { status: undefined, user: undefined });
+  assert.throws(() => signedTicket({ secret: 'short' }), TypeError);
+});
+
+test('a session cookie is looked up by the application', async () => {
+  const interceptor = cookieSession(async (cookies) => (cookies.get('sid') === '42' ? 'alice' : undefined));
+  assert.equal((await before(interceptor, { headers: { cookie: 'sid=42' } })).user, 'alice');
+  assert.equal((await before(interceptor, { headers: { cookie: 'sid=43' } })).user, undefined);
+  assert.equal((await before(interceptor, {})).user, undefined);
+});
+
+test('a bare name is believed only from the parameter that was switched on', async () => {
+  assert.equal((await before(queryUser('operator'), { url: '/?operator=alice' })).user, 'alice');
+  assert.equal((await before(queryUser('operator'), { url: '/?user=alice' })).user, undefined);
+});
+
+test('RFC 6455 §10.2: pages of the same origin pass, of listed ones too, others get 403', async () => {
+  const check = originCheck(['https://app.example.com', 'null']);
+  const from = async (origin: string | undefined, host = 'push.example.com'): Promise<number | undefined> =>
+    (await before(check, { headers: origin === undefined ? { host } : { host, origin } })).status;
+  assert.equal(await from(undefined), undefined);
+  assert.equal(await from('https://push.example.com'), undefined);
+  assert.equal(await from('https://push.example.com', 'push.example.com:443'), undefined);
+  assert.equal(await from('https://PUSH.example.com'), undefined);
+  assert.equal(await from('http://localhost:8080', 'localhost:8080'), undefined);
+  assert.equal(await from('https://app.example.com'), undefined);
+  assert.equal(await from('null'), undefined);
+  for (const foreign of [
+    'https://evil.example',
+    'http://app.example.com',
+    'https://app.example.com:8443',
+    'https://push.example.com.evil.example',
+    'http://localhost:8080',
+    'garbage',
+    '',
+  ]) {
+    assert.equal(await from(foreign), 403, foreign);
+  }
+});
+
+test('an open server must be asked for; what is no origin is refused in the list', async () => {
+  const request = { headers: { origin: 'https://evil.example', host: 'x' } };
+  assert.equal((await before(originCheck('*'), request)).status, undefined);
+  assert.throws(() => originCheck(['app.example.com']), /https:\/\/host/);
+  assert.throws(() => originCheck(['https://app.example.com/path']), /https:\/\/host/);
+});

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { clientAddress, cookies, queryParameter, trustedProxies } from '../../../src/push/door/request.ts';
+import type { HandshakeRequest } from '../../../src/server/transport.ts';
+
+const request = (parts: Partial<HandshakeRequest>, remoteAddress = '203.0.113.9'): HandshakeRequest => ({
+  headers: {},
+  socket: { remoteAddress },
+  ...parts,
+});
+
+test('a query parameter is found in whatever a client sends as its URL', () => {
+  assert.equal(queryParameter(request({ url: '/s?a=1&operator=J%C3%BCrgen+M' }), 'operator'), 'Jürgen M');
+  assert.equal(queryParameter(request({ url: '/s?operator=%ff%' }), 'operator'), '\ufffd%');
+  assert.equal(queryParameter(request({ url: '//[?operator=x' }), 'operator'), 'x');
+  assert.equal(queryParameter(request({ url: '/s' }), 'operator'), undefined);
+  // RFC 9112 §3.2.2: as a proxy sends it.
+  assert.equal(queryParameter(request({ url: 'http://a?operator=x' }), 'operator'), 'x');
+  assert.equal(queryParameter(request({ url: 'http://a/s?b&operator=x' }), 'operator'), 'x');
+});
+
+test('RFC 6265 §5.4: the first cookie of a name counts, values may be quoted or encoded or broken', () => {
+  const found = cookies(
+    request({ headers: { cookie: 'sid="a%20b"; sid=second;x=%zz; =y; __proto__=p; z' } }),
+  );
+  assert.deepEqual(
+    [...found],
+    [
+      ['sid', 'a b'],
+      ['x', '%zz'],
+      ['__proto__', 'p'],
+    ],
+  );
+});
+
+test('X-Forwarded-For is believed from trusted proxies only, hop by hop', () => {
+  const proxies = trustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8']);
+  const headers = { 'x-forwarded-for': '1.1.1.1, 198.51.100.7, 10.2.3.4' };
+  assert.equal(clientAddress(request({ headers }), proxies), '203.0.113.9');
+  assert.equal(clientAddress(request({ headers }, '127.0.0.1'), proxies), '198.51.100.7');
+  assert.equal(clientAddress(request({ headers }, '::ffff:127.0.0.1'), proxies), '198.51.100.7');
+  assert.equal(clientAddress(request({ headers }, 'fd00::1'), proxies), '198.51.100.7');
+  const garbage = { 'x-forwarded-for': '<script>, 10.9.9.9' };
+  assert.equal(clientAddress(request({ headers: garbage }, '127.0.0.1'), proxies), '10.9.9.9');
+  assert.equal(clientAddress(request({}, '127.0.0.1'), proxies), '127.0.0.1');
+  assert.throws(() => trustedProxies(['nginx']), /no address/);
+});
