@@ -3,6 +3,8 @@
  * prelude, then frames up to the response limit) differ only in figures and in how a frame is wrapped.
  */
 import type { ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
+import { nextTick } from '../clock.ts';
 import type { Receiver, SockJsSession } from './session.ts';
 
 export interface Wrapping {
@@ -28,7 +30,7 @@ export class HttpReceiver implements Receiver {
     // nginx would hold a stream back until its buffer is full.
     if (wrapping.limit > 0) response.setHeader('X-Accel-Buffering', 'no');
     response.writeHead(200, { 'Content-Type': wrapping.contentType });
-    if (wrapping.prelude !== undefined) response.write(wrapping.prelude);
+    if (wrapping.prelude !== undefined) this.#write(wrapping.prelude);
   }
 
   /** Tells the session when the connection breaks or can be written to again. */
@@ -47,10 +49,20 @@ export class HttpReceiver implements Receiver {
 
   send(frame: string): boolean {
     const text = this.#wrapping.wrap(frame);
-    // Each write is a chunk of its own (RFC 9112 §7.1): frames are never joined, old clients rely on it.
-    this.#response.write(text);
+    this.#write(text);
     this.#left -= Buffer.byteLength(text);
     return this.#left > 0;
+  }
+
+  /**
+   * As a chunk of its own (RFC 9112 §7.1): old clients rely on frames that are never joined. From Node 26 on, what
+   * is written in one turn is one chunk, unless the socket is corked already; one packet it is either way.
+   */
+  #write(text: string): void {
+    const { socket } = this.#response;
+    socket?.cork();
+    this.#response.write(text);
+    if (socket) nextTick(uncork, socket);
   }
 
   end(): void {
@@ -60,4 +72,8 @@ export class HttpReceiver implements Receiver {
   destroy(): void {
     this.#response.destroy();
   }
+}
+
+function uncork(socket: Writable): void {
+  socket.uncork();
 }

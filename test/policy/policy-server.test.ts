@@ -10,6 +10,7 @@ import {
   type PolicyServerOptions,
 } from '../../src/policy/index.ts';
 import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
 
 const allow = [{ domain: 'app.example.com', ports: '8080' }];
 const REQUEST = '<policy-file-request/>\0';
@@ -58,7 +59,7 @@ test('bytes after the request do not matter', async (t) => {
   assert.equal(await ask(port, `${REQUEST}GET / HTTP/1.1\r\n\r\n`), `${buildPolicyFile({ allow })}\0`);
 });
 
-test("printf '<policy-file-request/>\\0' | nc gets the policy", async (t) => {
+test("printf '<policy-file-request/>\\0' | nc gets the policy", needs('nc'), async (t) => {
   const port = await start(t);
   const shell = spawn('sh', ['-c', `printf '<policy-file-request/>\\0' | nc 127.0.0.1 ${port}`]);
   let output = '';

@@ -468,3 +468,25 @@ test('RFC 9112 §3.2.2: a target in absolute-form is the same session', async ()
   const raw = await http.openGet('http://localhost/echo/websocket?x', { headers: UPGRADE });
   assert.equal(raw.status, 101);
 });
+
+test('frames of one turn are chunks of their own on a stream, and so is the prelude', async () => {
+  const { port } = await startSockJs({
+    handler: {
+      opened: (opened) => {
+        opened.send('a');
+        opened.send('b');
+        setImmediate(() => {
+          opened.send('c');
+          opened.send('d');
+          opened.close(3000, 'e');
+        });
+      },
+    },
+  });
+  const stream = await client(port).openPost(`${session()}/xhr_streaming`);
+  await stream.chunk();
+  for (const frame of ['o', 'a["a"]', 'a["b"]', 'a["c"]', 'a["d"]', 'c[3000,"e"]']) {
+    assert.equal(await stream.chunk(), `${frame}\n`);
+  }
+  assert.equal(await stream.chunk(), '');
+});

@@ -16,6 +16,7 @@ export const programs = {
   redis: { names: ['redis-server', 'valkey-server'], package: 'redis-server' },
   chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' },
   nginx: { names: ['nginx'], package: 'nginx-light' },
+  nc: { names: ['nc'], package: 'netcat-openbsd' },
   curl: { names: ['curl'], package: 'curl' },
   haproxy: { names: ['haproxy'], package: 'haproxy' },
 } satisfies Record<string, Program>;
