@@ -13,7 +13,6 @@ import { arm, disarm, type Expirable } from './deadlines.ts';
 import type { SharedFrames } from './fan-out.ts';
 import type { Heartbeat, Pulse } from './heartbeat.ts';
 import { Intake, type IntakeHost, type IntakeOptions } from './intake.ts';
-import { kept } from './memory.ts';
 import { Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
 import { type MessageOptions, Sender, type SenderHost, type SenderOptions } from './sender.ts';
@@ -145,7 +144,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   onMessage(data: Buffer, isBinary: boolean, isOwned: boolean): void {
     const options = this.options;
     try {
-      this.#events.message(this.#owner, options.views || isOwned ? data : kept(data), isBinary);
+      this.#events.message(this.#owner, options.views || isOwned ? data : this.#intake.keep(data), isBinary);
     } catch (error) {
       throwLater(error);
     }
@@ -154,14 +153,19 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
 
   onFragment(data: Buffer, isBinary: boolean, isLast: boolean): void {
     try {
-      this.#events.fragment(this.#owner, this.options.views ? data : kept(data), isBinary, isLast);
+      this.#events.fragment(
+        this.#owner,
+        this.options.views ? data : this.#intake.keep(data),
+        isBinary,
+        isLast,
+      );
     } catch (error) {
       throwLater(error);
     }
   }
 
   onPing(data: Buffer): void {
-    const payload = data.length === 0 ? EMPTY : kept(data);
+    const payload = data.length === 0 ? EMPTY : this.#intake.keep(data);
     if (this.options.autoPong && this.isOpen) {
       if (this.#sender.isBusy) this.#closing.owePong(payload);
       else this.#sender.controlNow(Opcode.PONG, payload);
@@ -176,7 +180,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
 
   onPong(data: Buffer): void {
     try {
-      this.#events.pong(this.#owner, data.length === 0 ? EMPTY : kept(data));
+      this.#events.pong(this.#owner, data.length === 0 ? EMPTY : this.#intake.keep(data));
     } catch (error) {
       throwLater(error);
     }

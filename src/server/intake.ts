@@ -7,7 +7,7 @@ import { nextTick, setImmediate } from '../clock.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import type { FrameSink, MessageInflater } from '../protocol/frame-sink.ts';
-import { kept, lender, sharedBuffer, sharedMemory } from './memory.ts';
+import { kept, keptCopy, lender, sharedBuffer, sharedMemory } from './memory.ts';
 import type { Outbox } from './outbox.ts';
 import { readTo, type SharedReader } from './shared-read.ts';
 
@@ -53,6 +53,8 @@ export class Intake implements SharedReader {
   /** What came while the reader was suspended. */
   #held: Buffer[] | null = null;
   #isReading = false;
+  /** What is being read lies in the shared read buffer. */
+  #isTransient = false;
   #isGone = false;
 
   constructor(
@@ -97,6 +99,11 @@ export class Intake implements SharedReader {
     if (socket.isPaused()) socket.resume();
   }
 
+  /** Of what is being handed out: something that may be kept. */
+  keep(data: Buffer): Buffer {
+    return this.#isTransient ? keptCopy(data) : kept(data);
+  }
+
   receiveShared(count: number): void {
     this.receive(sharedBuffer, 0, count);
   }
@@ -117,6 +124,7 @@ export class Intake implements SharedReader {
     }
     const outer = this.#outbox.beginRead(this.#reader);
     this.#isReading = true;
+    this.#isTransient = chunk === sharedBuffer;
     let at = end;
     try {
       at = this.#reader.read(chunk, start, end);

@@ -12,6 +12,7 @@
  * `kept` makes of what was read something that may be kept; `copied` makes of the application's bytes something
  * that nobody changes.
  */
+import { markAsUntransferable } from 'node:worker_threads';
 import type { Lender, ReadMemory } from '../protocol/frame-sink.ts';
 import { applyMask, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
 import { instantiateSimd, type Simd } from '../protocol/simd.ts';
@@ -170,7 +171,42 @@ const MAX_PINNED = 2;
 
 /** Of what was read: something that may be kept for as long as anybody likes, and pins no more than it shows. */
 export function kept(data: Buffer): Buffer {
-  return isShared(data) || data.buffer.byteLength > MAX_PINNED * data.length + 64 ? Buffer.from(data) : data;
+  return isShared(data) || data.buffer.byteLength > MAX_PINNED * data.length + 64 ? keptCopy(data) : data;
+}
+
+const FastBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species] as new (
+  memory: ArrayBufferLike,
+  offset: number,
+  length: number,
+) => Buffer;
+
+/** Short messages share pieces of memory of this size, as those of `Buffer.from` do. */
+const PIECE_BYTES = 8 * 1024;
+let piece = newPiece();
+let pieceMemory = piece.buffer;
+let pieceAt = 0;
+
+/** Nobody may transfer it to a worker: other messages lie in it as well. */
+function newPiece(): Buffer {
+  const fresh = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  markAsUntransferable(fresh.buffer);
+  return fresh;
+}
+
+/** Of what lies in the shared read buffer. `Buffer.from(data)`, in half the time. */
+export function keptCopy(data: Buffer): Buffer {
+  const { length } = data;
+  if (length > PIECE_BYTES / 2) return Buffer.from(data);
+  if (pieceAt + length > PIECE_BYTES) {
+    piece = newPiece();
+    pieceMemory = piece.buffer;
+    pieceAt = 0;
+  }
+  const at = pieceAt;
+  // Eight bytes each: what is read as numbers lies where it should.
+  pieceAt = (at + length + 7) & ~7;
+  piece.set(data, at);
+  return new FastBuffer(pieceMemory, at, length);
 }
 
 /** Of bytes that are somebody else's: the same in memory that nobody changes or takes away. */

@@ -103,6 +103,8 @@ export class Outbox {
   #hasAnswered = false;
   #source: ReadSource | null = null;
   #isGuarded = false;
+  /** A write has asked for `drain`: Node's getters are asked only then. */
+  #mayBeBacklogged = false;
 
   /** @param generateMask fills four bytes with a masking key in place of the random generator */
   constructor(socket: Duplex, masks: boolean, generateMask?: (key: Buffer) => void) {
@@ -123,8 +125,10 @@ export class Outbox {
 
   /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
   get isBacklogged(): boolean {
+    if (!this.#mayBeBacklogged) return false;
+    this.#mayBeBacklogged = this.socket.writableNeedDrain;
     // A long write asks for `drain` even where the kernel has taken all of it at once.
-    return this.socket.writableNeedDrain && this.socket.writableLength > 0;
+    return this.#mayBeBacklogged && this.socket.writableLength > 0;
   }
 
   /** The connection's read callback begins. Returns what `endRead` needs. */
@@ -218,14 +222,14 @@ export class Outbox {
     if (this.#pendingBytes === 0) {
       if (!this.socket.writable) return;
       if (frames.length > TEXT_LIMIT) {
-        this.socket.write(frames);
+        if (!this.socket.write(frames)) this.#mayBeBacklogged = true;
         return;
       }
       if (frames !== sharedFrames) {
         sharedFrames = frames;
         sharedText = frames.toString('latin1');
       }
-      this.socket.write(sharedText, 'latin1');
+      if (!this.socket.write(sharedText, 'latin1')) this.#mayBeBacklogged = true;
       return;
     }
     this.#addPiece(frames);
@@ -272,14 +276,16 @@ export class Outbox {
       return;
     }
     const done = callbacks === null ? undefined : (error?: Error | null) => callAll(callbacks, error);
+    let wasTaken: boolean;
     if (pieces === null) {
-      socket.write(run!, done);
+      wasTaken = socket.write(run!, done);
     } else {
       if (run !== null) pieces.push(run);
-      if (pieces.length === 1) socket.write(pieces[0]!, done);
-      else if (bytes <= GATHER_LIMIT) socket.write(Buffer.concat(pieces, bytes), done);
-      else writeAll(socket, pieces, done);
+      if (pieces.length === 1) wasTaken = socket.write(pieces[0]!, done);
+      else if (bytes <= GATHER_LIMIT) wasTaken = socket.write(Buffer.concat(pieces, bytes), done);
+      else wasTaken = writeAll(socket, pieces, done);
     }
+    if (!wasTaken) this.#mayBeBacklogged = true;
     if (slabUsed !== null) this.#release(slabUsed, slabRuns);
   }
 
@@ -410,12 +416,13 @@ function writeAll(
   socket: Duplex,
   pieces: Buffer[],
   done: ((error?: Error | null) => void) | undefined,
-): void {
+): boolean {
   socket.cork();
   const last = pieces.length - 1;
   for (let i = 0; i < last; i++) socket.write(pieces[i]!);
-  socket.write(pieces[last]!, done);
+  const wasTaken = socket.write(pieces[last]!, done);
   socket.uncork();
+  return wasTaken;
 }
 
 /** Each on its own: what one of them throws surfaces as such, and the others are called. */

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server } from 'node:net';
-import { PassThrough } from 'node:stream';
+import { duplexPair, PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { sharedBuffer } from '../../src/server/memory.ts';
 import { Outbox } from '../../src/server/outbox.ts';
 import { WebSocket } from '../../src/ws.ts';
-import { duplexPair } from '../support/duplex-pair.ts';
 import { until } from '../support/net.ts';
 import { frame, listen, RawPeer } from './support.ts';
 
@@ -148,7 +147,11 @@ test('send tells sent, then queued for a peer that does not read; drain comes wh
   // More than the kernel takes.
   assert.equal(ws.send(Buffer.alloc(20_000_000)), 'queued');
   assert.ok(ws.bufferedAmount > 0);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // As long as it takes another connection to come, to be served and to go.
+  const other = await pair();
+  other.ws.send('x');
+  await other.peer.frame();
+  await other.close();
   assert.equal(isDrained, false);
   peer.socket.resume();
   await until('drain', () => isDrained);
