@@ -1,6 +1,7 @@
 /** What a transport's file exports, what it is given, and the answers they share. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { arm, disarm, type Expirable } from '../server/deadlines.ts';
+import { GatheredBytes } from '../server/gathered-bytes.ts';
 import { asError } from '../server/handler-calls.ts';
 import { parse } from './frames.ts';
 import type { Wrapping } from './http-receiver.ts';
@@ -92,19 +93,20 @@ export async function deliver(
 /** Undefined where the client went away inside it, or took too long. What follows one that is too long is thrown away. */
 function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | 'too long' | undefined> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
+    const body = new GatheredBytes();
+    let isTooLong = false;
     const deadline: Expirable = { deadline: null, expire: () => request.destroy() };
     arm(deadline, BODY_TIMEOUT);
     request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size <= limit) chunks.push(chunk);
-      else {
-        chunks.length = 0;
-        resolve('too long');
+      isTooLong ||= body.length + chunk.length > limit;
+      if (!isTooLong) {
+        body.append(chunk);
+        return;
       }
+      body.clear();
+      resolve('too long');
     });
-    request.on('end', () => resolve(Buffer.concat(chunks)));
+    request.on('end', () => resolve(body.bytes));
     request.on('error', () => {});
     request.on('close', () => {
       disarm(deadline);

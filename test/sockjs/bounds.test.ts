@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import type { Transport } from '../../src/server/transport.ts';
 import { until } from '../support/net.ts';
+import { countWork } from '../support/work.ts';
 import { client, echo, session, startSockJs, Wire } from './support.ts';
 
 const UPGRADE = {
@@ -489,4 +490,59 @@ test('frames of one turn are chunks of their own on a stream, and so is the prel
     assert.equal(await stream.chunk(), `${frame}\n`);
   }
   assert.equal(await stream.chunk(), '');
+});
+
+// ── work ─────────────────────────────────────────────────────────────────────────────────────────
+
+test('what comes byte by byte costs work in proportion to its length, over hixie-76 and in bodies', async () => {
+  const received: number[] = [];
+  const { port } = await startSockJs({
+    hixie76: true,
+    handler: { message: (_, data) => void received.push(data.length) },
+  });
+  const hixie = async (): Promise<Wire> => {
+    const { wire } = await client(port).openGet(`${session()}/websocket`, {
+      headers: {
+        Connection: 'Upgrade',
+        Upgrade: 'WebSocket',
+        Origin: 'http://localhost',
+        'Sec-WebSocket-Key1': '4 @1  46546xW%0l 1 5',
+        'Sec-WebSocket-Key2': '12998 5 Y3 1  .P00',
+      },
+    });
+    for (const byte of 'aaaaaaaa') await new Promise((resolve) => wire.socket.write(byte, resolve));
+    await wire.read(19);
+    return wire;
+  };
+  const post = async (): Promise<Wire> => {
+    const path = session();
+    await client(port).post(`${path}/xhr`);
+    const wire = new Wire(port);
+    wire.socket.write(`POST ${path}/xhr_send HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`);
+    return wire;
+  };
+  /** Bytes looked at for each byte of a message, and what reads it not counted. */
+  const work = async (wire: Wire, pieces: (text: string) => string[], bytes: number): Promise<number> => {
+    const count = countWork();
+    try {
+      for (const piece of pieces(`["${'x'.repeat(bytes)}"]`)) {
+        await new Promise((resolve) => wire.socket.write(Buffer.from(piece, 'latin1'), resolve));
+        // So that it is read by itself.
+        await new Promise(setImmediate);
+      }
+      await until('the message', () => received.length === 1);
+    } finally {
+      count.stop();
+    }
+    assert.equal(received.pop(), bytes);
+    return count.stop() / bytes;
+  };
+  for (const [name, open, pieces] of [
+    ['hixie-76', hixie, (text: string) => ['\0', ...text, '\xff']],
+    ['xhr_send', post, (text: string) => [...[...text].map((each) => `1\r\n${each}\r\n`), '0\r\n\r\n']],
+  ] as const) {
+    const small = await work(await open(), pieces, 500);
+    const large = await work(await open(), pieces, 8_000);
+    assert.ok(large < 2 * small, `${name}: ${small} bytes looked at for each byte, then ${large}`);
+  }
 });

@@ -31,7 +31,7 @@ export function countWork(): { stop(): number } {
   watch(Buffer, 'from', (_, [source]) => (ArrayBuffer.isView(source) ? source.byteLength : 0));
   return {
     stop() {
-      for (const each of undo) each();
+      for (const each of undo.splice(0)) each();
       return bytes;
     },
   };

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { arm, disarm, type Expirable } from '../../server/deadlines.ts';
+import { GatheredBytes } from '../../server/gathered-bytes.ts';
 import { refuse } from '../../server/refusal.ts';
 import { hostOf, requestTarget } from '../../server/request-target.ts';
 import type { Receiver } from '../session.ts';
@@ -47,7 +48,7 @@ export class Hixie76Connection implements Receiver, Expirable {
   readonly #maxMessage: number;
   #numbers: Buffer | undefined;
   #isOver = false;
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #gathered = new GatheredBytes();
 
   constructor(socket: Duplex, maxMessage: number, events: Hixie76Events) {
     this.#socket = socket;
@@ -117,7 +118,10 @@ export class Hixie76Connection implements Receiver, Expirable {
 
   #read(chunk: Buffer): void {
     if (this.#isOver) return;
-    let rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    // Where a message goes on, its end is only looked for in what is new.
+    let from = this.#gathered.length;
+    if (from > 0) this.#gathered.append(chunk);
+    let rest = from > 0 ? this.#gathered.bytes : chunk;
     if (this.#numbers !== undefined) {
       if (rest.length < NONCE_BYTES) {
         this.#keep(rest);
@@ -128,32 +132,35 @@ export class Hixie76Connection implements Receiver, Expirable {
       this.#numbers = undefined;
       disarm(this);
       rest = rest.subarray(NONCE_BYTES);
+      from = 0;
       this.#events.opened();
     }
     while (rest.length > 0 && !this.#isOver) {
       if (rest[0] === FRAME_END) {
         if (rest.length > 1) this.end();
-        this.#keep(rest);
-        return;
+        break;
       }
       if (rest[0] !== FRAME_START) {
         this.destroy();
         return;
       }
-      const end = rest.indexOf(FRAME_END, 1);
-      if (end < 0) {
-        this.#keep(rest);
-        return;
-      }
+      const end = rest.indexOf(FRAME_END, Math.max(1, from));
+      if (end < 0) break;
       this.#events.text(rest.toString('utf8', 1, end));
       rest = rest.subarray(end + 1);
+      from = 0;
     }
     this.#keep(rest);
   }
 
+  /** For the next chunk: what is not a whole message. */
   #keep(rest: Buffer): void {
-    if (rest.length > this.#maxMessage + 2) this.destroy();
-    else this.#rest = Buffer.from(rest);
+    if (rest.length > this.#maxMessage + 2) {
+      this.destroy();
+    } else if (rest.length !== this.#gathered.length) {
+      this.#gathered.clear();
+      if (rest.length > 0) this.#gathered.append(rest);
+    }
   }
 
   #over(wasClean: boolean): void {
