@@ -80,8 +80,6 @@ export interface HandshakeHooks<W extends HandshakeTarget> {
 }
 
 const VERSIONS = [8, 13];
-/** Node's timers can't wait longer. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * An opening handshake under way, over all of its redirects.
@@ -114,14 +112,11 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     options: ClientOptions<W>,
     hooks: HandshakeHooks<W>,
   ) {
-    const { perMessageDeflate = true, protocolVersion = 13, handshakeTimeout = 0 } = options;
+    const { perMessageDeflate = true, protocolVersion = 13 } = options;
     if (!VERSIONS.includes(protocolVersion)) {
       throw new RangeError(
         `Unsupported protocol version: ${protocolVersion} (supported versions: ${VERSIONS.join(', ')})`,
       );
-    }
-    if (!(handshakeTimeout >= 0)) {
-      throw new RangeError(`handshakeTimeout must be a number of milliseconds: ${handshakeTimeout}`);
     }
     const { protocols: byDefault = [] } = options;
     const wanted = protocols === undefined ? byDefault : protocols;
@@ -143,7 +138,7 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
    */
   start(): void {
     const { handshakeTimeout, signal } = this.#options;
-    if (handshakeTimeout) arm(this, Math.min(handshakeTimeout, MAX_TIMEOUT_MS));
+    if (handshakeTimeout) arm(this, handshakeTimeout);
     signal?.addEventListener('abort', this.#onAbort);
     try {
       this.#ask(this.#first);

@@ -70,13 +70,13 @@ export async function place(
 }
 
 /** Waits until a server has no connection, and has accepted all that were begun. */
-export async function noConnection({ port, sockets }: Place): Promise<void> {
+export async function noConnection({ port, sockets }: Place, what = ''): Promise<void> {
   const probe = connect(port, '127.0.0.1');
   await once(probe, 'connect');
   const { localPort } = probe;
   await until('the probe is accepted', () => [...sockets].some(({ remotePort }) => remotePort === localPort));
   probe.destroy();
-  await until('no connection is left', () => sockets.size === 0);
+  await until(`no connection is left ${what}`, () => sockets.size === 0);
 }
 
 /** Connects, and gives the request that the server got; the connection is ended. */
