@@ -70,6 +70,8 @@ export class Sender {
   #isFragmenting = false;
   #tellsDrain = false;
   #endsWhenDone = false;
+  /** The close frame is written, or waits: nothing comes behind it. */
+  #isClosing = false;
   /** What is behind something that isn't ready; null while everything goes straight to the outbox. */
   #queue: Queue<Waiting> | null = null;
   /** The one whose bytes somebody else is at work on. */
@@ -112,8 +114,9 @@ export class Sender {
     options: MessageOptions,
     callback?: SendCallback,
   ): SendResult {
-    if (!this.#hasRoomFor(data)) return this.#overflow(callback);
     catchUp(this.#host);
+    if (this.#isClosing) return this.#tooLate(callback);
+    if (!this.#hasRoomFor(data)) return this.#overflow(callback);
     const first = this.#firstByte(isBinary, options.fin);
     const deflate = this.#compressorFor(first, options, data.length);
     if (this.#queue !== null) {
@@ -139,12 +142,11 @@ export class Sender {
     options: MessageOptions,
     callback?: SendCallback,
   ): SendResult {
-    if (!this.#hasRoom(size)) {
-      // Nobody is interested any more in whether it can be read.
-      bytes.catch(() => {});
-      return this.#overflow(callback);
-    }
+    // That it can't be read may turn out before its turn, or when nobody is interested any more.
+    bytes.catch(() => {});
     catchUp(this.#host);
+    if (this.#isClosing) return this.#tooLate(callback);
+    if (!this.#hasRoom(size)) return this.#overflow(callback);
     const first = this.#firstByte(true, options.fin);
     this.#late++;
     this.#add({
@@ -161,6 +163,8 @@ export class Sender {
   /** A message that was encoded before. */
   sendPrepared(message: PreparedMessage, callback?: SendCallback): SendResult {
     const { encode } = this.#options;
+    catchUp(this.#host);
+    if (this.#isClosing) return this.#tooLate(callback);
     if (encode === null) {
       // A whole message never is a part of another one.
       if (!this.#isFragmenting) return this.send(message.payload, message.isBinary, WHOLE, callback);
@@ -174,7 +178,6 @@ export class Sender {
     }
     const shared = shareFrame(message, this.wireForm, encode);
     if (!this.#hasRoom(shared.bytes.length)) return this.#overflow(callback);
-    catchUp(this.#host);
     if (this.#mustWait) {
       this.#wait(waitingShared(shared, callback));
       return this.#isQueued();
@@ -186,7 +189,7 @@ export class Sender {
 
   /** See Member. */
   takeShared(shared: SharedFrames, now: boolean): void {
-    if (!this.#host.isOpen) return;
+    if (this.#isClosing) return;
     if (!this.#hasRoom(shared.bytes.length)) {
       this.#overflow(undefined);
     } else if (this.#mustWait) {
@@ -240,7 +243,8 @@ export class Sender {
   /** A ping or pong of the application's, in its place among the messages. */
   control(opcode: number, payload: Uint8Array, callback?: SendCallback): void {
     catchUp(this.#host);
-    if (this.#queue === null) this.#outbox.bytes(FIN | opcode, payload, callback);
+    if (this.#isClosing) this.#tooLate(callback);
+    else if (this.#queue === null) this.#outbox.bytes(FIN | opcode, payload, callback);
     else this.#add(waiting(FIN | opcode, copied(payload), callback));
   }
 
@@ -252,6 +256,7 @@ export class Sender {
   /** The last frame. What waits for the end of a message in parts is never sent. */
   closeFrame(payload: Buffer): void {
     catchUp(this.#host);
+    this.#isClosing = true;
     if (this.#queue === null) this.#writeClose(payload);
     else this.#add(waiting(FIN | Opcode.CLOSE, payload, undefined));
   }
@@ -293,6 +298,12 @@ export class Sender {
     }
     if (backpressurePolicy === 'drop') this.#tellDrain();
     else this.#host.tooSlow();
+    return 'dropped';
+  }
+
+  /** What was to be handed over first left no room, and ended the connection. */
+  #tooLate(callback: SendCallback | undefined): SendResult {
+    if (callback !== undefined) nextTick(callback, new Error('The connection is being closed'));
     return 'dropped';
   }
 
@@ -451,6 +462,7 @@ export class Sender {
 
   /** The socket is gone: whoever still waits is told. */
   abort(): void {
+    this.#isClosing = true;
     this.#outbox.flush();
     const all = [this.#away];
     for (const queue of [this.#queue, this.#behindParts]) {
