@@ -143,11 +143,6 @@ export class MessageDeflate implements MessageInflater {
     else if (this.#sent !== undefined) this.#push({ data: last, done: undefined, next: undefined });
   }
 
-  /** Forgets what was sent before: what `sharedSent` does for whoever does not know what was sent. */
-  resetSendContext(): void {
-    this.sharedSent(EMPTY);
-  }
-
   inflate(data: Buffer, limit: number, done: InflateDone): Buffer | undefined {
     const bound = Math.min(limit, bufferConstants.MAX_LENGTH);
     const input = withTail(data);

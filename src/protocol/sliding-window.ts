@@ -41,10 +41,6 @@ export class SlidingWindow {
     this.#isShared = false;
   }
 
-  clear(): void {
-    this.replace(EMPTY);
-  }
-
   /**
    * Forgets what was before, and keeps the end of `data`: without a copy, so that what went to many connections is in
    * memory once. It must never change again.

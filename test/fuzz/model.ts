@@ -1,8 +1,9 @@
 /**
  * What a peer's bytes mean, read slowly: RFC 6455 §5 a byte at a time, over all bytes at once, without our parser,
- * our masking or our UTF-8. Compressed messages are not for it.
+ * our masking or our UTF-8.
  */
 import { isUtf8 } from 'node:buffer';
+import { inflateRawSync, constants as zlib } from 'node:zlib';
 
 export type Said =
   | { kind: 'message'; isBinary: boolean; data: Buffer }
@@ -15,16 +16,34 @@ export interface Limits {
   /** 0: none. */
   maxPayload: number;
   maxFragments: number;
+  /** Undoes permessage-deflate, where that was agreed on. */
+  inflate?: (payload: Buffer) => Buffer;
+}
+
+/** Inflates message after message (RFC 7692 §7.2.2). The context is all that was ever inflated, the longest that may be used. */
+export function slowInflater(windowBits: number, takesOver: boolean): (payload: Buffer) => Buffer {
+  let context = Buffer.alloc(0);
+  return (payload) => {
+    const message = inflateRawSync(Buffer.concat([payload, Buffer.from([0x00, 0x00, 0xff, 0xff])]), {
+      windowBits,
+      finishFlush: zlib.Z_SYNC_FLUSH,
+      ...(context.length > 0 ? { dictionary: context } : {}),
+    });
+    if (takesOver) context = Buffer.concat([context, message]).subarray(-(1 << windowBits));
+    return message;
+  };
 }
 
 const MAX_PAYLOAD_BITS = 2 ** 53;
 
 /** Everything that the bytes say, up to the first close frame or error, or the beginning of what has not come yet. */
-export function readSlowly(bytes: Buffer, { role, maxPayload, maxFragments }: Limits): Said[] {
+export function readSlowly(bytes: Buffer, limits: Limits): Said[] {
+  const { role, maxPayload, maxFragments, inflate } = limits;
   const said: Said[] = [];
   const end = (closeCode: number): Said[] => [...said, { kind: 'error', closeCode }];
   let parts: Buffer[] | undefined;
   let isBinary = false;
+  let isCompressed = false;
   let frames = 0;
   let at = 0;
   for (;;) {
@@ -35,7 +54,9 @@ export function readSlowly(bytes: Buffer, { role, maxPayload, maxFragments }: Li
     const isMasked = bytes[at + 1]! >> 7 === 1;
     let length = bytes[at + 1]! & 127;
     at += 2;
-    if (reserved !== 0 || ![0, 1, 2, 8, 9, 10].includes(opcode)) return end(1002);
+    const mayBeCompressed = inflate !== undefined && (opcode === 1 || opcode === 2);
+    if ((reserved !== 0 && !(reserved === 4 && mayBeCompressed)) || ![0, 1, 2, 8, 9, 10].includes(opcode))
+      return end(1002);
     if (opcode >= 8 && (!isFinal || length > 125 || (opcode === 8 && length === 1))) return end(1002);
     if (opcode === 0 ? parts === undefined : opcode < 8 && parts !== undefined) return end(1002);
     if (isMasked !== (role === 'server')) return end(1002);
@@ -86,12 +107,17 @@ export function readSlowly(bytes: Buffer, { role, maxPayload, maxFragments }: Li
     if (opcode !== 0) {
       parts = [];
       isBinary = opcode === 2;
+      isCompressed = reserved === 4;
       frames = 0;
     }
     parts!.push(payload);
     frames++;
-    const message = Buffer.concat(parts!);
     const isOver = isWhole && isFinal;
+    if (isCompressed && !isOver) {
+      if (!isWhole) return said;
+      continue;
+    }
+    const message = isCompressed ? inflate!(Buffer.concat(parts!)) : Buffer.concat(parts!);
     if (!isBinary && !isUtf8(message) && (isOver || !mayBecomeUtf8(message))) return end(1007);
     if (!isWhole) return said;
     if (isOver) {

@@ -13,6 +13,7 @@ import {
   parseResponse,
 } from '../../src/protocol/index.ts';
 import { RequestHeadError, RequestHeadReader } from '../../src/server/request-head.ts';
+import { connections } from './connections.ts';
 import { frames } from './frames.ts';
 import { chunkEnds } from './mutate.ts';
 import { sharedReads } from './shared-reads.ts';
@@ -135,6 +136,7 @@ const requestHeads: Target = {
 export const targets: readonly { target: Target; weight: number }[] = [
   { target: frames, weight: 6 },
   { target: sharedReads, weight: 1 },
+  { target: connections, weight: 1 },
   { target: requestHeads, weight: 2 },
   { target: requests, weight: 1 },
   { target: responses, weight: 1 },
