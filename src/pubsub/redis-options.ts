@@ -35,7 +35,10 @@ export interface RedisOptions {
   probeInterval?: number;
   /** Milliseconds for the answer to that PING before the connection is replaced. Default 5_000. */
   probeTimeout?: number;
-  /** Bytes of one reply or message; one that is larger ends the connection. Default 64 MiB. */
+  /**
+   * Bytes of one reply or message. A longer one is passed over: what asked for it fails with `REDIS_REPLY_TOO_LONG`,
+   * and nothing else. Default 64 MiB.
+   */
   maxReplySize?: number;
 }
 
@@ -83,22 +86,20 @@ export function resolveRedisOptions(
  * `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, `redis+unix:///path[?db=1]` or
  * `unix:/path[?db=1]` for a unix socket. User and password are percent-decoded.
  *
- * @throws {TypeError} on anything else; the message leaves out what could be a password
+ * @throws {TypeError} on anything else. The message repeats nothing of it: in a URL that can't be read, any part
+ *   may be the password.
  */
 export function parseRedisUrl(text: string): RedisOptions {
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch {
-    throw new TypeError(`not a Redis URL: ${redact(text)} (expected redis://[user:password@]host:port/0)`);
-  }
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined) throw notAUrl('it is no URL');
   const options: RedisOptions = {};
-  if (url.username !== '') options.username = decodeURIComponent(url.username);
-  if (url.password !== '') options.password = decodeURIComponent(url.password);
+  if (url.username !== '') options.username = decoded(url.username);
+  if (url.password !== '') options.password = decoded(url.password);
   let database = url.searchParams.get('db') ?? '';
   switch (url.protocol) {
     case 'rediss:':
     case 'redis:':
+      if (!/^rediss?:\/\//i.test(text)) throw notAUrl('// is missing');
       if (url.protocol === 'rediss:') options.tls = true;
       if (url.hostname !== '') options.host = url.hostname.replace(/^\[(.*)\]$/, '$1');
       if (url.port !== '') options.port = Number(url.port);
@@ -106,17 +107,35 @@ export function parseRedisUrl(text: string): RedisOptions {
       break;
     case 'redis+unix:':
     case 'unix:':
-      options.path = decodeURIComponent(url.pathname);
-      if (options.path === '') throw new TypeError(`a unix socket URL needs a path: ${redact(text)}`);
+      options.path = decoded(url.pathname);
+      if (options.path === '') throw notAUrl('a unix socket needs a path');
       break;
     default:
-      throw new TypeError(`not a Redis URL: ${redact(text)} (redis:, rediss:, redis+unix: or unix:)`);
+      throw notAUrl('it begins with none of redis:, rediss:, redis+unix: and unix:');
   }
+  const others = [...url.searchParams.keys()].filter((name) => name !== 'db');
+  if (others.length > 0 || url.hash !== '') throw notAUrl('what follows ? or # is not known');
   if (database !== '') {
-    if (!/^\d{1,9}$/.test(database)) throw new TypeError(`not a database number: ${database}`);
+    if (!/^\d{1,9}$/.test(database)) throw notAUrl('the database is not a number');
     options.database = Number(database);
   }
   return options;
+}
+
+export function notAUrl(why: string): TypeError {
+  return new TypeError(
+    `not a Redis URL: ${why} (expected redis://[user:password@]host:port/0; in a password /, ?, #, @ and % are ` +
+      'written %2F, %3F, %23, %40 and %25). It is not shown, as it may hold a password',
+  );
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // Why is all that can be said without repeating it.
+    throw notAUrl('a % stands for itself');
+  }
 }
 
 /** How messages name a server: `127.0.0.1:6379`, `[::1]:6379` or `unix:/path`. */
@@ -124,8 +143,4 @@ export function describeEndpoint(endpoint: { host?: string; port?: number; path?
   if (endpoint.path !== undefined) return `unix:${endpoint.path}`;
   const host = endpoint.host ?? DEFAULTS.host;
   return `${host.includes(':') ? `[${host}]` : host}:${endpoint.port ?? DEFAULTS.port}`;
-}
-
-function redact(url: string): string {
-  return url.replace(/\/\/[^/]*@/, '//…@');
 }
