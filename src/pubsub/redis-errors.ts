@@ -25,8 +25,10 @@ export type RedisErrorCode =
   | 'REDIS_CLOSED'
   /** The connection ended or could not be made; the client connects again by itself. */
   | 'REDIS_CONNECTION'
-  /** What came is not RESP2, or larger than `maxReplySize`. */
+  /** What came is not RESP2. */
   | 'REDIS_PROTOCOL'
+  /** The command was executed, and its reply, being longer than `maxReplySize`, passed over. */
+  | 'REDIS_REPLY_TOO_LONG'
   /** Stored, but fewer replicas than asked for confirmed in time: see `ReplicationError`. */
   | 'REDIS_NOT_REPLICATED';
 
@@ -41,8 +43,10 @@ export class RedisReplyError extends RedisError {
     super('REDIS_REPLY', command === '' ? reply : `${reply} (answer to ${command})`);
     this.name = 'RedisReplyError';
     this.reply = reply;
+    // Before Redis 7, what a command within a script answered stands in the middle of the script's own error.
+    const [, inner] = /@user_script: ?\d+: -?([A-Z]{3,})\b/.exec(reply) ?? [];
     const end = reply.indexOf(' ');
-    this.prefix = end === -1 ? reply : reply.slice(0, end);
+    this.prefix = inner ?? (end === -1 ? reply : reply.slice(0, end));
   }
 }
 
@@ -63,4 +67,16 @@ const REFUSED = new Set([
   'MOVED',
   'ASK',
   'BUSY',
+  'NOREPLICAS',
+  'MISCONF',
+  'OOM',
 ]);
+
+/** True for a command that this server does not have (any more, as it was renamed), or that its user may not give. */
+export function isForbidden(error: unknown): boolean {
+  return error instanceof RedisReplyError && isForbiddenReply(error.reply);
+}
+
+export function isForbiddenReply(reply: string): boolean {
+  return /^(?:NOPERM|ERR unknown (?:command|subcommand))/i.test(reply);
+}

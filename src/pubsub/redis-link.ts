@@ -7,10 +7,11 @@
 import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { clearInterval, clearTimeout, monotonicNow, nextTick, setInterval, setTimeout } from '../clock.ts';
-import { RedisError, RedisReplyError } from './redis-errors.ts';
+import { isForbiddenReply, RedisError, RedisReplyError } from './redis-errors.ts';
 import { describeEndpoint, type ResolvedRedisOptions } from './redis-options.ts';
 import { encodeCommand, type RespArgument, RespEncoder } from './resp-encoder.ts';
 import { type MessageKind, RespReader, type RespReply, type RespSink } from './resp-reader.ts';
+import { delayOf } from './waiting.ts';
 
 export interface Endpoint {
   host?: string;
@@ -50,6 +51,7 @@ export class RedisLink implements RespSink {
   readonly #owner: LinkOwner;
   readonly #options: ResolvedRedisOptions;
   readonly #settings: LinkSettings;
+  #role: 'master' | undefined;
   readonly #encoder = new RespEncoder();
   readonly #reader: RespReader;
   readonly #readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
@@ -58,7 +60,9 @@ export class RedisLink implements RespSink {
   #socket: Socket | undefined;
   /** Where the present or last attempt went. */
   #endpoint: Endpoint;
+  /** Attempts since a connection last proved itself. */
   #attempt = 0;
+  #readyAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #prober: NodeJS.Timeout | undefined;
   #isFlushScheduled = false;
@@ -75,8 +79,9 @@ export class RedisLink implements RespSink {
     this.#owner = owner;
     this.#options = options;
     this.#settings = settings;
+    this.#role = settings.role;
     this.#endpoint = options;
-    this.#reader = new RespReader(this, options.maxReplySize);
+    this.#reader = new RespReader(this, options);
   }
 
   get isReady(): boolean {
@@ -122,6 +127,11 @@ export class RedisLink implements RespSink {
     if (this.#socket!.destroyed) return false;
     this.#socket!.write(bytes);
     return true;
+  }
+
+  /** From the next connection on: refuse a server that is none, and locate again. */
+  requireMaster(): void {
+    this.#role = 'master';
   }
 
   /** Ends the connection for a reason and makes another. */
@@ -197,7 +207,7 @@ export class RedisLink implements RespSink {
     }
     if (clientName !== '') commands.push(['CLIENT', 'SETNAME', clientName]);
     if (database !== 0) commands.push(['SELECT', String(database)]);
-    if (this.#settings.role !== undefined) commands.push(['ROLE']);
+    if (this.#role !== undefined) commands.push(['ROLE']);
     commands.push(['PING']);
     this.#reader.reset();
     this.#reader.isSubscriber = false;
@@ -208,9 +218,8 @@ export class RedisLink implements RespSink {
   #greeted(): void {
     clearTimeout(this.#timer);
     this.#state = 'ready';
-    this.#attempt = 0;
     this.#reader.isSubscriber = this.#settings.isSubscriber;
-    this.#lastRead = this.#checkedAt = monotonicNow();
+    this.#lastRead = this.#checkedAt = this.#readyAt = monotonicNow();
     this.#probedAt = 0;
     const { probeInterval, probeTimeout } = this.#options;
     if (probeInterval > 0) {
@@ -281,6 +290,8 @@ export class RedisLink implements RespSink {
       this.#retry(reason);
       return;
     }
+    // One that is lost over and over is waited for longer and longer, whether or not one could log in.
+    if (monotonicNow() - this.#readyAt >= this.#options.reconnectMaxDelay) this.#attempt = 0;
     const unwritten = Buffer.from(this.#encoder.buffer.subarray(0, this.#encoder.used));
     const count = this.#unwritten;
     this.#encoder.used = 0;
@@ -299,11 +310,9 @@ export class RedisLink implements RespSink {
     this.#owner.failed(new RedisError('REDIS_CONNECTION', `${reason.message}; ${when}`, { cause: reason }));
   }
 
-  /** Doubles with each attempt; half of it is chance, so that many clients don't come back as one. */
   #delay(): number {
     const { reconnectMinDelay, reconnectMaxDelay } = this.#options;
-    const full = Math.min(reconnectMaxDelay, reconnectMinDelay * 2 ** Math.min(this.#attempt, 30));
-    return full / 2 + (Math.random() * full) / 2;
+    return delayOf(this.#attempt, { min: reconnectMinDelay, max: reconnectMaxDelay });
   }
 
   #wait(delay: number): void {
@@ -323,8 +332,9 @@ export class RedisLink implements RespSink {
     }
     if (this.#reason !== undefined) return;
     const command = this.#greeting.shift();
-    if (command === 'ROLE' && Array.isArray(value) && value[0] !== this.#settings.role) {
-      this.replace(this.#connectionError(`is a ${String(value[0])}, not a ${this.#settings.role}`));
+    if (command === 'ROLE' && Array.isArray(value) && value[0] !== this.#role) {
+      const role = value[0] === 'slave' ? 'read-only replica' : 'server of another kind';
+      this.replace(this.#connectionError(`is a ${role}, not a ${this.#role}`));
     } else if (command === 'PING') {
       this.#greeted();
     }
@@ -337,20 +347,35 @@ export class RedisLink implements RespSink {
     }
     if (this.#reason !== undefined) return;
     const command = this.#greeting.shift();
-    const { prefix } = new RedisReplyError(message);
-    // A user that may not name its connection can do without; one that may not PING is logged in.
-    if (command === 'CLIENT') return;
-    if (command === 'PING' && prefix === 'NOPERM') {
-      this.#greeted();
+    // A user that may not name its connection or ask for the role can do without, and one that may not PING is
+    // logged in. A replica that passes for a master answers READONLY.
+    if (isForbiddenReply(message) && command !== 'AUTH' && command !== 'SELECT') {
+      if (command === 'PING') this.#greeted();
       return;
     }
-    const what =
-      command === 'AUTH' || prefix === 'NOAUTH' || prefix === 'WRONGPASS'
-        ? `refused the user or password (${message})`
-        : prefix === 'LOADING'
-          ? 'is loading its data'
-          : `refused ${command}: ${message}`;
-    this.replace(this.#connectionError(what));
+    this.replace(this.#connectionError(this.#explainRefusal(command, message)));
+  }
+
+  /** In Redis' own words, but for the password, which it repeats where it does not know AUTH. */
+  #explainRefusal(command: string | undefined, message: string): string {
+    const { password } = this.#options;
+    let words = message.replace(/,? with args beginning with:.*/s, '');
+    if (password) words = words.replaceAll(password, '…');
+    const { prefix } = new RedisReplyError(words);
+    if (prefix === 'LOADING') return 'is loading its data';
+    const isLogin =
+      ['WRONGPASS', 'NOAUTH'].includes(prefix) || (command === 'AUTH' && /\b(?:AUTH|password)\b/.test(words));
+    if (isLogin && !isForbiddenReply(words)) return `refused the user or password (${words})`;
+    return `refused ${command === 'SELECT' || command === 'ROLE' ? command : 'the connection'}: ${words}`;
+  }
+
+  replyTooLong(limit: number): void {
+    if (this.#state === 'ready') this.#owner.replyTooLong(limit);
+    else this.replace(this.#connectionError(`answered the login with more than ${limit} bytes`));
+  }
+
+  messageTooLong(kind: MessageKind, name: string, limit: number): void {
+    this.#owner.messageTooLong(kind, name, limit);
   }
 
   wantsBuffers(): boolean {

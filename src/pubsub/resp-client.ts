@@ -4,7 +4,15 @@
  */
 
 import { EventEmitter } from 'node:events';
-import { clearInterval, monotonicNow, nextTick, setImmediate, setInterval, setTimeout } from '../clock.ts';
+import {
+  clearInterval,
+  clearTimeout,
+  monotonicNow,
+  nextTick,
+  setImmediate,
+  setInterval,
+  setTimeout,
+} from '../clock.ts';
 import { RedisError, RedisReplyError } from './redis-errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './redis-link.ts';
 import { type RedisOptions, type ResolvedRedisOptions, resolveRedisOptions } from './redis-options.ts';
@@ -16,6 +24,7 @@ import {
   type ReplyHandler,
   rethrow,
 } from './reply-handlers.ts';
+import { malformed } from './resp-boundary.ts';
 import { encodeCommand, type RespArgument } from './resp-encoder.ts';
 import type { MessageKind, RespReply } from './resp-reader.ts';
 import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
@@ -30,6 +39,9 @@ export interface RespClientEvents {
   /** An attempt to connect failed; the message says when the next is due. */
   retry: [error: RedisError];
 }
+
+/** Milliseconds that a connection on its way out has for what was sent on it. */
+const LAST_ANSWERS = 1000;
 
 /** Gets the messages of a subscription. */
 export type MessageListener<Payload> = (payload: Payload, channel: string) => void;
@@ -63,6 +75,12 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   #lastError: RedisError | undefined;
   #closing: Promise<void> | undefined;
   #settled: (() => void) | undefined;
+  /**
+   * While it is there, nothing new is sent before what was sent is answered: then `resume` is called. What came
+   * back undone and must not fall behind later commands is sent first.
+   */
+  #hold: { resume: () => void; timer: NodeJS.Timeout | undefined } | undefined;
+  readonly #undone: { handler: ReplyHandler; bytes: Buffer }[] = [];
   #subscriber: RespSubscriber | undefined;
 
   /**
@@ -88,6 +106,11 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
 
   /** True while commands go straight to Redis. */
   get isReady(): boolean {
+    return this.#link.isReady && this.#hold === undefined;
+  }
+
+  /** True while there is a connection that is logged in. */
+  get isConnected(): boolean {
     return this.#link.isReady;
   }
 
@@ -178,7 +201,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   send(handler: ReplyHandler, args: readonly RespArgument[]): void {
     const link = this.#link;
     if (
-      link.isReady &&
+      this.isReady &&
       this.#closing === undefined &&
       this.#waiting.commands === 0 &&
       !this.#isCongested &&
@@ -251,12 +274,14 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     for (const failed of this.#connecting) failed(error);
     this.#connecting.clear();
     for (const handler of this.#waiting.clear()) fail(handler, error);
-    if (this.isReady && this.#pending.length > 0) {
+    for (const { handler } of this.#undone.splice(0)) fail(handler, error);
+    if (this.#link.isReady && this.#pending.length > 0) {
       await new Promise<void>((resolve) => {
         this.#settled = resolve;
       });
     }
     clearInterval(this.#sweeper);
+    clearTimeout(this.#hold?.timer);
     this.#link.close();
     await this.#subscriber?.close();
     this.#failPending(error);
@@ -267,7 +292,43 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     this.#link.replace(new RedisError('REDIS_CONNECTION', `Redis at ${this.address} ${reason}`));
   }
 
+  /** As `send`, for a command that came back undone: it goes out before what was given in the meantime. */
+  sendAgain(handler: ReplyHandler, args: readonly RespArgument[]): void {
+    if (this.#closing !== undefined) {
+      fail(handler, this.#closedError());
+      return;
+    }
+    this.#undone.push({ handler, bytes: encodeCommand(args) });
+    this.#holdUntilAnswered(() => this.#drain());
+  }
+
   // ── the way to Redis ──
+
+  /** Sends nothing new before all that was sent is answered, or `patience` is over, and then calls `resume`. */
+  #holdUntilAnswered(resume: () => void, patience = 0): void {
+    if (this.#hold !== undefined) {
+      if (patience > 0) this.#hold.resume = resume;
+      return;
+    }
+    const timer = patience > 0 ? setTimeout(() => this.#resume(), patience) : undefined;
+    this.#hold = { resume, timer };
+    if (this.#pending.length === 0) nextTick(() => this.#resume());
+  }
+
+  #resume(): void {
+    const hold = this.#hold;
+    if (hold === undefined) return;
+    clearTimeout(hold.timer);
+    this.#hold = undefined;
+    this.#requeue();
+    hold.resume();
+  }
+
+  /** What came back undone is the first of what waits. */
+  #requeue(): void {
+    for (const { handler, bytes } of this.#undone.splice(0).reverse())
+      this.#waiting.putFirst(bytes, [handler]);
+  }
 
   /** The socket takes less than is written: what comes now waits, so that the queue's bounds hold. */
   get #isCongested(): boolean {
@@ -280,7 +341,7 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
       return;
     }
     this.#link.connect();
-    if (this.options.queueMaxWait === 0) {
+    if (this.options.queueMaxWait === 0 && this.#hold === undefined) {
       fail(handler, this.#unavailable('there is no connection'));
     } else if (!this.#waiting.add(encodeCommand(args), handler)) {
       const held = `${this.#waiting.commands} commands, ${this.#waiting.bytes} bytes`;
@@ -360,7 +421,10 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   lost(error: RedisError, unwritten: Buffer, count: number): void {
     this.#lastError = error;
     clearInterval(this.#sweeper);
+    clearTimeout(this.#hold?.timer);
+    this.#hold = undefined;
     if (count > 0) this.#waiting.putFirst(unwritten, this.#pending.popLast(count));
+    this.#requeue();
     this.#failPending(error);
     this.emit('down', error);
   }
@@ -380,8 +444,9 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   /** @internal */
   reply(value: RespReply): void {
     const handler = this.#answeredHandler();
+    if (handler === undefined) throw malformed('a reply that nothing asked for');
     try {
-      handler?.reply(value);
+      handler.reply(value);
     } catch (error) {
       rethrow(error);
     }
@@ -390,11 +455,25 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
   /** @internal */
   replyError(message: string): void {
     const handler = this.#answeredHandler();
-    if (handler === undefined) return;
-    const error = new RedisReplyError(message, handler.command);
+    const error = new RedisReplyError(message, handler?.command);
+    if (handler === undefined) {
+      // A server that is about to hang up says why.
+      this.reconnect(`said: ${message}`);
+      return;
+    }
     fail(handler, error);
-    // A master that became a replica: whoever located it must look again.
-    if (error.prefix === 'READONLY') this.reconnect('is a read-only replica');
+    if (error.prefix !== 'READONLY') return;
+    // A master that became a replica: whoever located it must look again, once the others have their answers.
+    this.#link.requireMaster();
+    this.#holdUntilAnswered(() => this.reconnect('is a read-only replica'), LAST_ANSWERS);
+  }
+
+  /** @internal */
+  replyTooLong(limit: number): void {
+    const handler = this.#answeredHandler();
+    if (handler === undefined) throw malformed('a reply that nothing asked for');
+    const what = `the reply to ${handler.command ?? 'a command'} has more than ${limit} bytes (maxReplySize)`;
+    fail(handler, new RedisError('REDIS_REPLY_TOO_LONG', `Redis at ${this.address}: ${what}`));
   }
 
   /** @internal */
@@ -407,9 +486,15 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     // Never on this connection: subscriptions have their own.
   }
 
+  /** @internal */
+  messageTooLong(): void {}
+
   #answeredHandler(): ReplyHandler | undefined {
     const handler = this.#pending.shift();
-    if (this.#settled !== undefined && this.#pending.length === 0) nextTick(this.#settled);
+    if (this.#pending.length === 0) {
+      if (this.#settled !== undefined) nextTick(this.#settled);
+      if (this.#hold !== undefined) nextTick(() => this.#resume());
+    }
     return handler;
   }
 }
@@ -441,7 +526,7 @@ class ScriptReply extends PromisedReply {
       this.#isRepetition = true;
       this.#args[0] = 'EVAL';
       this.#args[1] = this.#script.source;
-      this.#client.send(this, this.#args);
+      this.#client.sendAgain(this, this.#args);
     } else {
       this.reject(error);
     }

@@ -5,6 +5,7 @@
  */
 import RedisParser from 'redis-parser';
 import { RedisError } from './redis-errors.ts';
+import { lengthOf, malformed, RespBoundary } from './resp-boundary.ts';
 
 /** What Redis answers: strings or Buffers as asked for, `null` for nil, `Error` only inside arrays (EXEC). */
 export type RespReply = string | number | Buffer | null | Error | RespReply[];
@@ -17,6 +18,10 @@ export interface RespSink {
   reply(value: RespReply): void;
   /** An error reply, such as `WRONGTYPE Operation …`. */
   replyError(message: string): void;
+  /** A reply of more bytes than the limit came in place of one, and was passed over. */
+  replyTooLong(limit: number): void;
+  /** A pub/sub message of more bytes than the limit was passed over. `name`: its channel, or its pattern. */
+  messageTooLong(kind: MessageKind, name: string, limit: number): void;
   /** Whether the next reply's strings are wanted as Buffers. */
   wantsBuffers(): boolean;
   /** A pub/sub message whose payload is bytes[start, end): valid during the call, as the buffer is read into again. */
@@ -34,27 +39,34 @@ const CR = 13;
 const DOLLAR = 36;
 const ASTERISK = 42;
 const INCOMPLETE = -1;
+/** A reply that is passed over ends somewhere: Redis has none of this size. */
+const MAX_PASSED_OVER = 1024 ** 3;
 
 export class RespReader {
   readonly #sink: RespSink;
-  readonly #limit: number;
+  readonly #limits: { readonly maxReplySize: number };
   readonly #parser: RedisParser;
   #isSubscriber = false;
   /** What came of a reply whose end has not come, from its first byte on. */
   #spill: Buffer = EMPTY;
   #spillUsed = 0;
-  /** How far the boundary scan of that reply got, and how many elements were still to come there. */
+  /** Looks for that reply's end, and has got so far from its beginning. */
+  readonly #boundary = new RespBoundary();
   #scanned = 0;
-  #elements = 1;
+  /** Of a reply that is being passed over: how much was, or -1. */
+  #passedOver = -1;
+  /** Tells of that reply once it has passed. */
+  #tellTooLong = (): void => {};
   /** The last message's channel, as most messages in a row are of the same one. */
   #lastChannel = '';
   #lastChannelBytes = Buffer.alloc(256);
   #lastChannelLength = -1;
   #failure: Error | undefined;
 
-  constructor(sink: RespSink, limit: number) {
+  /** @param limits `maxReplySize` is read anew for each reply */
+  constructor(sink: RespSink, limits: { readonly maxReplySize: number }) {
     this.#sink = sink;
-    this.#limit = limit;
+    this.#limits = limits;
     this.#parser = new RedisParser({
       returnReply: (value: RespReply) => {
         sink.reply(this.#parser.optionReturnBuffers ? own(value) : value);
@@ -75,13 +87,20 @@ export class RespReader {
     this.#isSubscriber = value;
   }
 
-  /** Forgets a reply that came in part: for a new connection. */
+  /** Forgets a reply that came in part, and what was wrong with the last: for a new connection. */
   reset(): void {
     this.#spill = EMPTY;
     this.#spillUsed = 0;
-    this.#scanned = 0;
-    this.#elements = 1;
+    this.#passedOver = -1;
+    this.#failure = undefined;
+    this.#begin();
     this.#parser.reset();
+  }
+
+  /** The next byte is a reply's first. */
+  #begin(): void {
+    this.#scanned = 0;
+    this.#boundary.reset();
   }
 
   /**
@@ -118,6 +137,11 @@ export class RespReader {
   #consume(bytes: Buffer, end: number): number {
     let at = 0;
     while (at < end) {
+      if (this.#passedOver >= 0) {
+        at = this.#passOver(bytes, at, end);
+        if (this.#passedOver >= 0) break;
+        continue;
+      }
       if (this.#isSubscriber) {
         const next = this.#message(bytes, at, end);
         if (next !== INCOMPLETE) {
@@ -125,19 +149,60 @@ export class RespReader {
           continue;
         }
       }
-      let next = this.#replyEnd(bytes, at, end);
-      if (next === INCOMPLETE) break;
       const start = at;
-      at = next;
-      while (!this.#isSubscriber && at < end) {
-        next = this.#replyEnd(bytes, at, end);
-        if (next === INCOMPLETE) break;
+      let next = this.#replyEnd(bytes, at, end);
+      while (next !== INCOMPLETE) {
         at = next;
+        next = this.#isSubscriber || at >= end ? INCOMPLETE : this.#replyEnd(bytes, at, end);
       }
-      this.#parse(bytes.subarray(start, at));
-      if (next === INCOMPLETE) break;
+      if (at > start) this.#parse(bytes.subarray(start, at));
+      else if (this.#passedOver < 0) break;
+      // What has been looked at of a reply that is too long need not come again.
+      if (this.#passedOver >= 0) {
+        at += this.#scanned;
+        this.#scanned = 0;
+      }
     }
     return at;
+  }
+
+  /** Where the reply that begins at `start` ends, or INCOMPLETE; then the next call goes on from there. */
+  #replyEnd(bytes: Buffer, start: number, end: number): number {
+    const boundary = this.#boundary;
+    const at = boundary.advance(bytes, start + this.#scanned, end);
+    this.#scanned = at - start;
+    const { maxReplySize } = this.#limits;
+    if (Math.max(this.#scanned + boundary.owed, boundary.isDone ? 0 : end - start) > maxReplySize) {
+      this.#passedOver = 0;
+      this.#tellTooLong = this.#whatIsTooLong(bytes, start, end, maxReplySize);
+      return INCOMPLETE;
+    }
+    if (!boundary.isDone) return INCOMPLETE;
+    this.#begin();
+    return at;
+  }
+
+  #passOver(bytes: Buffer, start: number, end: number): number {
+    const at = this.#boundary.advance(bytes, start, end);
+    this.#passedOver += at - start;
+    if (this.#boundary.isDone) {
+      this.#passedOver = -1;
+      this.#begin();
+      this.#tellTooLong();
+    } else if (this.#passedOver > MAX_PASSED_OVER) {
+      throw malformed(`a reply of more than ${MAX_PASSED_OVER} bytes`);
+    }
+    return at;
+  }
+
+  /** Whose reply it is, as far as its beginning says so. */
+  #whatIsTooLong(bytes: Buffer, start: number, end: number, limit: number): () => void {
+    const kind = this.#isSubscriber ? this.#kindOf(bytes, start, end) : undefined;
+    if (kind === undefined) return () => this.#sink.replyTooLong(limit);
+    const stop = this.#bulkEnd(bytes, start + (kind === 'message' ? 17 : 18), end);
+    // A name that is too long for the limit by itself is none that was subscribed to.
+    const name = stop === INCOMPLETE ? '' : bytes.toString('utf8', this.#bulkStart, stop);
+    return () => this.#sink.messageTooLong(kind, name, limit);
   }
 
   #parse(replies: Buffer): void {
@@ -147,10 +212,11 @@ export class RespReader {
     } catch (error) {
       this.#failure ??= error as Error;
     }
-    if (this.#failure !== undefined) {
-      const { message } = this.#failure;
-      throw new RedisError('REDIS_PROTOCOL', `what came is not RESP2: ${message}`, { cause: this.#failure });
-    }
+    if (this.#failure === undefined) return;
+    if (this.#failure instanceof RedisError) throw this.#failure;
+    throw new RedisError('REDIS_PROTOCOL', `what came is not RESP2: ${this.#failure.message}`, {
+      cause: this.#failure,
+    });
   }
 
   /**
@@ -158,24 +224,9 @@ export class RespReader {
    * on: hands it over and returns where it ends, or INCOMPLETE where it is something else or not all there.
    */
   #message(bytes: Buffer, start: number, end: number): number {
-    if (end - start < 17 || bytes[start] !== ASTERISK || bytes[start + 4] !== DOLLAR) return INCOMPLETE;
-    const elements = bytes[start + 1];
-    const initial = bytes[start + 8];
-    const length = bytes[start + 5];
-    let kind: MessageKind;
-    let at: number;
-    if (elements === 51 && length === 55 && initial === 109) {
-      kind = 'message';
-      at = start + 17;
-    } else if (elements === 51 && length === 56 && initial === 115) {
-      kind = 'smessage';
-      at = start + 18;
-    } else if (elements === 52 && length === 56 && initial === 112) {
-      kind = 'pmessage';
-      at = start + 18;
-    } else {
-      return INCOMPLETE;
-    }
+    const kind = this.#kindOf(bytes, start, end);
+    if (kind === undefined) return INCOMPLETE;
+    let at = start + (kind === 'message' ? 17 : 18);
     let pattern = '';
     if (kind === 'pmessage') {
       const stop = this.#bulkEnd(bytes, at, end);
@@ -190,28 +241,40 @@ export class RespReader {
     if (payloadEnd === INCOMPLETE) return INCOMPLETE;
     const payloadStart = this.#bulkStart;
     const channel = this.#channel(bytes, channelStart, channelEnd);
+    if (payloadEnd + 2 - start > this.#limits.maxReplySize) return INCOMPLETE;
     // The boundary scan of this reply, if it was begun, ends with it.
-    this.#scanned = 0;
-    this.#elements = 1;
+    this.#begin();
     this.#sink.message(kind, channel, bytes, payloadStart, payloadEnd, pattern);
     return payloadEnd + 2;
   }
 
+  /** Of a reply that begins as a message does: which kind. */
+  #kindOf(bytes: Buffer, start: number, end: number): MessageKind | undefined {
+    if (end - start < 18 || bytes[start] !== ASTERISK || bytes[start + 4] !== DOLLAR) return undefined;
+    const elements = bytes[start + 1];
+    const initial = bytes[start + 8];
+    const length = bytes[start + 5];
+    if (elements === 51 && length === 55 && initial === 109) return 'message';
+    if (elements === 51 && length === 56 && initial === 115) return 'smessage';
+    if (elements === 52 && length === 56 && initial === 112) return 'pmessage';
+    return undefined;
+  }
+
   #bulkStart = 0;
 
-  /** Where the bulk string whose `$` is at `start` ends, with `#bulkStart` at its first byte; or INCOMPLETE. */
+  /** Where the bulk string at `start` ends, with `#bulkStart` at its first byte; or INCOMPLETE. */
   #bulkEnd(bytes: Buffer, start: number, end: number): number {
     let at = start + 1;
-    let length = 0;
-    for (;;) {
-      if (at + 1 >= end) return INCOMPLETE;
-      const digit = bytes[at++]!;
-      if (digit === CR) break;
-      length = length * 10 + digit - 48;
-    }
-    this.#bulkStart = at + 1;
+    while (at < end && bytes[at] !== CR) at++;
+    if (at + 1 >= end) return INCOMPLETE;
+    if (bytes[start] !== DOLLAR) throw malformed('a message whose parts are no strings');
+    const length = lengthOf(bytes, start + 1, at);
+    if (length < 0) throw malformed('a message with a part that is nil');
+    this.#bulkStart = at + 2;
     const stop = this.#bulkStart + length;
-    return stop + 2 > end ? INCOMPLETE : stop;
+    if (stop + 2 > end) return INCOMPLETE;
+    if (bytes[stop] !== CR) throw malformed('a string is longer than it says');
+    return stop;
   }
 
   #channel(bytes: Buffer, start: number, end: number): string {
@@ -230,56 +293,6 @@ export class RespReader {
       this.#lastChannel = channel;
     }
     return channel;
-  }
-
-  /** Where the reply that begins at `start` ends, or INCOMPLETE; then the next call goes on from there. */
-  #replyEnd(bytes: Buffer, start: number, end: number): number {
-    let at = start + this.#scanned;
-    let elements = this.#elements;
-    while (elements > 0 && at < end) {
-      const type = bytes[at]!;
-      let line = at + 1;
-      let value = 0;
-      const isCounted = type === DOLLAR || type === ASTERISK;
-      while (line < end && bytes[line] !== CR) {
-        if (isCounted) value = value * 10 + bytes[line]! - 48;
-        line++;
-      }
-      if (line - start > this.#limit) this.#refuse(line - start);
-      if (line + 1 >= end) break;
-      const next = line + 2;
-      if (type === DOLLAR) {
-        // A nil has "-1" for its length, which makes `value` negative.
-        at = value < 0 ? next : next + value + 2;
-        if (at - start > this.#limit) this.#refuse(at - start);
-      } else if (type === ASTERISK) {
-        at = next;
-        if (value > 0) elements += value;
-      } else if (type === 43 || type === 45 || type === 58) {
-        at = next;
-      } else {
-        throw new RedisError(
-          'REDIS_PROTOCOL',
-          `what came is not RESP2: a reply that begins with byte ${type}`,
-        );
-      }
-      elements--;
-    }
-    if (elements > 0 || at > end) {
-      this.#scanned = at - start;
-      this.#elements = elements;
-      return INCOMPLETE;
-    }
-    this.#scanned = 0;
-    this.#elements = 1;
-    return at;
-  }
-
-  #refuse(bytes: number): never {
-    throw new RedisError(
-      'REDIS_PROTOCOL',
-      `a reply of at least ${bytes} bytes is over the limit of ${this.#limit} (maxReplySize)`,
-    );
   }
 }
 

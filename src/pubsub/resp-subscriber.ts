@@ -31,6 +31,8 @@ export interface SubscriberHooks {
    * moved to another node.
    */
   ended?(name: string, error: RedisError): void;
+  /** A message of more bytes than `maxReplySize` came on this channel, or for this pattern, and was passed over. */
+  missed?(name: string, limit: number): void;
 }
 
 const COMMANDS = {
@@ -317,7 +319,11 @@ export class RespSubscriber implements LinkOwner {
   /** @internal */
   replyError(message: string): void {
     const request = this.#requests.shift();
-    if (request === undefined) return;
+    if (request === undefined) {
+      // A server that is about to hang up says why.
+      this.reconnect(`said: ${message}`);
+      return;
+    }
     const { kind, isOn, subscriptions, confirmed } = request;
     const refused = subscriptions.slice(confirmed);
     this.#unconfirmed -= refused.length;
@@ -332,6 +338,16 @@ export class RespSubscriber implements LinkOwner {
       if (subscription.isWanted) this.#ended(subscription, new RedisReplyError(message, COMMANDS[kind][0]));
       else this.#done(subscription);
     }
+  }
+
+  /** @internal */
+  replyTooLong(limit: number): void {
+    this.reconnect(`answered a subscription with more than ${limit} bytes`);
+  }
+
+  /** @internal */
+  messageTooLong(_kind: MessageKind, name: string, limit: number): void {
+    this.#hooks.missed?.(name, limit);
   }
 
   /** @internal */

@@ -16,6 +16,8 @@ export interface WaitingLimits {
   queueMaxWait: number;
 }
 
+const LEAST_WAIT = 1000;
+
 export class WaitingCommands {
   readonly #limits: WaitingLimits;
   readonly #expired: (handlers: ReplyHandler[]) => void;
@@ -40,7 +42,10 @@ export class WaitingCommands {
 
   /** Puts commands before all others: they were sent before, but never written. */
   putFirst(bytes: Buffer, handlers: ReplyHandler[]): void {
-    this.#entries.unshift(this.#entry(bytes, handlers));
+    const entry = this.#entry(bytes, handlers);
+    // The first is the first to expire.
+    entry.deadline = Math.min(entry.deadline, this.#entries[0]?.deadline ?? entry.deadline);
+    this.#entries.unshift(entry);
   }
 
   get first(): Readonly<Entry> | undefined {
@@ -64,7 +69,8 @@ export class WaitingCommands {
   }
 
   #entry(bytes: Buffer, handlers: ReplyHandler[]): Entry {
-    const { queueMaxWait } = this.#limits;
+    // Even where nothing may wait for a connection, what is here has one, or was given to it.
+    const queueMaxWait = this.#limits.queueMaxWait || LEAST_WAIT;
     this.commands += handlers.length;
     this.bytes += bytes.length;
     this.#timer ??= setTimeout(() => this.#expire(), queueMaxWait);

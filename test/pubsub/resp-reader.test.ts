@@ -4,7 +4,11 @@ import { test } from 'node:test';
 import { encodeCommand } from '../../src/pubsub/resp-encoder.ts';
 import { RespReader, type RespReply, type RespSink } from '../../src/pubsub/resp-reader.ts';
 
-type Event = ['reply', RespReply] | ['error', string] | ['message', string, string, string, string];
+type Event =
+  | ['too long', string]
+  | ['reply', RespReply]
+  | ['error', string]
+  | ['message', string, string, string, string];
 
 class Recorder implements RespSink {
   readonly events: Event[] = [];
@@ -18,6 +22,12 @@ class Recorder implements RespSink {
   replyError(message: string): void {
     this.events.push(['error', message]);
   }
+  replyTooLong(): void {
+    this.events.push(['too long', '']);
+  }
+  messageTooLong(kind: string, name: string): void {
+    this.events.push(['too long', `${kind} ${name}`]);
+  }
   wantsBuffers(): boolean {
     return this.buffers;
   }
@@ -28,7 +38,7 @@ class Recorder implements RespSink {
 
 /** Feeds `bytes` in pieces of `size` through one buffer that is overwritten after each, as a socket's is. */
 function readInPieces(bytes: Buffer, size: number, sink: Recorder, isSubscriber: boolean, limit = 1 << 20) {
-  const reader = new RespReader(sink, limit);
+  const reader = new RespReader(sink, { maxReplySize: limit });
   reader.isSubscriber = isSubscriber;
   const chunk = Buffer.alloc(size);
   for (let at = 0; at < bytes.length; at += size) {
@@ -113,25 +123,89 @@ test('a reply of many megabytes in small pieces is put together', () => {
   assert.ok(value.equals((recorder.events[0]![1] as Buffer[])[0]!));
 });
 
-test('a reply over the limit is refused as soon as its length is known', () => {
-  for (const bytes of [
-    '$2000\r\n',
-    '*1\r\n$2000\r\n',
-    `+${'x'.repeat(1100)}`,
-    `*2000\r\n${':1\r\n'.repeat(400)}`,
-  ]) {
-    assert.throws(() => readInPieces(Buffer.from(bytes), 100, new Recorder(), false, 1000), {
-      code: 'REDIS_PROTOCOL',
-      message: /over the limit of 1000 \(maxReplySize\)/,
-    });
+test('a reply over the limit is passed over, however it is cut, and those around it are not', () => {
+  const long = [
+    `$2000\r\n${'y'.repeat(2000)}\r\n`,
+    `*1\r\n$2000\r\n${'*1\r\n'.repeat(500)}\r\n`,
+    `+${'x'.repeat(1100)}\r\n`,
+    `*2000\r\n${':1\r\n'.repeat(2000)}`,
+    `*3\r\n*2\r\n$3\r\nabc\r\n$-1\r\n$5000\r\n${'\r\n'.repeat(2500)}\r\n*1\r\n*0\r\n`,
+  ];
+  for (const bytes of long) {
+    for (const size of [1, 2, 3, 7, 100, 999, 1000, 1001, 65536]) {
+      const recorder = new Recorder();
+      readInPieces(Buffer.from(`+a\r\n${bytes}+b\r\n${bytes}:1\r\n`), size, recorder, false, 1000);
+      const expected = [
+        ['reply', 'a'],
+        ['too long', ''],
+        ['reply', 'b'],
+        ['too long', ''],
+        ['reply', 1],
+      ];
+      assert.deepEqual(recorder.events, expected, `${bytes.slice(0, 10)} in pieces of ${size}`);
+    }
+  }
+});
+
+test('a message over the limit is passed over and told by its channel', () => {
+  const payload = `$3000\r\n${'*3\r\n'.repeat(750)}\r\n`;
+  const bytes =
+    `*3\r\n$7\r\nmessage\r\n$2\r\nc1\r\n${payload}*3\r\n$7\r\nmessage\r\n$2\r\nc2\r\n$1\r\nx\r\n` +
+    `*4\r\n$8\r\npmessage\r\n$2\r\np*\r\n$2\r\npq\r\n${payload}*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n${payload}`;
+  for (const size of [50, 100, 999, 1000, 1001, 65536]) {
+    const recorder = new Recorder();
+    readInPieces(Buffer.from(bytes), size, recorder, true, 1000);
+    assert.deepEqual(recorder.events, [
+      ['too long', 'message c1'],
+      ['message', 'message', 'c2', 'x', ''],
+      ['too long', 'pmessage p*'],
+      ['too long', 'smessage s'],
+    ]);
+  }
+});
+
+test('a reader that refused what came reads the next connection', () => {
+  const recorder = new Recorder();
+  const reader = new RespReader(recorder, { maxReplySize: 1 << 20 });
+  for (const bytes of [`${'*1\r\n'.repeat(100_000)}:1\r\n`, '$-5\r\n', '*1\r\n!', '*2\r\n+a\r\n']) {
+    const chunk = Buffer.from(bytes);
+    try {
+      reader.read(chunk, chunk.length);
+    } catch (error) {
+      assert.equal((error as { code: string }).code, 'REDIS_PROTOCOL');
+    }
+    reader.reset();
+    reader.read(Buffer.from('+fine\r\n'), 7);
+    assert.deepEqual(recorder.events.splice(0), [['reply', 'fine']]);
   }
 });
 
 test('what is not RESP2 is refused', () => {
-  for (const bytes of ['HTTP/1.1 400 Bad Request\r\n', '*1\r\n!\r\n', '%1\r\n+a\r\n+b\r\n']) {
-    assert.throws(() => readInPieces(Buffer.from(bytes), 9, new Recorder(), false), {
-      code: 'REDIS_PROTOCOL',
-    });
+  const bad = [
+    'HTTP/1.1 400 Bad Request\r\n',
+    '*1\r\n!\r\n',
+    '%1\r\n+a\r\n+b\r\n',
+    '$-5\r\n',
+    '$-\r\n',
+    '$\r\n\r\n',
+    '$1e3\r\n',
+    '*-2\r\n',
+    '*2x\r\n',
+    ':\r\n',
+    ':1.5\r\n',
+    '$3\r\nabcd\r\n',
+    '+a\rb\r\n',
+  ];
+  for (const bytes of bad) {
+    for (const size of [1, 9, 100]) {
+      for (const isSubscriber of [false, true]) {
+        assert.throws(
+          () => readInPieces(Buffer.from(bytes), size, new Recorder(), isSubscriber),
+          { code: 'REDIS_PROTOCOL' },
+          JSON.stringify(bytes),
+        );
+      }
+    }
   }
 });
 
