@@ -19,13 +19,15 @@ const below = ['protocol', 'server', 'sockjs', 'policy', 'pubsub'];
 const clock = 'clock.ts';
 /** Node's events, before a server's listeners get them. */
 const listenFirst = 'listen-first.ts';
+/** Waiting that ends. */
+const waiting = 'waiting.ts';
 const rooms: Record<string, Room> = {
   protocol: { rooms: [], builtins: ['node:buffer', 'node:crypto', 'node:zlib'], packages: [] },
   server: { rooms: ['protocol', clock, listenFirst], builtins: 'all', packages: [] },
-  sockjs: { rooms: ['protocol', 'server', clock, listenFirst], builtins: 'all', packages: [] },
+  sockjs: { rooms: ['protocol', 'server', clock, waiting, listenFirst], builtins: 'all', packages: [] },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
-  pubsub: { rooms: [clock], builtins: 'all', packages: ['redis-parser'] },
-  push: { rooms: [...below, clock], builtins: 'all', packages: [] },
+  pubsub: { rooms: [clock, waiting], builtins: 'all', packages: ['redis-parser'] },
+  push: { rooms: [...below, clock, waiting], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },

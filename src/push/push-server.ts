@@ -9,7 +9,6 @@ import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
-import { DEFAULT_DISCONNECT_DELAY, DEFAULT_HEARTBEAT_DELAY } from '../sockjs/index.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
 import { ChannelRouter } from './delivery/router.ts';
@@ -31,11 +30,11 @@ import { Drain } from './pages/drain.ts';
 import { Presence } from './pages/presence.ts';
 import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
+import { SockJsBus } from './pages/sockjs-bus.ts';
 import { Acknowledger } from './sending/acknowledger.ts';
 import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
-import { SockJsNeighbours } from './sockjs-neighbours.ts';
 import { Dialogue, type DialogueHost } from './talk/dialogue.ts';
 import { isInbox, topicProblem, userOf } from './talk/names.ts';
 import { BROADCAST, INBOX } from './talk/wire.ts';
@@ -79,7 +78,7 @@ export class PushServer {
   readonly #referenceChannel: ReferenceChannel | undefined;
   readonly #pacer = new Pacer();
   readonly #listeners: Listeners;
-  readonly #neighbours: SockJsNeighbours | undefined;
+  readonly #bus: SockJsBus | undefined;
   readonly #sweeper: NodeJS.Timeout;
   #drain: Drain | undefined;
   #closing: Promise<void> | undefined;
@@ -116,7 +115,7 @@ export class PushServer {
         broadcast: (message) => this.#onBroadcast(message),
         intake: (message) => this.#publisher.take(message),
         heard: (channel, payload) => {
-          if (channel === this.#neighbours?.channel) this.#neighbours.heard(payload);
+          if (channel === this.#bus?.channel) this.#bus.heard(payload);
           else this.#onReference(channel, payload);
         },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
@@ -154,22 +153,16 @@ export class PushServer {
       addressOf,
       log: (level, message) => this.#log(level, message),
     });
-    this.#neighbours =
+    this.#bus =
       options.sockjs &&
-      new SockJsNeighbours({
-        instance: this.instance,
-        broker,
-        ttl: options.presenceTtl ?? DEFAULT_PRESENCE_TTL,
-        heartbeatDelay: options.sockjs.heartbeatDelay ?? DEFAULT_HEARTBEAT_DELAY,
-        disconnectDelay: options.sockjs.disconnectDelay ?? DEFAULT_DISCONNECT_DELAY,
-        failed: (error) =>
-          this.#log('warn', `SockJS sessions could not be told to the store: ${String(error)}`),
-      });
+      new SockJsBus(this.instance, broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
+        this.#log('warn', `SockJS sessions could not be told to the store: ${String(error)}`),
+      );
     this.#listeners = new Listeners(options, this.#limits, this.#heartbeat, {
       interceptors,
       handler: this.#lobby,
       addressOf,
-      neighbours: this.#neighbours,
+      bus: this.#bus,
       log: (level, message) => this.#log(level, message),
     });
     this.#router.fanOut = this.#listeners;
@@ -282,13 +275,13 @@ export class PushServer {
     clearInterval(this.#sweeper);
     await Promise.all([this.#acknowledger.flush(), this.#presence.flush()]);
     await this.#listeners.close();
-    await this.#neighbours?.close();
+    await this.#bus?.close();
     await this.#router.close();
   }
 
   async #start(): Promise<void> {
     const { references } = this.#options;
-    const listenedTo = [references?.channel, this.#neighbours?.channel].filter((name) => name !== undefined);
+    const listenedTo = [references?.channel, this.#bus?.channel].filter((name) => name !== undefined);
     const storeReached = this.#router
       .open()
       .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))));
@@ -368,7 +361,7 @@ export class PushServer {
     this.#lobby.sweep(now);
     this.#router.sweep(now);
     this.#presence.sweep(now);
-    this.#neighbours?.sweep(now);
+    this.#bus?.sweep(now);
   }
 
   #log(level: LogLevel, message: string): void {

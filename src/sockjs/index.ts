@@ -1,6 +1,6 @@
 /** SockJS (protocol 0.3.3) for pages whose browser or proxy has no WebSocket. */
 
-export type { Neighbours, RemoteFrame, RemoteSession } from './neighbours.ts';
+export type { Bus } from './bus.ts';
 export type { Receiver, SockJsSession } from './session.ts';
 export {
   DEFAULT_DISCONNECT_DELAY,

@@ -1,4 +1,28 @@
-/** Sessions that another instance has: without sticky balancing, any of a client's requests may come to any instance. */
+/**
+ * SockJS sessions over several instances: who has which one is claimed on a bus, and requests that come to
+ * another instance are passed on over it. A message that gets lost there ends the session, so that its
+ * client begins anew and recovers; never is one lost in silence.
+ */
+
+import { createHash } from 'node:crypto';
+import { clearTimeout, setTimeout } from '../clock.ts';
+import { within } from '../waiting.ts';
+import type { Bus } from './bus.ts';
+import type { Receiver } from './session.ts';
+
+/**
+ * Of the time that a session waits for a receiver: for the store, and for another instance's answer. With twice that a
+ * frame counts as lost, before the session ends for want of a receiver.
+ */
+const PATIENCE = 0.4;
+
+/** What instances say to each other; `n` tells the requests of one instance apart. */
+type Envelope = { from: string; n: number } & (
+  | { type: 'send'; id: string; messages: string[] }
+  | { type: 'receive'; id: string }
+  | { type: 'taken' | 'gone' }
+  | { type: 'answer'; ok: boolean; frame?: string }
+);
 
 /** Where a session is that is not ours. */
 export interface RemoteSession {
@@ -17,10 +41,184 @@ export interface RemoteFrame {
   taken(): void;
 }
 
-export interface Neighbours {
+/** What a server does with its sessions for requests at other instances. */
+export interface LocalSessions {
+  /** What a client sent to another instance. False if there is no such session. */
+  take(id: string, messages: string[]): boolean;
+  /** A receiver of another kind than an HTTP response here. False if there is no such session. */
+  attach(id: string, receiver: Receiver): boolean;
+}
+
+export interface NeighbourTimes {
+  /** Milliseconds within which a waiting session says something, if only a heartbeat. */
+  heartbeatDelay: number;
+  /** Milliseconds without a receiver until a session is over. */
+  disconnectDelay: number;
+}
+
+export class Neighbours {
+  readonly #bus: Bus;
+  readonly #local: LocalSessions;
+  readonly #heartbeatDelay: number;
+  /** Milliseconds. */
+  readonly #patience: number;
+  #count = 0;
+  /** Requests of ours that wait for an answer. */
+  readonly #waiting = new Map<number, (answer: { ok: boolean; frame?: string }) => void>();
+  /** Receivers of ours that stand for a request at another instance, by that instance and its number. */
+  readonly #receivers = new Map<string, RemoteReceiver>();
+
+  constructor(bus: Bus, local: LocalSessions, { heartbeatDelay, disconnectDelay }: NeighbourTimes) {
+    this.#bus = bus;
+    this.#local = local;
+    this.#heartbeatDelay = heartbeatDelay;
+    this.#patience = disconnectDelay * PATIENCE;
+    bus.listen((payload) => this.#heard(payload));
+  }
+
   /** Who of the others has this session; undefined if nobody. Never rejects. */
-  find(id: string): Promise<RemoteSession | undefined>;
+  async find(id: string): Promise<RemoteSession | undefined> {
+    const holders = await within(this.#patience, this.#bus.holders(keyOf(id)));
+    const instance = holders?.find((holder) => holder !== this.#bus.instance);
+    if (instance === undefined) return undefined;
+    return {
+      send: async (messages) => {
+        const answer = await this.#ask(instance, { type: 'send', id, messages }, this.#patience);
+        return answer?.ok ?? false;
+      },
+      receive: async (signal) => {
+        const n = this.#count + 1;
+        const gone = () => this.#say(instance, { from: this.#bus.instance, n, type: 'gone' });
+        signal.addEventListener('abort', gone);
+        const patience = this.#heartbeatDelay + this.#patience;
+        const answer = await this.#ask(instance, { type: 'receive', id }, patience, signal);
+        signal.removeEventListener('abort', gone);
+        if (answer?.frame === undefined) return undefined;
+        return {
+          text: answer.frame,
+          taken: () => this.#say(instance, { from: this.#bus.instance, n, type: 'taken' }),
+        };
+      },
+    };
+  }
+
   /** This instance has it. Resolves when the others can know. Never rejects. */
-  claim(id: string): Promise<void>;
-  release(id: string): void;
+  async claim(id: string): Promise<void> {
+    await within(this.#patience, this.#bus.claim(keyOf(id)));
+  }
+
+  release(id: string): void {
+    this.#bus.release(keyOf(id));
+  }
+
+  #heard(payload: Buffer): void {
+    let envelope: Envelope;
+    try {
+      envelope = JSON.parse(payload.toString());
+    } catch {
+      return;
+    }
+    const { from, n } = envelope;
+    const key = `${n} ${from}`;
+    switch (envelope.type) {
+      case 'answer':
+        this.#waiting.get(n)?.(envelope);
+        return;
+      case 'send':
+        this.#answer(envelope, this.#local.take(envelope.id, envelope.messages));
+        return;
+      case 'receive': {
+        const receiver = new RemoteReceiver(
+          2 * this.#patience,
+          (frame) => this.#answer(envelope, frame !== undefined, frame),
+          () => this.#receivers.delete(key),
+        );
+        this.#receivers.set(key, receiver);
+        if (!this.#local.attach(envelope.id, receiver)) {
+          receiver.forget();
+          this.#answer(envelope, false);
+        }
+        return;
+      }
+      case 'taken':
+        this.#receivers.get(key)?.forget();
+        return;
+      case 'gone':
+        this.#receivers.get(key)?.lost();
+    }
+  }
+
+  async #ask(
+    instance: string,
+    request: { type: 'send'; id: string; messages: string[] } | { type: 'receive'; id: string },
+    patience: number,
+    signal?: AbortSignal,
+  ): Promise<{ ok: boolean; frame?: string } | undefined> {
+    const n = ++this.#count;
+    const answer = new Promise<{ ok: boolean; frame?: string } | undefined>((resolve) => {
+      this.#waiting.set(n, resolve);
+      signal?.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    this.#say(instance, { from: this.#bus.instance, n, ...request });
+    const result = await within(patience, answer);
+    this.#waiting.delete(n);
+    return result;
+  }
+
+  #answer({ from, n }: Envelope, ok: boolean, frame?: string): void {
+    const answer = { from: this.#bus.instance, n, type: 'answer', ok } as const;
+    this.#say(from, frame === undefined ? answer : { ...answer, frame });
+  }
+
+  #say(instance: string, envelope: Envelope): void {
+    this.#bus.say(instance, Buffer.from(JSON.stringify(envelope)));
+  }
+}
+
+/** A session's receiver here for one frame, which a request at another instance waits for. */
+class RemoteReceiver implements Receiver {
+  readonly isWritable = true;
+  readonly bufferedAmount = 0;
+  onLost: (() => void) | undefined;
+  readonly #patience: number;
+  readonly #deliver: (frame: string | undefined) => void;
+  readonly #over: () => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param patience milliseconds for a frame to be taken */
+  constructor(patience: number, deliver: (frame: string | undefined) => void, over: () => void) {
+    this.#patience = patience;
+    this.#deliver = deliver;
+    this.#over = over;
+  }
+
+  send(frame: string): boolean {
+    this.#deliver(frame);
+    // What is not taken in time may be lost, and with it the session.
+    this.#timer = setTimeout(() => this.lost(), this.#patience);
+    return false;
+  }
+
+  end(): void {}
+
+  destroy(): void {
+    this.#deliver(undefined);
+    this.forget();
+  }
+
+  /** The client has gone, or may not have got the frame. */
+  lost(): void {
+    this.forget();
+    this.onLost?.();
+  }
+
+  forget(): void {
+    clearTimeout(this.#timer);
+    this.#over();
+  }
+}
+
+/** Under what a session is claimed. Its id is its client's secret and may be anything: hashed. */
+function keyOf(id: string): string {
+  return createHash('sha256').update(id).digest('base64url');
 }

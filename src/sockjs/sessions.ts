@@ -3,8 +3,9 @@ import { monotonicNow } from '../clock.ts';
 import { Admission, type AdmissionRules } from '../server/admission.ts';
 import { asError } from '../server/handler-calls.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
+import type { Bus } from './bus.ts';
 import { HttpReceiver, type Wrapping } from './http-receiver.ts';
-import type { Neighbours, RemoteSession } from './neighbours.ts';
+import { type LocalSessions, Neighbours, type RemoteSession } from './neighbours.ts';
 import { answer, type Exchange, fail, type Sessions } from './route.ts';
 import { type Receiver, type SessionLimits, SockJsSession } from './session.ts';
 import type { Sweep } from './sweep.ts';
@@ -25,10 +26,10 @@ export interface HttpSessionsParts {
   handler: Handler<Transport>;
   addressOf: (request: HandshakeRequest) => string;
   sweep: Sweep;
-  neighbours: Neighbours | undefined;
+  bus: Bus | undefined;
 }
 
-export class HttpSessions implements Sessions {
+export class HttpSessions implements Sessions, LocalSessions {
   readonly responseLimit: number;
   readonly maxMessage: number;
 
@@ -42,12 +43,12 @@ export class HttpSessions implements Sessions {
   readonly #neighbours: Neighbours | undefined;
   #isClosing = false;
 
-  constructor({ limits, interceptors, handler, addressOf, sweep, neighbours }: HttpSessionsParts) {
+  constructor({ limits, interceptors, handler, addressOf, sweep, bus }: HttpSessionsParts) {
     this.#limits = limits;
     this.#rules = { interceptors, verifyClient: null, handshakeTimeout: HANDSHAKE_TIMEOUT };
     this.#handler = handler;
     this.#addressOf = addressOf;
-    this.#neighbours = neighbours;
+    this.#neighbours = bus && new Neighbours(bus, this, limits);
     this.responseLimit = limits.responseLimit;
     this.maxMessage = limits.maxMessage;
     this.#sweep = sweep;
@@ -72,7 +73,12 @@ export class HttpSessions implements Sessions {
     }
   }
 
-  /** A receiver of another kind than an HTTP response here. False if there is no such session. */
+  take(id: string, messages: string[]): boolean {
+    const session = this.find(id);
+    session?.received(messages);
+    return session !== undefined;
+  }
+
   attach(id: string, receiver: Receiver): boolean {
     const session = this.#sessions.get(id)?.session;
     if (session === undefined) return false;

@@ -13,11 +13,10 @@ import { requestTarget } from '../server/request-target.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { addRoute } from '../server/upgrade-router.ts';
 import type { WebSocketServerOptions } from '../server/websocket-server.ts';
+import type { Bus } from './bus.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
 import { IframePage } from './iframe.ts';
-import type { Neighbours } from './neighbours.ts';
 import { answer, fail, type Route } from './route.ts';
-import type { Receiver } from './session.ts';
 import { HttpSessions } from './sessions.ts';
 import { Sweep } from './sweep.ts';
 import { eventsource } from './transports/eventsource.ts';
@@ -61,8 +60,8 @@ export interface SockJsOptions {
   heartbeatDelay?: number;
   /** Milliseconds without a receiving request until a session is over. Default 5_000. */
   disconnectDelay?: number;
-  /** The sessions of other instances, where requests may come to any. Default: none, balancing must be sticky. */
-  neighbours?: Neighbours;
+  /** To the other instances, where requests may come to any. Default: none, balancing must be sticky. */
+  bus?: Bus;
   /** Bytes of one request body, and of one WebSocket message. Default 1 MiB. */
   maxMessage?: number;
   /** Bytes that may wait in one session; with more, the next message closes it with 4430. Default 1 MiB. */
@@ -130,7 +129,7 @@ export class SockJsServer {
       handler,
       addressOf,
       sweep: this.#sweep,
-      neighbours: options.neighbours,
+      bus: options.bus,
     });
     if (websocket) {
       const { handleProtocols } = options;
@@ -153,18 +152,6 @@ export class SockJsServer {
     this.#sessions.close(code, reason);
     this.#webSockets?.close(code, reason);
     this.#sweep.stop();
-  }
-
-  /** @internal Another instance got messages for a session of ours. False if there is none. */
-  sendFromElsewhere(id: string, messages: string[]): boolean {
-    const session = this.#sessions.find(id);
-    session?.received(messages);
-    return session !== undefined;
-  }
-
-  /** @internal Another instance has a client that receives from a session of ours. False if there is none. */
-  receiveFromElsewhere(id: string, receiver: Receiver): boolean {
-    return this.#sessions.attach(id, receiver);
   }
 
   #claim(event: string | symbol, args: unknown[]): boolean {

@@ -6,8 +6,8 @@
 import type { BlockList } from 'node:net';
 import type { Origins } from '../../server/origin.ts';
 import type { HandshakeRequest, Interceptor } from '../../server/transport.ts';
+import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { isIn } from '../in-time.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf, userProblem } from '../talk/names.ts';
 import { refusal } from './interceptors.ts';

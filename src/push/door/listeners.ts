@@ -18,10 +18,9 @@ import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../server/transport.ts';
 import { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer } from '../../server/websocket-server.ts';
-import { SockJsServer } from '../../sockjs/index.ts';
+import { type Bus, SockJsServer } from '../../sockjs/index.ts';
 import type { FanOut } from '../delivery/channel.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
-import type { SockJsNeighbours } from '../sockjs-neighbours.ts';
 import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
 import { isTicketProtocol } from './interceptors.ts';
 
@@ -35,8 +34,8 @@ export interface ListenerParts {
   interceptors: Interceptor[];
   handler: Handler<Transport>;
   addressOf: (request: HandshakeRequest) => string;
-  /** The SockJS sessions of the other instances. */
-  neighbours: SockJsNeighbours | undefined;
+  /** Between the instances that share SockJS sessions. */
+  bus: Bus | undefined;
   log: Log;
 }
 
@@ -96,13 +95,12 @@ export class Listeners implements FanOut {
         handleProtocols: chooseProtocol,
         origins: options.origins ?? [],
         addressOf: parts.addressOf,
-        ...(parts.neighbours !== undefined && { neighbours: parts.neighbours }),
+        ...(parts.bus !== undefined && { bus: parts.bus }),
         maxMessage: limits.message,
         maxBuffered: limits.outbox,
         maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
         maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
       });
-      parts.neighbours?.serve(this.#sockjs);
     }
     if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
     this.#listening.catch(() => {});

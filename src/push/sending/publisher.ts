@@ -1,9 +1,9 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
 import { monotonicNow } from '../../clock.ts';
 import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../../pubsub/broker.ts';
+import { isIn } from '../../waiting.ts';
 import { decodeData, encodeData } from '../delivery/outgoing.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { isIn } from '../in-time.ts';
 import { DEFAULT_RETENTION, type PushServerOptions, type TopicOptions } from '../options.ts';
 import { inboxOf, isInbox, topicProblem, userOf, userProblem } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';

@@ -1,0 +1,68 @@
+/** The broker as what lies between the instances that share SockJS sessions. */
+import type { Broker, PresenceEntry } from '../../pubsub/broker.ts';
+import type { Bus } from '../../sockjs/index.ts';
+import { Presence } from './presence.ts';
+
+/** No topic and no user has a name with a line break. */
+const PREFIX = 'sockjs\n';
+
+export class SockJsBus implements Bus {
+  readonly instance: string;
+  /** What this instance listens to at the broker. */
+  readonly channel: string;
+  readonly #broker: Broker;
+  readonly #claims: Presence;
+  readonly #failed: (error: unknown) => void;
+  #heard: (payload: Buffer) => void = () => {};
+
+  /** @param ttl milliseconds that the claims of a vanished instance last */
+  constructor(instance: string, broker: Broker, ttl: number, failed: (error: unknown) => void) {
+    this.instance = instance;
+    this.channel = PREFIX + instance;
+    this.#broker = broker;
+    this.#claims = new Presence(broker, ttl, failed);
+    this.#failed = failed;
+  }
+
+  listen(heard: (payload: Buffer) => void): void {
+    this.#heard = heard;
+  }
+
+  /** Something was said on `channel`. */
+  heard(payload: Buffer): void {
+    this.#heard(payload);
+  }
+
+  say(instance: string, payload: Buffer): void {
+    this.#broker.notify(PREFIX + instance, payload).catch(this.#failed);
+  }
+
+  claim(key: string): Promise<void> {
+    this.#claims.add(this.#entry(key));
+    return this.#claims.flush();
+  }
+
+  release(key: string): void {
+    this.#claims.remove(this.#entry(key).session);
+  }
+
+  async holders(key: string): Promise<string[]> {
+    const entries = await this.#broker.presence(PREFIX + key);
+    return entries.map((entry) => entry.instance);
+  }
+
+  /** Once a second. */
+  sweep(now: number): void {
+    this.#claims.sweep(now);
+  }
+
+  /** Withdraws the claims of the sessions that are over. */
+  close(): Promise<void> {
+    return this.#claims.flush();
+  }
+
+  #entry(key: string): PresenceEntry {
+    const { instance } = this;
+    return { session: instance + PREFIX + key, instance, user: PREFIX + key, since: 0 };
+  }
+}
