@@ -6,6 +6,7 @@ import type { Broker, Retention } from '../pubsub/broker.ts';
 import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
+import type { TopicOptions } from './delivery/topic-options.ts';
 import type { Session } from './pages/session.ts';
 import type { Resolve } from './sending/references.ts';
 
@@ -53,23 +54,6 @@ export interface Heartbeat {
 }
 
 export const DEFAULT_HEARTBEAT: Heartbeat = { interval: 60_000, timeout: 60_000, ping: 25_000 };
-
-/**
- * What happens to a topic's messages for a session that reads too slowly.
- * - `close`: all are kept up to `limits.outbox`, then the session is closed with 4430 and recovers.
- * - `conflate`: only the newest waits.
- * - `drop-oldest`: the newest `keep` wait.
- */
-export type Overflow = 'close' | 'conflate' | 'drop-oldest';
-
-export interface TopicOptions {
-  /** Default: `retention.topic`. */
-  retention?: Partial<Retention>;
-  /** Default `close`. */
-  overflow?: Overflow;
-  /** Messages that wait under `drop-oldest`. Default 100. */
-  keep?: number;
-}
 
 const HOUR = 60 * 60 * 1000;
 
@@ -128,6 +112,8 @@ export type PushSockJsOptions = Pick<
   | 'heartbeatDelay'
   | 'disconnectDelay'
 >;
+
+export type { Overflow, TopicOptions } from './delivery/topic-options.ts';
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string) => void;

@@ -12,6 +12,7 @@ import type { HandshakeRequest } from '../server/transport.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
 import { ChannelRouter } from './delivery/router.ts';
+import { TopicTable } from './delivery/topic-options.ts';
 import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
@@ -24,7 +25,6 @@ import {
   type Limits,
   type LogLevel,
   type PushServerOptions,
-  type TopicOptions,
 } from './options.ts';
 import { Drain } from './pages/drain.ts';
 import { Presence } from './pages/presence.ts';
@@ -76,6 +76,7 @@ export class PushServer {
   readonly #acknowledger: Acknowledger;
   readonly #lobby: Lobby;
   readonly #referenceChannel: ReferenceChannel | undefined;
+  readonly #topics: TopicTable;
   readonly #pacer = new Pacer();
   readonly #listeners: Listeners;
   readonly #bus: SockJsBus | undefined;
@@ -94,6 +95,7 @@ export class PushServer {
     this.instance = options.instance ?? `i${randomBytes(6).toString('base64url')}`;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#heartbeat = { ...DEFAULT_HEARTBEAT, ...options.heartbeat };
+    this.#topics = new TopicTable(options.topics);
     const proxies = trustedProxies(options.proxies ?? []);
     const problem = options.references?.channel && topicProblem(options.references.channel);
     if (problem) throw new TypeError(`references.channel: ${problem}`);
@@ -125,7 +127,7 @@ export class PushServer {
     this.#presence = new Presence(broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
       this.#log('warn', `presence could not be told to the store: ${String(error)}`),
     );
-    this.#publisher = new Publisher(this.#router, this.#limits.message, options);
+    this.#publisher = new Publisher(this.#router, this.#limits.message, this.#topics, options.retention);
     this.#acknowledger = new Acknowledger(broker, options.cursorTtl ?? DEFAULT_CURSOR_TTL, (cursor, error) =>
       this.#log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${String(error)}`),
     );
@@ -303,7 +305,7 @@ export class PushServer {
       router: this.#router,
       pacer: this.#pacer,
       acknowledger: this.#acknowledger,
-      topicOptions: (topic: string): TopicOptions => this.#publisher.topicOptions(topic),
+      topics: this.#topics,
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
       greeted: (session) => {
         this.#lobby.greeted(session);

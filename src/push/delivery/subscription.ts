@@ -4,8 +4,6 @@
  */
 import type { Position } from '../../pubsub/broker.ts';
 import type { Transport } from '../../server/transport.ts';
-import type { TopicOptions } from '../options.ts';
-import type { Session } from '../pages/session.ts';
 import { isInbox } from '../talk/names.ts';
 import type { ChannelState } from '../talk/wire.ts';
 import type { Channel, OutgoingPage, Subscriber } from './channel.ts';
@@ -13,10 +11,25 @@ import { follow, isSame, type Judgement, judge } from './judge.ts';
 import { type Outgoing, type OutgoingTransient, wirePosition } from './outgoing.ts';
 import type { Pacer } from './pacer.ts';
 import type { ChannelRouter } from './router.ts';
+import type { TopicOptions } from './topic-options.ts';
 
 /** Recovery and lossy topics write while less than this waits for the session, in bytes. */
 const BUSY = 256 * 1024;
 const DEFAULT_KEEP = 100;
+
+/** Who gets what a subscription brings: a session. */
+export interface Recipient {
+  readonly transport: Transport;
+  readonly isTidings: boolean;
+  /** Bytes that wait for it to be read. */
+  readonly bufferedAmount: number;
+  sendMessage(message: Outgoing): void;
+  sendTransient(message: OutgoingTransient): void;
+  /** The channel begins anew, because something was lost. */
+  gap(channel: string, state: ChannelState): void;
+  /** A subscription has become live. */
+  caughtUp(): void;
+}
 
 export interface Start {
   position?: Position;
@@ -31,7 +44,7 @@ export class Subscription implements Subscriber {
   readonly channel: Channel;
   readonly transport: Transport;
   readonly isShared: boolean;
-  readonly #session: Session;
+  readonly #recipient: Recipient;
   readonly #router: ChannelRouter;
   readonly #pacer: Pacer;
   readonly #options: TopicOptions;
@@ -52,15 +65,21 @@ export class Subscription implements Subscriber {
   #readIn = -1;
   #isClosed = false;
 
-  constructor(session: Session, name: string, router: ChannelRouter, pacer: Pacer, options: TopicOptions) {
-    this.#session = session;
+  constructor(
+    recipient: Recipient,
+    name: string,
+    router: ChannelRouter,
+    pacer: Pacer,
+    options: TopicOptions,
+  ) {
+    this.#recipient = recipient;
     this.#router = router;
     this.#pacer = pacer;
     this.#options = options;
-    this.transport = session.transport;
+    this.transport = recipient.transport;
     // An inbox has few pages, which get their messages at once and not at the end of the turn.
-    const canBeShared = session.isTidings && !isInbox(name) && !this.#isLossy;
-    this.isShared = canBeShared && router.fanOut?.reaches(session.transport) === true;
+    const canBeShared = recipient.isTidings && !isInbox(name) && !this.#isLossy;
+    this.isShared = canBeShared && router.fanOut?.reaches(recipient.transport) === true;
     this.channel = router.acquire(name);
     this.channel.add(this);
   }
@@ -120,7 +139,7 @@ export class Subscription implements Subscriber {
         await this.channel.ready();
         if (this.#isOver) return;
         if (this.channel.attach(this, this.#position, this.#readIn)) {
-          this.#session.caughtUp();
+          this.#recipient.caughtUp();
           return;
         }
       }
@@ -131,7 +150,7 @@ export class Subscription implements Subscriber {
       this.#held = messages;
       fruitless = messages.length === 0 && reason === undefined ? fruitless + 1 : 0;
       if (reason !== undefined) {
-        this.#session.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
+        this.#recipient.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
         if (reason === 'rewound') this.#seenUntil = this.#lastTime;
       } else if (fruitless > 1) {
         // The log ends here, but the channel is elsewhere: it must look where it is.
@@ -155,13 +174,13 @@ export class Subscription implements Subscriber {
     const held = this.#held;
     this.#held = [];
     for (const message of held) {
-      if (this.#session.bufferedAmount >= BUSY) {
+      if (this.#recipient.bufferedAmount >= BUSY) {
         await this.#pacer.wait(this.transport, BUSY / 2);
         return false;
       }
       if (message.lookup !== undefined) await message.lookup;
       if (this.#isOver) return false;
-      if (this.#session.isTidings || message.time > this.#seenUntil) this.#send(message);
+      if (this.#recipient.isTidings || message.time > this.#seenUntil) this.#send(message);
       this.#position = message.place;
     }
     return true;
@@ -185,7 +204,7 @@ export class Subscription implements Subscriber {
 
   deliver(message: Outgoing): void {
     if (this.#pending !== undefined) this.#wait(message);
-    else if (this.#isLossy && this.#session.bufferedAmount >= BUSY) {
+    else if (this.#isLossy && this.#recipient.bufferedAmount >= BUSY) {
       this.#pending = [message];
       void this.#sendPending();
     } else this.#send(message);
@@ -193,7 +212,7 @@ export class Subscription implements Subscriber {
 
   #send(message: Outgoing): void {
     this.#lastTime = message.time;
-    this.#session.sendMessage(message);
+    this.#recipient.sendMessage(message);
   }
 
   get #isLossy(): boolean {
@@ -214,7 +233,7 @@ export class Subscription implements Subscriber {
   }
 
   transient(message: OutgoingTransient): void {
-    this.#session.sendTransient(message);
+    this.#recipient.sendTransient(message);
   }
 
   demoted(position: Position): void {

@@ -11,11 +11,11 @@ import {
   type Outgoing,
   OutgoingTransient,
 } from '../delivery/outgoing.ts';
-import type { Subscription } from '../delivery/subscription.ts';
+import type { Recipient, Subscription } from '../delivery/subscription.ts';
 import { inboxOf, wireName } from '../talk/names.ts';
 import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL } from '../talk/wire.ts';
 
-export class Session {
+export class Session implements Recipient {
   /** Unique over all instances. */
   readonly id: string;
   readonly user: string;

@@ -4,7 +4,8 @@ import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../
 import { isIn } from '../../waiting.ts';
 import { decodeData, encodeData } from '../delivery/outgoing.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { DEFAULT_RETENTION, type PushServerOptions, type TopicOptions } from '../options.ts';
+import type { TopicTable } from '../delivery/topic-options.ts';
+import { DEFAULT_RETENTION, type RetentionOptions } from '../options.ts';
 import { inboxOf, isInbox, topicProblem, userOf, userProblem } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import { Confirmations } from './confirmations.ts';
@@ -43,28 +44,26 @@ export class Publisher {
   readonly #router: ChannelRouter;
   readonly #maxMessage: number;
   readonly #retention: { inbox: Retention; topic: Retention };
-  readonly #topics: [name: string, options: TopicOptions][];
+  readonly #topics: TopicTable;
   readonly confirmations: Confirmations;
   /** Messages stored since the start. */
   published = 0;
 
-  constructor(router: ChannelRouter, maxMessage: number, options: PushServerOptions) {
+  constructor(
+    router: ChannelRouter,
+    maxMessage: number,
+    topics: TopicTable,
+    retention: RetentionOptions = {},
+  ) {
     this.#router = router;
     this.#broker = router.broker;
     this.#maxMessage = maxMessage;
     this.#retention = {
-      inbox: { ...DEFAULT_RETENTION.inbox, ...options.retention?.inbox },
-      topic: { ...DEFAULT_RETENTION.topic, ...options.retention?.topic },
+      inbox: { ...DEFAULT_RETENTION.inbox, ...retention.inbox },
+      topic: { ...DEFAULT_RETENTION.topic, ...retention.topic },
     };
-    this.#topics = Object.entries(options.topics ?? {}).sort(([a], [b]) => b.length - a.length);
+    this.#topics = topics;
     this.confirmations = new Confirmations(router.broker);
-  }
-
-  /** An exact name counts more than a pattern, a longer pattern more than a shorter one. */
-  topicOptions(topic: string): TopicOptions {
-    const exact = this.#topics.find(([name]) => name === topic);
-    const pattern = this.#topics.find(([name]) => name.endsWith('*') && topic.startsWith(name.slice(0, -1)));
-    return (exact ?? pattern)?.[1] ?? {};
   }
 
   async send(user: string, data: unknown, settings: PublishSettings): Promise<SendReceipt> {
@@ -82,7 +81,7 @@ export class Publisher {
     if (settings.confirm === 'acked')
       throw new TypeError('a topic has nobody whose acknowledgement could be waited for');
     const { kind, bytes } = encodeData(data);
-    const retention = { ...this.#retention.topic, ...this.topicOptions(topic).retention };
+    const retention = { ...this.#retention.topic, ...this.#topics.of(topic).retention };
     return this.#store(topic, kind, bytes, retention, settings);
   }
 
@@ -94,7 +93,7 @@ export class Publisher {
     }
     const problem = topicProblem(channel);
     if (problem !== undefined) throw new TypeError(problem);
-    const retention = { ...this.#retention.topic, ...this.topicOptions(channel).retention };
+    const retention = { ...this.#retention.topic, ...this.#topics.of(channel).retention };
     return this.#store(channel, kind, payload, retention, { idempotencyKey });
   }
 

@@ -4,7 +4,8 @@ import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { type Start, Subscription } from '../delivery/subscription.ts';
-import type { Authorize, Heartbeat, Limits, TopicOptions } from '../options.ts';
+import type { TopicTable } from '../delivery/topic-options.ts';
+import type { Authorize, Heartbeat, Limits } from '../options.ts';
 import type { Session } from '../pages/session.ts';
 import type { Acknowledger } from '../sending/acknowledger.ts';
 import {
@@ -29,7 +30,7 @@ export interface DialogueHost {
   readonly router: ChannelRouter;
   readonly pacer: Pacer;
   readonly acknowledger: Acknowledger;
-  topicOptions(topic: string): TopicOptions;
+  readonly topics: TopicTable;
   publish(topic: string, data: unknown, options: Pick<PublishOptions, 'idempotencyKey'>): Promise<Receipt>;
   /** The client has said who it is and where it wants to go on. */
   greeted(session: Session): void;
@@ -161,7 +162,7 @@ export class Dialogue {
     if (!isInbox(channel)) await this.#permit(session, channel);
     if (session.phase === 'closed') throw new Error('the session has ended');
     if (!isInbox(channel)) this.#checkRoom(session, channel);
-    const options = isInbox(channel) ? {} : this.#host.topicOptions(channel);
+    const options = isInbox(channel) ? {} : this.#host.topics.of(channel);
     const subscription = new Subscription(session, channel, this.#host.router, this.#host.pacer, options);
     session.subscriptions.get(channel)?.close();
     session.subscriptions.set(channel, subscription);

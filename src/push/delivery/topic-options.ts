@@ -1,0 +1,41 @@
+/** What can be set for topics by their names. */
+import type { Retention } from '../../pubsub/broker.ts';
+
+/**
+ * What happens to a topic's messages for a session that reads too slowly.
+ * - `close`: all are kept up to `limits.outbox`, then the session is closed with 4430 and recovers.
+ * - `conflate`: only the newest waits.
+ * - `drop-oldest`: the newest `keep` wait.
+ */
+export type Overflow = 'close' | 'conflate' | 'drop-oldest';
+
+export interface TopicOptions {
+  /** Default: `retention.topic`. */
+  retention?: Partial<Retention>;
+  /** Default `close`. */
+  overflow?: Overflow;
+  /** Messages that wait under `drop-oldest`. Default 100. */
+  keep?: number;
+}
+
+/** Finds a topic's options: an exact name counts more than a pattern, a longer pattern more than a shorter one. */
+export class TopicTable {
+  readonly #exact: ReadonlyMap<string, TopicOptions>;
+  /** Without their asterisks, the longest first. */
+  readonly #prefixes: readonly (readonly [string, TopicOptions])[];
+
+  constructor(options: Readonly<Record<string, TopicOptions>> = {}) {
+    const entries = Object.entries(options);
+    this.#exact = new Map(entries);
+    this.#prefixes = entries
+      .filter(([name]) => name.endsWith('*'))
+      .map(([name, own]) => [name.slice(0, -1), own] as const)
+      .sort(([a], [b]) => b.length - a.length);
+  }
+
+  of(topic: string): TopicOptions {
+    return this.#exact.get(topic) ?? this.#prefixes.find(([prefix]) => topic.startsWith(prefix))?.[1] ?? NONE;
+  }
+}
+
+const NONE: TopicOptions = {};
