@@ -137,9 +137,6 @@ export interface Broker {
    */
   read(channel: string, offset: number, limit: number): Promise<LogPage>;
 
-  /** The one retained message at `offset`, to check a position's id. */
-  entry(channel: string, offset: number): Promise<StoredMessage | undefined>;
-
   /**
    * The newest positions of many channels, in one round trip per store node. A channel that the store
    * does not know has an empty epoch and offset 0.

@@ -179,11 +179,6 @@ export class MemoryStore {
   }
 
   /** @internal */
-  entry(name: string, offset: number): StoredMessage | undefined {
-    return this.#channels.get(name)?.at(offset);
-  }
-
-  /** @internal */
   top(name: string): Position {
     return this.#channels.get(name)?.top ?? { epoch: '', offset: 0, id: '' };
   }
@@ -315,10 +310,6 @@ class MemoryBroker implements Broker {
 
   async read(channel: string, offset: number, limit: number): Promise<LogPage> {
     return this.#store.read(channel, offset, limit);
-  }
-
-  async entry(channel: string, offset: number): Promise<StoredMessage | undefined> {
-    return this.#store.entry(channel, offset);
   }
 
   async tops(channels: string[]): Promise<Position[]> {

@@ -312,11 +312,6 @@ class RedisBroker implements Broker {
     return { messages, top: { epoch, offset: Number(top), id }, first: Number(first) };
   }
 
-  async entry(channel: string, offset: number): Promise<StoredMessage | undefined> {
-    const { messages } = await this.read(channel, offset - 1, 1);
-    return messages[0]?.offset === offset ? messages[0] : undefined;
-  }
-
   async tops(channels: string[]): Promise<Position[]> {
     const replies = await Promise.all(
       channels.map((channel) => {

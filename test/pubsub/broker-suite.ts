@@ -11,6 +11,16 @@ import type {
 } from '../../src/pubsub/broker.ts';
 import { until } from '../support/net.ts';
 
+/** The one retained message at `offset`. */
+export async function entryOf(
+  broker: Broker,
+  channel: string,
+  offset: number,
+): Promise<StoredMessage | undefined> {
+  const { messages } = await broker.read(channel, offset - 1, 1);
+  return messages[0]?.offset === offset ? messages[0] : undefined;
+}
+
 /** A listener that remembers what it was told. */
 export class Recorder implements BrokerListener {
   readonly messages: StoredMessage[] = [];
@@ -128,8 +138,8 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
     const { duplicate: _, ...position } = receipt;
     const { time, kind, payload, ...told } = rb.messages[0]!;
     assert.deepEqual(told, position);
-    assert.deepEqual(await b.entry(channel, 1), { ...told, time, kind, payload });
-    assert.equal(await b.entry(channel, 2), undefined);
+    assert.deepEqual(await entryOf(b, channel, 1), { ...told, time, kind, payload });
+    assert.equal(await entryOf(b, channel, 2), undefined);
   });
 
   promise(
@@ -189,7 +199,7 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
     assert.equal(page.first, 1);
     assert.deepEqual((await a.read(channel, 10, 4)).messages, []);
     assert.deepEqual((await a.read(channel, 99, 4)).messages, []);
-    const { channel: _c, time: _t, kind: _k, payload: _p, ...last } = (await a.entry(channel, 10))!;
+    const { channel: _c, time: _t, kind: _k, payload: _p, ...last } = (await entryOf(a, channel, 10))!;
     assert.deepEqual(page.top, last);
   });
 
@@ -230,8 +240,8 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
       ['m298', 'm299', 'm300'],
     );
     assert.equal(page.first, 298);
-    assert.equal(await a.entry(channel, 297), undefined);
-    assert.equal((await a.entry(channel, 298))?.payload.toString(), 'm298');
+    assert.equal(await entryOf(a, channel, 297), undefined);
+    assert.equal((await entryOf(a, channel, 298))?.payload.toString(), 'm298');
   });
 
   promise('retention by age forgets the old, and the position goes on', async (a) => {

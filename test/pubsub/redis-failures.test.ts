@@ -13,7 +13,7 @@ import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 import { ask, moveSlot, startCluster, startSentinels } from '../support/redis-groups.ts';
-import { options, Recorder } from './broker-suite.ts';
+import { entryOf, options, Recorder } from './broker-suite.ts';
 
 const run = promisify(execFile);
 /** Back at once, and never out of patience with a machine that is slow. */
@@ -274,7 +274,7 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     const again = await a.publish('c', 'text', text('other'), options());
     assert.equal(again.offset, lost.offset);
     assert.notEqual(again.id, lost.id);
-    assert.notEqual((await a.entry('c', lost.offset))?.id, lost.id);
+    assert.notEqual((await entryOf(a, 'c', lost.offset))?.id, lost.id);
   });
 
   test('a rewind ends the epoch at the first word of whoever knows better: also those behind the loss are told', async () => {

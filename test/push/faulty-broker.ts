@@ -55,7 +55,6 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
     subscribe: (channel) => tried('subscribe', () => inner.subscribe(channel)),
     unsubscribe: (channel) => inner.unsubscribe(channel),
     read: (...all) => tried('read', () => inner.read(...all)),
-    entry: (...all) => inner.entry(...all),
     tops: (channels) => tried('tops', () => inner.tops(channels)),
     acknowledge: (...all) => inner.acknowledge(...all),
     cursors: (channel) => tried('cursors', () => inner.cursors(channel)),
