@@ -4,7 +4,7 @@ import { type CpuTime, cpuTime, residentMemory } from '../proc.ts';
 /** How often it is looked at how busy the server was, in milliseconds. */
 const LOOK = 50;
 /** A server that is hardly busy is given this many times the time. */
-const PATIENCE = 6;
+const PATIENCE = 15;
 
 /** What is wrong with a run whose server was not busy for long enough before the window. */
 export const COLD =
