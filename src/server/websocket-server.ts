@@ -61,7 +61,10 @@ export interface WebSocketServerOptions<
   maxConnections?: number | undefined;
   /** See raw-listener.ts: takes over connections that begin with `<`. */
   markup?: ((socket: Socket, chunk: Buffer) => boolean) | undefined;
-  /** Requests without an Upgrade header on a port of ours. Default: answered with 426. */
+  /**
+   * Requests on a port of ours that don't ask for a WebSocket. What came behind the head is still to be read from the
+   * socket, which is paused. Default: answered with 426.
+   */
   request?: ((request: IncomingMessage, socket: Socket) => void) | undefined;
 }
 
