@@ -25,7 +25,7 @@ import { Heartbeat } from './heartbeat.ts';
 import { type CommonOptions, checkMilliseconds, connectionOptions } from './options.ts';
 import { refuse } from './refusal.ts';
 import { shareReads } from './shared-read.ts';
-import { surface } from './surface.ts';
+import { throwLater } from './throw-later.ts';
 import type { Handler, Interceptor } from './transport.ts';
 import { acceptConnection, type Company, failHandler, WebSocket } from './websocket.ts';
 
@@ -330,7 +330,7 @@ class Outcry {
 
   readonly tell = (error: unknown): void => {
     if (this.#hasCaller && this.#first === null) this.#first = { error };
-    else surface(error);
+    else throwLater(error);
   };
 
   /** The caller is about to go on. */

@@ -6,7 +6,7 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { arm, disarm, type Expirable } from './deadlines.ts';
-import { surface } from './surface.ts';
+import { throwLater } from './throw-later.ts';
 import type { Attributes, Interceptor, Transport } from './transport.ts';
 
 export interface VerifyInfo<R extends IncomingMessage = IncomingMessage> {
@@ -82,7 +82,7 @@ export class Admission implements Expirable {
     origin: string | undefined,
     admitted: (admission: Admission) => void,
     refused: (status: number, error: Error) => void,
-    surfaces: (error: unknown) => void = surface,
+    surfaces: (error: unknown) => void = throwLater,
   ) {
     this.#request = request;
     this.#connection = connection;
@@ -133,7 +133,7 @@ export class Admission implements Expirable {
       try {
         interceptors[i]!.after?.(this.#request, transport, error);
       } catch (thrown) {
-        surface(thrown);
+        throwLater(thrown);
       }
     }
   }

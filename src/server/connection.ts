@@ -75,6 +75,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   readonly #sender: Sender;
   /** Of what waits to be written, where it was looked at last. */
   #lastLength = 0;
+  #hasFailed = false;
   deadline: Expirable['deadline'] = null;
 
   constructor(
@@ -217,7 +218,10 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     this.#tellFailed(error);
   }
 
+  /** Once: what fails behind the first failure is a consequence of it. */
   #tellFailed(error: Error): void {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
     try {
       this.#events.failed(this.#owner, error);
     } catch (thrown) {

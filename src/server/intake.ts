@@ -172,11 +172,13 @@ export class Intake implements SharedReader {
   resume(): void {
     this.isPaused = false;
     this.#reader.resume();
-    // From within a read callback the reader goes on by itself.
-    if (this.#isReading) return;
-    // Not within this call, so that whoever calls it is done with what it has before there is more.
-    if (this.#held !== null) nextTick(readHeldOf, this);
-    else if (!this.#reader.isSuspended) this.#socket.resume();
+    if (this.#held === null) {
+      // Within a read callback, too: the reader goes on by itself there, and a socket that `pause` has stopped must.
+      if (!this.#reader.isSuspended) this.#socket.resume();
+    } else if (!this.#isReading) {
+      // Not within this call, so that whoever calls it is done with what it has before there is more.
+      nextTick(readHeldOf, this);
+    }
   }
 
   /** Lets the event loop turn before the next message. */

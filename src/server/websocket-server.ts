@@ -25,7 +25,7 @@ import { PreparedMessage } from './prepared-message.ts';
 import { createRawListener } from './raw-listener.ts';
 import type { RequestHeadLimits } from './request-head.ts';
 import { requestTarget } from './request-target.ts';
-import { surface } from './surface.ts';
+import { throwLater } from './throw-later.ts';
 import { Topics } from './topics.ts';
 import type { Handler } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
@@ -259,7 +259,7 @@ export class WebSocketServer<
         wss.emit('connection', websocket, request);
       });
     } catch (error) {
-      surface(error);
+      throwLater(error);
     }
   }
 

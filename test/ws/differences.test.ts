@@ -560,6 +560,42 @@ differs<string | number>(
   1000,
 );
 
+heldBy(
+  'What `send` was given and the kernel has not taken',
+  'test/server/sender.test.ts',
+  "what send has returned from is the caller's again",
+);
+heldBy(
+  'A client hands every option to Node',
+  'test/ws/client-target.test.ts',
+  'the address alone says where a request goes, whatever options say',
+);
+heldBy(
+  'A redirect to another host takes a client certificate',
+  'test/ws/client-redirects.test.ts',
+  'a client certificate and the name for SNI are for the first host alone',
+);
+heldBy(
+  'A response that an `unexpected-response` listener has read',
+  'test/ws/client-giving-up.test.ts',
+  'a refusal that a listener has read to its end leaves no connection',
+);
+heldBy(
+  'What `finishRequest` throws',
+  'test/ws/client-giving-up.test.ts',
+  "what finishRequest throws is the constructor's error",
+);
+heldBy(
+  'The path of a socket in a `ws+unix:` address',
+  'test/ws/client-target.test.ts',
+  'a path of a unix socket is percent-decoded',
+);
+heldBy(
+  'A `Location` without a host',
+  'test/ws/client-redirects.test.ts',
+  'a path as Location stays on its unix socket',
+);
+
 // ── not there ──────────────────────────────────────────────────────────────────────────────────────
 
 differs(
@@ -738,6 +774,8 @@ differs(
   'ENOENT',
   'Unexpected server response: 418',
 );
+
+heldBy("A client's `headers`", 'test/ws/client-request.test.ts', 'headers may be an object, pairs, a Map');
 
 test('every row and point of the document has a check, and every check a row', () => {
   const text = readFileSync('docs/ws-compatibility.md', 'utf8');

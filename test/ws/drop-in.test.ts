@@ -121,6 +121,24 @@ for (const implementation of implementations) {
     await peer.closed();
   });
 
+  test(`${name}: pause and resume within a message listener change nothing`, async () => {
+    const { wss, port } = await serve(implementation);
+    const seen: string[] = [];
+    wss.on('connection', (socket) =>
+      socket.on('message', (data) => {
+        seen.push(String(data));
+        socket.pause();
+        socket.resume();
+      }),
+    );
+    const peer = await RawPeer.open(port);
+    for (let i = 0; i < 3; i++) {
+      peer.socket.write(Buffer.concat([frame(1, `${i}a`), frame(1, `${i}b`)]));
+      await until('both', () => seen.length === 2 * i + 2);
+    }
+    assert.deepEqual(seen, ['0a', '0b', '1a', '1b', '2a', '2b']);
+  });
+
   test(`${name}: who was paused at the end stays so`, async () => {
     const { wss, port } = await serve(implementation);
     const connected = once(wss, 'connection');
@@ -160,6 +178,30 @@ for (const implementation of implementations) {
     peer.socket.write(frame(2, Buffer.from([0x22, 0xfa, 0xec, 0x78]), { rsv: 4 }));
     const { code, errno } = await failed;
     assert.deepEqual([code, errno], ['Z_DATA_ERROR', -3]);
+  });
+
+  test(`${name}: the error event comes once, whatever fails behind the first failure`, async () => {
+    const { wss, port } = await serve(implementation);
+    const errors: unknown[] = [];
+    let unread: (error: Error) => void = () => {};
+    let called = 0;
+    const blob = Object.assign(new Blob(['x']), {
+      arrayBuffer: () => new Promise((_resolve, reject) => (unread = reject)),
+    });
+    wss.on('connection', (socket) => {
+      socket.on('error', (error) => {
+        errors.push((error as NodeJS.ErrnoException).code);
+        unread(new Error('unread'));
+      });
+      socket.send(blob as Blob, () => called++);
+      socket.on('close', () => errors.push('closed'));
+    });
+    const peer = await RawPeer.open(port);
+    peer.socket.write(Buffer.concat([frame(3), frame(3)]));
+    await until('the end', () => errors.includes('closed'));
+    assert.deepEqual(errors, ['WS_ERR_INVALID_OPCODE', 'closed']);
+    assert.equal(called, 1);
+    peer.socket.destroy();
   });
 
   test(`${name}: options that were not given have ws's defaults in server.options`, () => {
