@@ -68,6 +68,8 @@ export class Sender {
   readonly #deflate: MessageDeflate | null;
   /** Between the first and the last frame of a message that `send` was given in parts. */
   #isFragmenting = false;
+  /** The beginning of a message in parts was dropped. */
+  #isSkipping = false;
   #tellsDrain = false;
   #endsWhenDone = false;
   /** The close frame is written, or waits: nothing comes behind it. */
@@ -78,6 +80,7 @@ export class Sender {
   #away: Waiting | null = null;
   /** Whole messages that have to wait for the last part of the one that is being sent (§5.4). */
   #behindParts: Queue<Waiting> | null = null;
+  #behindBytes = 0;
   #waitingBytes = 0;
   /** How many of those that wait are bytes that come later. */
   #late = 0;
@@ -91,7 +94,7 @@ export class Sender {
 
   /** Bytes that were accepted and are not with the operating system. */
   get bufferedAmount(): number {
-    return this.#outbox.bufferedBytes + this.#waitingBytes;
+    return this.#outbox.bufferedBytes + this.#waitingBytes + this.#behindBytes;
   }
 
   /** Whether a control frame of ours would have to wait. */
@@ -116,7 +119,7 @@ export class Sender {
   ): SendResult {
     catchUp(this.#host);
     if (this.#isClosing) return this.#tooLate(callback);
-    if (!this.#hasRoomFor(data)) return this.#overflow(callback);
+    if (this.#isSkipping || !this.#hasRoomFor(data)) return this.#dropPart(options, callback);
     const first = this.#firstByte(isBinary, options.fin);
     const deflate = this.#compressorFor(first, options, data.length);
     if (this.#queue !== null) {
@@ -146,7 +149,7 @@ export class Sender {
     bytes.catch(() => {});
     catchUp(this.#host);
     if (this.#isClosing) return this.#tooLate(callback);
-    if (!this.#hasRoom(size)) return this.#overflow(callback);
+    if (this.#isSkipping || !this.#hasRoomForPart(size)) return this.#dropPart(options, callback);
     const first = this.#firstByte(true, options.fin);
     this.#late++;
     this.#add({
@@ -272,23 +275,39 @@ export class Sender {
     if (this.#options.maxBackpressure === Number.POSITIVE_INFINITY) return true;
     // Only where it may matter are the bytes of a string counted.
     if (typeof data === 'string')
-      return this.#hasRoom(data.length * 3) || this.#hasRoom(Buffer.byteLength(data));
-    return this.#hasRoom(data.length);
+      return this.#hasRoomForPart(data.length * 3) || this.#hasRoomForPart(Buffer.byteLength(data));
+    return this.#hasRoomForPart(data.length);
   }
 
-  #hasRoom(bytes: number): boolean {
+  /**
+   * For a message of our own, or a part of one. What waits for the last part must not keep that out, and a message
+   * whose beginning was sent is not dropped in its middle.
+   */
+  #hasRoomForPart(bytes: number): boolean {
+    if (this.#isFragmenting && this.#options.backpressurePolicy === 'drop') return true;
+    return this.#hasRoom(bytes, 0);
+  }
+
+  /** @param behind what waits for the end of a message in parts */
+  #hasRoom(bytes: number, behind = this.#behindBytes): boolean {
     const limit = this.#options.maxBackpressure;
-    if (limit === Number.POSITIVE_INFINITY || this.#fits(bytes)) return true;
+    if (limit === Number.POSITIVE_INFINITY || this.#fits(bytes, behind)) return true;
     // What we have put off ourselves is not the peer's fault.
     if (!this.#outbox.hasPutOff) return false;
     this.#outbox.flush();
-    return this.#fits(bytes);
+    return this.#fits(bytes, behind);
   }
 
-  #fits(bytes: number): boolean {
+  #fits(bytes: number, behind: number): boolean {
     const own = this.#late === 0 ? OWN_WORK_BYTES : 0;
-    const waiting = this.#outbox.bufferedBytes + Math.max(0, this.#waitingBytes - own);
+    const waiting = this.#outbox.bufferedBytes + Math.max(0, this.#waitingBytes + behind - own);
     return waiting === 0 || waiting + bytes <= this.#options.maxBackpressure;
+  }
+
+  /** What comes behind a part that was dropped is dropped, too, to the end of the message. */
+  #dropPart(options: MessageOptions, callback: SendCallback | undefined): SendResult {
+    this.#isSkipping = !options.fin;
+    return this.#overflow(callback);
   }
 
   #overflow(callback: SendCallback | undefined): SendResult {
@@ -342,7 +361,7 @@ export class Sender {
   }
 
   #holdBehindParts(entry: Waiting): void {
-    this.#waitingBytes += entry.bytes;
+    this.#behindBytes += entry.bytes;
     this.#behindParts ??= new Queue();
     this.#behindParts.add(entry);
   }
@@ -351,7 +370,7 @@ export class Sender {
     const held = this.#behindParts!;
     this.#behindParts = null;
     for (let entry = held.take(); entry !== undefined; entry = held.take()) {
-      this.#waitingBytes -= entry.bytes;
+      this.#behindBytes -= entry.bytes;
       this.#add(entry);
     }
   }
@@ -472,6 +491,7 @@ export class Sender {
     this.#queue = null;
     this.#behindParts = null;
     this.#waitingBytes = 0;
+    this.#behindBytes = 0;
     this.#deflate?.close();
     const error = new Error('The connection is closed');
     for (const entry of all) if (entry !== null && entry.callback !== undefined) nextTick(call, entry, error);

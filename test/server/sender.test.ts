@@ -104,6 +104,46 @@ test('§5.4: a client’s prepared message waits for the last part, too; the end
   theirs.close();
 });
 
+test('what waits for the last part of a message takes no room from that part', async () => {
+  for (const backpressurePolicy of ['drop', 'close'] as const) {
+    const { wss, ws, peer, close } = await pair({ maxBackpressure: 10_000, backpressurePolicy });
+    assert.equal(ws.send('a', { fin: false }), 'sent');
+    // No more is kept than our own work may take, 1 MiB.
+    for (let i = 0; i < 200 && ws.bufferedAmount < 1_000_000; i++) {
+      wss.broadcast(Buffer.alloc(9000, i));
+      await turn();
+    }
+    assert.ok(ws.bufferedAmount > 500_000);
+    assert.equal(ws.send('b'.repeat(9000)), 'sent');
+    assert.deepEqual([(await peer.frame()).fin, (await peer.frame()).fin], [false, true]);
+    assert.equal((await peer.frame()).payload.length, 9000);
+    await close();
+  }
+});
+
+test('drop: a message in parts is dropped at its beginning or not at all', async () => {
+  const { ws, peer, close } = await pair({ maxBackpressure: 10_000, backpressurePolicy: 'drop' });
+  peer.socket.pause();
+  assert.equal(ws.send('a', { fin: false }), 'sent');
+  assert.equal(ws.send(Buffer.alloc(20_000_000), { fin: false }), 'queued');
+  assert.equal(ws.send(Buffer.alloc(50_000)), 'queued');
+  assert.equal(ws.send('b', { fin: false }), 'dropped');
+  const drained = once(ws, 'drain');
+  peer.socket.resume();
+  const sizes: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    const { fin, payload } = await peer.frame();
+    sizes.push(`${payload.length}${fin ? '.' : ''}`);
+  }
+  assert.deepEqual(sizes, ['1', '20000000', '50000.']);
+  await drained;
+  assert.equal(ws.send('c', { fin: false }), 'dropped');
+  assert.equal(ws.send(new Blob(['d'])), 'dropped');
+  assert.equal(ws.send('whole'), 'sent');
+  assert.equal((await peer.frame()).opcode, 1);
+  await close();
+});
+
 // ── the queue of what isn't ready ──────────────────────────────────────────────────────────────────
 
 test('one pong for the newest ping while a message is being compressed, and it does not wait for it', async () => {
