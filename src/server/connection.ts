@@ -5,6 +5,7 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { monotonicNow } from '../clock.ts';
 import { CLOSED, CLOSING, Closing, OPEN } from '../protocol/closing.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
@@ -73,8 +74,10 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   readonly #outbox: Outbox;
   readonly #intake: Intake;
   readonly #sender: Sender;
-  /** Of what waits to be written, where it was looked at last. */
-  #lastLength = 0;
+  /** Of what waits to be written, when it was looked at last. */
+  #lastProgress = 0;
+  /** When the write that is under way was found to be stuck, on the monotonic clock. */
+  #stuckSince = Number.NEGATIVE_INFINITY;
   #hasFailed = false;
   deadline: Expirable['deadline'] = null;
 
@@ -91,7 +94,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     this.#events = events;
     this.options = options;
     this.#heartbeat = heartbeat;
-    this.#outbox = new Outbox(socket, options.role === 'client', options.generateMask);
+    this.#outbox = new Outbox(socket, options.role === 'client', options.generateMask, this);
     this.#intake = new Intake(socket, this, this.#outbox, options, deflate);
     this.#sender = new Sender(this, this.#outbox, options, deflate);
   }
@@ -352,14 +355,28 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     if (this.#intake.isHeld) return true;
     if (!this.#outbox.isBacklogged) return false;
     const { socket } = this;
-    if (socket instanceof Socket) {
+    const { progress } = this.#outbox;
+    if (progress === undefined) {
       // When this time is over, Node looks at what the kernel has taken of the write that is under way.
-      if (socket.timeout !== ms) socket.setTimeout(ms, onStuck);
+      const plain = socket as Socket;
+      if (plain.timeout !== ms) plain.setTimeout(ms, onStuck);
       return true;
     }
-    const hasMoved = socket.writableLength !== this.#lastLength;
-    this.#lastLength = socket.writableLength;
+    const hasMoved = progress !== this.#lastProgress;
+    this.#lastProgress = progress;
     return hasMoved;
+  }
+
+  /** Nothing moved for `ms`. If it was this process that stood still, what has come meanwhile is seen by the next time. */
+  stuck(ms: number): void {
+    const now = monotonicNow();
+    // With progress in between, the next time comes two of them later at the soonest.
+    if (now - this.#stuckSince < 1.5 * ms) {
+      this.pulseLost();
+      return;
+    }
+    this.#stuckSince = now;
+    (this.socket as Socket).setTimeout(ms, onStuck);
   }
 
   ping(): void {
@@ -424,8 +441,8 @@ function onError(this: ConnectedSocket, error: Error): void {
   this[kConnection]!.socketFailed(error);
 }
 
-function onStuck(this: ConnectedSocket): void {
-  this[kConnection]!.pulseLost();
+function onStuck(this: ConnectedSocket & Socket): void {
+  this[kConnection]!.stuck(this.timeout!);
 }
 
 function onDrain(this: ConnectedSocket): void {

@@ -28,7 +28,7 @@ export class Heartbeat {
   readonly #visitMs: number;
   readonly #stepMs: number;
   readonly #patience: number;
-  /** What is seen to be stuck twice in this time is cut: as late as one that does not answer. */
+  /** What does not move for three of them is cut: as late as one that does not answer. */
   readonly #progressMs: number;
   #cursor: Iterator<Pulse> | undefined;
   /** Visits that are due, with the fraction carried over from step to step. */
@@ -42,7 +42,7 @@ export class Heartbeat {
   constructor(interval: number, timeout: number) {
     this.#visitMs = interval / VISITS_PER_INTERVAL;
     this.#stepMs = Math.min(MAX_STEP_MS, this.#visitMs);
-    this.#progressMs = Math.max(1, Math.ceil((interval + timeout) / 2));
+    this.#progressMs = Math.max(1, Math.ceil((interval + timeout) / 3));
     this.#patience = 1 + Math.max(1, Math.ceil(timeout / this.#visitMs));
   }
 

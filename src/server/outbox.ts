@@ -18,6 +18,7 @@ import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
 import { asBuffer } from './data.ts';
 import { borrow, copied, isShared, release, retain, sharedBuffer } from './memory.ts';
+import { SlicedWriter } from './sliced-writer.ts';
 import { guard } from './socket-guard.ts';
 import { throwLater } from './throw-later.ts';
 import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
@@ -90,8 +91,8 @@ export class Outbox {
   /** Clients mask (RFC 6455 §5.3). */
   readonly #masks: boolean;
   readonly #generateMask: ((key: Buffer) => void) | undefined;
-  /** A plain socket that has taken everything has copied it to the kernel; other streams may hold on to it. */
-  readonly #copiesWhatItTakes: boolean;
+  /** Null for a plain socket: what that has taken is with the kernel, and other streams may hold on to it. */
+  readonly #sliced: SlicedWriter | null;
   #pieces: Buffer[] | null = null;
   #callbacks: SendCallback[] | null = null;
   #pendingBytes = 0;
@@ -106,17 +107,32 @@ export class Outbox {
   /** A write has asked for `drain`: Node's getters are asked only then. */
   #mayBeBacklogged = false;
 
-  /** @param generateMask fills four bytes with a masking key in place of the random generator */
-  constructor(socket: Duplex, masks: boolean, generateMask?: (key: Buffer) => void) {
+  /**
+   * @param generateMask fills four bytes with a masking key in place of the random generator
+   * @param owner is told where the socket does not emit `drain`
+   */
+  constructor(
+    socket: Duplex,
+    masks: boolean,
+    generateMask?: (key: Buffer) => void,
+    owner?: { socketDrained(): void },
+  ) {
     this.socket = socket;
     this.#masks = masks;
     this.#generateMask = generateMask;
-    this.#copiesWhatItTakes = socket instanceof Socket && !(socket instanceof TLSSocket);
+    this.#sliced =
+      socket instanceof Socket && !(socket instanceof TLSSocket) ? null : new SlicedWriter(socket, owner);
   }
 
   /** Bytes that the kernel has not taken. */
   get bufferedBytes(): number {
-    return this.#pendingBytes + this.socket.writableLength;
+    const sliced = this.#sliced === null ? 0 : this.#sliced.waitingBytes;
+    return this.#pendingBytes + sliced + this.socket.writableLength;
+  }
+
+  /** How much of what was written has left, in no unit; undefined for a plain socket, where Node looks after it. */
+  get progress(): number | undefined {
+    return this.#sliced?.written;
   }
 
   get hasPutOff(): boolean {
@@ -125,6 +141,7 @@ export class Outbox {
 
   /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
   get isBacklogged(): boolean {
+    if (this.#sliced !== null && this.#sliced.waitingBytes > 0) return true;
     if (!this.#mayBeBacklogged) return false;
     this.#mayBeBacklogged = this.socket.writableNeedDrain;
     // A long write asks for `drain` even where the kernel has taken all of it at once.
@@ -200,15 +217,11 @@ export class Outbox {
     }
   }
 
-  /** What is written now is with the kernel, or with TLS's copy, when `write` returns, but for what is too much. */
+  /** What is written now is with the kernel when `write` returns, but for what is too much; or is copied by `flush`. */
   get #writesThrough(): boolean {
     const { socket } = this;
-    return (
-      socket instanceof Socket &&
-      socket.writableLength === 0 &&
-      socket.writableCorked === 0 &&
-      !socket.connecting
-    );
+    if (this.#sliced !== null) return true;
+    return socket.writableLength === 0 && socket.writableCorked === 0 && !(socket as Socket).connecting;
   }
 
   /** Frames that are ready for the wire, by reference: nobody may change them any more. */
@@ -219,7 +232,7 @@ export class Outbox {
 
   /** Like `encoded`, for the shared frames of a batch at the end of a turn: written now. */
   encodedNow(frames: Buffer): void {
-    if (this.#pendingBytes === 0) {
+    if (this.#pendingBytes === 0 && this.#sliced === null) {
       if (!this.socket.writable) return;
       if (frames.length > TEXT_LIMIT) {
         if (!this.socket.write(frames)) this.#mayBeBacklogged = true;
@@ -247,8 +260,9 @@ export class Outbox {
   /** Calls back when all that was written until now is with the operating system, or will never be. */
   onceWritten(callback: () => void): void {
     this.flush();
-    if (this.socket.writable) this.socket.write(EMPTY, callback);
-    else nextTick(callback);
+    if (!this.socket.writable) nextTick(callback);
+    else if (this.#sliced !== null) this.#sliced.write(EMPTY, callback);
+    else this.socket.write(EMPTY, callback);
   }
 
   /** Writes what has been put off. */
@@ -277,7 +291,14 @@ export class Outbox {
     }
     const done = callbacks === null ? undefined : (error?: Error | null) => callAll(callbacks, error);
     let wasTaken: boolean;
-    if (pieces === null) {
+    if (this.#sliced !== null) {
+      if (pieces !== null && run !== null) pieces.push(run);
+      this.#guard();
+      // What may not be there later is copied with it.
+      const all = pieces === null ? run! : pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
+      this.#sliced.write(all, done);
+      wasTaken = !socket.writableNeedDrain;
+    } else if (pieces === null) {
       wasTaken = socket.write(run!, done);
     } else {
       if (run !== null) pieces.push(run);
@@ -287,6 +308,12 @@ export class Outbox {
     }
     if (!wasTaken) this.#mayBeBacklogged = true;
     if (slabUsed !== null) this.#release(slabUsed, slabRuns);
+  }
+
+  /** Writes what has been put off, and leaves nothing here: somebody else is about to write, or to end. */
+  handOver(): void {
+    this.flush();
+    this.#sliced?.handOver();
   }
 
   /** The end of the turn has come. */
@@ -324,7 +351,7 @@ export class Outbox {
   /** The slab's memory may be used again if the socket has copied all of it; otherwise it is the socket's. */
   #release(used: Slab, runs: number): void {
     used.openRuns -= runs;
-    if (!this.#copiesWhatItTakes || this.socket.writableLength !== 0) used.base = used.at;
+    if (this.#sliced !== null || this.socket.writableLength !== 0) used.base = used.at;
     if (used.openRuns === 0) used.at = used.base;
   }
 
@@ -387,12 +414,15 @@ export class Outbox {
     return true;
   }
 
+  #guard(): void {
+    if (this.#isGuarded) return;
+    this.#isGuarded = true;
+    guard(this.socket, this);
+  }
+
   /** To the end of the read callback or, outside of it, of the turn. */
   #putOff(): void {
-    if (!this.#isGuarded) {
-      this.#isGuarded = true;
-      guard(this.socket, this);
-    }
+    this.#guard();
     if (reading === this || this.#waits) return;
     this.#waits = true;
     if (waiting.push(this) === 1) flushAtEndOfTurn(flushWaiting);

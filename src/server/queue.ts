@@ -11,6 +11,10 @@ export class Queue<T> {
     this.#items.push(item);
   }
 
+  get first(): T | undefined {
+    return this.#items[this.#first];
+  }
+
   take(): T | undefined {
     const item = this.#items[this.#first];
     if (item === undefined) return undefined;

@@ -474,7 +474,7 @@ export class Sender {
 
   #endSocket(): void {
     const { socket } = this.#outbox;
-    this.#outbox.flush();
+    this.#outbox.handOver();
     // Ending twice is harmless, but Node makes an error object, with its stack, for nobody.
     if (!socket.writableEnded) socket.end();
   }

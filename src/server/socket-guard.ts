@@ -6,8 +6,8 @@ import type { Duplex } from 'node:stream';
 
 /** Whoever puts off what goes to the socket. */
 export interface PutsOff {
-  /** Writes it. */
-  flush(): void;
+  /** Writes all of it. */
+  handOver(): void;
 }
 
 const kPutsOff = Symbol('puts off');
@@ -18,13 +18,13 @@ type Method = (this: Guarded, ...args: unknown[]) => unknown;
 const methods: Record<string, Method> = {
   // Every write of ours comes this way as well.
   write(chunk, encoding, callback) {
-    this[kPutsOff].flush();
+    this[kPutsOff].handOver();
     return inherited(this, 'write').call(this, chunk, encoding, callback);
   },
 };
 for (const name of ['end', 'destroy', 'destroySoon']) {
   methods[name] = function (...args) {
-    this[kPutsOff].flush();
+    this[kPutsOff].handOver();
     return inherited(this, name).apply(this, args);
   };
 }
@@ -44,7 +44,7 @@ export function guard(socket: Duplex, owner: PutsOff): void {
     const isOwn = Object.hasOwn(guarded, name);
     const value: Method = isOwn
       ? function (...args) {
-          owner.flush();
+          owner.handOver();
           return present.apply(this, args);
         }
       : method;

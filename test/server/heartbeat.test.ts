@@ -7,7 +7,7 @@ import Ws from 'ws';
 import { Heartbeat, type Pulse } from '../../src/server/heartbeat.ts';
 import { WebSocket, WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
-import { frame, listen, listenTls, RawPeer, REQUEST } from './support.ts';
+import { cleanUp, frame, listen, listenTls, RawPeer, REQUEST } from './support.ts';
 
 const alive = setInterval(() => {}, 1000);
 test.after(() => clearInterval(alive));
@@ -78,7 +78,7 @@ for (const kind of ['plain', 'views', 'compressed', 'over TLS'] as const) {
 
 for (const kind of ['plain', 'over TLS'] as const) {
   test(`a peer that reads slowly is not cut while it makes progress, one that is stuck is: ${kind}`, async () => {
-    const { wss, socket } = await rawServed(kind, { pingInterval: 100 });
+    const { wss, socket } = await rawServed(kind, { pingInterval: 400 });
     const ws = await until('the connection', () => [...wss.clients][0]);
     let code: number | undefined;
     ws.on('close', (with_) => {
@@ -86,7 +86,7 @@ for (const kind of ['plain', 'over TLS'] as const) {
     });
     let received = 0;
     // One long message, which takes many times as long as a silent peer is given.
-    ws.send(Buffer.alloc(60_000_000));
+    ws.send(Buffer.alloc(200_000_000));
     const reading = setInterval(() => {
       for (let taken = 0; taken < 200_000; ) {
         const chunk = socket.read() as Buffer | null;
@@ -95,7 +95,8 @@ for (const kind of ['plain', 'over TLS'] as const) {
         received += chunk.length;
       }
     }, 10);
-    for (let lost = 0; lost < 4; lost++) await aSilentPeerIsCut();
+    cleanUp(() => clearInterval(reading));
+    for (let lost = 0; lost < 2; lost++) await aSilentPeerIsCut(400);
     assert.equal(code, undefined, `cut after ${received} bytes`);
     assert.ok(received > 0 && ws.bufferedAmount > 0, `${received} bytes, ${ws.bufferedAmount} left`);
     clearInterval(reading);
@@ -115,6 +116,7 @@ test('a message that comes slowly, in bits of a frame, keeps the connection', as
   const trickle = setInterval(() => {
     if (at < bytes.length) peer.socket.write(bytes.subarray(at, ++at));
   }, 10);
+  cleanUp(() => clearInterval(trickle));
   for (let lost = 0; lost < 4; lost++) await aSilentPeerIsCut();
   assert.equal(ws.readyState, WebSocket.OPEN);
   clearInterval(trickle);
@@ -123,8 +125,8 @@ test('a message that comes slowly, in bits of a frame, keeps the connection', as
 });
 
 /** A measure of time: a peer that does not answer has come and been given up. */
-async function aSilentPeerIsCut(): Promise<void> {
-  const { wss, port } = await listen({ pingInterval: 60 });
+async function aSilentPeerIsCut(pingInterval = 60): Promise<void> {
+  const { wss, port } = await listen({ pingInterval });
   const closed = new Promise((resolve) => wss.on('connection', (ws) => ws.on('close', resolve)));
   await RawPeer.open(port);
   await closed;

@@ -600,6 +600,47 @@ async function serving(
   };
 }
 
+for (const act of ['close', 'end', 'write', 'callbacks'] as const) {
+  test(`over TLS, long messages to a slow peer arrive whole, and what comes behind them: ${act}`, async () => {
+    const { server, port, open } = await serving(true);
+    const connected = once(server, 'connection') as Promise<[WebSocket]>;
+    const peer = await open(port);
+    const [ws] = await connected;
+    const payload = Buffer.alloc(5_000_001, 'abc');
+    let called = 0;
+    let drains = 0;
+    ws.on('drain', () => drains++);
+    for (let i = 0; i < 3; i++)
+      assert.equal(
+        ws.send(payload, () => called++),
+        'queued',
+      );
+    payload.fill('!');
+    for (let i = 0; i < 1000; i++) ws.send(`small ${i}`, () => called++);
+    const last = frame(1, 'last', { masked: false });
+    if (act === 'close') ws.close(1000, 'last');
+    else if (act === 'end') ws._socket!.end(last);
+    else if (act === 'write') ws._socket!.write(last);
+    else ws.send('last');
+    const chunks: Buffer[] = [];
+    peer.on('data', (chunk: Buffer) => chunks.push(chunk));
+    peer.resume();
+    const received = await until('all', () => {
+      const all = Buffer.concat(chunks);
+      return all.subarray(-4).toString() === 'last' ? all : undefined;
+    });
+    const small = Array.from({ length: 1000 }, (_, i) => frame(1, `small ${i}`, { masked: false }));
+    const large = frame(2, Buffer.alloc(5_000_001, 'abc'), { masked: false });
+    const expected = Buffer.concat([large, large, large, ...small]);
+    assert.ok(received.subarray(0, expected.length).equals(expected));
+    await until('all callbacks', () => called === 1003);
+    if (act === 'callbacks') await until('drain', () => drains === 1);
+    peer.destroy();
+    ws.terminate();
+    await server.close({});
+  });
+}
+
 // ── RFC 7692 §7.2.3: the context ───────────────────────────────────────────────────────────────────
 
 test('a small broadcast in between leaves the compression context as it is', async () => {
