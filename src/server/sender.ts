@@ -170,14 +170,15 @@ export class Sender {
     if (this.#isClosing) return this.#tooLate(callback);
     if (encode === null) {
       // A whole message never is a part of another one.
-      if (!this.#isFragmenting) return this.send(message.payload, message.isBinary, WHOLE, callback);
+      const isAmidParts = this.#isFragmenting || this.#isSkipping;
+      if (!isAmidParts) return this.send(message.payload, message.isBinary, WHOLE, callback);
       const first = FIN | (message.isBinary ? Opcode.BINARY : Opcode.TEXT);
       if (!this.#hasRoom(message.payload.length)) return this.#overflow(callback);
-      this.#holdBehindParts({
+      this.#wait({
         ...waiting(first, message.payload, callback),
         deflate: this.#compressorFor(first, WHOLE, message.payload.length),
       });
-      return this.#isQueued();
+      return this.#isFragmenting ? this.#isQueued() : this.#result();
     }
     const shared = shareFrame(message, this.wireForm, encode);
     if (!this.#hasRoom(shared.bytes.length)) return this.#overflow(callback);

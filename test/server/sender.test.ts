@@ -144,6 +144,41 @@ test('drop: a message in parts is dropped at its beginning or not at all', async
   await close();
 });
 
+for (const role of ['server', 'client'] as const) {
+  test(`drop: a whole message between the parts of one that was dropped is none of them: ${role}`, async () => {
+    const options = { maxBackpressure: 10_000, backpressurePolicy: 'drop' } as const;
+    const { wss, url } = await listen(role === 'server' ? options : {});
+    const connected = once(wss, 'connection') as Promise<[WebSocket]>;
+    const client = new WebSocket(url, { perMessageDeflate: false, ...(role === 'client' ? options : {}) });
+    cleanUp(() => client.terminate());
+    await once(client, 'open');
+    const [server] = await connected;
+    const [ws, peer] = role === 'server' ? [server, client] : [client, server];
+    const got: string[] = [];
+    peer.on('message', (data) => got.push(String(data).slice(0, 10)));
+    peer.pause();
+    assert.equal(ws.send(Buffer.alloc(20_000_000, '.')), 'queued');
+    assert.equal(ws.send('begins', { fin: false }), 'dropped');
+    const drained = once(ws, 'drain');
+    peer.resume();
+    await drained;
+    let called = 0;
+    assert.equal(
+      ws.send(new PreparedMessage('whole'), () => called++),
+      'sent',
+    );
+    assert.equal(ws.send('goes on', { fin: false }), 'dropped');
+    assert.equal(
+      ws.send(new PreparedMessage(Buffer.from('bytes')), () => called++),
+      'sent',
+    );
+    assert.equal(ws.send('ends'), 'dropped');
+    assert.equal(ws.send('next'), 'sent');
+    await until('all', () => got.length === 4 && called === 2);
+    assert.deepEqual(got, ['..........', 'whole', 'bytes', 'next']);
+  });
+}
+
 // ── the queue of what isn't ready ──────────────────────────────────────────────────────────────────
 
 test('one pong for the newest ping while a message is being compressed, and it does not wait for it', async () => {
