@@ -261,10 +261,11 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   sendLater(
     size: number,
     bytes: Promise<Uint8Array>,
+    isBinary: boolean,
     options: MessageOptions,
     callback?: SendCallback,
   ): SendResult {
-    return this.#sender.sendLater(size, bytes, options, callback);
+    return this.#sender.sendLater(size, bytes, isBinary, options, callback);
   }
 
   sendPrepared(message: PreparedMessage, callback?: SendCallback): SendResult {

@@ -24,6 +24,31 @@ export function toBytes(data: Sendable): Uint8Array {
   return Buffer.from(data as ArrayBuffer);
 }
 
+/**
+ * Whether it is a Blob or a File: Node's, or one of those that other packages bring, which say so in the same way
+ * (jsdom, fetch-blob).
+ */
+export function isBlob(data: unknown): data is Blob {
+  if (typeof data !== 'object' || data === null) return false;
+  const {
+    arrayBuffer,
+    stream,
+    type,
+    [Symbol.toStringTag]: name,
+  } = data as Partial<Blob> & Record<symbol, unknown>;
+  return (
+    (name === 'Blob' || name === 'File') &&
+    typeof arrayBuffer === 'function' &&
+    typeof stream === 'function' &&
+    typeof type === 'string'
+  );
+}
+
+/** What is in a Blob. Rejects where it can't be read. */
+export async function bytesOf(blob: Blob): Promise<Uint8Array> {
+  return toBytes(await blob.arrayBuffer());
+}
+
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -138,10 +138,11 @@ export class Sender {
     return this.#result();
   }
 
-  /** A binary message whose bytes come later. What is sent meanwhile waits for it. */
+  /** A message whose bytes come later. What is sent meanwhile waits for it. */
   sendLater(
     size: number,
     bytes: Promise<Uint8Array>,
+    isBinary: boolean,
     options: MessageOptions,
     callback?: SendCallback,
   ): SendResult {
@@ -150,7 +151,7 @@ export class Sender {
     catchUp(this.#host);
     if (this.#isClosing) return this.#tooLate(callback);
     if (this.#isSkipping || !this.#hasRoomForPart(size)) return this.#dropPart(options, callback);
-    const first = this.#firstByte(true, options.fin);
+    const first = this.#firstByte(isBinary, options.fin);
     this.#late++;
     this.#add({
       bytes: size,

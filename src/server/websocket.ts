@@ -18,7 +18,7 @@ import {
   type ConnectionOptions,
   type SendOptions,
 } from './connection.ts';
-import { asBuffer, type Sendable, toArrayBuffer, toBytes } from './data.ts';
+import { asBuffer, bytesOf, isBlob, type Sendable, toArrayBuffer, toBytes } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
 import { TypedEmitter } from './emitter.ts';
 import {
@@ -106,7 +106,7 @@ export interface WebSocketEvents {
 }
 
 export interface MessageOptions {
-  /** Default: true for anything but a string. */
+  /** Default: true for anything but a string or a number. Given as undefined it is false, as in ws. */
   binary?: boolean | undefined;
   /** Default true, where permessage-deflate was negotiated. */
   compress?: boolean | undefined;
@@ -314,22 +314,23 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     let done = callback;
     let settings: MessageOptions | undefined;
     if (typeof options === 'function') done = options;
-    else settings = options;
+    else if (typeof options === 'object' && options !== null) settings = options;
     const connection = this[kConnection];
     if (connection === null || connection.state !== 1) return WebSocket.#refuse(this, data, done);
     const frame =
       settings === undefined || (settings.fin === undefined && settings.compress === undefined)
         ? WHOLE
         : { fin: settings.fin ?? true, compress: settings.compress ?? true };
-    if (typeof data === 'string') return connection.send(data, settings?.binary ?? false, frame, done);
-    if (data instanceof Uint8Array) return connection.send(data, settings?.binary ?? true, frame, done);
-    if (data instanceof PreparedMessage) return connection.sendPrepared(data, done);
-    if (data instanceof Blob) {
-      return connection.sendLater(data.size, data.arrayBuffer().then(toBytes), frame, done);
+    const isText = typeof data === 'string' || typeof data === 'number';
+    // As ws: given as undefined it is not true, and that is text.
+    const isBinary = settings !== undefined && 'binary' in settings ? Boolean(settings.binary) : !isText;
+    if (typeof data === 'string' || data instanceof Uint8Array) {
+      return connection.send(data, isBinary, frame, done);
     }
-    // As ws: a number is its digits as text, nothing at all is an empty binary message.
-    const payload = typeof data === 'number' ? String(data) : toBytes(data ?? EMPTY);
-    return connection.send(payload, settings?.binary ?? typeof data !== 'number', frame, done);
+    if (data instanceof PreparedMessage) return connection.sendPrepared(data, done);
+    if (isBlob(data)) return connection.sendLater(data.size, bytesOf(data), isBinary, frame, done);
+    // As ws: a number is its digits, nothing at all is empty.
+    return connection.send(isText ? String(data) : toBytes(data ?? EMPTY), isBinary, frame, done);
   }
 
   /**
@@ -386,7 +387,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     const message = `WebSocket is not open: readyState ${readyState} (${READY_STATES[readyState]})`;
     if (readyState === 0) throw new Error(message);
     if (data instanceof PreparedMessage) ws[kUnsentBytes] += data.payload.length;
-    else if (data instanceof Blob) ws[kUnsentBytes] += data.size;
+    else if (isBlob(data)) ws[kUnsentBytes] += data.size;
     else if (data) ws[kUnsentBytes] += toBytes(data).length;
     if (callback !== undefined) nextTick(callback, new Error(message));
     return 'dropped';

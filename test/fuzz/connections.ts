@@ -364,7 +364,7 @@ class Case {
       this.#late.push(come);
     });
     const options = { fin, compress: true };
-    this.#note(sent, this.#connection.sendLater(data.length, bytes, options, this.#callbackOf(sent)));
+    this.#note(sent, this.#connection.sendLater(data.length, bytes, true, options, this.#callbackOf(sent)));
     if (!sent.isDropped) this.#part(sent, fin);
   }
 

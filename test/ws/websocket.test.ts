@@ -7,6 +7,7 @@ import { createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 import type { ClientOptions, WebSocket as WebSocketType } from 'ws';
 import { cleanUp, listenHttp } from '../server/support.ts';
 import { until } from '../support/net.ts';
@@ -336,6 +337,69 @@ for (const implementation of implementations) {
       ['as text', false],
     ]);
     client.terminate();
+  });
+
+  test(`${name}: options of send: none, null, something else, and binary with all that it may be`, async () => {
+    const { client, server } = await pair(implementation);
+    const seen: boolean[] = [];
+    server.on('message', (_data, isBinary) => seen.push(isBinary));
+    const send = client.send.bind(client) as (data: unknown, options?: unknown) => void;
+    const bytes = Buffer.from('bytes');
+    const blob = new Blob(['blob']);
+    for (const options of [undefined, null, 5, 'abc', {}, { fin: true }]) {
+      for (const data of ['text', 7, bytes, blob]) send(data, options);
+    }
+    await until('all', () => seen.length === 24);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 24 }, (_, i) => i % 4 > 1),
+    );
+    seen.length = 0;
+    for (const binary of [undefined, null, 0, '', false])
+      for (const data of [bytes, 'text', blob]) send(data, { binary });
+    for (const binary of [1, 'yes', true]) for (const data of [bytes, 'text', blob]) send(data, { binary });
+    await until('all', () => seen.length === 24);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 24 }, (_, i) => i > 14),
+    );
+    client.send('with a callback', null as never, () => client.close());
+    await once(server, 'close');
+    assert.equal(seen.length, 25);
+  });
+
+  test(`${name}: a Blob of another package than Node is one, too`, async () => {
+    class Other {
+      readonly type = '';
+      readonly size = 2;
+      readonly [Symbol.toStringTag] = 'Blob';
+      readonly #fails: boolean;
+      constructor(fails = false) {
+        this.#fails = fails;
+      }
+      stream(): void {}
+      arrayBuffer(): Promise<ArrayBuffer> {
+        if (this.#fails) throw new Error('gone');
+        return runInNewContext('Promise.resolve(new Uint8Array([111, 107]).buffer)');
+      }
+    }
+    const { client, server } = await pair(implementation);
+    const seen: string[] = [];
+    server.on('message', (data) => seen.push(String(data)));
+    const send = client.send.bind(client) as (data: unknown, done?: (error?: Error) => void) => void;
+    send(new Other());
+    send('behind');
+    await until('both', () => seen.length === 2);
+    assert.deepEqual(seen, ['ok', 'behind']);
+    if (name !== 'ws') {
+      client.on('error', () => {});
+      const failed = new Promise((resolve) => send(new Other(true), resolve));
+      assert.match(String(await failed), /gone/);
+      assert.equal((await once(client, 'close'))[0], 1006);
+    }
+    client.close();
+    send(new Other());
+    assert.ok(client.bufferedAmount >= 2);
   });
 
   test(`${name}: what is sent behind a Blob stays behind it`, async () => {
