@@ -3,6 +3,7 @@
  * heap badly and keep file and DNS work from running.
  */
 
+import { AsyncResource } from 'node:async_hooks';
 import { deflateRaw, deflateRawSync, inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib';
 
 type Done = (error: Error | null, result: Buffer) => void;
@@ -84,7 +85,8 @@ export function inZlibQueue(limit: number, start: Start): ZlibTurn {
     start(release);
     return started;
   }
-  const waiting = new Waiting(start);
+  // In its own async context, not in that of the call whose end lets it start.
+  const waiting = new Waiting(AsyncResource.bind(start, 'tidings.zlib'));
   waiting.previous = last;
   if (last === undefined) first = waiting;
   else last.next = waiting;

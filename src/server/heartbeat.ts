@@ -3,6 +3,7 @@
  * so. One timer sweeps all connections of all servers, a slice at a time, so that ten thousand pings
  * don't leave in one burst.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { clearInterval, setInterval } from '../clock.ts';
 
 export interface Pulse {
@@ -19,6 +20,9 @@ export interface Pulse {
 /** Every connection is looked at this many times per interval, so it is pinged before the interval is over. */
 const VISITS_PER_INTERVAL = 2;
 const MAX_STEP_MS = 1000;
+
+/** One timer for many: what it does must not happen in the context of whoever came first. */
+const ofNobody = new AsyncResource('tidings.heartbeat');
 
 const shared = new Map<string, Heartbeat>();
 
@@ -64,7 +68,7 @@ export class Heartbeat {
   add(member: Pulse): void {
     this.#members.add(member);
     if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#sweep(), this.#stepMs);
+      this.#timer = ofNobody.runInAsyncScope(setInterval, undefined, () => this.#sweep(), this.#stepMs);
       this.#timer.unref();
     }
   }

@@ -392,7 +392,8 @@ export class Outbox {
     this.#pendingBytes += bytes;
     const leaves = atOnce || this.#pendingBytes >= JOIN_LIMIT || this.#isFirst();
     if (callback !== undefined) {
-      const call = leaves ? callback : inItsContext(callback);
+      // Node calls back in the context of the write, unless that has to wait for another one.
+      const call = leaves && this.#writesThrough ? callback : inItsContext(callback);
       if (this.#callbacks === null) this.#callbacks = [call];
       else this.#callbacks.push(call);
     }

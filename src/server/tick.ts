@@ -2,10 +2,14 @@
  * The end of the current turn of the event loop, when everything that was put off is written. It is the
  * check phase of the same turn (setImmediate), so nothing waits for a timer or for another turn.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { setImmediate } from '../clock.ts';
 
 /** Counts turns in which something was written. */
 export let turn = 0;
+
+/** What happens at the end of a turn is for many: it belongs to none of those that have asked for it. */
+const ofNobody = new AsyncResource('tidings.turn');
 
 let scheduled = false;
 let fanOut: (() => void) | null = null;
@@ -15,7 +19,7 @@ let flush: (() => void) | null = null;
 export function endTurnSoon(): void {
   if (scheduled) return;
   scheduled = true;
-  setImmediate(endTurn);
+  setImmediate(endTurnOfNobody);
 }
 
 /** Calls back once at the end of this turn, with shared frames to hand to connections. */
@@ -32,6 +36,10 @@ export function flushAtEndOfTurn(callback: () => void): void {
 
 // What was put off is not lost with `process.exit()`: plain sockets are written to at once, even then.
 process.on('exit', endTurn);
+
+function endTurnOfNobody(): void {
+  ofNobody.runInAsyncScope(endTurn);
+}
 
 function endTurn(): void {
   scheduled = false;

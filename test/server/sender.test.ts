@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import Ws, { WebSocketServer as WsServer } from 'ws';
@@ -424,6 +426,112 @@ test('callbacks run in the async context of whoever sent', async () => {
   await until('all', () => seen.length === 8);
   for (const line of seen) assert.equal(line.split(' ')[0], line.split(' ')[1]);
   await wss.close({});
+});
+
+for (const transport of ['plain', 'TLS', 'corked'] as const) {
+  test(`callbacks of what waits behind another write run in the context of their own sender: ${transport}`, async () => {
+    const store = new AsyncLocalStorage<string>();
+    let ws: WebSocket;
+    let client: Ws;
+    if (transport === 'TLS') {
+      const { server, port } = await listenTls();
+      const wss = new WebSocketServer({ server });
+      client = new Ws(`wss://127.0.0.1:${port}`, { rejectUnauthorized: false });
+      cleanUp(() => client.terminate());
+      [ws] = (await once(wss, 'connection')) as [WebSocket];
+      await once(client, 'open');
+    } else {
+      ({ ws, client } = await wsPair());
+    }
+    client.pause();
+    const seen: string[] = [];
+    const run = (who: string, send: (done: () => void) => void): void => {
+      store.run(who, () => send(() => seen.push(`${who} ${store.getStore()}`)));
+    };
+    if (transport === 'corked') ws._socket!.cork();
+    else run('alice', (done) => ws.send(Buffer.alloc(20_000_000), done));
+    run('bob', (done) => ws.send(Buffer.alloc(1_000_000), done));
+    run('carol', (done) => ws.send('c', done));
+    run('dave', (done) => ws.ping('', undefined, done));
+    await turn();
+    run('erin', (done) => ws.send(new PreparedMessage('e'), done));
+    if (transport === 'corked') store.run('mallory', () => ws._socket!.uncork());
+    client.resume();
+    await until('all', () => seen.length === (transport === 'corked' ? 4 : 5));
+    for (const line of seen) assert.equal(line.split(' ')[0], line.split(' ')[1]);
+  });
+}
+
+test('what comes compressed is told in the context of its own connection, whoever was inflated before', async () => {
+  const store = new AsyncLocalStorage<number>();
+  const { wss, url } = await listen({ perMessageDeflate: true });
+  wss.on('connection', (ws) => {
+    for (let i = 0; i < 3; i++) ws.send(Buffer.alloc(300_000, i));
+  });
+  const seen: [number, number | undefined][] = [];
+  for (let who = 0; who < 20; who++) {
+    store.run(who, () => {
+      const client = new WebSocket(url);
+      cleanUp(() => client.terminate());
+      client.on('message', () => seen.push([who, store.getStore()]));
+    });
+  }
+  await until('all', () => seen.length === 60);
+  for (const [who, as] of seen) assert.equal(as, who);
+});
+
+test('what happens for many at the end of a turn, or by the heartbeat, happens in the context of none of them', async () => {
+  const store = new AsyncLocalStorage<string>();
+  const contexts: (string | undefined)[] = [];
+  const headers = {
+    host: 'a',
+    connection: 'upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  };
+  const open = (who: string): WebSocket => {
+    const socket = new Duplex({
+      read() {},
+      write(_chunk, _encoding, done) {
+        if (who === 'bob') contexts.push(store.getStore());
+        done();
+      },
+    });
+    const request = {
+      method: 'GET',
+      url: '/',
+      headers,
+      rawHeaders: [],
+      socket,
+    } as unknown as IncomingMessage;
+    // Times that nobody else here has: alice comes first, and it is her timer.
+    const wss = new WebSocketServer({ noServer: true, pingInterval: 31, pongTimeout: 37 });
+    let ws: WebSocket | undefined;
+    store.run(who, () => {
+      wss.handleUpgrade(request, socket, Buffer.alloc(0), (accepted) => {
+        ws = accepted;
+      });
+    });
+    return ws!;
+  };
+  const alive = setInterval(() => {}, 1000);
+  cleanUp(() => clearInterval(alive));
+  const alice = open('alice');
+  const bob = open('bob');
+  await turn();
+  contexts.length = 0;
+  store.run('alice', () => alice.send('the first of the turn'));
+  store.run('bob', () => {
+    bob.send('at once');
+    bob.send('at the end of the turn');
+  });
+  await until('both', () => contexts.length === 2);
+  assert.deepEqual(contexts, ['bob', undefined]);
+  const closed = new Promise((resolve) => bob.on('close', () => resolve(store.getStore() ?? 'of nobody')));
+  assert.equal(await closed, 'of nobody');
+  assert.deepEqual(new Set(contexts.slice(2)), new Set([undefined]));
+  alice.terminate();
 });
 
 // ── who owns the bytes ─────────────────────────────────────────────────────────────────────────────
