@@ -23,7 +23,7 @@ const root = join(benchFolder, '..');
 export const outFolder = join(benchFolder, 'dist');
 
 /** Programs of these folders run on their own, outside the process of `npm run bench`. */
-const PROGRAM_FOLDERS = ['peers', 'load', 'resp', 'codec'];
+const PROGRAM_FOLDERS = ['peers', 'load', 'pages', 'resp', 'codec'];
 
 /** `../../src/ws.ts`, seen from bench/peers, is `../../../dist/cjs/ws.js`, seen from bench/dist/peers. */
 function fromDist(dist: string): Plugin {
@@ -72,7 +72,8 @@ export async function buildBench({
     .map((folder) => join(base, folder))
     .find((folder) => existsSync(join(folder, 'ws.js')));
   if (dist === undefined) throw new Error(`${base} has no dist/: npm run build there`);
-  await compile([join(benchFolder, 'peers', 'tidings.ts')], join(outFolder, 'base'), dist);
+  const own = ['tidings.ts', 'push.ts'].map((file) => join(benchFolder, 'peers', file));
+  await compile(own, join(outFolder, 'base'), dist);
 }
 
 /** @param dist where our own package is, seen from what comes out */
@@ -80,7 +81,7 @@ async function compile(entryPoints: string[], outdir: string, dist: string): Pro
   const { outputFiles } = await build({
     entryPoints,
     outdir,
-    outbase: entryPoints.length > 1 ? benchFolder : undefined,
+    outbase: outdir === outFolder ? benchFolder : join(benchFolder, 'peers'),
     bundle: true,
     packages: 'external',
     format: 'esm',

@@ -52,6 +52,7 @@ declare module 'ioredis' {
     constructor(port: number, host: string, options?: { enableAutoPipelining?: boolean });
     publish(channel: string, message: string | Buffer): Promise<number>;
     subscribe(channel: string): Promise<number>;
+    unsubscribe(channel: string): Promise<number>;
     pipeline(): {
       publish(channel: string, message: string): unknown;
       exec(): Promise<[error: Error | null, reply: unknown][] | null>;

@@ -2,6 +2,7 @@
 import type { Row } from './rows.ts';
 import { measureCodec } from './scenarios/codec.ts';
 import { fanOut, whyNoFanOut } from './scenarios/fan-out.ts';
+import { pushLoad, whyNoPush } from './scenarios/push.ts';
 import { driveRedis, whyNoRedis } from './scenarios/resp.ts';
 import type { MeasureOptions, Sample, Scenario } from './scenarios/scenario.ts';
 import { serveLoad, whyNotServed } from './scenarios/server-load.ts';
@@ -34,6 +35,7 @@ export const AGAIN = ' again';
 
 const served: Scenario = { run: serveLoad, whyNot: whyNotServed };
 const redis: Scenario = { run: driveRedis, whyNot: whyNoRedis };
+const push: Scenario = { run: pushLoad, whyNot: whyNoPush };
 const scenarios: Record<Row['scenario'], Scenario> = {
   echo: served,
   broadcast: served,
@@ -42,6 +44,11 @@ const scenarios: Record<Row['scenario'], Scenario> = {
   fanout: { run: fanOut, whyNot: whyNoFanOut },
   'resp-publish': redis,
   'resp-receive': redis,
+  'push-user': push,
+  'push-topic': push,
+  'push-rest': push,
+  'push-return': push,
+  'push-visit': push,
   codec: { run: measureCodec },
 };
 

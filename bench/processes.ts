@@ -18,8 +18,17 @@ const STOP_TIMEOUT = 60_000;
 /** Resolves once it listens. */
 export async function startServer(peer: Peer, options: ServerOptions): Promise<RunningServer> {
   const { file, args, env } = command(peer, options);
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
-  const port = await listeningPort(child, peer.name);
+  const child = spawn(file, args, {
+    stdio: ['ignore', 'pipe', options.isSilent ? 'pipe' : 'inherit'],
+    env,
+  });
+  let complaints = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    complaints += text;
+  });
+  const port = await listeningPort(child, peer.name).catch((error: Error) => {
+    throw complaints === '' ? error : new Error(`${error.message} ${complaints.trim()}`);
+  });
   return {
     peer,
     port,
@@ -33,6 +42,7 @@ export async function startServer(peer: Peer, options: ServerOptions): Promise<R
       const cut = setTimeout(() => processTree(child.pid!).forEach(kill), STOP_TIMEOUT);
       const [status, signal] = await once(child, 'exit');
       clearTimeout(cut);
+      if (complaints !== '') throw new Error(`${peer.name} said: ${complaints.trim()}`);
       if (status !== 0)
         throw new Error(`${peer.name} ended on SIGTERM with ${signal ?? `status ${status}`}, not 0`);
     },

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { benchFolder, outFolder } from './build.ts';
+import type { PageWire, SenderKind } from './pages/job.ts';
 
 /** How the load generator opens a connection and what it puts on it. */
 export type Wire = 'websocket' | 'raw' | 'socket.io' | 'sockjs';
@@ -37,9 +38,20 @@ export interface Peer {
   folder?: string;
   /** Of its handshake, where that isn't /. */
   path?: string;
+  /** For the rows of push servers: what its pages speak, and through what they are sent to. */
+  pages?: {
+    wire: PageWire;
+    path: string;
+    /** Through Redis. Left out: the server runs without one. */
+    sender?: SenderKind;
+    /** A page that comes back gets what it has missed. */
+    recovers?: boolean;
+  };
   args?: string[];
   env?: Record<string, string>;
 }
+
+const SOCKET_IO = '/socket.io/?EIO=4&transport=websocket';
 
 const list: Peer[] = [
   { name: 'ws', what: 'ws with bufferutil', runtime: 'node', entry: 'ws', wire: 'websocket', deflate: true },
@@ -125,6 +137,33 @@ const list: Peer[] = [
     deflate: false,
     path: '/socketServer?operator=bench',
   },
+  ...(['plain', 'tidings.1'] as const).flatMap((wire) =>
+    [true, false].map(
+      (hasRedis): Peer => ({
+        name: `push-${wire}${hasRedis ? '' : '-memory'}`,
+        what: `tidings, the push server, pages in ${wire}${hasRedis ? '' : ', without Redis'}`,
+        runtime: 'node',
+        entry: 'push',
+        wire: 'websocket',
+        deflate: false,
+        pages: {
+          wire,
+          path: '/socketServer',
+          recovers: wire === 'tidings.1',
+          ...(hasRedis && { sender: 'push' }),
+        },
+      }),
+    ),
+  ),
+  {
+    name: 'ws-pages',
+    what: 'ws alone, which sends nothing',
+    runtime: 'node',
+    entry: 'ws',
+    wire: 'websocket',
+    deflate: false,
+    pages: { wire: 'plain', path: '/' },
+  },
   {
     name: 'ws+ioredis',
     what: 'ws and ioredis by hand; needs --redis',
@@ -132,6 +171,26 @@ const list: Peer[] = [
     entry: 'ws-redis',
     wire: 'websocket',
     deflate: false,
+    pages: { wire: 'plain', path: '/', sender: 'ioredis' },
+  },
+  {
+    name: 'socket.io+redis',
+    what: 'Socket.IO and its Redis adapter; needs --redis',
+    runtime: 'node',
+    entry: 'socketio-redis',
+    wire: 'socket.io',
+    deflate: false,
+    pages: { wire: 'socket.io', path: SOCKET_IO, sender: 'socket.io' },
+  },
+  {
+    name: 'socket.io+streams',
+    what: 'Socket.IO, its adapter for Redis streams and connection state recovery; needs --redis',
+    runtime: 'node',
+    entry: 'socketio-redis',
+    wire: 'socket.io',
+    deflate: false,
+    args: ['--streams'],
+    pages: { wire: 'socket.io', path: SOCKET_IO, sender: 'socket.io-streams', recovers: true },
   },
 ];
 
@@ -174,6 +233,8 @@ export interface ServerOptions {
   greet?: boolean;
   /** End with status 1 where a connection had an error: what a bench measures has none. */
   isStrict?: boolean;
+  /** It has nothing to say on standard error: whatever it says there fails the run. */
+  isSilent?: boolean;
   /** URL of a Redis that instances share. */
   redis?: string;
   limits?: { [name in Limit]?: number };

@@ -12,6 +12,11 @@ export interface Row {
     | 'handshakes'
     | 'idle'
     | 'fanout'
+    | 'push-user'
+    | 'push-topic'
+    | 'push-rest'
+    | 'push-return'
+    | 'push-visit'
     | 'resp-publish'
     | 'resp-receive'
     | 'codec';
@@ -23,8 +28,10 @@ export interface Row {
   size: number;
   kind: Job['kind'];
   deflate: boolean;
-  /** What `cost` counts: CPU per message or frame, or resident KiB per connection. */
-  unit: 'µs' | 'ns' | 'KiB';
+  /** What `cost` counts: CPU per message, frame or page, or resident KiB (1,024 bytes) or kB (1,000) per connection. */
+  unit: 'µs' | 'ns' | 'KiB' | 'kB';
+  /** Messages a second, where they come at a given rate. */
+  rate?: number;
   /** Processes of the server; more where the connections don't fit into one. Default 1. */
   workers?: number;
   /** How the server answers an echo. Default: at once, with what came in. */
@@ -33,7 +40,7 @@ export interface Row {
   reference: string;
   peers: string[];
   /** The table it belongs to, where that isn't the main one: see `tables`. */
-  table?: 'events' | 'sends' | 'scale';
+  table?: 'events' | 'sends' | 'scale' | 'push';
 }
 
 const ECHO_PEERS = [
@@ -195,6 +202,69 @@ function fanOutRow(conns: number, depth: number): Row {
   };
 }
 
+const PUSH_PEERS = ['ws+ioredis', 'push-plain', 'push-tidings.1', 'socket.io+redis', 'socket.io+streams'];
+
+function pushRow(
+  scenario: 'user' | 'topic' | 'rest' | 'return' | 'visit',
+  title: string,
+  conns: number,
+  more: Partial<Row> = {},
+): Row {
+  return {
+    id: `push-${scenario}-${conns}`,
+    title,
+    scenario: `push-${scenario}`,
+    conns,
+    depth: 1,
+    size: 128,
+    kind: 'json',
+    deflate: false,
+    unit: 'µs',
+    reference: 'ws+ioredis',
+    peers: PUSH_PEERS,
+    table: 'push',
+    ...more,
+  };
+}
+
+const pushUserRow = (users: number, rate: number): Row =>
+  pushRow(
+    'user',
+    `push: a message of 128 B to one user of ${users.toLocaleString('en')}, ${rate.toLocaleString('en')} a second`,
+    users,
+    { rate },
+  );
+
+/** In plain mode pages have no topics. */
+const pushTopicRow = (pages: number, rate: number): Row =>
+  pushRow(
+    'topic',
+    `push: a message of 128 B to a topic of ${pages.toLocaleString('en')} pages, ${rate} a second`,
+    pages,
+    {
+      rate,
+      peers: PUSH_PEERS.filter((name) => name !== 'push-plain'),
+    },
+  );
+
+const pushRestRow = (pages: number): Row =>
+  pushRow('rest', `push: ${pages.toLocaleString('en')} idle pages of as many users`, pages, {
+    unit: 'kB',
+    peers: [...PUSH_PEERS, 'push-plain-memory', 'push-tidings.1-memory', 'ws-pages'],
+  });
+
+const pushReturnRow = (pages: number): Row =>
+  pushRow(
+    'return',
+    `push: ${pages.toLocaleString('en')} pages come back at once, a message missed by each`,
+    pages,
+  );
+
+const pushVisitRow = (pages: number): Row =>
+  pushRow('visit', `push: pages that open and leave, each of another user, ${pages} at a time`, pages, {
+    peers: [...PUSH_PEERS, 'push-plain-memory', 'push-tidings.1-memory'],
+  });
+
 /** @param peers clients of resp/clients.ts */
 function respRow(
   scenario: 'resp-publish' | 'resp-receive',
@@ -343,8 +413,18 @@ for (const depth of [1, 16]) {
   });
 }
 
+/** What a message, a page and its coming and going cost a push server, and Redis behind it. */
+export const pushRows: Row[] = [
+  pushUserRow(1000, 5000),
+  pushTopicRow(1000, 50),
+  pushTopicRow(10_000, 5),
+  pushRestRow(10_000),
+  pushReturnRow(10_000),
+  pushVisitRow(32),
+];
+
 /** All that `npm run bench` runs, in the order of the report. */
-export const allRows: Row[] = [...eventRows, ...rows, ...sendRows, ...scaleRows];
+export const allRows: Row[] = [...eventRows, ...rows, ...sendRows, ...scaleRows, ...pushRows];
 
 /** One row of each scenario, small: every peer and every path runs, nothing is to be read from the figures. */
 export const shortRows: Row[] = [
@@ -363,6 +443,11 @@ export const shortRows: Row[] = [
   idleRow(200, false, ['ws', 'tidings', 'net']),
   idleRow(200, true, ['ws', 'tidings']),
   fanOutRow(100, 4),
+  pushUserRow(50, 500),
+  pushTopicRow(50, 50),
+  pushRestRow(100),
+  pushReturnRow(100),
+  pushVisitRow(8),
   respRow('resp-publish', 100, 'ioredis', [
     'ioredis-auto',
     'ioredis-pipeline',

@@ -21,6 +21,7 @@ Without a scenario: all rows. SCENARIO: echo, broadcast, handshakes, idle, fanou
   events           message events as with ws: what somebody gets who changes one import
   sends            what an application sends: in another turn, with callbacks, large, compressed
   scale            cost over connections
+  push             a push server with Redis: messages, pages that stay, come back, and come and go
 
 One row of one's own:
   --size N         payload bytes; K and M mean KiB and MiB
@@ -162,7 +163,7 @@ function choose(): Row[] {
   if (values.base) {
     list = list.map((row) => ({
       ...row,
-      peers: row.peers.flatMap((name) => (name.startsWith('tidings') ? [name, name + BASE] : [name])),
+      peers: row.peers.flatMap((name) => (/^(tidings|push-)/.test(name) ? [name, name + BASE] : [name])),
     }));
   }
   return list;

@@ -1,5 +1,6 @@
 /** The targets of all rows, in one table, and what became of them in a run. */
 import { type PeerResult, type RowResult, ratiosTo } from './measure.ts';
+import type { Row } from './rows.ts';
 import { median } from './statistics.ts';
 
 interface TargetOf {
@@ -16,6 +17,8 @@ export type Target = TargetOf &
     | { /** Own cost at most so many times the own cost in another row. */ base: string; factor: number }
     | { /** Own cost at most so much above the own cost in another row. */ base: string; excess: number }
     | { /** Own rate at least this part of another's. */ rateOf: string; part: number }
+    | { /** Own cost at most so much, in the row's unit. */ most: number }
+    | { /** Redis is asked at most so often for a page. */ roundTrips: number }
     | { /** p50 and p99 at most those of another peer. */ latency: string }
   );
 
@@ -30,6 +33,8 @@ export interface CheckedTarget {
 const raw = 'tidings';
 const embedded = 'tidings-embedded';
 const events = 'tidings-events';
+const plain = 'push-plain';
+const recovering = 'push-tidings.1';
 
 export const targets: Target[] = [
   { row: 'events-125-text-64x1', peer: events, against: 'ws', ratio: 1.45 },
@@ -73,6 +78,13 @@ export const targets: Target[] = [
   },
   { row: 'resp-publish-1000', peer: raw, rateOf: 'redis-benchmark', part: 0.6 },
   { row: 'resp-receive-1000', peer: raw, against: ['ioredis', 'node-redis'], ratio: 2.5 },
+  { row: 'push-user-1000', peer: plain, most: 12 },
+  { row: 'push-user-1000', peer: plain, against: 'ws+ioredis', ratio: 1 },
+  { row: 'push-user-1000', peer: recovering, most: 12 },
+  { row: 'push-user-1000', peer: recovering, against: 'ws+ioredis', ratio: 1 },
+  { row: 'push-rest-10000', peer: recovering, most: 8.5 },
+  { row: 'push-visit-32', peer: recovering, most: 120 },
+  { row: 'push-visit-32', peer: recovering, roundTrips: 3 },
 ];
 
 /** Those of the targets whose row and peers have been measured. */
@@ -86,8 +98,8 @@ export function checkTargets(results: RowResult[]): CheckedTarget[] {
     const own = find(row, peer);
     const others = otherPeers(target).map((name) => find('base' in target ? target.base : row, name));
     if (!own || others.some((other) => other === undefined)) return [];
-    const { unit } = results.find((result) => result.row.id === row)!.row;
-    return [{ row, peer, ...judge(target, own, others as PeerResult[], unit) }];
+    const measured = results.find((result) => result.row.id === row)!.row;
+    return [{ row, peer, ...judge(target, own, others as PeerResult[], measured) }];
   });
 }
 
@@ -103,13 +115,13 @@ function judge(
   target: Target,
   own: PeerResult,
   others: PeerResult[],
-  unit: string,
+  { unit, reference }: Row,
 ): Omit<CheckedTarget, 'row' | 'peer'> {
   const other = others.toSorted((a, b) => a.median.cost - b.median.cost)[0]!;
   const excess = own.median.cost - other.median.cost;
   if ('against' in target) {
     // The reference has run twice in each round.
-    const value = target.against === 'ws' ? own.ratio : median(ratiosTo(other, own));
+    const value = target.against === reference ? own.ratio : median(ratiosTo(other, own));
     return {
       claim: `${other.name} ÷ own ≥ ${target.ratio}`,
       value: value.toFixed(2),
@@ -138,6 +150,18 @@ function judge(
       claim: `rate ÷ ${other.name}'s ≥ ${target.part}`,
       value: part.toFixed(2),
       reached: part >= target.part,
+    };
+  }
+  if ('most' in target) {
+    const { cost } = own.median;
+    return { claim: `≤ ${target.most} ${unit}`, value: cost.toFixed(1), reached: cost <= target.most };
+  }
+  if ('roundTrips' in target) {
+    const { roundTrips = Number.POSITIVE_INFINITY } = own.median;
+    return {
+      claim: `Redis asked ≤ ${target.roundTrips} times`,
+      value: roundTrips.toFixed(1),
+      reached: roundTrips <= target.roundTrips,
     };
   }
   const { p50 = 0, p99 = 0 } = own.median;

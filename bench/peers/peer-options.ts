@@ -35,6 +35,8 @@ export interface PeerOptions {
   greet: boolean;
   /** URL of the Redis that instances share; empty for none. */
   redis: string;
+  /** socketio-redis only: the adapter for Redis streams. */
+  streams: boolean;
 }
 
 /** Larger than any message of the benches; peers whose default is lower are raised to it. */
@@ -59,6 +61,7 @@ export async function peerOptions(): Promise<PeerOptions> {
       api: { type: 'string', default: 'views' },
       greet: { type: 'boolean', default: false },
       redis: { type: 'string', default: '' },
+      streams: { type: 'boolean', default: false },
       workers: { type: 'string', default: '1' },
       'plain-reads': { type: 'boolean', default: false },
     },
@@ -93,6 +96,7 @@ export async function peerOptions(): Promise<PeerOptions> {
     plainReads: values['plain-reads'],
     greet: values.greet,
     redis: values.redis,
+    streams: values.streams,
   };
 }
 

@@ -52,12 +52,17 @@ export function describeMachine(): Machine {
 /** Columns after the name: heading and how a peer's figure is written. */
 type Column = [heading: string, cell: (peer: PeerResult) => string];
 
-const COST_HEADINGS = { µs: 'CPU µs', ns: 'CPU ns', KiB: 'KiB/conn' };
+const COST_HEADINGS = { µs: 'CPU µs', ns: 'CPU ns', KiB: 'KiB/conn', kB: 'kB/page' };
 
 /** Those that the row has figures for. */
 export function columns({ row, peers }: RowResult): Column[] {
   const all: [key: keyof Sample, heading: string, cell: (value: number) => string][] = [
     ['allocated', 'bytes allocated', (value) => value.toFixed(0)],
+    ['redis', 'Redis µs', figure],
+    ['roundTrips', 'Redis asked', (value) => value.toFixed(1)],
+    ['idle', 'idle: µs/10 s', figure],
+    ['redisIdle', 'Redis: µs/10 s', figure],
+    ['redisMemory', 'Redis: bytes', (value) => value.toFixed(0)],
     ['system', 'kernel', percent],
     [
       'rate',

@@ -38,4 +38,13 @@ export interface Sample {
   generator?: number;
   /** Bytes allocated per frame. */
   allocated?: number;
+  /** µs of CPU of Redis, for what `cost` is of the instance. */
+  redis?: number;
+  /** How often Redis is asked for one page that opens and leaves. */
+  roundTrips?: number;
+  /** Bytes that Redis keeps for each page. */
+  redisMemory?: number;
+  /** µs of CPU that an idle page costs its instance, and Redis, in 10 s. */
+  idle?: number;
+  redisIdle?: number;
 }

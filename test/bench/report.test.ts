@@ -74,6 +74,24 @@ test('a target is reached from the ratio on that it names', () => {
   ]);
 });
 
+test('a limit is reached up to the figure that it names, and one without a figure is not', () => {
+  const row = allRows.find(({ id }) => id === 'push-visit-32')!;
+  const judge = (sample: PeerResult['median']) => {
+    const peer = { name: 'push-tidings.1', samples: [sample], median: sample, spread: 0 };
+    const peers = [{ ...peer, ratio: 1, ratioSpread: 0 }];
+    const result: RowResult = { row, peers, noise: { median: 0, worst: 0 }, notRun: [] };
+    return checkTargets([result]).map(({ claim, reached }) => [claim, reached]);
+  };
+  assert.deepEqual(judge({ cost: 120, roundTrips: 3 }), [
+    ['≤ 120 µs', true],
+    ['Redis asked ≤ 3 times', true],
+  ]);
+  assert.deepEqual(judge({ cost: 121 }), [
+    ['≤ 120 µs', false],
+    ['Redis asked ≤ 3 times', false],
+  ]);
+});
+
 for (const kind of ['text', 'utf8', 'json', 'binary'] as const) {
   test(`${kind} messages have the size asked for, and each its number`, () => {
     for (const size of [16, 33, 125, 1024, 65536]) {
