@@ -46,6 +46,8 @@ export interface Peer {
     sender?: SenderKind;
     /** A page that comes back gets what it has missed. */
     recovers?: boolean;
+    /** It has no device, and so acknowledges nothing. */
+    isQuiet?: boolean;
   };
   args?: string[];
   env?: Record<string, string>;
@@ -155,6 +157,15 @@ const list: Peer[] = [
       }),
     ),
   ),
+  {
+    name: 'push-tidings.1-quiet',
+    what: 'tidings, the push server, pages in tidings.1 that acknowledge nothing',
+    runtime: 'node',
+    entry: 'push',
+    wire: 'websocket',
+    deflate: false,
+    pages: { wire: 'tidings.1', path: '/socketServer', recovers: true, isQuiet: true, sender: 'push' },
+  },
   {
     name: 'ws-pages',
     what: 'ws alone, which sends nothing',

@@ -15,6 +15,8 @@ export interface PageJob {
   sender: SenderKind;
   /** A page that comes back gets what it has missed. */
   recovers: boolean;
+  /** tidings.1: it has no device, and so acknowledges nothing. */
+  isQuiet: boolean;
   /** URL of the Redis; empty for none. */
   redis: string;
   /** The server's processes, and those of Redis: their CPU time is told apart. */

@@ -14,7 +14,7 @@ const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 const CLOSE_FRAME = clientFrame(8, Buffer.from([0x03, 0xe8]));
 const MESSAGE = '{"type":"message"';
 
-type Kind = Pick<PageJob, 'port' | 'path' | 'wire' | 'recovers'>;
+type Kind = Pick<PageJob, 'port' | 'path' | 'wire' | 'isQuiet'>;
 
 export class Page {
   readonly user: string;
@@ -173,9 +173,8 @@ export class Page {
     else if (this.#kind.wire === 'tidings.1') {
       if (this.#newest !== '') this.#position = positionIn(this.#newest);
       const positions = this.#position === undefined ? {} : { inbox: this.#position };
-      this.#say(
-        JSON.stringify({ type: 'hello', device: `device-of-${this.user}`, positions, topics: this.#topics }),
-      );
+      const device = this.#kind.isQuiet ? {} : { device: `device-of-${this.user}` };
+      this.#say(JSON.stringify({ type: 'hello', ...device, positions, topics: this.#topics }));
     }
   }
 
@@ -202,6 +201,7 @@ export class Page {
       this.#message(text);
       if (this.#topics.length > 0) return;
       this.#newest = text;
+      if (this.#kind.isQuiet) return;
       this.#acking ??= setTimeout(() => {
         this.#acking = undefined;
         const position = positionIn(this.#newest);

@@ -43,6 +43,7 @@ export async function pushLoad(name: string, row: Row, options: MeasureOptions):
         wire: pages.wire,
         sender: pages.sender ?? 'push',
         recovers: pages.recovers ?? false,
+        isQuiet: pages.isQuiet ?? false,
         redis: redis?.url ?? '',
         pids: server.pids,
         redisPids: redis === undefined ? [] : [redis.process.pid!],

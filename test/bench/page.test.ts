@@ -27,7 +27,7 @@ async function open(
     socket.on('message', (data) => received.push(data.toString()));
   });
   const { port } = server.address() as AddressInfo;
-  const page = new Page({ port, path: '/', wire, recovers: true }, 'u1');
+  const page = new Page({ port, path: '/', wire, isQuiet: false }, 'u1');
   t.after(() => {
     page.cut();
     server.close();
