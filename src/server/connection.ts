@@ -171,8 +171,9 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   onPing(data: Buffer): void {
     const payload = data.length === 0 ? EMPTY : this.#intake.keep(data);
     if (this.options.autoPong && this.isOpen) {
-      if (this.#sender.isBusy) this.#closing.owePong(payload);
-      else this.#sender.controlNow(Opcode.PONG, payload);
+      // In place of one that is owed for an earlier ping.
+      this.#closing.owePong(payload);
+      if (!this.#sender.isBusy) this.#payPong();
     }
     try {
       this.#events.ping(this.#owner, payload);

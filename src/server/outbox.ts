@@ -141,11 +141,14 @@ export class Outbox {
 
   /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
   get isBacklogged(): boolean {
-    if (this.#sliced !== null && this.#sliced.waitingBytes > 0) return true;
+    const { socket } = this;
+    if (this.#sliced !== null) {
+      return this.#sliced.waitingBytes > 0 || (socket.writableNeedDrain && socket.writableLength > 0);
+    }
     if (!this.#mayBeBacklogged) return false;
-    this.#mayBeBacklogged = this.socket.writableNeedDrain;
+    this.#mayBeBacklogged = socket.writableNeedDrain;
     // A long write asks for `drain` even where the kernel has taken all of it at once.
-    return this.#mayBeBacklogged && this.socket.writableLength > 0;
+    return this.#mayBeBacklogged && socket.writableLength > 0;
   }
 
   /** The connection's read callback begins. Returns what `endRead` needs. */
@@ -297,7 +300,7 @@ export class Outbox {
       // What may not be there later is copied with it.
       const all = pieces === null ? run! : pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
       this.#sliced.write(all, done);
-      wasTaken = !socket.writableNeedDrain;
+      wasTaken = true;
     } else if (pieces === null) {
       wasTaken = socket.write(run!, done);
     } else {

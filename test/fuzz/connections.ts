@@ -360,7 +360,15 @@ class Case {
     const sent = this.#begin(isBinary, data, random.chance(2));
     const bytes = new Promise<Uint8Array>((resolve, reject) => {
       const fails = random.chance(10);
-      const come = (): void => (fails ? reject(new Error('unreadable')) : resolve(data));
+      const come = (): void => {
+        if (!fails) {
+          resolve(data);
+          return;
+        }
+        // It ends the connection, and where that has failed already nobody is told again.
+        if (!sent.isDropped) this.#isCut = true;
+        reject(new Error('unreadable'));
+      };
       this.#late.push(come);
     });
     const options = { fin, compress: true };
