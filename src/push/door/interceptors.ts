@@ -3,7 +3,7 @@
  * judge, so that several can be combined; the push server refuses with 401 who is unknown to all.
  */
 import type { HandshakeRequest, Interceptor } from '../../server/transport.ts';
-import { cookies, offeredProtocols, queryParameter } from './request.ts';
+import { cookies, NotUtf8Error, offeredProtocols, queryParameter } from './request.ts';
 import { secretsOf, TicketError, type TicketSecret, verifyTicket } from './ticket.ts';
 
 const TICKET_PROTOCOL = 'ticket.';
@@ -26,12 +26,13 @@ export function signedTicket(options: TicketSecret): Interceptor {
   secretsOf(options);
   return {
     before(request, attributes) {
-      const ticket = ticketOf(request);
-      if (ticket === undefined) return undefined;
       try {
+        const ticket = ticketOf(request);
+        if (ticket === undefined) return undefined;
         attributes.user = verifyTicket(ticket, options).user;
       } catch (error) {
         if (error instanceof TicketError) return refusal(401, error.message);
+        if (error instanceof NotUtf8Error) return refusal(400, error.message);
         throw error;
       }
       return undefined;
@@ -77,8 +78,13 @@ export function cookieSession(
 export function queryUser(parameter: string): Interceptor {
   return {
     before(request, attributes) {
-      const user = queryParameter(request, parameter);
-      if (user !== undefined) attributes.user = user;
+      try {
+        const user = queryParameter(request, parameter);
+        if (user !== undefined) attributes.user = user;
+      } catch (error) {
+        if (error instanceof NotUtf8Error) return refusal(400, error.message);
+        throw error;
+      }
       return undefined;
     },
   };

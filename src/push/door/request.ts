@@ -1,11 +1,60 @@
 /** Reading what a handshake request says about its sender: query, cookies, subprotocols, address. */
+import { isUtf8 } from 'node:buffer';
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { requestTarget } from '../../server/request-target.ts';
 import type { HandshakeRequest } from '../../server/transport.ts';
 
-/** The first value of a query parameter. */
+const PERCENT = 0x25;
+const PLUS = 0x2b;
+const SPACE = 0x20;
+
+/**
+ * The first value of a query parameter, percent-decoded as forms are.
+ *
+ * @throws {NotUtf8Error} for bytes that are no UTF-8: two names that are not could otherwise become the same
+ */
 export function queryParameter(request: HandshakeRequest, name: string): string | undefined {
-  return new URLSearchParams(requestTarget(request).query).get(name) ?? undefined;
+  for (const pair of requestTarget(request).query.split('&')) {
+    const equals = pair.indexOf('=');
+    const key = equals < 0 ? pair : pair.slice(0, equals);
+    // Who asks for a name that is not UTF-8 asks for none of ours.
+    if (formText(key) === name) {
+      const value = formText(equals < 0 ? '' : pair.slice(equals + 1));
+      if (value === undefined) throw new NotUtf8Error(name);
+      return value;
+    }
+  }
+  return undefined;
+}
+
+/** A parameter has bytes that are no UTF-8. */
+export class NotUtf8Error extends Error {
+  constructor(parameter: string) {
+    super(`the parameter ${parameter} is not UTF-8`);
+    this.name = 'NotUtf8Error';
+  }
+}
+
+/** Undefined if it is not UTF-8. A percent sign that begins no escape stands for itself. */
+function formText(encoded: string): string | undefined {
+  const bytes = Buffer.alloc(Buffer.byteLength(encoded));
+  // Node hands on what is no ASCII byte by byte.
+  const source = Buffer.from(encoded, /^[\u0000-\u00ff]*$/.test(encoded) ? 'latin1' : 'utf8');
+  let length = 0;
+  for (let i = 0; i < source.length; i++) {
+    let byte = source[i]!;
+    if (byte === PLUS) byte = SPACE;
+    else if (byte === PERCENT) {
+      const hex = source.toString('latin1', i + 1, i + 3);
+      if (/^[0-9a-f]{2}$/i.test(hex)) {
+        byte = Number.parseInt(hex, 16);
+        i += 2;
+      }
+    }
+    bytes[length++] = byte;
+  }
+  const text = bytes.subarray(0, length);
+  return isUtf8(text) ? text.toString() : undefined;
 }
 
 /** RFC 6265 §5.4: the first of several cookies of one name is the most specific one. */
@@ -47,10 +96,11 @@ export function offeredProtocols(request: HandshakeRequest): string[] {
 export function trustedProxies(proxies: readonly string[]): BlockList {
   const list = new BlockList();
   for (const proxy of proxies) {
-    const [address = '', bits] = proxy.split('/');
+    const { address = '', bits } = /^(?<address>[^/]+)(?:\/(?<bits>\d{1,3}))?$/.exec(proxy)?.groups ?? {};
     const family = isIPv4(address) ? 'ipv4' : isIPv6(address) ? 'ipv6' : undefined;
     const prefix = Number(bits ?? (family === 'ipv4' ? 32 : 128));
-    if (family === undefined || !Number.isInteger(prefix)) {
+    const most = family === 'ipv4' ? 32 : 128;
+    if (family === undefined || prefix > most) {
       throw new TypeError(`proxies: ${JSON.stringify(proxy)} is no address and no CIDR block`);
     }
     list.addSubnet(address, prefix, family);

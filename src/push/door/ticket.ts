@@ -3,6 +3,7 @@
  * when. `t1.<payload>.<HMAC-SHA256>`, both parts base64url, so that a ticket also fits into a URL, a
  * cookie and a subprotocol's name.
  */
+import { isUtf8 } from 'node:buffer';
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { userProblem } from '../talk/names.ts';
 
@@ -53,22 +54,42 @@ export function verifyTicket(ticket: string, options: TicketSecret): Ticket {
   if (parts.length !== 3 || parts[0] !== VERSION) {
     throw new TicketError('TICKET_MALFORMED', `not a ${VERSION} ticket`);
   }
-  const given = Buffer.from(parts[2]!, 'base64url');
+  // Compared as text: base64url of the same bytes can be written in more than one way.
+  const given = Buffer.from(parts[2]!);
   const signed = `${parts[0]}.${parts[1]}`;
   let isOurs = false;
   for (const secret of secretsOf(options)) {
-    const expected = mac(signed, secret);
+    const expected = Buffer.from(mac(signed, secret).toString('base64url'));
     if (given.length === expected.length && timingSafeEqual(given, expected)) isOurs = true;
   }
   if (!isOurs) throw new TicketError('TICKET_SIGNATURE', 'the ticket was not signed with our secret');
-  const { u: user, x: expires } = JSON.parse(Buffer.from(parts[1]!, 'base64url').toString()) as {
-    u: string;
-    x: number;
-  };
-  if (expires <= Date.now()) {
-    throw new TicketError('TICKET_EXPIRED', `the ticket expired at ${new Date(expires).toISOString()}`);
-  }
+  const { user, expires } = contentOf(parts[1]!);
+  if (expires <= Date.now()) throw new TicketError('TICKET_EXPIRED', `the ticket expired ${moment(expires)}`);
   return { user, expires };
+}
+
+/** What was signed; whoever signs without `signTicket` may have signed anything. @throws {TicketError} */
+function contentOf(payload: string): Ticket {
+  let content: unknown;
+  try {
+    const bytes = Buffer.from(payload, 'base64url');
+    if (bytes.toString('base64url') === payload && isUtf8(bytes)) content = JSON.parse(bytes.toString());
+  } catch {
+    // No JSON, so no object either.
+  }
+  const { u: user, x: expires } = (content ?? {}) as { u?: unknown; x?: unknown };
+  const problem = userProblem(user);
+  if (problem !== undefined) throw new TicketError('TICKET_MALFORMED', `in the ticket, ${problem}`);
+  if (typeof expires !== 'number' || !Number.isFinite(expires)) {
+    throw new TicketError('TICKET_MALFORMED', 'the ticket does not say in numbers when it expires');
+  }
+  return { user: user as string, expires };
+}
+
+/** A time that a Date can't be has no ISO form. */
+function moment(time: number): string {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? 'long ago' : `at ${date.toISOString()}`;
 }
 
 /** @throws {TypeError} if there is none or one is too short */

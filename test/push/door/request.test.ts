@@ -11,12 +11,36 @@ const request = (parts: Partial<HandshakeRequest>, remoteAddress = '203.0.113.9'
 
 test('a query parameter is found in whatever a client sends as its URL', () => {
   assert.equal(queryParameter(request({ url: '/s?a=1&operator=J%C3%BCrgen+M' }), 'operator'), 'Jürgen M');
-  assert.equal(queryParameter(request({ url: '/s?operator=%ff%' }), 'operator'), '\ufffd%');
+  assert.equal(queryParameter(request({ url: '/s?operator=a%&%=b' }), 'operator'), 'a%');
+  assert.equal(queryParameter(request({ url: '/s?operator=%zz%4' }), 'operator'), '%zz%4');
+  assert.equal(
+    queryParameter(request({ url: '/s?%6fperator=%EF%BB%BFx&operator=y' }), 'operator'),
+    '\ufeffx',
+  );
+  // Node hands bytes that are no ASCII on as Latin-1.
+  assert.equal(queryParameter(request({ url: '/s?operator=\u00c3\u00bc' }), 'operator'), 'ü');
   assert.equal(queryParameter(request({ url: '//[?operator=x' }), 'operator'), 'x');
   assert.equal(queryParameter(request({ url: '/s' }), 'operator'), undefined);
   // RFC 9112 §3.2.2: as a proxy sends it.
   assert.equal(queryParameter(request({ url: 'http://a?operator=x' }), 'operator'), 'x');
   assert.equal(queryParameter(request({ url: 'http://a/s?b&operator=x' }), 'operator'), 'x');
+});
+
+test('a query parameter that is not UTF-8 is refused, so that no two become the same', () => {
+  for (const value of [
+    '%D5%C5',
+    '%C0%EE',
+    '%ff',
+    'a%ED%A0%80',
+    '%C0%AF',
+    '%F4%90%80%80',
+    '\u00d5\u00c5',
+    '%E2%82',
+  ]) {
+    const url = `/s?x=%ff&operator=${value}`;
+    assert.throws(() => queryParameter(request({ url }), 'operator'), { name: 'NotUtf8Error' }, value);
+    assert.equal(queryParameter(request({ url }), 'other'), undefined);
+  }
 });
 
 test('RFC 6265 §5.4: the first cookie of a name counts, values may be quoted or encoded or broken', () => {
