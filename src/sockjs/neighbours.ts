@@ -112,12 +112,8 @@ export class Neighbours {
   }
 
   #heard(payload: Buffer): void {
-    let envelope: Envelope;
-    try {
-      envelope = JSON.parse(payload.toString());
-    } catch {
-      return;
-    }
+    const envelope = envelopeOf(payload);
+    if (envelope === undefined) return;
     const { from, n } = envelope;
     const key = `${n} ${from}`;
     switch (envelope.type) {
@@ -128,10 +124,13 @@ export class Neighbours {
         this.#answer(envelope, this.#local.take(envelope.id, envelope.messages));
         return;
       case 'receive': {
-        const receiver = new RemoteReceiver(
+        this.#receivers.get(key)?.lost();
+        const receiver: RemoteReceiver = new RemoteReceiver(
           2 * this.#patience,
           (frame) => this.#answer(envelope, frame !== undefined, frame),
-          () => this.#receivers.delete(key),
+          () => {
+            if (this.#receivers.get(key) === receiver) this.#receivers.delete(key);
+          },
         );
         this.#receivers.set(key, receiver);
         if (!this.#local.attach(envelope.id, receiver)) {
@@ -216,6 +215,26 @@ class RemoteReceiver implements Receiver {
     clearTimeout(this.#timer);
     this.#over();
   }
+}
+
+/** Anybody who can reach the store can say anything: `undefined` for what is none of ours. */
+function envelopeOf(payload: Buffer): Envelope | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(payload.toString());
+  } catch {
+    return undefined;
+  }
+  const { from, n, type, id, messages, ok, frame } = (value ?? {}) as Record<string, unknown>;
+  if (typeof from !== 'string' || !Number.isSafeInteger(n)) return undefined;
+  const isText = (text: unknown): boolean => typeof text === 'string';
+  const isFit =
+    type === 'taken' ||
+    type === 'gone' ||
+    (type === 'send' && isText(id) && Array.isArray(messages) && messages.every(isText)) ||
+    (type === 'receive' && isText(id)) ||
+    (type === 'answer' && typeof ok === 'boolean' && (frame === undefined || isText(frame)));
+  return isFit ? (value as Envelope) : undefined;
 }
 
 /** Under what a session is claimed. Its id is its client's secret and may be anything: hashed. */
