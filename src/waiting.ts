@@ -1,26 +1,39 @@
 /** Waiting that ends. What was waited for goes on. */
 import { clearTimeout, setTimeout } from './clock.ts';
 
-/** What the promise gives; `undefined` if it fails or takes longer. */
-export async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T | undefined> {
+/** It took longer than it may. */
+export class TimeoutError extends Error {
+  constructor(milliseconds: number) {
+    super(`no answer within ${milliseconds} ms`);
+    this.name = 'TimeoutError';
+  }
+}
+
+/** What the promise gives. @throws {TimeoutError} where it takes longer, or what the promise rejects with */
+export async function inTime<T>(milliseconds: number, promise: PromiseLike<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, milliseconds, undefined);
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new TimeoutError(milliseconds)), milliseconds);
   });
-  const result = await Promise.race([promise.catch(() => undefined), timeout]);
-  clearTimeout(timer);
-  return result;
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What the promise gives; `undefined` if it fails or takes longer. */
+export function within<T>(milliseconds: number, promise: PromiseLike<T>): Promise<T | undefined> {
+  return inTime(milliseconds, promise).catch(() => undefined);
 }
 
 /** Whether it happens within the time. Rejects where the event does. */
-export async function isIn(event: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<boolean>((resolve) => {
-    timer = setTimeout(resolve, milliseconds, false);
-  });
+export async function isIn(event: PromiseLike<unknown>, milliseconds: number): Promise<boolean> {
   try {
-    return await Promise.race([event.then(() => true), timeout]);
-  } finally {
-    clearTimeout(timer);
+    await inTime(milliseconds, event);
+    return true;
+  } catch (error) {
+    if (error instanceof TimeoutError) return false;
+    throw error;
   }
 }

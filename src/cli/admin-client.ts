@@ -1,4 +1,5 @@
 /** Calls the admin API of a running `tidings serve`. */
+import { JsonText } from '../push/payload.ts';
 import { text, UsageError } from './options.ts';
 
 /** Where the server is, for the commands that talk to one. */
@@ -37,7 +38,7 @@ export async function callAdmin(
         ...(body !== undefined && { 'Content-Type': 'application/json' }),
         ...(idempotencyKey !== undefined && { 'Idempotency-Key': idempotencyKey }),
       },
-      body: body === undefined ? null : JSON.stringify(body),
+      body: body === undefined ? null : body instanceof JsonText ? body.text : JSON.stringify(body),
       redirect: 'error',
     });
   } catch (error) {

@@ -1,5 +1,6 @@
 /** JSON over HTTP for the admin API: bodies read within limits, errors in one shape. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { JsonText } from '../push/payload.ts';
 
 /** Ends a request with this status and `{"error": code, "message": …}`. */
 export class HttpError extends Error {
@@ -35,12 +36,12 @@ export function sendError(response: ServerResponse, error: HttpError): void {
 }
 
 /**
- * The request's body, parsed. Any JSON value will do.
+ * The request's body as it came. Any JSON value will do.
  *
  * @param limit bytes
  * @throws {HttpError} 400 not JSON or not UTF-8, 413 over the limit, 415 declared as something else
  */
-export async function readJson(request: IncomingMessage, limit: number): Promise<unknown> {
+export async function readJson(request: IncomingMessage, limit: number): Promise<JsonText> {
   const type = request.headers['content-type'] ?? 'application/json';
   const [essence = '', ...parameters] = type.split(';').map((part) => part.trim().toLowerCase());
   const charset = parameters.find((parameter) => parameter.startsWith('charset='));
@@ -61,7 +62,7 @@ export async function readJson(request: IncomingMessage, limit: number): Promise
     throw new HttpError(400, 'bad_json', 'the body is not UTF-8');
   }
   try {
-    return JSON.parse(text);
+    return new JsonText(text);
   } catch (error) {
     throw new HttpError(400, 'bad_json', `the body is not JSON: ${(error as Error).message}`);
   }

@@ -20,6 +20,7 @@ const NEVER_OFF = [
   'outbox',
   'subscriptions',
   'helloTimeout',
+  'answer',
   'inboxMessages',
   'inboxAge',
   'topicMessages',

@@ -2,6 +2,7 @@
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker, BrokerListener, Receipt } from '../pubsub/broker.ts';
+import { JsonText } from '../push/payload.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
 import { callAdmin, connection } from './admin-client.ts';
 import { command } from './command.ts';
@@ -84,7 +85,7 @@ async function readMessage(argument: string | undefined): Promise<string> {
 function parseData(message: string, isJson: boolean): unknown {
   if (!isJson) return message;
   try {
-    return JSON.parse(message);
+    return new JsonText(message);
   } catch (error) {
     throw new UsageError(`with --json, TEXT must be JSON: ${(error as Error).message}`);
   }
@@ -100,7 +101,7 @@ async function storeInRedis(
 ): Promise<Receipt> {
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
-  const { encodeData } = await import('../push/delivery/outgoing.ts');
+  const { encodeData } = await import('../push/payload.ts');
   const { kind, bytes } = encodeData(data);
   const { limits, retention } = parseLimits(limit);
   if (bytes.length > limits.message)

@@ -12,7 +12,7 @@ export const serveOptions = {
     'The store that the instances share, such as redis://127.0.0.1:6379; without it this process keeps everything in memory',
   ),
   redisPrefix: text('PREFIX', 'Begins every key and channel in Redis', 'tidings'),
-  instance: text('NAME', 'What this instance is called; default: host name and process id'),
+  instance: text('NAME', 'What this instance is called; default: host name, process id and a random part'),
   secret: text(
     'SECRET',
     'Pages sign in with tickets signed with this (see tidings ticket); at least 16 bytes',

@@ -79,7 +79,7 @@ interface Running {
 }
 
 async function start(settings: ServeSettings): Promise<Running> {
-  const instance = settings.instance ?? `${hostname()}-${process.pid}`;
+  const instance = settings.instance ?? `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
   const http = createServer({
     // A connection that sends half a request is let go as early as one that sends half a handshake.
     headersTimeout: 10_000,

@@ -26,10 +26,17 @@ export interface Limits {
   handshakes: number;
   /** Frames from one session within a second. Over it: close 4429. Default 100. */
   messagesPerSecond: number;
+  /** Bytes from one session within a second. Over it: close 4429. Default 8 MiB. */
+  bytesPerSecond: number;
   /** Topics that one session may subscribe to. Default 100; never off. */
   subscriptions: number;
   /** Milliseconds that a `tidings.1` client may take for its `hello`. Over it: close 4408. Default 10,000; never off. */
   helloTimeout: number;
+  /**
+   * Milliseconds that `authorize` may take for an answer, which holds up what the session has sent behind it. Over it,
+   * the frame is refused as `unavailable`. Default 10,000; never off.
+   */
+  answer: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -40,8 +47,10 @@ export const DEFAULT_LIMITS: Limits = {
   sessions: 200_000,
   handshakes: 200,
   messagesPerSecond: 100,
+  bytesPerSecond: 8 * 1024 * 1024,
   subscriptions: 100,
   helloTimeout: 10_000,
+  answer: 10_000,
 };
 
 export interface Heartbeat {

@@ -8,6 +8,7 @@ import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
+import { attempt } from '../server/handler-calls.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
@@ -17,16 +18,17 @@ import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
+import { explain, printable } from './explain.ts';
+import { checkedHeartbeat, checkedLimits } from './limits.ts';
 import {
   DEFAULT_CURSOR_TTL,
-  DEFAULT_HEARTBEAT,
-  DEFAULT_LIMITS,
   type Heartbeat,
   type Limits,
   type LogLevel,
   type PushServerOptions,
 } from './options.ts';
 import { Drain } from './pages/drain.ts';
+import { InstanceName } from './pages/instance-name.ts';
 import { Presence } from './pages/presence.ts';
 import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
@@ -36,7 +38,7 @@ import { type Pending, Publisher, type PublishSettings, type SendReceipt } from 
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
 import { Dialogue, type DialogueHost } from './talk/dialogue.ts';
-import { isInbox, topicProblem, userOf } from './talk/names.ts';
+import { instanceProblem, isInbox, topicProblem, userOf } from './talk/names.ts';
 import { BROADCAST, INBOX } from './talk/wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
@@ -69,6 +71,7 @@ export class PushServer {
   readonly #limits: Limits;
   readonly #heartbeat: Heartbeat;
   readonly #options: PushServerOptions;
+  readonly #name: InstanceName;
   readonly #registry: SessionRegistry;
   readonly #router: ChannelRouter;
   readonly #presence: Presence;
@@ -93,17 +96,19 @@ export class PushServer {
   constructor(options: PushServerOptions = {}) {
     this.#options = options;
     this.instance = options.instance ?? `i${randomBytes(6).toString('base64url')}`;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#heartbeat = { ...DEFAULT_HEARTBEAT, ...options.heartbeat };
+    this.#limits = checkedLimits(options.limits);
+    this.#heartbeat = checkedHeartbeat(options.heartbeat);
     this.#topics = new TopicTable(options.topics);
     const proxies = trustedProxies(options.proxies ?? []);
+    const named = instanceProblem(this.instance);
+    if (named !== undefined) throw new TypeError(named);
     const problem = options.references?.channel && topicProblem(options.references.channel);
     if (problem) throw new TypeError(`references.channel: ${problem}`);
     const broker = options.broker ?? memoryBroker();
     const references =
       options.references &&
-      new References(options.references, (key, error) =>
-        this.#log('warn', `reference ${key} could not be resolved: ${String(error)}`),
+      new References({ ...options.references, maxMessage: this.#limits.message }, (key, error) =>
+        this.#log('warn', `reference ${printable(key)} could not be resolved: ${explain(error)}`),
       );
     this.#router = new ChannelRouter(
       broker,
@@ -117,19 +122,23 @@ export class PushServer {
         broadcast: (message) => this.#onBroadcast(message),
         intake: (message) => this.#publisher.take(message),
         heard: (channel, payload) => {
-          if (channel === this.#bus?.channel) this.#bus.heard(payload);
+          if (channel === this.#name.channel) this.#name.heard(payload);
+          else if (channel === this.#bus?.channel) this.#bus.heard(payload);
           else this.#onReference(channel, payload);
         },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
       },
     );
+    this.#name = new InstanceName(this.instance, broker, () =>
+      this.#log('error', `another instance is named ${this.instance}, too: give each a name of its own`),
+    );
     this.#registry = new SessionRegistry(this.#limits);
     this.#presence = new Presence(broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
-      this.#log('warn', `presence could not be told to the store: ${String(error)}`),
+      this.#log('warn', `presence could not be told to the store: ${explain(error)}`),
     );
     this.#publisher = new Publisher(this.#router, this.#limits.message, this.#topics, options.retention);
     this.#acknowledger = new Acknowledger(broker, options.cursorTtl ?? DEFAULT_CURSOR_TTL, (cursor, error) =>
-      this.#log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${String(error)}`),
+      this.#log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`),
     );
     this.#referenceChannel =
       references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));
@@ -139,6 +148,7 @@ export class PushServer {
       proxies,
       origins: options.origins ?? [],
       interceptors: options.interceptors ?? [],
+      log: (level, message) => this.#log(level, message),
       handshakes: this.#limits.handshakes,
       drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
     });
@@ -158,7 +168,7 @@ export class PushServer {
     this.#bus =
       options.sockjs &&
       new SockJsBus(this.instance, broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
-        this.#log('warn', `SockJS sessions could not be told to the store: ${String(error)}`),
+        this.#log('warn', `SockJS sessions could not be told to the store: ${explain(error)}`),
       );
     this.#listeners = new Listeners(options, this.#limits, this.#heartbeat, {
       interceptors,
@@ -283,15 +293,18 @@ export class PushServer {
 
   async #start(): Promise<void> {
     const { references } = this.#options;
-    const listenedTo = [references?.channel, this.#bus?.channel].filter((name) => name !== undefined);
+    const listenedTo = [references?.channel, this.#bus?.channel, this.#name.channel].filter(
+      (name) => name !== undefined,
+    );
     const storeReached = this.#router
       .open()
-      .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))));
+      .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))))
+      .then(() => this.#name.say());
     try {
       await Promise.all([storeReached, this.#listeners.listen()]);
     } catch (error) {
       if (this.#closing === undefined)
-        this.#log('error', `the push server could not start: ${String(error)}`);
+        this.#log('error', `the push server could not start: ${explain(error)}`);
       throw error;
     }
   }
@@ -334,7 +347,7 @@ export class PushServer {
     if (this.#registry.size === 0) return;
     this.#listeners.publish(BROADCAST, message.prepared);
     for (const session of this.#registry)
-      if (!this.#sharesBroadcasts(session)) session.sendTransient(message);
+      if (session.phase !== 'open' || !this.#sharesBroadcasts(session)) session.sendTransient(message);
   }
 
   /** Others are sent what is for all one by one. */
@@ -344,7 +357,7 @@ export class PushServer {
 
   #onReference(channel: string, payload: Buffer): void {
     this.#referenceChannel?.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
-      this.#log('error', `a reference on ${channel} was not stored: ${String(error)}`);
+      this.#log('error', `a reference on ${channel} was not stored: ${explain(error)}`);
     });
   }
 
@@ -369,7 +382,11 @@ export class PushServer {
   #log(level: LogLevel, message: string): void {
     if (logged.hasSubscribers) logged.publish({ level, message, instance: this.instance });
     const { log } = this.#options;
-    if (log !== undefined) log(level, message);
-    else if (level !== 'info') console.error(`tidings: ${message}`);
+    if (log !== undefined) {
+      attempt(
+        () => log(level, message),
+        (error) => console.error(`tidings: ${message} (and \`log\` failed: ${explain(error)})`),
+      );
+    } else if (level !== 'info') console.error(`tidings: ${message}`);
   }
 }

@@ -118,6 +118,12 @@ export class Channel {
     return this.#delivered;
   }
 
+  /** Whether this is the message that had this offset; `undefined` for one that came too long ago. */
+  knows({ epoch, offset, id }: Position): boolean | undefined {
+    const known = this.#recent.find((recent) => recent.offset === offset && recent.epoch === epoch);
+    return known && known.id === id;
+  }
+
   /** Resolves when the subscription is in force and the channel has its place in the log. */
   ready(): Promise<void> {
     return this.#found;
@@ -155,8 +161,8 @@ export class Channel {
 
   /** The log behind `position`, beginning with the entry at it. Subscribers at one place share the read. */
   page(position: Position, isAnchor: boolean): Promise<OutgoingPage> {
-    const offset = isAnchor ? position.offset : readOffset(position);
-    const key = `${offset}${isAnchor ? '+' : ''}`;
+    // Not by where the read begins: what is read behind position 1 is not all that position 0 needs.
+    const key = `${position.offset}${isAnchor ? '+' : ''}`;
     let page = this.#pages?.get(key);
     if (page === undefined) {
       page = this.#host.bounded(() => this.#read(position, isAnchor));

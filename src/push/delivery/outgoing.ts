@@ -5,35 +5,13 @@
 import { isUtf8 } from 'node:buffer';
 import type { PayloadKind, Position, StoredMessage } from '../../pubsub/broker.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
-import type { References, Resolved } from '../sending/references.ts';
+import type { Payload } from '../payload.ts';
+import type { References } from '../sending/references.ts';
 import { wireName } from '../talk/names.ts';
 import type { ServerFrame, WirePosition } from '../talk/wire.ts';
 
 /** What a transport's `send` takes. */
 export type Frame = string | Buffer;
-
-export interface Payload {
-  kind: PayloadKind;
-  bytes: Buffer;
-}
-
-/** @throws {TypeError} for what JSON has no form of */
-export function encodeData(data: unknown): Payload {
-  if (typeof data === 'string') return { kind: 'text', bytes: Buffer.from(data) };
-  if (data instanceof Uint8Array) {
-    return { kind: 'binary', bytes: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
-  }
-  const json = JSON.stringify(data) as string | undefined;
-  if (json === undefined) throw new TypeError(`data of type ${typeof data} has no form in JSON`);
-  return { kind: 'json', bytes: Buffer.from(json) };
-}
-
-/** What was given to `encodeData`. */
-export function decodeData(kind: PayloadKind, bytes: Buffer): unknown {
-  if (kind === 'binary') return bytes;
-  const text = bytes.toString();
-  return kind === 'json' ? parsed(text) : text;
-}
 
 export class Outgoing implements Position {
   readonly epoch: string;
@@ -41,7 +19,7 @@ export class Outgoing implements Position {
   readonly id: string;
   readonly #stored: StoredMessage;
   #lookup: Promise<void> | undefined;
-  #resolved: Resolved | undefined;
+  #resolved: Payload | undefined;
   #plain: Frame | undefined;
   #wire: string | undefined;
   #prepared: PreparedMessage | undefined;
@@ -56,6 +34,11 @@ export class Outgoing implements Position {
   /** When it was stored, in milliseconds since 1970 by the store's clock. */
   get time(): number {
     return this.#stored.time;
+  }
+
+  /** Bytes of what was stored, or of what it stands for. */
+  get size(): number {
+    return (this.#resolved?.bytes ?? this.#stored.payload).length;
   }
 
   /** Without the payload, to be kept. */
@@ -77,7 +60,7 @@ export class Outgoing implements Position {
   prepare(references: References | undefined): void {
     if (this.#stored.kind !== 'reference') return;
     this.#lookup = references?.load(this.#stored.payload.toString()).then((resolved) => {
-      this.#resolved = resolved;
+      this.#resolved = resolved?.payload;
       this.#lookup = undefined;
     });
   }
@@ -105,7 +88,7 @@ export class Outgoing implements Position {
 
   #payload(): { kind: PayloadKind; payload: Buffer } {
     if (this.#stored.kind !== 'reference' || this.#resolved === undefined) return this.#stored;
-    const { kind, bytes } = encodeData(this.#resolved.data);
+    const { kind, bytes } = this.#resolved;
     return { kind, payload: bytes };
   }
 
@@ -184,13 +167,5 @@ function isJson(text: string): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
   }
 }

@@ -22,6 +22,8 @@ const TOPS_PER_CALL = 1_000;
 const MAX_READS = 32;
 const FIRST_PAUSE = 100;
 const LAST_PAUSE = 5_000;
+/** Longest that a handshake waits for the store, in milliseconds. */
+const PATIENCE = 2_000;
 
 export interface RouterEvents {
   acknowledged(cursor: Cursor): void;
@@ -56,6 +58,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   /** Until it was reached for the first time, too. */
   #isAway = true;
   #isAwayTold = false;
+  /** Since when there is no store, in milliseconds of the monotonic clock. Only meaningful while it is away. */
+  #awaySince = monotonicNow();
   #isClosed = false;
 
   constructor(
@@ -73,6 +77,11 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
 
   get isAway(): boolean {
     return this.#isAway;
+  }
+
+  /** Milliseconds that a newcomer may wait for its channel: all together no longer than one would. */
+  patience(): number {
+    return this.#isAway ? Math.max(0, this.#awaySince + PATIENCE - monotonicNow()) : PATIENCE;
   }
 
   get size(): number {
@@ -179,6 +188,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   down(error: Error): void {
+    if (!this.#isAway) this.#awaySince = Number.NEGATIVE_INFINITY;
     this.#isAway = true;
     if (this.#isAwayTold) return;
     this.#isAwayTold = true;

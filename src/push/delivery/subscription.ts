@@ -13,8 +13,6 @@ import type { Pacer } from './pacer.ts';
 import type { ChannelRouter } from './router.ts';
 import type { TopicOptions } from './topic-options.ts';
 
-/** Recovery and lossy topics write while less than this waits for the session, in bytes. */
-const BUSY = 256 * 1024;
 const DEFAULT_KEEP = 100;
 
 /** Who gets what a subscription brings: a session. */
@@ -23,6 +21,8 @@ export interface Recipient {
   readonly isTidings: boolean;
   /** Bytes that wait for it to be read. */
   readonly bufferedAmount: number;
+  /** Of these, how many may wait before recovery and lossy topics do. */
+  readonly busy: number;
   sendMessage(message: Outgoing): void;
   sendTransient(message: OutgoingTransient): void;
   /** The channel begins anew, because something was lost. */
@@ -61,6 +61,9 @@ export class Subscription implements Subscriber {
    * then is not sent to it a second time.
    */
   #seenUntil = 0;
+  /** Where the channel was when the subscription was made, if that was known: where `now` begins. */
+  readonly #anchor: Position | undefined;
+  #begun: Promise<ChannelState> | undefined;
   /** The channel's `finding` when the log was last read. */
   #readIn = -1;
   #isClosed = false;
@@ -82,6 +85,7 @@ export class Subscription implements Subscriber {
     this.isShared = canBeShared && router.fanOut?.reaches(recipient.transport) === true;
     this.channel = router.acquire(name);
     this.channel.add(this);
+    this.#anchor = this.channel.isLive ? this.channel.position : undefined;
   }
 
   get isLive(): boolean {
@@ -93,14 +97,37 @@ export class Subscription implements Subscriber {
     return this.place === 'live' ? this.channel.position : this.#position;
   }
 
+  /** Whether the session was sent this message, or begins behind it; `undefined` where its id is not known here. */
+  hasSent(position: Position): boolean | undefined {
+    const sent = this.position;
+    if (position.epoch !== sent.epoch || position.offset > sent.offset) return false;
+    if (position.offset === sent.offset && sent.id !== '') return position.id === sent.id;
+    return this.channel.knows(position);
+  }
+
   /** Finds the place to begin at. Waits for the store where it is away. `run` sends what follows. */
-  async begin({ position, start }: Start): Promise<ChannelState> {
+  begin(start: Start): Promise<ChannelState> {
+    this.#begun = this.#find(start);
+    return this.#begun;
+  }
+
+  /** Where a subscription that has begun is now, for who asks for it again. */
+  async state(): Promise<ChannelState> {
+    await this.#begun;
+    return { position: wirePosition(this.position), recovered: true };
+  }
+
+  async #find({ position, start }: Start): Promise<ChannelState> {
     await this.channel.ready();
     if (position !== undefined) return this.#continueFrom(position);
     if (start === 'retained') {
       const { position: from } = await this.#continueFrom(ORIGIN);
       return { position: from, recovered: true };
     }
+    // What was sent since, to greet it, belongs to it.
+    const anchor = this.#anchor;
+    const isThere = anchor === undefined || (this.channel.isLive && isSame(anchor, this.channel.position));
+    if (!isThere) return this.#continueFrom(anchor);
     this.#position = this.channel.position;
     return { position: wirePosition(this.#position), recovered: true };
   }
@@ -174,10 +201,13 @@ export class Subscription implements Subscriber {
     const held = this.#held;
     this.#held = [];
     for (const message of held) {
-      if (this.#recipient.bufferedAmount >= BUSY) {
-        await this.#pacer.wait(this.transport, BUSY / 2);
+      const { bufferedAmount, busy } = this.#recipient;
+      if (bufferedAmount >= busy) {
+        await this.#pacer.wait(this.transport, busy / 2);
         return false;
       }
+      // What is big by itself goes when nothing else waits: it is let through then, however big.
+      if (message.size >= busy && bufferedAmount > 0) await this.#pacer.wait(this.transport, 1);
       if (message.lookup !== undefined) await message.lookup;
       if (this.#isOver) return false;
       if (this.#recipient.isTidings || message.time > this.#seenUntil) this.#send(message);
@@ -204,7 +234,7 @@ export class Subscription implements Subscriber {
 
   deliver(message: Outgoing): void {
     if (this.#pending !== undefined) this.#wait(message);
-    else if (this.#isLossy && this.#recipient.bufferedAmount >= BUSY) {
+    else if (this.#isLossy && this.#recipient.bufferedAmount >= this.#recipient.busy) {
       this.#pending = [message];
       void this.#sendPending();
     } else this.#send(message);
@@ -225,7 +255,7 @@ export class Subscription implements Subscriber {
   }
 
   async #sendPending(): Promise<void> {
-    await this.#pacer.wait(this.transport, BUSY / 2);
+    await this.#pacer.wait(this.transport, this.#recipient.busy / 2);
     const pending = this.#pending ?? [];
     this.#pending = undefined;
     if (this.#isOver) return;

@@ -4,18 +4,19 @@
  * sent after it reaches even a page in plain mode.
  */
 import type { BlockList } from 'node:net';
+import { attempt } from '../../server/handler-calls.ts';
 import type { Origins } from '../../server/origin.ts';
 import type { HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
+import { explainFully } from '../explain.ts';
+import type { Log } from '../options.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf, userProblem } from '../talk/names.ts';
 import { refusal } from './interceptors.ts';
 import { originCheck } from './origin.ts';
 import { clientAddress } from './request.ts';
 
-/** Longest that a handshake waits for the store, in milliseconds. */
-const STORE_PATIENCE = 2_000;
 /** Handshakes that wait for their turn. More are refused. */
 const MAX_WAITING = 50_000;
 
@@ -25,6 +26,7 @@ export interface AdmissionParts {
   proxies: BlockList;
   origins: Origins;
   interceptors: Interceptor[];
+  log: Log;
   /** Handshakes at once; 0: any number. */
   handshakes: number;
   /** Seconds after which a client may try again, while the server is going. */
@@ -32,14 +34,17 @@ export interface AdmissionParts {
 }
 
 export function admission(parts: AdmissionParts): Interceptor[] {
-  return [gate(parts), originCheck(parts.origins), ...parts.interceptors, authenticated(parts.router)];
+  const own = parts.interceptors.map((interceptor) => guarded(interceptor, parts.log));
+  return [gate(parts), originCheck(parts.origins), ...own, authenticated(parts)];
 }
 
 /**
- * Room first: what is refused here costs nothing else. Then a turn: when thousands come at once, because
- * another instance has gone, so many are asked about at a time, and the others wait.
+ * A place first: what is refused here costs nothing else. Then a turn: when thousands come at once, because another
+ * instance has gone, so many are asked about at a time, and the others wait.
  */
 function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): Interceptor {
+  /** Those that have a place, with their addresses, until they are told how it ended. */
+  const addresses = new Map<HandshakeRequest, string>();
   const underWay = new Set<HandshakeRequest>();
   const waiting = new Map<HandshakeRequest, (answer: Response | undefined) => void>();
   const going = (): Response | undefined => {
@@ -51,19 +56,26 @@ function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): I
     before(request) {
       const answer = going();
       if (answer !== undefined) return answer;
-      if (registry.isFull() || waiting.size >= MAX_WAITING) {
+      const address = clientAddress(request, proxies);
+      const full = waiting.size >= MAX_WAITING ? 'instance' : registry.reserve(address);
+      if (full === 'instance') {
         return refusal(503, 'this instance has as many sessions as it may have', { 'Retry-After': '10' });
       }
-      if (registry.isAddressFull(clientAddress(request, proxies))) {
+      if (full === 'address') {
         return refusal(429, 'too many sessions from this address', { 'Retry-After': '10' });
       }
+      addresses.set(request, address);
       if (handshakes > 0 && underWay.size >= handshakes) {
         return new Promise((resolve) => waiting.set(request, resolve));
       }
       underWay.add(request);
       return undefined;
     },
-    after(request) {
+    after(request, _transport, error) {
+      const address = addresses.get(request);
+      addresses.delete(request);
+      // Who has come in keeps the place until the connection ends.
+      if (address !== undefined && error !== undefined) registry.free(address);
       waiting.delete(request);
       if (!underWay.delete(request)) return;
       for (const [next, proceed] of waiting) {
@@ -78,7 +90,32 @@ function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): I
   };
 }
 
-function authenticated(router: ChannelRouter): Interceptor {
+/**
+ * The application's interceptor. What it throws where nobody waits for an answer, in `after`, ends nothing; what refuses
+ * a handshake by mistake is logged.
+ */
+function guarded(interceptor: Interceptor, log: Log): Interceptor {
+  const failed = (what: string, error: unknown): void =>
+    log('error', `an interceptor's \`${what}\` failed: ${explainFully(error)}`);
+  return {
+    async before(request, attributes) {
+      try {
+        return await interceptor.before?.(request, attributes);
+      } catch (error) {
+        failed('before', error);
+        throw new Error('an interceptor failed');
+      }
+    },
+    after(request, transport, error) {
+      attempt(
+        () => interceptor.after?.(request, transport, error),
+        (thrown) => failed('after', thrown),
+      );
+    },
+  };
+}
+
+function authenticated({ router }: AdmissionParts): Interceptor {
   return {
     async before(_request, attributes) {
       const { user } = attributes;
@@ -87,7 +124,8 @@ function authenticated(router: ChannelRouter): Interceptor {
       if (problem !== undefined) return refusal(400, problem);
       const channel = router.acquire(inboxOf(user));
       try {
-        if (!channel.isLive) await isIn(channel.ready(), STORE_PATIENCE);
+        // While the store is known to be away, or doesn't answer others, waiting would only keep them out.
+        if (!channel.isLive) await isIn(channel.ready(), router.patience());
       } finally {
         // It lingers until the session takes it.
         router.release(channel);

@@ -20,6 +20,7 @@ import { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer } from '../../server/websocket-server.ts';
 import { type Bus, SockJsServer } from '../../sockjs/index.ts';
 import type { FanOut } from '../delivery/channel.ts';
+import { largestFrame, messageFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
 import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
 import { isTicketProtocol } from './interceptors.ts';
@@ -79,11 +80,11 @@ export class Listeners implements FanOut {
       views: true,
       clientTracking: false,
       handleProtocols: chooseProtocol,
-      maxPayload: limits.message,
+      maxPayload: largestFrame(limits),
       pingInterval: heartbeat.ping,
       closeTimeout: CLOSE_TIMEOUT,
       // What is sent to many at once does not pass by the sessions' own look at their outboxes.
-      maxBackpressure: limits.outbox + 2 * limits.message,
+      maxBackpressure: limits.outbox + messageFrame(limits),
       tooSlowCode: CloseCode.TOO_SLOW,
     });
     if (server !== undefined && sockjs !== undefined) {
@@ -96,7 +97,7 @@ export class Listeners implements FanOut {
         origins: options.origins ?? [],
         addressOf: parts.addressOf,
         ...(parts.bus !== undefined && { bus: parts.bus }),
-        maxMessage: limits.message,
+        maxMessage: largestFrame(limits),
         maxBuffered: limits.outbox,
         maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
         maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,

@@ -7,22 +7,27 @@ import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { monotonicNow } from '../../clock.ts';
 import type { PresenceEntry } from '../../pubsub/broker.ts';
-import { asError, attempt } from '../../server/handler-calls.ts';
+import { attempt } from '../../server/handler-calls.ts';
 import type { Handler, HandshakeRequest, Transport } from '../../server/transport.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { Subscription } from '../delivery/subscription.ts';
+import { explainFully } from '../explain.ts';
+import { queueLimits } from '../limits.ts';
 import type { Limits, Log } from '../options.ts';
 import type { Presence } from '../pages/presence.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { Session } from '../pages/session.ts';
 import type { Dialogue } from '../talk/dialogue.ts';
+import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 
 const opened = diagnosticsChannel('tidings:session:open');
 const closed = diagnosticsChannel('tidings:session:close');
 
+/** RFC 6455 §7.4.1. */
+const TOO_BIG = 1009;
 const PING = Buffer.from('ping');
 const QUOTED_PING = Buffer.from('"ping"');
 
@@ -46,35 +51,48 @@ export class Lobby implements Handler<Transport> {
   readonly #sessions = new Map<Transport, Session>();
   /** Sessions that have not said hello, in the order in which they came. */
   readonly #silent = new Map<Session, number>();
+  readonly #queueLimits: { frames: number; bytes: number };
   /** Sessions since the start. */
   count = 0;
 
   constructor(parts: LobbyParts) {
     this.#parts = parts;
+    this.#queueLimits = queueLimits(parts.limits);
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
     const { registry, presence, limits, addressOf, handler } = this.#parts;
+    const queue = this.#queueLimits;
     const id = `s${randomBytes(9).toString('base64url')}`;
     const user = transport.attributes.user!;
-    const session = new Session(id, user, addressOf(request), transport, limits.outbox);
+    const session = new Session(
+      id,
+      user,
+      addressOf(request),
+      transport,
+      limits.outbox,
+      new FrameQueue(queue.frames, queue.bytes),
+    );
     this.#sessions.set(transport, session);
     this.count++;
-    const oldest = registry.add(session);
-    oldest?.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
+    const { closing, ending } = registry.add(session);
+    ending?.terminate();
+    if (closing !== undefined) {
+      presence.remove(closing.id);
+      closing.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
+    }
     presence.add(this.#entryOf(session));
+    const inbox = inboxOf(user);
+    // From here on the user's messages are this session's, also those that `opened` sends.
+    const subscription = new Subscription(session, inbox, this.#parts.router, this.#parts.pacer, {});
+    session.subscriptions.set(inbox, subscription);
     if (session.isTidings) this.#silent.set(session, monotonicNow());
-    else this.#beginPlain(session);
+    else {
+      session.phase = 'open';
+      subscription.runFromNow();
+    }
     if (opened.hasSubscribers) opened.publish({ session });
     this.#tell(() => handler.opened?.(session, request));
-  }
-
-  #beginPlain(session: Session): void {
-    session.phase = 'open';
-    const channel = inboxOf(session.user);
-    const subscription = new Subscription(session, channel, this.#parts.router, this.#parts.pacer, {});
-    session.subscriptions.set(channel, subscription);
-    subscription.runFromNow();
   }
 
   /** `data` is only valid during the call. */
@@ -82,12 +100,14 @@ export class Lobby implements Handler<Transport> {
     const session = this.#sessions.get(transport);
     if (session === undefined) return;
     const { limits, dialogue, handler } = this.#parts;
-    if (!session.countFrame(limits.messagesPerSecond)) {
-      session.close(CloseCode.RATE_LIMIT, `more than ${limits.messagesPerSecond} frames a second`);
+    const { messagesPerSecond, bytesPerSecond, message } = limits;
+    if (!session.countFrame(data.length, messagesPerSecond, bytesPerSecond)) {
+      session.close(CloseCode.RATE_LIMIT, 'more frames or bytes a second than allowed');
     } else if (session.isTidings) {
       if (isBinary) session.close(CloseCode.MALFORMED, 'tidings.1 has no binary frames');
-      else dialogue.receive(session, data.toString());
+      else dialogue.receive(session, data);
     } else if (!isBinary && isPing(data)) session.write('hb_ok');
+    else if (data.length > message) session.close(TOO_BIG, `a message may have ${message} bytes`);
     else this.#tell(() => handler.message?.(session, Buffer.from(data), isBinary));
   }
 
@@ -102,6 +122,7 @@ export class Lobby implements Handler<Transport> {
     this.#sessions.delete(transport);
     this.#silent.delete(session);
     this.#parts.registry.delete(session);
+    this.#parts.registry.free(session.address);
     this.#parts.presence.remove(session.id);
     session.end();
     if (closed.hasSubscribers) closed.publish({ session, code, reason });
@@ -130,7 +151,7 @@ export class Lobby implements Handler<Transport> {
 
   /** An application's mistake must not end other sessions. */
   #tell(call: () => unknown): void {
-    attempt(call, (thrown) => this.#parts.log('error', `the handler threw: ${asError(thrown).stack}`));
+    attempt(call, (thrown) => this.#parts.log('error', `the handler failed: ${explainFully(thrown)}`));
   }
 }
 

@@ -1,15 +1,24 @@
-/** The sessions of one instance: by user, by address, and how many there may be. */
+/**
+ * The sessions of one instance, by user, and the places that they take. A place is taken before anything is waited for
+ * and given back when the handshake has failed or the connection has ended, so that no number of newcomers at once gets
+ * past a limit.
+ */
 import type { Limits } from '../options.ts';
 import type { Session } from './session.ts';
 
+export type PlaceLimits = Pick<Limits, 'sessions' | 'sessionsPerAddress' | 'sessionsPerUser'>;
+
 export class SessionRegistry {
-  readonly #limits: Limits;
+  readonly #limits: PlaceLimits;
   readonly #all = new Set<Session>();
   /** In the order in which they came. */
   readonly #byUser = new Map<string, Set<Session>>();
-  readonly #byAddress = new Map<string, number>();
+  #places = 0;
+  readonly #placesByAddress = new Map<string, number>();
+  /** By user: whose place was taken by a newer one, and whose connection has not ended yet. */
+  readonly #leaving = new Map<string, Session>();
 
-  constructor(limits: Limits) {
+  constructor(limits: PlaceLimits) {
     this.#limits = limits;
   }
 
@@ -25,38 +34,54 @@ export class SessionRegistry {
     return this.#byUser.get(user) ?? NONE;
   }
 
-  /** Whether there is no room for one more session. */
-  isFull(): boolean {
-    return isOver(this.#all.size, this.#limits.sessions);
+  /** Takes a place for somebody at this address; says what is full where there is none. */
+  reserve(address: string): 'instance' | 'address' | undefined {
+    const ofAddress = this.#placesByAddress.get(address) ?? 0;
+    if (isOver(this.#places, this.#limits.sessions)) return 'instance';
+    if (isOver(ofAddress, this.#limits.sessionsPerAddress)) return 'address';
+    this.#places++;
+    this.#placesByAddress.set(address, ofAddress + 1);
+    return undefined;
   }
 
-  /** Whether the address has as many sessions as it may have. */
-  isAddressFull(address: string): boolean {
-    return isOver(this.#byAddress.get(address) ?? 0, this.#limits.sessionsPerAddress);
+  /** Gives a place back. */
+  free(address: string): void {
+    this.#places--;
+    const left = (this.#placesByAddress.get(address) ?? 1) - 1;
+    if (left > 0) this.#placesByAddress.set(address, left);
+    else this.#placesByAddress.delete(address);
   }
 
-  /** Returns the user's oldest session if there are now too many. */
-  add(session: Session): Session | undefined {
-    this.#all.add(session);
-    this.#byAddress.set(session.address, (this.#byAddress.get(session.address) ?? 0) + 1);
-    let own = this.#byUser.get(session.user);
+  /**
+   * Returns the user's oldest sessions if there are now too many: they are not among the user's any more, `closing` is
+   * to be closed. Whoever had to go before and has not gone yet is `ending`, and is to be cut, so that peers that never
+   * answer a close don't pile up.
+   */
+  add(session: Session): { closing: Session | undefined; ending: Session | undefined } {
+    const { user } = session;
+    let own = this.#byUser.get(user);
     if (own === undefined) {
       own = new Set();
-      this.#byUser.set(session.user, own);
+      this.#byUser.set(user, own);
     }
-    const oldest = isOver(own.size, this.#limits.sessionsPerUser) ? first(own) : undefined;
+    const closing = isOver(own.size, this.#limits.sessionsPerUser) ? first(own) : undefined;
+    this.#all.add(session);
     own.add(session);
-    return oldest;
+    if (closing === undefined) return { closing, ending: undefined };
+    this.#all.delete(closing);
+    own.delete(closing);
+    const ending = this.#leaving.get(user);
+    this.#leaving.set(user, closing);
+    return { closing, ending };
   }
 
   delete(session: Session): void {
+    const { user } = session;
+    if (this.#leaving.get(user) === session) this.#leaving.delete(user);
     if (!this.#all.delete(session)) return;
-    const count = this.#byAddress.get(session.address)! - 1;
-    if (count > 0) this.#byAddress.set(session.address, count);
-    else this.#byAddress.delete(session.address);
-    const own = this.#byUser.get(session.user)!;
+    const own = this.#byUser.get(user)!;
     own.delete(session);
-    if (own.size === 0) this.#byUser.delete(session.user);
+    if (own.size === 0) this.#byUser.delete(user);
   }
 }
 

@@ -4,16 +4,15 @@
  */
 import { monotonicNow } from '../../clock.ts';
 import type { Attributes, Transport } from '../../server/transport.ts';
-import {
-  encodeData,
-  encodeFrame,
-  type Frame,
-  type Outgoing,
-  OutgoingTransient,
-} from '../delivery/outgoing.ts';
+import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../delivery/outgoing.ts';
 import type { Recipient, Subscription } from '../delivery/subscription.ts';
+import { encodeData } from '../payload.ts';
+import type { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf, wireName } from '../talk/names.ts';
 import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL } from '../talk/wire.ts';
+
+/** Recovery and lossy topics write while less than this waits for a session, in bytes. */
+const BUSY = 256 * 1024;
 
 export class Session implements Recipient {
   /** Unique over all instances. */
@@ -32,21 +31,38 @@ export class Session implements Recipient {
   readonly subscriptions = new Map<string, Subscription>();
   /** @internal */
   phase: 'new' | 'greeting' | 'open' | 'closed' = 'new';
+  /** @internal What it has sent and is not obeyed yet. */
+  readonly frames: FrameQueue;
+  /** @internal Bytes that wait for it from which on nothing is read for it. */
+  readonly busy: number;
   readonly #outboxLimit: number;
+  /** Sent before `welcome`, which comes first. */
+  #early: OutgoingTransient[] | undefined;
+  #earlyBytes = 0;
   /** Was told that the store is away. */
   #isBehind = false;
-  /** The current second of the monotonic clock, and the frames that came in it. */
+  /** The current second of the monotonic clock, and what came in it. */
   #second = 0;
-  #frames = 0;
+  #frameCount = 0;
+  #byteCount = 0;
 
   /** @internal */
-  constructor(id: string, user: string, address: string, transport: Transport, outboxLimit: number) {
+  constructor(
+    id: string,
+    user: string,
+    address: string,
+    transport: Transport,
+    outboxLimit: number,
+    frames: FrameQueue,
+  ) {
     this.id = id;
     this.user = user;
     this.address = address;
     this.transport = transport;
     this.isTidings = transport.protocol === SUBPROTOCOL;
     this.#outboxLimit = outboxLimit;
+    this.busy = Math.min(BUSY, Math.ceil(outboxLimit / 4));
+    this.frames = frames;
   }
 
   get attributes(): Attributes {
@@ -58,7 +74,11 @@ export class Session implements Recipient {
     return this.transport.bufferedAmount;
   }
 
-  /** To this page only, and at most once: nothing is stored. */
+  /**
+   * To this page only, and at most once: nothing is stored. A page in `tidings.1` gets it after its `welcome`.
+   *
+   * @throws {TypeError} for what JSON has no form of
+   */
   send(data: unknown): void {
     this.sendTransient(new OutgoingTransient(inboxOf(this.user), encodeData(data).bytes));
   }
@@ -80,8 +100,30 @@ export class Session implements Recipient {
 
   /** @internal */
   sendTransient(message: OutgoingTransient): void {
-    if (this.isTidings && this.phase !== 'open') return;
+    if (this.isTidings && this.phase !== 'open') {
+      this.#keep(message);
+      return;
+    }
     this.write(this.isTidings ? message.wire : message.plain);
+  }
+
+  /** Who says hello late, or never, holds no more than who reads too slowly. */
+  #keep(message: OutgoingTransient): void {
+    if (this.phase === 'closed') return;
+    if (this.#earlyBytes > this.#outboxLimit) {
+      this.close(CloseCode.TOO_SLOW, 'too much waits for its hello');
+      return;
+    }
+    this.#early ??= [];
+    this.#early.push(message);
+    this.#earlyBytes += message.wire.length;
+  }
+
+  /** @internal It was sent its `welcome`. */
+  welcomed(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const message of early) this.write(message.wire);
   }
 
   /** @internal */
@@ -120,20 +162,25 @@ export class Session implements Recipient {
     transport.send(frame);
   }
 
-  /** @internal False if it sends more frames a second than `limit`. */
-  countFrame(limit: number): boolean {
+  /** @internal False if it sends more than this within a second; 0 is any number. A frame by itself is never too much. */
+  countFrame(bytes: number, maxFrames: number, maxBytes: number): boolean {
     const second = Math.floor(monotonicNow() / 1000);
     if (second !== this.#second) {
       this.#second = second;
-      this.#frames = 0;
+      this.#frameCount = 0;
+      this.#byteCount = 0;
     }
-    this.#frames++;
-    return limit === 0 || this.#frames <= limit;
+    const isOver =
+      (maxFrames > 0 && this.#frameCount >= maxFrames) || (maxBytes > 0 && this.#byteCount >= maxBytes);
+    this.#frameCount++;
+    this.#byteCount += bytes;
+    return !isOver;
   }
 
   /** @internal */
   end(): void {
     this.phase = 'closed';
+    this.#early = undefined;
     for (const subscription of this.subscriptions.values()) subscription.close();
     this.subscriptions.clear();
   }

@@ -15,9 +15,40 @@ export class ConfirmTimeoutError extends Error {
   }
 }
 
-interface Waiting {
-  receipt: Receipt;
-  acknowledged: (device: string) => void;
+/** An acknowledgement that is waited for, from before its message is stored. */
+export interface Expected {
+  /**
+   * The device that has acknowledged the message.
+   *
+   * @param timeout milliseconds that were given for all of it, of which `left` are left
+   * @throws {ConfirmTimeoutError}
+   */
+  of(receipt: Receipt, timeout: number, left: number): Promise<string>;
+  forget(): void;
+}
+
+class Waiting {
+  #receipt: Receipt | undefined;
+  /** The furthest that came before the receipt. */
+  #early: Cursor | undefined;
+  #acknowledged: ((device: string) => void) | undefined;
+
+  see(cursor: Cursor): void {
+    if (this.#receipt !== undefined) {
+      if (reaches(cursor, this.#receipt)) this.#acknowledged?.(cursor.device);
+      return;
+    }
+    const known = this.#early?.position;
+    const isFurther = known?.epoch !== cursor.position.epoch || known.offset < cursor.position.offset;
+    if (isFurther) this.#early = cursor;
+  }
+
+  /** Calls back, perhaps at once. */
+  until(receipt: Receipt, acknowledged: (device: string) => void): void {
+    this.#receipt = receipt;
+    this.#acknowledged = acknowledged;
+    if (this.#early !== undefined) this.see(this.#early);
+  }
 }
 
 export class Confirmations {
@@ -28,36 +59,35 @@ export class Confirmations {
     this.#broker = broker;
   }
 
-  /** The channel must be subscribed before the message is sent. Resolves with the device. */
-  wait(receipt: Receipt, timeout: number): Promise<string> {
+  /** Before a message is sent to the channel, which must be subscribed. Pair it with `forget`. */
+  expect(channel: string): Expected {
+    const waiting = new Waiting();
+    let own = this.#waiting.get(channel);
+    if (own === undefined) {
+      own = new Set();
+      this.#waiting.set(channel, own);
+    }
+    own.add(waiting);
+    return {
+      of: (receipt, timeout, left) => this.#wait(waiting, receipt, timeout, left),
+      forget: () => this.#delete(channel, waiting),
+    };
+  }
+
+  #wait(waiting: Waiting, receipt: Receipt, timeout: number, left: number): Promise<string> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#delete(waiting);
-        reject(new ConfirmTimeoutError(receipt, timeout));
-      }, timeout);
-      const waiting: Waiting = {
-        receipt,
-        acknowledged: (device) => {
-          clearTimeout(timer);
-          this.#delete(waiting);
-          resolve(device);
-        },
-      };
-      let channel = this.#waiting.get(receipt.channel);
-      if (channel === undefined) {
-        channel = new Set();
-        this.#waiting.set(receipt.channel, channel);
-      }
-      channel.add(waiting);
+      const timer = setTimeout(() => reject(new ConfirmTimeoutError(receipt, timeout)), left);
+      waiting.until(receipt, (device) => {
+        clearTimeout(timer);
+        resolve(device);
+      });
       // A duplicate may have been acknowledged long ago.
       if (receipt.duplicate) this.#look(receipt.channel);
     });
   }
 
-  acknowledged({ channel, device, position }: Cursor): void {
-    for (const { receipt, acknowledged } of this.#waiting.get(channel) ?? []) {
-      if (receipt.epoch === position.epoch && receipt.offset <= position.offset) acknowledged(device);
-    }
+  acknowledged(cursor: Cursor): void {
+    for (const waiting of this.#waiting.get(cursor.channel) ?? []) waiting.see(cursor);
   }
 
   /** The store was away: acknowledgements may have been missed. */
@@ -75,9 +105,13 @@ export class Confirmations {
     );
   }
 
-  #delete(waiting: Waiting): void {
-    const channel = this.#waiting.get(waiting.receipt.channel);
-    channel?.delete(waiting);
-    if (channel?.size === 0) this.#waiting.delete(waiting.receipt.channel);
+  #delete(channel: string, waiting: Waiting): void {
+    const own = this.#waiting.get(channel);
+    own?.delete(waiting);
+    if (own?.size === 0) this.#waiting.delete(channel);
   }
+}
+
+function reaches({ position }: Cursor, receipt: Receipt): boolean {
+  return receipt.epoch === position.epoch && receipt.offset <= position.offset;
 }

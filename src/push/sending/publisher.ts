@@ -2,11 +2,19 @@
 import { monotonicNow } from '../../clock.ts';
 import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../../pubsub/broker.ts';
 import { isIn } from '../../waiting.ts';
-import { decodeData, encodeData } from '../delivery/outgoing.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import type { TopicTable } from '../delivery/topic-options.ts';
 import { DEFAULT_RETENTION, type RetentionOptions } from '../options.ts';
-import { inboxOf, isInbox, topicProblem, userOf, userProblem } from '../talk/names.ts';
+import { decodeData, encodeData } from '../payload.ts';
+import {
+  inboxOf,
+  isInbox,
+  keyProblem,
+  referenceProblem,
+  topicProblem,
+  userOf,
+  userProblem,
+} from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import { Confirmations } from './confirmations.ts';
 
@@ -72,6 +80,8 @@ export class Publisher {
   }
 
   async sendReference(user: string, key: string, settings: PublishSettings): Promise<SendReceipt> {
+    const problem = referenceProblem(key);
+    if (problem !== undefined) throw new TypeError(problem);
     return this.#sendTo(checkedInbox(user), 'reference', Buffer.from(key), settings);
   }
 
@@ -150,9 +160,15 @@ export class Publisher {
       if (!(await isIn(subscribed.ready(), timeout))) {
         throw new Error(`${channel} could not be subscribed within ${timeout} ms; nothing was stored`);
       }
-      const receipt = await store();
-      const device = await this.confirmations.wait(receipt, Math.max(0, deadline - monotonicNow()));
-      return { ...receipt, device };
+      // Expected before it is stored: the acknowledgement may come before the store's own answer.
+      const expected = this.confirmations.expect(channel);
+      try {
+        const receipt = await store();
+        const device = await expected.of(receipt, timeout, Math.max(0, deadline - monotonicNow()));
+        return { ...receipt, device };
+      } finally {
+        expected.forget();
+      }
     } finally {
       this.#router.release(subscribed);
     }
@@ -166,6 +182,8 @@ export class Publisher {
     { idempotencyKey, idempotencyWindow, confirm, timeout }: PublishSettings,
   ): Promise<Receipt> {
     this.#checkSize(payload);
+    const problem = idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey);
+    if (problem !== undefined) throw new TypeError(problem);
     const receipt = await this.#broker.publish(channel, kind, payload, {
       retention,
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),

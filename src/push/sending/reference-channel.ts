@@ -2,11 +2,13 @@
  * The channel on which other programs say bare keys (`PUBLISH <prefix>:mail 42`). Every instance hears
  * them, and all of them store the reference in its user's inbox under one idempotency key: it is there once.
  */
+import { isUtf8 } from 'node:buffer';
 import type { Receipt } from '../../pubsub/broker.ts';
+import { printable } from '../explain.ts';
+import { referenceProblem } from '../talk/names.ts';
 import type { Publisher } from './publisher.ts';
 import type { References } from './references.ts';
 
-const MAX_KEY = 512;
 /** Keys that are being looked up or stored. More are refused: a publisher that floods must not fill the memory. */
 const MAX_UNDER_WAY = 10_000;
 const STORE_ATTEMPTS = 8;
@@ -25,18 +27,20 @@ export class ReferenceChannel {
 
   /** @throws {Error} if it can't be resolved or stored; trying again stores it at most once */
   async store(channel: string, key: string): Promise<Receipt> {
-    if (key === '' || key.length > MAX_KEY) throw new TypeError(`a reference has 1 to ${MAX_KEY} characters`);
+    const problem = referenceProblem(key);
+    if (problem !== undefined) throw new TypeError(problem);
     if (this.#underWay >= MAX_UNDER_WAY) throw new Error(`${MAX_UNDER_WAY} references are under way already`);
     this.#underWay++;
     try {
       const resolved = await this.#references.load(key);
-      if (resolved === undefined) throw new Error(`${channel} ${key} could not be resolved`);
+      if (resolved === undefined) throw new Error(`${channel} ${printable(key)} could not be resolved`);
       const idempotencyKey = `${channel}:${key}`;
       for (let attempt = 0; ; attempt++) {
         try {
           return await this.#publisher.sendReference(resolved.user, key, { idempotencyKey });
         } catch (error) {
-          if (attempt === STORE_ATTEMPTS || error instanceof TypeError) throw error;
+          if (attempt === STORE_ATTEMPTS || error instanceof TypeError || error instanceof RangeError)
+            throw error;
           await this.#pause(attempt);
         }
       }
@@ -45,8 +49,9 @@ export class ReferenceChannel {
     }
   }
 
-  /** The key in a payload: text as it is, or a JSON string or number. */
+  /** The key in a payload: text as it is, or a JSON string or number. Empty for what is not text. */
   static keyOf(payload: Buffer): string {
+    if (!isUtf8(payload)) return '';
     const text = payload.toString().trim();
     if (!text.startsWith('"')) return text;
     try {

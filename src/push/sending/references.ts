@@ -4,6 +4,8 @@
  * that fails holds up its channel no longer than the timeout says.
  */
 import { clearTimeout, setTimeout } from '../../clock.ts';
+import { encodeData, type Payload } from '../payload.ts';
+import { userProblem } from '../talk/names.ts';
 
 export interface Resolved {
   /** Whose inbox it belongs into. */
@@ -12,6 +14,12 @@ export interface Resolved {
 }
 
 export type Resolve = (key: string) => Resolved | undefined | Promise<Resolved | undefined>;
+
+/** What a key stands for, as it goes to pages. */
+export interface Reference {
+  user: string;
+  payload: Payload;
+}
 
 const DEFAULT_TIMEOUT = 10_000;
 const DEFAULT_CACHE = 10_000;
@@ -24,24 +32,30 @@ export class References {
   readonly #resolve: Resolve;
   readonly #timeout: number;
   readonly #cacheTime: number;
+  readonly #maxMessage: number;
   readonly #failed: (key: string, error: unknown) => void;
   /** In the order of their expiry. */
-  readonly #cache = new Map<string, { result: Promise<Resolved | undefined>; expires: number }>();
+  readonly #cache = new Map<string, { result: Promise<Reference | undefined>; expires: number }>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
+  /** @param options.maxMessage bytes of the data that a key may stand for */
   constructor(
-    options: { resolve: Resolve; timeout?: number; cache?: number },
+    options: { resolve: Resolve; timeout?: number; cache?: number; maxMessage: number },
     failed: (key: string, error: unknown) => void,
   ) {
     this.#resolve = options.resolve;
     this.#timeout = options.timeout ?? DEFAULT_TIMEOUT;
     this.#cacheTime = options.cache ?? DEFAULT_CACHE;
+    this.#maxMessage = options.maxMessage;
     this.#failed = failed;
   }
 
-  /** What the key stands for; `undefined` if there is no such thing or it could not be had in time. Never rejects. */
-  load(key: string): Promise<Resolved | undefined> {
+  /**
+   * What the key stands for; `undefined` if there is no such thing, it could not be had in time, or is nothing that
+   * can be sent. Never rejects.
+   */
+  load(key: string): Promise<Reference | undefined> {
     const now = Date.now();
     for (const [old, { expires }] of this.#cache) {
       if (expires > now && this.#cache.size < MAX_CACHED) break;
@@ -57,7 +71,7 @@ export class References {
     return result;
   }
 
-  async #inTime(key: string): Promise<Resolved | undefined> {
+  async #inTime(key: string): Promise<Reference | undefined> {
     const lookup: Lookup = { isOver: false, lastError: undefined };
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<undefined>((resolve) => {
@@ -69,7 +83,26 @@ export class References {
     const resolved = await Promise.race([this.#attempts(key, lookup, over), over]);
     lookup.isOver = true;
     clearTimeout(timer);
-    return resolved;
+    if (resolved === undefined || resolved === null) return undefined;
+    try {
+      return this.#encoded(resolved);
+    } catch (error) {
+      this.#failed(key, error);
+      return undefined;
+    }
+  }
+
+  /** What the application gave may be anything: it is read once, here. */
+  #encoded(resolved: Resolved): Reference {
+    const { user, data } = resolved;
+    const problem = userProblem(user);
+    if (problem !== undefined) throw new TypeError(problem);
+    const payload = encodeData(data);
+    const { length } = payload.bytes;
+    if (length > this.#maxMessage) {
+      throw new RangeError(`${length} bytes are over limits.message, ${this.#maxMessage} bytes`);
+    }
+    return { user, payload };
   }
 
   async #attempts(key: string, lookup: Lookup, over: Promise<undefined>): Promise<Resolved | undefined> {

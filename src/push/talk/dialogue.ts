@@ -1,10 +1,14 @@
 /** The server's side of `tidings.1`: what each frame of a client does. docs/wire.md is its specification. */
+
 import type { Cursor, Position, PublishOptions, Receipt } from '../../pubsub/broker.ts';
+import { inTime, isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { type Start, Subscription } from '../delivery/subscription.ts';
 import type { TopicTable } from '../delivery/topic-options.ts';
+import { explain } from '../explain.ts';
+import { messageFrame } from '../limits.ts';
 import type { Authorize, Heartbeat, Limits } from '../options.ts';
 import type { Session } from '../pages/session.ts';
 import type { Acknowledger } from '../sending/acknowledger.ts';
@@ -12,14 +16,18 @@ import {
   channelOf,
   FrameError,
   helloOf,
-  optionalString,
+  idempotencyKeyOf,
   parseFrame,
   positionOf,
   type RawFrame,
+  refOf,
   startOf,
 } from './frames.ts';
 import { inboxOf, isInbox, wireName } from './names.ts';
 import { type ChannelState, CloseCode } from './wire.ts';
+
+/** RFC 6455 §7.4.1. */
+const TOO_BIG = 1009;
 
 /** What a dialogue needs of the push server. */
 export interface DialogueHost {
@@ -46,36 +54,47 @@ export class Dialogue {
     this.#host = host;
   }
 
-  /** A text frame of the client. */
-  receive(session: Session, text: string): void {
-    const frame = parseFrame(text);
+  /** A text frame of the client, obeyed when those before it are. Only `ping` need not wait. */
+  receive(session: Session, data: Buffer): void {
+    const frame = parseFrame(data.toString());
     if (frame === undefined) {
       session.close(CloseCode.MALFORMED, 'a frame is a JSON object with a type');
-      return;
-    }
-    if (frame.type === 'ping') {
+    } else if (frame.type !== 'hello' && data.length > messageFrame(this.#host.limits)) {
+      session.close(TOO_BIG, `a message may have ${this.#host.limits.message} bytes`);
+    } else if (frame.type === 'ping') {
       session.sendFrame({ type: 'pong' });
-      return;
+    } else if (!session.frames.add(data.length, (proceed) => this.#take(session, frame, proceed))) {
+      session.close(CloseCode.RATE_LIMIT, 'too many frames wait to be obeyed');
     }
-    if (session.phase === 'new' && frame.type !== 'hello') {
-      session.close(CloseCode.MALFORMED, 'the first frame is hello');
-      return;
-    }
-    this.#obey(session, frame).catch((error) => this.#refuse(session, frame, error));
   }
 
-  async #obey(session: Session, frame: RawFrame): Promise<void> {
+  #take(session: Session, frame: RawFrame, proceed: () => void): Promise<void> | undefined {
+    if (session.phase === 'closed') return undefined;
+    if (session.phase === 'new' && frame.type !== 'hello') {
+      session.close(CloseCode.MALFORMED, 'the first frame is hello');
+      return undefined;
+    }
+    try {
+      return this.#obey(session, frame, proceed)?.catch((error) => this.#refuse(session, frame, error));
+    } catch (error) {
+      this.#refuse(session, frame, error);
+      return undefined;
+    }
+  }
+
+  #obey(session: Session, frame: RawFrame, proceed: () => void): Promise<void> | undefined {
     switch (frame.type) {
       case 'hello':
         return this.#hello(session, frame);
       case 'subscribe':
-        return this.#subscribe(session, frame);
+        return this.#subscribe(session, frame, proceed);
       case 'unsubscribe':
-        return this.#unsubscribe(session, frame);
+        this.#unsubscribe(session, frame);
+        return undefined;
       case 'ack':
         return this.#ack(session, frame);
       case 'publish':
-        return this.#publish(session, frame);
+        return this.#publish(session, frame, proceed);
       default:
         throw new FrameError('unknown-type', `no frame of a client has the type ${frame.type.slice(0, 64)}`);
     }
@@ -101,7 +120,7 @@ export class Dialogue {
   /** What goes wrong on our side is for the log; the client only learns that it may try again. */
   #explain(session: Session, error: unknown, channel: string | undefined): FrameError {
     if (error instanceof FrameError) return error;
-    if (session.phase !== 'closed') this.#host.warn(`a frame of ${session.user} failed: ${String(error)}`);
+    if (session.phase !== 'closed') this.#host.warn(`a frame of ${session.user} failed: ${explain(error)}`);
     return new FrameError('unavailable', 'try again', channel);
   }
 
@@ -127,11 +146,11 @@ export class Dialogue {
         refusals.push(error as FrameError);
       }
     }
-    const channels: Record<string, ChannelState> = {};
+    const channels = new Map<string, ChannelState>();
     const joining = [...starts].map(async ([channel, start]) => {
       try {
         const { state } = await this.#join(session, channel, start);
-        channels[wireName(channel)] = state;
+        channels.set(wireName(channel), state);
       } catch (error) {
         refusals.push(this.#explain(session, error, wireName(channel)));
       }
@@ -147,8 +166,9 @@ export class Dialogue {
       instance,
       user: session.user,
       heartbeat: { interval: heartbeat.interval, timeout: heartbeat.timeout },
-      channels,
+      channels: Object.fromEntries(channels),
     });
+    session.welcomed();
     for (const refusal of refusals) this.#refuse(session, {}, refusal);
     for (const subscription of session.subscriptions.values()) subscription.run();
   }
@@ -159,15 +179,31 @@ export class Dialogue {
     channel: string,
     start: Start,
   ): Promise<{ subscription: Subscription; state: ChannelState }> {
+    if (isInbox(channel)) return this.#joinInbox(session, channel, start);
+    const subscription = await this.#admit(session, channel);
+    return { subscription, state: await subscription.begin(start) };
+  }
+
+  /** A new subscription, in the place of a former one. @throws {FrameError} if it may not be */
+  async #admit(session: Session, channel: string): Promise<Subscription> {
     if (!isInbox(channel)) await this.#permit(session, channel);
     if (session.phase === 'closed') throw new Error('the session has ended');
     if (!isInbox(channel)) this.#checkRoom(session, channel);
-    const options = isInbox(channel) ? {} : this.#host.topics.of(channel);
-    const subscription = new Subscription(session, channel, this.#host.router, this.#host.pacer, options);
+    const { router, pacer, topics } = this.#host;
+    const options = isInbox(channel) ? {} : topics.of(channel);
+    const subscription = new Subscription(session, channel, router, pacer, options);
     session.subscriptions.get(channel)?.close();
     session.subscriptions.set(channel, subscription);
-    if (!isInbox(channel)) return { subscription, state: await subscription.begin(start) };
+    return subscription;
+  }
 
+  /** It is there since the session opened. */
+  async #joinInbox(
+    session: Session,
+    channel: string,
+    start: Start,
+  ): Promise<{ subscription: Subscription; state: ChannelState }> {
+    const subscription = session.subscriptions.get(channel)!;
     await subscription.channel.ready();
     const cursors = await this.#cursors(session, channel);
     const own = cursors.find(({ device }) => device === session.device)?.position;
@@ -191,9 +227,18 @@ export class Dialogue {
   async #permit(session: Session, topic: string): Promise<void> {
     if (session.subscriptions.has(topic)) return;
     const { subscribe } = this.#host.authorize;
-    if ((await subscribe?.(session, topic)) !== true) {
-      const hint = subscribe === undefined ? ': authorize.subscribe is not set' : '';
-      throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
+    const answer = await this.#ask('subscribe', () => subscribe?.(session, topic));
+    if (answer === true) return;
+    const hint = subscribe === undefined ? ': authorize.subscribe is not set' : '';
+    throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
+  }
+
+  /** What the application answers; it may throw, now or later, or never answer. */
+  async #ask(what: keyof Authorize, question: () => unknown): Promise<unknown> {
+    try {
+      return await inTime(this.#host.limits.answer, new Promise((resolve) => resolve(question())));
+    } catch (error) {
+      throw new Error(`authorize.${what}: ${explain(error)}`);
     }
   }
 
@@ -204,15 +249,31 @@ export class Dialogue {
     throw new FrameError('too-many-subscriptions', `a session may subscribe to ${limit} topics`, topic);
   }
 
-  async #subscribe(session: Session, frame: Record<string, unknown>): Promise<void> {
+  async #subscribe(session: Session, frame: Record<string, unknown>, proceed: () => void): Promise<void> {
     const channel = channelOf(frame['channel'], session.user);
     const start: Start = { start: startOf(frame['start']) };
     if (frame['position'] !== undefined) start.position = positionOf(frame['position'], channel);
-    const { subscription, state } = await this.#join(session, channel, start);
-    // Another subscribe or an unsubscribe may have come in between.
+    const known = session.subscriptions.get(channel);
+    const goesOn = start.position === undefined && start.start === 'now';
+    if (known !== undefined && goesOn) {
+      // It has all that was sent since it began, and goes on.
+      const state = await this.#held(known.state(), proceed);
+      if (session.subscriptions.get(channel) !== known) return;
+      session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
+      return;
+    }
+    const subscription = await this.#admit(session, channel);
+    const state = await this.#held(subscription.begin(start), proceed);
+    // Where it took so long that others went ahead, one of them may have ended it.
     if (session.subscriptions.get(channel) !== subscription) return;
     session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
     subscription.run();
+  }
+
+  /** Holds the frames that follow, but no longer than an application's answer may: the store can be away for hours. */
+  async #held<T>(result: Promise<T>, proceed: () => void): Promise<T> {
+    if (!(await isIn(result, this.#host.limits.answer))) proceed();
+    return result;
   }
 
   #unsubscribe(session: Session, frame: Record<string, unknown>): void {
@@ -226,37 +287,56 @@ export class Dialogue {
     session.sendFrame({ type: 'unsubscribed', channel });
   }
 
-  #ack(session: Session, frame: Record<string, unknown>): void {
+  #ack(session: Session, frame: Record<string, unknown>): Promise<void> | undefined {
     const channel = channelOf(frame['channel'], session.user);
     const position = positionOf(frame['position'], wireName(channel));
     const subscription = session.subscriptions.get(channel);
     if (!isInbox(channel) || subscription === undefined) {
       throw new FrameError('bad-ack', 'only the inbox is acknowledged', wireName(channel));
     }
-    if (session.device === undefined) {
-      throw new FrameError('bad-ack', 'hello named no device', wireName(channel));
-    }
-    const sent: Position = subscription.position;
-    if (position.epoch !== sent.epoch || position.offset > sent.offset) {
-      throw new FrameError('bad-ack', 'this was never sent here', wireName(channel));
-    }
-    if (position.offset > 0) this.#host.acknowledger.add({ channel, device: session.device, position });
+    const { device } = session;
+    if (device === undefined) throw new FrameError('bad-ack', 'hello named no device', wireName(channel));
+    if (position.offset === 0) return undefined;
+    const isSent = subscription.hasSent(position);
+    if (isSent === undefined) return this.#ackOld({ channel, device, position });
+    this.#checkSent(isSent, channel);
+    this.#host.acknowledger.add({ channel, device, position });
+    return undefined;
   }
 
-  async #publish(session: Session, frame: Record<string, unknown>): Promise<void> {
+  /** Of a message that this session may have got too long ago to remember its id: the store does. */
+  async #ackOld(cursor: Cursor): Promise<void> {
+    const { channel, position } = cursor;
+    const { messages } = await this.#host.router.broker.read(channel, position.offset - 1, 1);
+    const [entry] = messages;
+    // What is no longer retained can't be told from what never was. A cursor there would be of no use.
+    if (entry?.offset !== position.offset) return;
+    this.#checkSent(entry.epoch === position.epoch && entry.id === position.id, channel);
+    this.#host.acknowledger.add(cursor);
+  }
+
+  #checkSent(isSent: boolean, channel: string): void {
+    if (!isSent) throw new FrameError('bad-ack', 'this was never sent here', wireName(channel));
+  }
+
+  async #publish(session: Session, frame: Record<string, unknown>, proceed: () => void): Promise<void> {
     const topic = channelOf(frame['channel'], session.user);
-    const ref = optionalString(frame['ref'], 'ref');
-    const idempotencyKey = optionalString(frame['idempotencyKey'], 'idempotencyKey');
+    const ref = refOf(frame['ref']);
+    const idempotencyKey = idempotencyKeyOf(frame['idempotencyKey']);
     const { data } = frame;
     if (data === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
+    const { publish } = this.#host.authorize;
     const isPermitted =
-      !isInbox(topic) && (await this.#host.authorize.publish?.(session, topic, data)) === true;
+      !isInbox(topic) && (await this.#ask('publish', () => publish?.(session, topic, data))) === true;
     if (!isPermitted) throw new FrameError('forbidden', 'not permitted to publish', wireName(topic));
-    const { duplicate, ...position } = await this.#host.publish(
-      topic,
-      data,
-      idempotencyKey === undefined ? {} : { idempotencyKey },
-    );
+    const stored = this.#host.publish(topic, data, idempotencyKey === undefined ? {} : { idempotencyKey });
+    // The store keeps the order in which it is given messages.
+    proceed();
+    const { duplicate, ...position } = await stored.catch((error) => {
+      // Trying again would not help.
+      const isUnfit = error instanceof TypeError || error instanceof RangeError;
+      throw isUnfit ? new FrameError('bad-frame', error.message, topic) : error;
+    });
     const answer = { type: 'published', channel: topic, ...wirePosition(position), duplicate } as const;
     session.sendFrame(ref === undefined ? answer : { ...answer, ref });
   }

@@ -1,10 +1,9 @@
 /** Reads what a `tidings.1` client sends. Nothing of it is believed before it has been looked at. */
-import { inboxOf, isDevice, topicProblem } from './names.ts';
+import { inboxOf, isDevice, keyProblem, topicProblem } from './names.ts';
 import { type ErrorCode, INBOX, type WirePosition } from './wire.ts';
 
 const MAX_ID = 64;
 const MAX_REF = 64;
-const MAX_KEY = 256;
 
 /** A frame that is not obeyed; the connection stays open. */
 export class FrameError extends Error {
@@ -105,11 +104,18 @@ export function helloOf(frame: Record<string, unknown>, limit: number): HelloWis
 }
 
 /** @throws {FrameError} bad-frame */
-export function optionalString(value: unknown, field: 'ref' | 'idempotencyKey'): string | undefined {
-  const longest = field === 'ref' ? MAX_REF : MAX_KEY;
+export function refOf(value: unknown): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value === 'string' && value.length <= longest) return value;
-  throw new FrameError('bad-frame', `${field} is a string of at most ${longest} characters`);
+  if (typeof value === 'string' && value.length <= MAX_REF) return value;
+  throw new FrameError('bad-frame', `ref is a string of at most ${MAX_REF} characters`);
+}
+
+/** @throws {FrameError} bad-frame */
+export function idempotencyKeyOf(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  const problem = keyProblem(value);
+  if (problem !== undefined) throw new FrameError('bad-frame', problem);
+  return value as string;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -4,10 +4,16 @@ import { BROADCAST, INBOX } from './wire.ts';
 const MAX_USER = 128;
 const MAX_TOPIC = 256;
 const MAX_DEVICE = 64;
+const MAX_INSTANCE = 256;
+const MAX_REFERENCE = 512;
+const MAX_KEY = 256;
 const INBOX_PREFIX = 'user:';
 
 /** C0, DEL, C1 and lone surrogates: nothing of these belongs into a name, a log line or a Redis key. */
 const UNFIT = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
+
+/** Two of them are one, U+FFFD, in the store. */
+const SURROGATE = /\p{Surrogate}/u;
 
 /** What is wrong with a user's name; undefined if nothing is. */
 export function userProblem(user: unknown): string | undefined {
@@ -25,6 +31,32 @@ export function topicProblem(topic: unknown): string | undefined {
   if (topic === INBOX || topic === BROADCAST || topic.startsWith(INBOX_PREFIX)) {
     return `${topic} is not a topic: ${INBOX}, ${BROADCAST} and what begins with ${INBOX_PREFIX} are reserved`;
   }
+  return undefined;
+}
+
+/** What is wrong with an instance's name; undefined if nothing is. */
+export function instanceProblem(name: unknown): string | undefined {
+  if (typeof name !== 'string' || name === '' || name.length > MAX_INSTANCE) {
+    return `instance: a name has 1 to ${MAX_INSTANCE} characters`;
+  }
+  return UNFIT.test(name) ? 'instance: the name has control characters or lone surrogates' : undefined;
+}
+
+/** What is wrong with the key of a message by reference; undefined if nothing is. */
+export function referenceProblem(key: unknown): string | undefined {
+  if (typeof key !== 'string' || key === '' || key.length > MAX_REFERENCE) {
+    return `a reference has 1 to ${MAX_REFERENCE} characters`;
+  }
+  if (SURROGATE.test(key)) return 'the reference has lone surrogates';
+  return undefined;
+}
+
+/** What is wrong with an idempotency key; undefined if nothing is. */
+export function keyProblem(key: unknown): string | undefined {
+  if (typeof key !== 'string' || key.length > MAX_KEY) {
+    return `an idempotency key is a string of at most ${MAX_KEY} characters`;
+  }
+  if (SURROGATE.test(key)) return 'the idempotency key has lone surrogates';
   return undefined;
 }
 

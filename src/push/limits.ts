@@ -1,0 +1,61 @@
+/** Which limits make no sense, by themselves or together; and what follows from them. */
+import { DEFAULT_HEARTBEAT, DEFAULT_LIMITS, type Heartbeat, type Limits } from './options.ts';
+
+/** Those that 0 does not turn off. */
+const NEVER_OFF: readonly (keyof Limits)[] = ['message', 'outbox', 'subscriptions', 'helloTimeout', 'answer'];
+/** Bytes of a frame besides a message's data or a topic's part in `hello`. */
+const FRAME = 4096;
+/** Bytes of a topic in `hello`: its name, as a position's key and in `topics`, and the position. */
+const HELLO_TOPIC = 4096;
+/** Longest delay of a timer. */
+const MAX_DELAY = 2 ** 31 - 1;
+const MAX_QUEUED_FRAMES = 1000;
+
+/** @throws {TypeError} saying which limit can't be, and why */
+export function checkedLimits(given: Partial<Limits> = {}): Limits {
+  const limits = { ...DEFAULT_LIMITS, ...defined(given) };
+  for (const [name, value] of Object.entries(limits) as [keyof Limits, number][]) {
+    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`limits: there is no ${name}`);
+    const least = NEVER_OFF.includes(name) ? 1 : 0;
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new TypeError(`limits.${name} is ${String(value)}, and must be a whole number from ${least}`);
+    }
+  }
+  for (const name of ['helloTimeout', 'answer'] as const) {
+    if (limits[name] > MAX_DELAY) throw new TypeError(`limits.${name} is over ${MAX_DELAY} ms`);
+  }
+  return limits;
+}
+
+/** @throws {TypeError} for times that can't be */
+export function checkedHeartbeat(given: Partial<Heartbeat> = {}): Heartbeat {
+  const heartbeat = { ...DEFAULT_HEARTBEAT, ...defined(given) };
+  for (const [name, value] of Object.entries(heartbeat)) {
+    const least = name === 'ping' ? 0 : 1;
+    if (!(value >= least && value <= MAX_DELAY)) {
+      throw new TypeError(
+        `heartbeat.${name} is ${String(value)}, and must be from ${least} to ${MAX_DELAY} ms`,
+      );
+    }
+  }
+  return heartbeat;
+}
+
+/** Bytes of a frame other than `hello`: a message and what is around it. */
+export function messageFrame({ message }: Limits): number {
+  return message + FRAME;
+}
+
+/** Bytes of the largest frame that a client may send: a message, or a `hello` that names as many topics as it may. */
+export function largestFrame(limits: Limits): number {
+  return Math.max(messageFrame(limits), FRAME + (limits.subscriptions + 1) * HELLO_TOPIC);
+}
+
+/** What may wait of one session's frames until it is obeyed. */
+export function queueLimits(limits: Limits): { frames: number; bytes: number } {
+  return { frames: MAX_QUEUED_FRAMES, bytes: 2 * largestFrame(limits) };
+}
+
+function defined<T extends object>(given: T): T {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T;
+}

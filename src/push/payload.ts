@@ -1,0 +1,52 @@
+/** What an application's data is in the store, and back. */
+import type { PayloadKind } from '../pubsub/broker.ts';
+
+export interface Payload {
+  kind: PayloadKind;
+  bytes: Buffer;
+}
+
+/**
+ * JSON that another program has written, to be stored as it is: reading and writing it again would change numbers that
+ * JavaScript can't hold.
+ */
+export class JsonText {
+  readonly text: string;
+  /** @throws {SyntaxError} if it is no JSON */
+  constructor(text: string) {
+    JSON.parse(text);
+    this.text = text.trim();
+  }
+}
+
+/** @throws {TypeError} for what JSON has no form of, and what a `toJSON` or a getter throws */
+export function encodeData(data: unknown): Payload {
+  if (typeof data === 'string') return { kind: 'text', bytes: Buffer.from(data) };
+  if (data instanceof Uint8Array) {
+    return { kind: 'binary', bytes: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+  }
+  if (data instanceof JsonText) {
+    // A string is text whoever sends it, as plain pages get it without quotes.
+    return data.text.startsWith('"')
+      ? { kind: 'text', bytes: Buffer.from(JSON.parse(data.text) as string) }
+      : { kind: 'json', bytes: Buffer.from(data.text) };
+  }
+  const json = JSON.stringify(data) as string | undefined;
+  if (json === undefined) throw new TypeError(`data of type ${typeof data} has no form in JSON`);
+  return { kind: 'json', bytes: Buffer.from(json) };
+}
+
+/** What was given to `encodeData`. */
+export function decodeData(kind: PayloadKind, bytes: Buffer): unknown {
+  if (kind === 'binary') return bytes;
+  const text = bytes.toString();
+  return kind === 'json' ? parsed(text) : text;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

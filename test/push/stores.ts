@@ -1,0 +1,26 @@
+/** The stores that promises are held against, each once: what is promised does not depend on the store. */
+import { type TestContext, test } from 'node:test';
+import { redisBroker } from '../../src/index.ts';
+import type { Broker } from '../../src/pubsub/broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { needs } from '../support/programs.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+
+/** @param run is given what makes brokers that share a store; what it has opened it closes */
+export function onEachStore(
+  promise: string,
+  run: (broker: () => Broker, t: TestContext) => Promise<void>,
+): void {
+  test(`${promise} (memory)`, { timeout: 60_000 }, async (t) => {
+    const store = new MemoryStore();
+    await run(() => memoryBroker(store), t);
+  });
+  test(`${promise} (Redis)`, { timeout: 60_000, ...needs('redis') }, async (t) => {
+    const redis: RedisServer = await startRedis();
+    try {
+      await run(() => redisBroker(redis.url), t);
+    } finally {
+      await redis.stop();
+    }
+  });
+}
