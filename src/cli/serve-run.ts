@@ -163,8 +163,9 @@ function createSite(settings: ServeSettings, push: PushServer, isReady: () => bo
   const { instance } = push;
   return site({
     health: () => {
-      const { storeAway, draining, sessions } = push.stats();
-      return { ok: isReady() && !storeAway && !draining, instance, sessions, storeAway, draining };
+      const { storeAway, storeFaults, draining, sessions } = push.stats();
+      const ok = isReady() && !storeAway && storeFaults === 0 && !draining;
+      return { ok, instance, sessions, storeAway, storeFaults, draining };
     },
     admin: adminApi({ target: push, token, maxBody: parseLimits(limit).limits.message }),
     demo: demo

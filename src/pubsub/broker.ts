@@ -89,6 +89,20 @@ export interface IntakeMessage {
 }
 
 /**
+ * What the store keeps of this channel is not what a broker has written: it can't be used until somebody who can look
+ * into the store has removed or repaired it. Trying again is of no use.
+ */
+export class DamagedChannelError extends Error {
+  readonly channel: string;
+
+  constructor(channel: string, why: string, options?: ErrorOptions) {
+    super(`what the store keeps of ${JSON.stringify(channel)} is damaged: ${why}`, options);
+    this.name = 'DamagedChannelError';
+    this.channel = channel;
+  }
+}
+
+/**
  * What a broker tells the push server. Calls come in the order of events; none may throw. Messages and
  * payloads are the listener's for good, never a view of something read into again.
  */
@@ -104,19 +118,36 @@ export interface BrokerListener {
   /** It is back, and every subscription is in force again: read the logs to see what was missed. */
   up(): void;
   /**
-   * Publish this. Resolves when it is stored; rejects with a TypeError or RangeError where it never can be, with
-   * anything else to be asked again later. Without this method, the broker takes nothing in.
+   * Live messages of this one subscribed channel may be missing: read its log. Without this method, it shows with
+   * the next message.
+   */
+  missed?(channel: string): void;
+  /** Something that an operator should see, once: a damaged channel, a command that the store refuses. */
+  warn?(message: string): void;
+  /** Bytes of the largest message that is published, so that the broker can read what others have published. */
+  readonly maxMessage?: number;
+  /**
+   * Publish this. Resolves when it is stored; rejects with a TypeError, a RangeError or a DamagedChannelError where
+   * it never can be, with anything else to be asked again later. Without this method, the broker takes nothing in.
    */
   intake?(message: IntakeMessage): Promise<unknown>;
 }
 
 export interface Broker {
-  /** Connects and begins to call `listener`. Resolves when the store is reachable for the first time. */
+  /**
+   * Connects and begins to call `listener`. Resolves when the store is reachable for the first time.
+   *
+   * @throws {RangeError} if the listener's largest message could not be read with the broker's own settings
+   */
   open(listener: BrokerListener): Promise<void>;
 
   /**
    * Appends to the channel's log and rings the doorbell, in one step. Resolves only once the store has
-   * it; rejects where that is not known (then a retry with the same idempotency key is safe).
+   * it; rejects where that is not known (then a retry with the same idempotency key is safe). Messages of one
+   * channel are stored in the order of the calls, whatever happens on the way.
+   *
+   * @throws {RangeError} for a payload that could not be read again
+   * @throws {DamagedChannelError} as all methods do that are about one channel
    */
   publish(channel: string, kind: PayloadKind, payload: Buffer, options: PublishOptions): Promise<Receipt>;
 
@@ -139,9 +170,9 @@ export interface Broker {
 
   /**
    * The newest positions of many channels, in one round trip per store node. A channel that the store
-   * does not know has an empty epoch and offset 0.
+   * does not know has an empty epoch and offset 0. One that can't be read has an error for its place.
    */
-  tops(channels: string[]): Promise<Position[]>;
+  tops(channels: string[]): Promise<(Position | Error)[]>;
 
   /**
    * Moves a device's cursor forward, never back within an epoch, and tells subscribers of the channel if
@@ -157,6 +188,9 @@ export interface Broker {
   withdraw(entries: PresenceEntry[]): Promise<void>;
   /** The user's sessions on all instances, without those whose time has run out. */
   presence(user: string): Promise<PresenceEntry[]>;
+
+  /** How many things are wrong with the store although it can be reached; each was told to `warn`. */
+  readonly faultCount?: number;
 
   /** Ends connections and timers. Publishes under way settle first. */
   close(): Promise<void>;

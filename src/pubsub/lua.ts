@@ -53,6 +53,14 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
 end
 return redis.status_reply('OK')
 `,
+  finish: `-- Ends entries of the intake stream, in one step: acknowledged without being deleted, they would stay for ever.
+--
+-- KEYS  1 the stream
+-- ARGV  1 the group, then the entries' ids
+
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
+return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+`,
   live: `-- The fields of a hash whose values begin with the time they expire; those whose time is over are removed.
 --
 -- KEYS  1 the hash
@@ -73,60 +81,102 @@ for i = 1, #all, 2 do
 end
 return live
 `,
-  publish: `-- Appends a message to a channel's log, assigns its offset and rings the doorbell, in one step.
+  publish: `-- Appends messages to a channel's log, assigns their offsets and rings the doorbell for each, in one step.
 --
--- KEYS  1 meta (hash), 2 log (stream), 3 the idempotency key's receipt (string), if one was given
--- ARGV  1 epoch, should the channel have none, 2 id, 3 kind, 4 payload, 5 most messages to keep, 6 milliseconds
---       to keep them, 7 milliseconds to keep the receipt, 8 milliseconds that an idle channel keeps its epoch,
---       9 PUBLISH or SPUBLISH, 10 channel on the bus, 11 magic of a message doorbell,
---       12 epoch, 13 offset, 14 id of a message that the log is known to have had
--- Returns '0 <epoch> <offset> <id>', or '1 <epoch> <offset> <id>' of the first time for a known key.
+-- KEYS  1 meta (hash), 2 log (stream), then receipts (strings) of those messages that have an idempotency key
+-- ARGV  1 epoch, should the channel have none, 2 milliseconds that an idle channel keeps its epoch,
+--       3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 magic of a message doorbell,
+--       6 epoch, 7 offset, 8 id of a message that the log is known to have had,
+--       then for each message: id, kind (none for what is only handed on, not stored), payload, most messages to
+--       keep, milliseconds to keep them, milliseconds to keep the receipt, number of its key or 0
+-- Returns for each message: '0 <epoch> <offset> <id>', '1 <epoch> <offset> <id>' of the first time for a known key,
+--       '' for what is handed on, or 'E ' and an error that is this message's own. Where the server refuses to
+--       write, nothing further is tried: the answer is shorter, or that error.
 
-if KEYS[3] then
-  local receipt = redis.call('GET', KEYS[3])
-  if receipt then
-    -- Of Redis 7.2 and later WAIT is only about what its own connection has written: this write comes behind the
-    -- first copy, so whoever confirms it has that as well.
-    redis.call('SET', KEYS[3], receipt, 'KEEPTTL')
-    return '1 ' .. receipt
-  end
-end
+local epoch, offset, time, head, now_is
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'time', 'head', 'id')
-local epoch = meta[1]
-local offset = 1
-local time = now()
-local head = time
-if epoch then
-  offset = meta[2] + 1
-  if has_rewound(epoch, tonumber(meta[2]), meta[5], ARGV[12], tonumber(ARGV[13]), ARGV[14]) then
+local function load()
+  now_is = now()
+  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'time', 'head', 'id')
+  if meta[1] then
+    if has_rewound(meta[1], tonumber(meta[2]), meta[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]) then
+      epoch = ARGV[1]
+    else
+      epoch = meta[1]
+    end
+    -- A clock that steps back must not make a younger message look older than its elders.
+    time = math.max(now_is, tonumber(meta[3]))
+    head = math.min(tonumber(meta[4]) or math.huge, time)
+    offset = meta[2] + 0
+  else
+    -- A log without its meta (evicted, say) can't be told apart from one that lost messages: begin anew. Only where
+    -- there is one: a script that has deleted something is not held to maxmemory any more.
+    if redis.call('XLEN', KEYS[2]) > 0 then
+      redis.call('DEL', KEYS[2])
+    end
     epoch = ARGV[1]
+    time = now_is
+    head = time
+    offset = 0
   end
-  -- A clock that steps back must not make a younger message look older than its elders.
-  time = math.max(time, tonumber(meta[3]))
-  head = math.min(tonumber(meta[4]) or math.huge, time)
-else
-  epoch = ARGV[1]
-  -- A log without its meta (evicted, say) can't be told apart from one that lost messages: begin anew.
-  redis.call('DEL', KEYS[2])
 end
 
-local age = tonumber(ARGV[6])
-local position = string.format('%.0f', offset)
-local stamp = string.format('%.0f', time)
-head = math.min(trim(KEYS[2], head, time - age), time)
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[5], position .. '-0', 'i', ARGV[2], 't', stamp, 'k', ARGV[3], 'd', ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[6])
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', position, 'id', ARGV[2], 'time', stamp,
-  'head', string.format('%.0f', head), 'age', ARGV[6])
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[8]), age, tonumber(ARGV[7]))))
+local function store(at)
+  local id, kind, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if kind == '' then
+    redis.call(ARGV[3], ARGV[4], payload)
+    return ''
+  end
+  local key = KEYS[tonumber(ARGV[at + 6])]
+  if key then
+    local receipt = redis.call('GET', key)
+    if receipt then
+      return '1 ' .. receipt
+    end
+  end
+  if not offset then
+    load()
+  end
 
-local receipt = epoch .. ' ' .. position .. ' ' .. ARGV[2]
-if KEYS[3] then
-  redis.call('SET', KEYS[3], receipt, 'PX', ARGV[7])
+  local age = tonumber(ARGV[at + 4])
+  local position = string.format('%.0f', offset + 1)
+  local stamp = string.format('%.0f', time)
+  local oldest = math.min(trim(KEYS[2], head, time - age), time)
+  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[at + 3], position .. '-0', 'i', id, 't', stamp, 'k', kind, 'd', payload)
+  offset = offset + 1
+  head = oldest
+  redis.call('PEXPIRE', KEYS[2], ARGV[at + 4])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', position, 'id', id, 'time', stamp,
+    'head', string.format('%.0f', head), 'age', ARGV[at + 4])
+  local keep = math.max(tonumber(ARGV[2]), age, tonumber(ARGV[at + 5]))
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
+
+  local receipt = epoch .. ' ' .. position .. ' ' .. id
+  if key then
+    redis.call('SET', key, receipt, 'PX', ARGV[at + 5])
+  end
+  redis.call(ARGV[3], ARGV[4], ARGV[5] .. receipt .. ' ' .. stamp .. ' ' .. kind .. '\\n' .. payload)
+  return '0 ' .. receipt
 end
-redis.call(ARGV[9], ARGV[10], ARGV[11] .. receipt .. ' ' .. stamp .. ' ' .. ARGV[3] .. '\\n' .. ARGV[4])
-return '0 ' .. receipt
+
+local replies = {}
+for at = 9, #ARGV, 7 do
+  local done, reply = pcall(store, at)
+  if not done then
+    local text = type(reply) == 'table' and reply.err or tostring(reply)
+    if text:match('^%u%u+ ') and not text:match('^WRONGTYPE ') and not text:match('^ERR ') then
+      if #replies == 0 then
+        return redis.error_reply(text)
+      end
+      break
+    end
+    -- The next one, if it can be stored, finds the channel as it is now.
+    offset = nil
+    reply = 'E ' .. (text:match('^%u%u+ ') and text or 'ERR ' .. text)
+  end
+  replies[#replies + 1] = reply
+end
+return replies
 `,
   read: `-- A page of a channel's log, and where the channel stands.
 --
@@ -138,7 +188,10 @@ return '0 ' .. receipt
 
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id', 'head', 'age')
 if not meta[1] then
-  redis.call('DEL', KEYS[2])
+  -- Only where there is one: a script that has deleted something is not held to maxmemory any more.
+  if redis.call('XLEN', KEYS[2]) > 0 then
+    redis.call('DEL', KEYS[2])
+  end
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', '0', 'id', '', 'time', '0')
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   return { ARGV[1], '0', '', '1' }

@@ -2,22 +2,26 @@
  * The broker over Redis. Each channel is a stream that Lua scripts append to; publishing rings a doorbell that
  * carries the whole message, so that a subscriber only reads the stream where it missed something.
  */
-import { monotonicNow, setTimeout } from '../clock.ts';
-import type {
-  Broker,
-  BrokerListener,
-  Cursor,
-  LogPage,
-  PayloadKind,
-  Position,
-  PresenceEntry,
-  PublishOptions,
-  Receipt,
-  StoredMessage,
+
+import { Availability } from './availability.ts';
+import {
+  type Broker,
+  type BrokerListener,
+  type Cursor,
+  DamagedChannelError,
+  type LogPage,
+  type PayloadKind,
+  type Position,
+  type PresenceEntry,
+  type PublishOptions,
+  type Receipt,
+  type StoredMessage,
 } from './broker.ts';
+import { Faults } from './faults.ts';
+import { type Item, Lanes, type Outcome } from './lanes.ts';
 import { lua } from './lua.ts';
 import { epochId, messageId } from './random-id.ts';
-import { RedisError, wasNotExecuted } from './redis-errors.ts';
+import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from './redis-errors.ts';
 import { RedisIntake } from './redis-intake.ts';
 import {
   ACK_MAGIC,
@@ -30,10 +34,13 @@ import {
   MESSAGE_MAGIC,
   presenceKey,
 } from './redis-layout.ts';
-import type { RedisOptions } from './redis-options.ts';
+import { DEFAULT_MAX_REPLY, type RedisOptions } from './redis-options.ts';
 import { type RedisTarget, topologyOf } from './redis-target.ts';
-import type { RedisTopology, ScriptCall } from './redis-topology.ts';
+import type { RedisTopology } from './redis-topology.ts';
+import type { RespArgument } from './resp-encoder.ts';
+import { RewindWatch } from './rewind-watch.ts';
 import { Script } from './script.ts';
+import { retry } from './waiting.ts';
 
 const script = (...names: (keyof typeof lua)[]): Script =>
   new Script(names.map((name) => lua[name]).join('\n'));
@@ -49,11 +56,8 @@ const PAGE_BYTES = 1024 * 1024;
 const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 const DEFAULT_IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
 const DEFAULT_REPLICA_TIMEOUT = 1000;
-/** Channels without a subscription whose last receipt is remembered. */
-const MAX_SENT = 10_000;
-const NOTHING_KNOWN = ['', 0, ''] as const;
-/** Positions that are compared with a store that came back at a time. */
-const COMPARED_AT_ONCE = 256;
+/** Bytes that a page of the log may take besides one message: the others, and what goes with each. */
+const PAGE_OVERHEAD = 2 * PAGE_BYTES;
 
 export interface RedisBrokerOptions extends RedisOptions {
   /** Begins every key, and every channel on the bus: `<prefix>:<channel>`. Without braces. Default `tidings`. */
@@ -105,59 +109,86 @@ export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {
   return new RedisBroker(topologyOf(target, connection), options);
 }
 
-interface Subscribed {
-  channel: string;
-  /** The last message that the log is known to have had. */
-  last: Position | undefined;
-}
-
 class RedisBroker implements Broker {
   readonly #topology: RedisTopology;
   readonly #prefix: string;
+  readonly #options: RedisBrokerOptions;
   readonly #idleChannelTtl: string;
-  readonly #publishMaxWait: number;
-  /** By the name on the bus. */
-  readonly #subscribed = new Map<string, Subscribed>();
-  /**
-   * Of channels without a subscription, by name on the bus: the last message that was stored from here. A store
-   * that has not got one of these, or of those that were heard, has rewound.
-   */
-  readonly #sent = new Map<string, Subscribed>();
-  /** Counts losses of the store, so that a comparison that was overtaken by one is known. */
-  #losses = 0;
-  #isAway = false;
+  readonly #lanes: Lanes;
+  readonly #faults = new Faults((message) => this.#listener?.warn?.(message));
+  readonly #watch = new RewindWatch(
+    (channel, position) => this.#renewUnlessThere(channel, position),
+    (channel, error) => this.#blame('compare', channel, error),
+  );
+  readonly #availability = new Availability(
+    { down: (error) => this.#listener!.down(error), up: () => this.#listener!.up() },
+    (isCurrent) => this.#watch.compare(isCurrent),
+  );
+  #maxReply: number;
   #listener: BrokerListener | undefined;
-  readonly #takesIn: boolean;
   #intake: RedisIntake | undefined;
   #isClosed = false;
 
   constructor(topology: RedisTopology, options: RedisBrokerOptions) {
     this.#topology = topology;
+    this.#options = options;
     this.#prefix = options.prefix ?? 'tidings';
     if (this.#prefix === '' || /[{}]/.test(this.#prefix)) {
       throw new TypeError(`a prefix of keys must not be empty or hold braces: ${this.#prefix}`);
     }
     this.#idleChannelTtl = String(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL);
-    this.#publishMaxWait = options.publishMaxWait ?? 10_000;
-    this.#takesIn = options.intake ?? true;
+    this.#maxReply = options.maxReplySize ?? DEFAULT_MAX_REPLY;
+    this.#lanes = new Lanes({
+      maxWait: options.publishMaxWait ?? 10_000,
+      maxBytes: options.queueMaxBytes ?? 16 * 1024 * 1024,
+      maxCount: options.queueMaxCommands ?? 10_000,
+      isThere: () => this.#availability.isThere,
+      call: (channel, items) => this.#store(channel, items),
+    });
+  }
+
+  get faultCount(): number {
+    return this.#faults.count;
   }
 
   async open(listener: BrokerListener): Promise<void> {
     this.#listener = listener;
-    await this.#topology.open({
+    this.#fit(listener.maxMessage);
+    const { opened } = this.#availability;
+    this.#topology.open({
       message: (bus, bytes, start, end) => this.#ring(bus, bytes, start, end),
-      down: (error) => {
-        this.#losses++;
-        // Lost again before all was compared: the first loss is not over yet.
-        if (this.#isAway) return;
-        this.#isAway = true;
-        listener.down(error);
+      lost: (error) => {
+        this.#watch.doubt();
+        this.#availability.lost(error);
       },
-      up: () => void this.#returned(listener),
+      whole: () => this.#availability.whole(),
+      moving: (bus) => this.#watch.doubt(bus),
+      missed: (bus) => void this.#missed(bus),
     });
-    if (listener.intake === undefined || this.#isClosed || !this.#takesIn) return;
-    this.#intake = new RedisIntake(this.#topology, this.#prefix, (message) => listener.intake!(message));
+    await opened;
+    if (listener.intake === undefined || this.#isClosed || this.#options.intake === false) return;
+    this.#intake = new RedisIntake(
+      this.#topology,
+      this.#prefix,
+      (message) => listener.intake!(message),
+      this.#faults,
+    );
     this.#intake.start();
+  }
+
+  /** What may be published must be readable. */
+  #fit(maxMessage: number | undefined): void {
+    const needed = (maxMessage ?? 0) + PAGE_OVERHEAD;
+    if (needed <= this.#maxReply) return;
+    const { maxReplySize } = this.#options;
+    if (maxReplySize !== undefined) {
+      throw new RangeError(
+        `messages of ${maxMessage} bytes can't be read with replies of ${maxReplySize} bytes (maxReplySize): give at ` +
+          `least ${needed}, or leave it out`,
+      );
+    }
+    this.#maxReply = needed;
+    this.#topology.acceptReplies(needed);
   }
 
   async publish(
@@ -166,137 +197,161 @@ class RedisBroker implements Broker {
     payload: Buffer,
     options: PublishOptions,
   ): Promise<Receipt> {
-    const keys = new ChannelKeys(this.#prefix, channel);
+    this.#checkSize(payload);
     const id = messageId();
-    const key = options.idempotencyKey;
-    const call: ScriptCall = {
-      script: publishScript,
-      keys: key === undefined ? [keys.meta, keys.log] : [keys.meta, keys.log, keys.receipt(key)],
-      args: [
-        epochId(),
-        id,
-        letterOf(kind),
-        payload,
-        Math.max(1, options.retention.maxMessages),
-        Math.max(1, options.retention.maxAge),
-        options.idempotencyWindow ?? DEFAULT_IDEMPOTENCY_WINDOW,
-        this.#idleChannelTtl,
-        this.#topology.publishCommand,
-        keys.bus,
-        MESSAGE_MAGIC,
-        ...this.#knownOf(keys.bus),
-      ],
-    };
-    const { replicas, replicaTimeout } = options;
-    if (replicas !== undefined && replicas > 0) {
-      const timeout = replicaTimeout ?? DEFAULT_REPLICA_TIMEOUT;
-      const [reply, confirmed] = await this.#persist(key !== undefined, () =>
-        this.#topology.evaluateReplicated(call, replicas, timeout),
-      );
-      const receipt = this.#remember(toReceipt(channel, reply as string, id), keys.bus);
-      if (confirmed < replicas) throw new ReplicationError(receipt, confirmed, replicas);
-      return receipt;
-    }
-    const reply = await this.#persist(key !== undefined, () => this.#topology.evaluate(call));
-    return this.#remember(toReceipt(channel, reply as string, id), keys.bus);
-  }
-
-  #remember(receipt: Receipt, bus: string): Receipt {
-    if (receipt.duplicate) return receipt;
-    const { channel, epoch, offset, id } = receipt;
-    const subscribed = this.#subscribed.get(bus);
-    if (subscribed === undefined) this.#keep(bus, { channel, last: { epoch, offset, id } });
-    else if (subscribed.last?.epoch !== epoch || subscribed.last.offset < offset) {
-      subscribed.last = { epoch, offset, id };
-    }
+    const reply = await this.#about(
+      'publish',
+      channel,
+      this.#lanes.add(channel, { kind, payload, options, id }),
+    );
+    const receipt = toReceipt(channel, reply, id);
+    const { epoch, offset } = receipt;
+    const keys = this.#keys(channel);
+    if (!receipt.duplicate) this.#watch.stored(keys.bus, channel, { epoch, offset, id });
+    const { replicas = 0, replicaTimeout = DEFAULT_REPLICA_TIMEOUT } = options;
+    if (replicas <= 0) return receipt;
+    const { meta, mark } = keys;
+    const position = { epoch, offset, id: receipt.id };
+    const confirmed = await retry(
+      () => this.#topology.replicated({ meta, mark, position }, replicas, replicaTimeout),
+      {
+        maxWait: replicaTimeout,
+        // The message is stored; what fails is only the asking.
+        mayRepeat: (error) => error instanceof RedisError && error.code !== 'REDIS_REPLY' && !this.#isClosed,
+        min: 20,
+        max: 200,
+      },
+    ).catch((error) => {
+      if (isForbidden(error)) throw error;
+      return 0;
+    });
+    if (confirmed < replicas) throw new ReplicationError(receipt, confirmed, replicas);
     return receipt;
   }
 
-  #keep(bus: string, known: Subscribed): void {
-    this.#sent.delete(bus);
-    this.#sent.set(bus, known);
-    if (this.#sent.size > MAX_SENT) this.#sent.delete(this.#sent.keys().next().value!);
+  async notify(channel: string, payload: Buffer): Promise<void> {
+    this.#checkSize(payload);
+    await this.#lanes.add(channel, { kind: 'binary', payload, options: undefined, id: '' });
   }
 
-  /** For the scripts: epoch, offset and id of a message that the log must still have, or have had trimmed. */
-  #knownOf(bus: string): readonly [string, number, string] {
-    const last = (this.#subscribed.get(bus) ?? this.#sent.get(bus))?.last;
-    return last === undefined ? NOTHING_KNOWN : [last.epoch, last.offset, last.id];
+  #checkSize(payload: Buffer): void {
+    const limit = this.#maxReply - PAGE_OVERHEAD;
+    if (payload.length <= limit) return;
+    throw new RangeError(
+      `a message of ${payload.length} bytes could not be read again: ${limit} bytes fit into a reply (maxReplySize)`,
+    );
   }
 
-  /** The store is back. Where it lacks what this process knows it had, all positions in that channel end. */
-  async #returned(listener: BrokerListener): Promise<void> {
-    const losses = this.#losses;
-    const known = [...this.#subscribed.values(), ...this.#sent.values()];
-    for (let i = 0; i < known.length && losses === this.#losses && !this.#isClosed; i += COMPARED_AT_ONCE) {
-      const part = known.slice(i, i + COMPARED_AT_ONCE);
-      // One that fails does so because the store is away again, and will be compared when it is back.
-      await Promise.allSettled(part.map((one) => this.#renewUnlessThere(one)));
+  /** The call of a lane: all that waits for one channel. */
+  async #store(channel: string, items: Item[]): Promise<Outcome[]> {
+    const own = this.#keys(channel);
+    const { bus } = own;
+    const { publishCommand } = this.#topology;
+    const [first] = items;
+    if (items.length === 1 && first!.options === undefined) {
+      await this.#topology.command(bus, [publishCommand, bus, first!.payload]);
+      return [''];
     }
-    if (losses !== this.#losses || this.#isClosed) return;
-    this.#isAway = false;
-    listener.up();
+    const keys = [own.meta, own.log];
+    const known = this.#watch.knownOf(bus);
+    const args: RespArgument[] = [epochId(), this.#idleChannelTtl, publishCommand, bus, MESSAGE_MAGIC];
+    args.push(...toArguments(known));
+    for (const { id, kind, payload, options } of items) {
+      if (options === undefined) {
+        args.push('', '', payload, 0, 0, 0, 0);
+        continue;
+      }
+      const { idempotencyKey: key, idempotencyWindow, retention } = options;
+      const number = key === undefined ? 0 : keys.push(own.receipt(key));
+      const window = idempotencyWindow ?? DEFAULT_IDEMPOTENCY_WINDOW;
+      const { maxMessages, maxAge } = retention;
+      args.push(id, letterOf(kind), payload, Math.max(1, maxMessages), Math.max(1, maxAge), window, number);
+    }
+    const replies = (await this.#topology.evaluate({ script: publishScript, keys, args })) as string[];
+    return replies.map((reply) =>
+      reply.startsWith('E ') ? new RedisReplyError(reply.slice(2), 'EVALSHA') : reply,
+    );
   }
 
-  async #renewUnlessThere({ channel, last }: Subscribed): Promise<void> {
-    if (last === undefined) return;
-    const { meta, log } = new ChannelKeys(this.#prefix, channel);
-    await this.#topology.evaluate({
-      script: renewScript,
-      keys: [meta, log],
-      args: [last.epoch, last.offset, last.id, epochId()],
-    });
+  #keys(channel: string): ChannelKeys {
+    return new ChannelKeys(this.#prefix, channel, this.#topology.database);
   }
 
   /**
-   * Tries again what certainly was not executed, or can't be executed twice, for as long as `publish` may take.
-   * The first error is thrown in the end where it says more than the last.
+   * What a channel's own commands answer: an error that no other attempt would change is said to be one, and counts
+   * as a fault until the channel can be used.
    */
-  async #persist<T>(isIdempotent: boolean, attempt: () => Promise<T>): Promise<T> {
-    const deadline = monotonicNow() + this.#publishMaxWait;
-    for (let delay = 25; ; delay = Math.min(delay * 2, 400)) {
-      try {
-        return await attempt();
-      } catch (error) {
-        const isUnknown = error instanceof RedisError && error.code === 'REDIS_OUTCOME_UNKNOWN';
-        const mayRepeat = wasNotExecuted(error) || (isIdempotent && isUnknown);
-        if (!mayRepeat || this.#isClosed || monotonicNow() + delay > deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, delay));
-      }
+  async #about<T>(what: string, channel: string, answer: Promise<T>): Promise<T> {
+    try {
+      const value = await answer;
+      this.#faults.over(`${what} ${channel}`);
+      return value;
+    } catch (error) {
+      throw this.#blame(what, channel, error);
     }
   }
 
-  async notify(channel: string, payload: Buffer): Promise<void> {
-    const { bus } = new ChannelKeys(this.#prefix, channel);
-    await this.#topology.command(bus, [this.#topology.publishCommand, bus, payload]);
+  #blame(what: string, channel: string, error: unknown): unknown {
+    const subject = `${what} ${channel}`;
+    if (error instanceof RedisError && error.code === 'REDIS_REPLY_TOO_LONG') {
+      this.#faults.met(subject, `${JSON.stringify(channel)} can't be read: ${error.message}`);
+      return error;
+    }
+    const isDamage =
+      error instanceof RedisReplyError && ['WRONGTYPE', 'ERR'].includes(error.prefix) && !isForbidden(error);
+    if (!isDamage || wasNotExecuted(error)) return error;
+    const { meta } = this.#keys(channel);
+    const why = `${error.reply}; see the keys that begin with ${meta.slice(0, -':meta'.length)}`;
+    const damaged = new DamagedChannelError(channel, why, { cause: error });
+    this.#faults.met(subject, damaged.message);
+    return damaged;
+  }
+
+  async #renewUnlessThere(channel: string, { epoch, offset, id }: Position): Promise<void> {
+    const { meta, log } = this.#keys(channel);
+    const args = [epoch, offset, id, epochId()];
+    await this.#topology.evaluate({ script: renewScript, keys: [meta, log], args });
+  }
+
+  async #missed(bus: string): Promise<void> {
+    await this.#watch.compareOne(bus);
+    const channel = this.#watch.channelOf(bus);
+    if (channel !== undefined && !this.#isClosed) this.#listener!.missed?.(channel);
   }
 
   subscribe(channel: string): Promise<void> {
-    const { bus } = new ChannelKeys(this.#prefix, channel);
-    if (!this.#subscribed.has(bus)) {
-      this.#subscribed.set(bus, this.#sent.get(bus) ?? { channel, last: undefined });
-      this.#sent.delete(bus);
-    }
+    const { bus } = this.#keys(channel);
+    this.#watch.subscribe(bus, channel);
     return this.#topology.subscribe(bus);
   }
 
   unsubscribe(channel: string): Promise<void> {
-    const { bus } = new ChannelKeys(this.#prefix, channel);
-    const known = this.#subscribed.get(bus);
-    this.#subscribed.delete(bus);
-    if (known?.last !== undefined) this.#keep(bus, known);
+    const { bus } = this.#keys(channel);
+    this.#watch.unsubscribe(bus);
     return this.#topology.unsubscribe(bus);
   }
 
   async read(channel: string, offset: number, limit: number): Promise<LogPage> {
-    const keys = new ChannelKeys(this.#prefix, channel);
-    const reply = (await this.#topology.evaluate({
-      script: readScript,
-      keys: [keys.meta, keys.log],
-      args: [epochId(), offset, limit, PAGE_BYTES, this.#idleChannelTtl, ...this.#knownOf(keys.bus)],
-      returnBuffers: true,
-    })) as Buffer[];
+    const keys = this.#keys(channel);
+    const reply = (await this.#about(
+      'read',
+      channel,
+      this.#topology.evaluate({
+        script: readScript,
+        keys: [keys.meta, keys.log],
+        args: [
+          epochId(),
+          offset,
+          limit,
+          PAGE_BYTES,
+          this.#idleChannelTtl,
+          ...toArguments(this.#watch.knownOf(keys.bus)),
+        ],
+        returnBuffers: true,
+      }),
+    )) as Buffer[];
     const [epoch, top, id, first] = reply.slice(0, 4).map(String) as [string, string, string, string];
+    this.#watch.learned(keys.bus, { epoch, offset: Number(top), id });
     const messages: StoredMessage[] = [];
     for (let i = 4; i < reply.length; i += 5) {
       messages.push({
@@ -312,39 +367,51 @@ class RedisBroker implements Broker {
     return { messages, top: { epoch, offset: Number(top), id }, first: Number(first) };
   }
 
-  async tops(channels: string[]): Promise<Position[]> {
-    const replies = await Promise.all(
-      channels.map((channel) => {
-        const { meta } = new ChannelKeys(this.#prefix, channel);
-        return this.#topology.command(meta, ['HMGET', meta, 'epoch', 'offset', 'id']);
-      }),
+  async tops(channels: string[]): Promise<(Position | Error)[]> {
+    const tops = await Promise.allSettled(channels.map((channel) => this.#top(channel)));
+    const failed = tops.find(
+      (top) => top.status === 'rejected' && !(top.reason instanceof DamagedChannelError),
     );
-    return replies.map((reply) => {
-      const [epoch, offset, id] = reply as (string | null)[];
-      return { epoch: epoch ?? '', offset: Number(offset ?? 0), id: id ?? '' };
-    });
+    // The store is away, or refuses: that is about all of them.
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+    return tops.map((top) => (top.status === 'fulfilled' ? top.value : (top.reason as Error)));
+  }
+
+  async #top(channel: string): Promise<Position> {
+    const { meta, bus } = this.#keys(channel);
+    const asked = this.#topology.command(meta, ['HMGET', meta, 'epoch', 'offset', 'id']);
+    const [epoch, offset, id] = (await this.#about('top', channel, asked)) as (string | null)[];
+    const top = { epoch: epoch ?? '', offset: Number(offset ?? 0), id: id ?? '' };
+    this.#watch.learned(bus, top);
+    return top;
   }
 
   async acknowledge({ channel, device, position }: Cursor, ttl: number): Promise<void> {
-    const keys = new ChannelKeys(this.#prefix, channel);
+    const keys = this.#keys(channel);
     const { epoch, offset, id } = position;
-    await this.#topology.evaluate({
-      script: acknowledgeScript,
-      keys: [keys.meta, keys.cursors],
-      args: [device, epoch, offset, id, ttl, this.#topology.publishCommand, keys.bus, ACK_MAGIC],
-    });
+    await this.#about(
+      'acknowledge',
+      channel,
+      this.#topology.evaluate({
+        script: acknowledgeScript,
+        keys: [keys.meta, keys.cursors],
+        args: [device, epoch, offset, id, ttl, this.#topology.publishCommand, keys.bus, ACK_MAGIC],
+      }),
+    );
   }
 
   async cursors(channel: string): Promise<Cursor[]> {
-    const { cursors } = new ChannelKeys(this.#prefix, channel);
-    const reply = (await this.#topology.evaluate({
-      script: liveScript,
-      keys: [cursors],
-      args: [],
-    })) as string[];
+    const { cursors } = this.#keys(channel);
+    const reply = (await this.#about(
+      'cursors',
+      channel,
+      this.#topology.evaluate({ script: liveScript, keys: [cursors], args: [] }),
+    )) as string[];
     const result: Cursor[] = [];
     for (let i = 0; i < reply.length; i += 2) {
-      const [epoch, offset, id] = reply[i + 1]!.split(' ') as [string, string, string];
+      const [epoch, offset, id] = reply[i + 1]!.split(' ');
+      // What is none was not written here, and moves nothing.
+      if (epoch === undefined || id === undefined || !Number.isSafeInteger(Number(offset))) continue;
       result.push({ channel, device: reply[i]!, position: { epoch, offset: Number(offset), id } });
     }
     return result;
@@ -352,13 +419,12 @@ class RedisBroker implements Broker {
 
   async announce(entries: PresenceEntry[], ttl: number): Promise<void> {
     await Promise.all(
-      byUser(entries).map(([user, sessions]) =>
-        this.#topology.evaluate({
-          script: announceScript,
-          keys: [presenceKey(this.#prefix, user)],
-          args: [ttl, ...sessions.flatMap((entry) => [entry.session, JSON.stringify(entry)])],
-        }),
-      ),
+      byUser(entries).map(([user, sessions]) => {
+        const args = [ttl, ...sessions.flatMap((entry) => [entry.session, JSON.stringify(entry)])];
+        const keys = [presenceKey(this.#prefix, user)];
+        const told = this.#topology.evaluate({ script: announceScript, keys, args });
+        return this.#about('announce', `user:${user}`, told);
+      }),
     );
   }
 
@@ -373,33 +439,55 @@ class RedisBroker implements Broker {
 
   async presence(user: string): Promise<PresenceEntry[]> {
     const key = presenceKey(this.#prefix, user);
-    const reply = (await this.#topology.evaluate({ script: liveScript, keys: [key], args: [] })) as string[];
-    return reply.filter((_, i) => i % 2 === 1).map((text) => JSON.parse(text) as PresenceEntry);
+    const asked = this.#topology.evaluate({ script: liveScript, keys: [key], args: [] });
+    const reply = (await this.#about('presence', `user:${user}`, asked)) as string[];
+    const entries: PresenceEntry[] = [];
+    for (let i = 1; i < reply.length; i += 2) {
+      try {
+        entries.push(JSON.parse(reply[i]!) as PresenceEntry);
+      } catch {
+        // Not written here, so it is no session; it expires.
+      }
+    }
+    return entries;
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    const { address } = this.#topology;
+    this.#availability.close(
+      new RedisError('REDIS_CLOSED', `Redis at ${address} was closed before it was reached`),
+    );
+    this.#lanes.close();
     await this.#intake?.stop();
     await this.#topology.close();
-    this.#subscribed.clear();
+    this.#watch.clear();
   }
 
   #ring(bus: string, bytes: Buffer, start: number, end: number): void {
-    const subscribed = this.#subscribed.get(bus);
-    if (subscribed === undefined || this.#isClosed) return;
-    const { channel } = subscribed;
+    const channel = this.#watch.channelOf(bus);
+    if (channel === undefined || this.#isClosed) return;
     const doorbell = decodeDoorbell(channel, bytes, start, end);
     const listener = this.#listener!;
-    if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
-    else if (doorbell === null) return;
-    else if (isCursor(doorbell)) listener.acknowledged(doorbell);
-    else {
-      // Only the position: the message itself may be large.
-      const { epoch, offset, id } = doorbell;
-      subscribed.last = { epoch, offset, id };
-      listener.message(doorbell);
+    try {
+      if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
+      else if (doorbell === null) return;
+      else if (isCursor(doorbell)) listener.acknowledged(doorbell);
+      else {
+        this.#watch.heard(bus, doorbell);
+        listener.message(doorbell);
+      }
+    } catch (error) {
+      // Anybody may publish anything: it ends no process, not even by a fault of the listener's.
+      const what = `what came on ${JSON.stringify(channel)} could not be handled: ${String(error)}`;
+      this.#faults.met(`heard ${channel}`, what);
     }
   }
+}
+
+/** For the scripts: epoch, offset and id of a message that the log must still have, or have had trimmed. */
+function toArguments(known: Position | undefined): readonly [string, number, string] {
+  return known === undefined ? ['', 0, ''] : [known.epoch, known.offset, known.id];
 }
 
 /** @param id that this call chose: a receipt with it is of this call's own first attempt, and no duplicate */

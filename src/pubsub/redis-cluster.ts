@@ -2,21 +2,23 @@
  * A Redis Cluster: the slot map, a connection for commands and one for subscriptions to each master in it, and
  * the redirections by which the Cluster corrects the map.
  */
-import { clearInterval, clearTimeout, monotonicNow, setInterval, setTimeout } from '../clock.ts';
-import { RedisError, RedisReplyError } from './redis-errors.ts';
+import { clearInterval, clearTimeout, setInterval, setTimeout } from '../clock.ts';
+import { isForbidden, RedisError, RedisReplyError } from './redis-errors.ts';
 import {
   describeEndpoint,
   type RedisOptions,
   type ResolvedRedisOptions,
   resolveRedisOptions,
 } from './redis-options.ts';
-import { ask, inTime, isTryAgain, mayPass, redirection } from './redis-redirection.ts';
+import { ask, hostOf, isTryAgain, mayPass, redirection } from './redis-redirection.ts';
 import { SLOTS, slotOf } from './redis-slots.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
+import { type Replicated, Replication } from './replication.ts';
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
 import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
+import { inTime, pause, retry } from './waiting.ts';
 
 export interface ClusterTarget {
   /** Some of its nodes: URLs or options. The others are found through them. User, password and TLS are shared. */
@@ -29,6 +31,8 @@ const NODE_WAIT = 250;
 const REFRESH_PAUSE = 100;
 /** Milliseconds between two looks at the map when all seems well: a failover may go unnoticed by a quiet link. */
 const REFRESH_INTERVAL = 5_000;
+/** Milliseconds that a node gets to tell the map before the next is asked. */
+const MAP_TIMEOUT = 1000;
 /** Redirections of one command before it counts as failed. */
 const MAX_REDIRECTIONS = 16;
 
@@ -36,8 +40,9 @@ interface Node {
   address: string;
   client: RespClient;
   subscriber: RespSubscriber;
-  /** For WAIT and blocking reads, by purpose. */
+  /** For blocking reads, by purpose. */
   dedicated: Map<string, RespClient>;
+  replication: Replication;
 }
 
 /** A channel of the bus: which node has its subscription. */
@@ -50,6 +55,7 @@ interface Membership {
 
 export class ClusterTopology implements RedisTopology {
   publishCommand: 'PUBLISH' | 'SPUBLISH' = 'SPUBLISH';
+  readonly database = 0;
   readonly #options: ResolvedRedisOptions;
   readonly #seeds: ResolvedRedisOptions[];
   /** How long a command may wait in all, redirections and failover included. */
@@ -62,10 +68,6 @@ export class ClusterTopology implements RedisTopology {
   #retryTimer: NodeJS.Timeout | undefined;
   #refresher: NodeJS.Timeout | undefined;
   #hooks: TopologyHooks | undefined;
-  #isUp = false;
-  #isDownTold = false;
-  /** Settles `open`. */
-  #opened: { resolve: () => void; reject: (error: Error) => void } | undefined;
   #isClosed = false;
   #lastError: Error | undefined;
 
@@ -77,14 +79,21 @@ export class ClusterTopology implements RedisTopology {
     this.#maxWait = this.#options.queueMaxWait;
   }
 
-  async open(hooks: TopologyHooks): Promise<void> {
+  get address(): string {
+    return `the Cluster of ${describeEndpoint(this.#options)}`;
+  }
+
+  acceptReplies(bytes: number): void {
+    this.#options.maxReplySize = bytes;
+    for (const { client, dedicated } of this.#nodes.values()) {
+      for (const one of [client, ...dedicated.values()]) one.acceptReplies(bytes);
+    }
+  }
+
+  open(hooks: TopologyHooks): void {
     this.#hooks = hooks;
-    const opened = new Promise<void>((resolve, reject) => {
-      this.#opened = { resolve, reject };
-    });
     this.#refresher = setInterval(() => void this.#refresh(), REFRESH_INTERVAL).unref();
     void this.#refresh();
-    await opened;
   }
 
   evaluate({ script, keys, args, returnBuffers }: ScriptCall): Promise<RespReply> {
@@ -105,20 +114,8 @@ export class ClusterTopology implements RedisTopology {
     );
   }
 
-  evaluateReplicated(
-    { script, keys, args }: ScriptCall,
-    replicas: number,
-    timeout: number,
-  ): Promise<[RespReply, number]> {
-    return this.#route(keys[0]!, async (node, isAsking) => {
-      const client = this.#dedicatedClient(node, 'wait', { probeInterval: 60_000 });
-      const command = ['EVAL', script.source, keys.length, ...keys, ...args] as const;
-      const [reply, confirmed] = await Promise.all([
-        isAsking ? ask(client, command) : client.command(...command),
-        client.command('WAIT', replicas, Math.max(1, timeout)),
-      ]);
-      return [reply, Number(confirmed)];
-    });
+  replicated(message: Replicated, replicas: number, timeout: number): Promise<number> {
+    return this.#route(message.meta, (node) => node.replication.confirm(message, replicas, timeout));
   }
 
   blocking(purpose: string, key: string, args: readonly [string, ...RespArgument[]]): Promise<RespReply> {
@@ -146,9 +143,6 @@ export class ClusterTopology implements RedisTopology {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#opened?.reject(
-      new RedisError('REDIS_CLOSED', 'the Redis Cluster was closed before it was reached'),
-    );
     clearTimeout(this.#retryTimer);
     clearInterval(this.#refresher);
     this.#memberships.clear();
@@ -159,37 +153,45 @@ export class ClusterTopology implements RedisTopology {
   // ── commands ──
 
   /** Runs a command on the node of its slot, and again where the Cluster says that it was the wrong one. */
-  async #route<T>(key: string, run: (node: Node, isAsking: boolean) => Promise<T>): Promise<T> {
+  #route<T>(key: string, run: (node: Node, isAsking: boolean) => Promise<T>): Promise<T> {
     const slot = slotOf(key);
-    const deadline = monotonicNow() + this.#maxWait;
-    let node = this.#slots[slot];
-    let isAsking = false;
-    for (let redirections = 0; ; ) {
-      let failure: unknown;
-      if (node !== undefined) {
+    let failure: unknown;
+    return retry(
+      async (count) => {
+        // What is on its way comes; for all else the map is asked whose the slot is by now.
+        if (count > 0 && !isTryAgain(failure)) await this.#refresh();
         try {
-          return await run(node, isAsking);
+          return await this.#follow(slot, run);
         } catch (error) {
           failure = error;
+          throw error;
         }
-      } else {
-        failure = new RedisError('REDIS_UNAVAILABLE', this.#noNode(slot), { cause: this.#lastError });
-      }
-      isAsking = false;
-      const target = redirection(failure, node);
-      if (target !== undefined && redirections++ < MAX_REDIRECTIONS) {
+      },
+      {
+        maxWait: this.#maxWait,
+        mayRepeat: (error) => mayPass(error) && !this.#isClosed,
+        min: REFRESH_PAUSE / 4,
+        max: REFRESH_PAUSE * 2,
+      },
+    );
+  }
+
+  async #follow<T>(slot: number, run: (node: Node, isAsking: boolean) => Promise<T>): Promise<T> {
+    let node = this.#slots[slot];
+    for (let isAsking = false, redirections = 0; ; redirections++) {
+      if (node === undefined)
+        throw new RedisError('REDIS_UNAVAILABLE', this.#noNode(slot), { cause: this.#lastError });
+      try {
+        return await run(node, isAsking);
+      } catch (error) {
+        const target = redirection(error, node);
+        if (target === undefined || redirections === MAX_REDIRECTIONS || this.#isClosed) throw error;
         node = this.#node(target.address);
         isAsking = target.isAsk;
-        if (!isAsking) {
-          this.#slots[slot] = node;
-          void this.#refresh();
-        }
-        continue;
+        if (isAsking) continue;
+        this.#slots[slot] = node;
+        void this.#refresh();
       }
-      if (!mayPass(failure) || this.#isClosed || monotonicNow() + REFRESH_PAUSE > deadline) throw failure;
-      if (!isTryAgain(failure)) await this.#refresh();
-      await new Promise((resolve) => setTimeout(resolve, isTryAgain(failure) ? 20 : REFRESH_PAUSE));
-      node = this.#slots[slot];
     }
   }
 
@@ -213,30 +215,36 @@ export class ClusterTopology implements RedisTopology {
       queueMaxWait: Math.min(NODE_WAIT, this.#maxWait),
     };
     const lost = (error: RedisError): void => this.#lost(error);
+    const missed = (name: string): void => this.#hooks!.missed(name);
     const settle = (): void => this.#settle();
+    const client = new RespClient(options);
     node = {
       address,
-      client: new RespClient(options),
-      subscriber: new RespSubscriber(resolveRedisOptions(options), {
+      client,
+      subscriber: new RespSubscriber(client.options, {
         up: settle,
         down: lost,
         retry: lost,
         ended: (name) => this.#ended(name),
+        missed,
       }),
       dedicated: new Map(),
+      replication: new Replication(
+        () => new RespClient(client.options, { commandTimeout: 0, probeInterval: 60_000 }),
+      ),
     };
     node.client.on('ready', settle).on('down', lost).on('retry', lost);
-    // Both at once: the first message must not wait for a connection.
+    // Both at once: the first message must not wait for a connection. It fails only by being closed.
     node.client.connect().catch(() => {});
     node.subscriber.connect();
     this.#nodes.set(address, node);
     return node;
   }
 
-  #dedicatedClient(node: Node, purpose: string, options: RedisOptions = {}): RespClient {
+  #dedicatedClient(node: Node, purpose: string): RespClient {
     let client = node.dedicated.get(purpose);
     if (client === undefined) {
-      client = new RespClient(node.client.options, { commandTimeout: 0, ...options });
+      client = new RespClient(node.client.options, { commandTimeout: 0 });
       node.dedicated.set(purpose, client);
     }
     return client;
@@ -253,15 +261,14 @@ export class ClusterTopology implements RedisTopology {
   async #readMap(): Promise<void> {
     for (const client of this.#informants()) {
       try {
-        const reply = (await inTime(client.command('CLUSTER', 'SLOTS'))) as [
-          number,
-          number,
-          ...RespReply[][],
-        ][];
+        const reply = (await this.#ask(client, 'CLUSTER', 'SLOTS')) as SlotRange[];
         if (reply.length === 0) throw new Error(`Redis at ${client.address} knows of no slots`);
         if (this.publishCommand === 'SPUBLISH' && this.#nodes.size === 0) {
-          const [known] = (await inTime(client.command('COMMAND', 'INFO', 'SPUBLISH'))) as RespReply[];
-          // Before Redis 7, messages go over the bus to all nodes.
+          // Before Redis 7, messages go over the bus to all nodes. Whoever may not ask is taken to have a newer one.
+          const [known] = await this.#ask(client, 'COMMAND', 'INFO', 'SPUBLISH').catch((error) => {
+            if (isForbidden(error)) return [];
+            throw error;
+          });
           if (known === null) this.publishCommand = 'PUBLISH';
         }
         const { host } = this.#options;
@@ -289,17 +296,22 @@ export class ClusterTopology implements RedisTopology {
     }
   }
 
+  /** A node that hangs must not keep the map from being read elsewhere. */
+  async #ask(client: RespClient, name: string, ...args: string[]): Promise<RespReply[]> {
+    const late = (): Error => new Error(`Redis at ${client.address} did not answer within ${MAP_TIMEOUT} ms`);
+    return (await inTime(client.command(name, ...args), MAP_TIMEOUT, late)) as RespReply[];
+  }
+
   #isOfNode(client: RespClient): boolean {
     return this.#nodes.get(client.address)?.client === client;
   }
 
-  #apply(map: [number, number, ...RespReply[][]][], informant: string): void {
+  #apply(map: SlotRange[], informant: string): void {
     if (this.#isClosed) return;
     const current = new Set<Node>();
     const slots: (Node | undefined)[] = new Array(SLOTS).fill(undefined);
     for (const [start, end, master] of map) {
-      // A node that does not know its own address leaves it out.
-      const host = String(master?.[0] || informant);
+      const host = hostOf(master ?? []) ?? informant;
       const node = this.#node(describeEndpoint({ host, port: Number(master?.[1]) }));
       current.add(node);
       slots.fill(node, start, end + 1);
@@ -309,6 +321,10 @@ export class ClusterTopology implements RedisTopology {
       if (current.has(node)) continue;
       this.#nodes.delete(node.address);
       void closeNode(node);
+      // Another has taken over, perhaps without all that this one acknowledged.
+      this.#lost(
+        new RedisError('REDIS_CONNECTION', `Redis at ${node.address} is no master of the Cluster any more`),
+      );
     }
     for (const [busChannel, membership] of this.#memberships) {
       if (membership.node !== this.#slots[membership.slot]) void this.#rejoin(busChannel, membership);
@@ -351,20 +367,22 @@ export class ClusterTopology implements RedisTopology {
       }
       membership.node = undefined;
       await this.#refresh();
-      await new Promise((resolve) => setTimeout(resolve, REFRESH_PAUSE));
+      await pause(REFRESH_PAUSE);
     }
   }
 
   /** Moves a subscription to the node that has its slot now. In between, messages may be missed. */
   async #rejoin(busChannel: string, membership: Membership): Promise<void> {
     if (membership.joining !== undefined) return;
-    this.#lost(new RedisError('REDIS_CONNECTION', `the slot of ${busChannel} is moving to another node`));
+    this.#hooks!.moving(busChannel);
     void membership.node?.subscriber.unsubscribe(this.#kind, busChannel);
     membership.node = undefined;
     this.#joining++;
     try {
       await this.#join(busChannel, membership);
+      this.#hooks!.missed(busChannel);
     } catch (error) {
+      // The membership is gone, and whoever needs it finds the channel quiet. It is no loss of the store.
       this.#lastError = error as Error;
     } finally {
       this.#joining--;
@@ -385,42 +403,39 @@ export class ClusterTopology implements RedisTopology {
   // ── up and down ──
 
   #settle(): void {
-    if (this.#isUp || this.#isClosed || this.#joining > 0 || this.#nodes.size === 0) return;
-    for (const node of this.#nodes.values()) if (!node.client.isReady || !node.subscriber.isUp) return;
+    if (this.#isClosed || this.#joining > 0 || this.#nodes.size === 0) return;
+    for (const node of this.#nodes.values()) if (!node.client.isConnected || !node.subscriber.isUp) return;
     for (let slot = 0; slot < SLOTS; slot++) if (this.#slots[slot] === undefined) return;
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
-    this.#isUp = true;
-    this.#isDownTold = false;
-    if (this.#opened === undefined) {
-      this.#hooks!.up();
-    } else {
-      this.#opened.resolve();
-      this.#opened = undefined;
-    }
+    this.#hooks!.whole();
   }
 
   #lost(error: RedisError): void {
     if (this.#isClosed) return;
-    this.#isUp = false;
     this.#lastError = error;
-    // A failover shows in the map only after a while: look until all is there again.
+    this.#lookAgain();
+    this.#hooks!.lost(error);
+  }
+
+  /** A failover shows in the map only after a while: look until all is there again. */
+  #lookAgain(): void {
     this.#retryTimer ??= setTimeout(() => {
       this.#retryTimer = undefined;
-      void this.#refresh().then(() => {
-        if (!this.#isUp && !this.#isClosed) this.#lost(error);
-      });
+      this.#lookAgain();
+      void this.#refresh();
     }, REFRESH_PAUSE * 2);
-    if (this.#isDownTold) return;
-    this.#isDownTold = true;
-    this.#hooks!.down(error);
   }
 }
+
+/** Of CLUSTER SLOTS: from, to, and its nodes with the master first: host, port, id, more about it. */
+type SlotRange = [start: number, end: number, ...nodes: RespReply[][]];
 
 async function closeNode(node: Node): Promise<void> {
   await Promise.all([
     node.client.close(),
     node.subscriber.close(),
+    node.replication.close(),
     ...[...node.dedicated.values()].map((client) => client.close()),
   ]);
 }

@@ -78,5 +78,7 @@ export function isForbidden(error: unknown): boolean {
 }
 
 export function isForbiddenReply(reply: string): boolean {
-  return /^(?:NOPERM|ERR unknown (?:command|subcommand))/i.test(reply);
+  return /^(?:NOPERM|ERR (?:unknown (?:command|subcommand)|the user executing the script can't))/i.test(
+    reply,
+  );
 }

@@ -6,12 +6,18 @@
  * An entry has the fields `channel` and `data`, and optionally `kind` (`text`, which is the default, `json`,
  * `binary` or `reference`) and `key` (an idempotency key of the program's own).
  */
-import { clearTimeout, monotonicNow, setTimeout } from '../clock.ts';
-import type { IntakeMessage, PayloadKind } from './broker.ts';
+import { monotonicNow } from '../clock.ts';
+import { DamagedChannelError, type IntakeMessage, type PayloadKind } from './broker.ts';
+import type { Faults } from './faults.ts';
+import { lua } from './lua.ts';
 import { randomId } from './random-id.ts';
-import { RedisReplyError } from './redis-errors.ts';
+import { isForbidden, RedisReplyError } from './redis-errors.ts';
 import type { RedisTopology } from './redis-topology.ts';
 import type { RespReply } from './resp-reader.ts';
+import { Script } from './script.ts';
+import { inTime, pause } from './waiting.ts';
+
+const finishScript = new Script(lua.finish);
 
 const GROUP = 'tidings';
 /** Entries in one read. */
@@ -28,6 +34,8 @@ const CONSUMER_IDLE = 60 * 60 * 1000;
 const STOP_TIMEOUT = 1000;
 const MAX_REJECTED = 1000;
 const PAUSE = 500;
+/** How often an entry that fails is tried before others have their turn. */
+const ROUNDS = 5;
 const KINDS: readonly string[] = ['text', 'json', 'binary', 'reference'] satisfies PayloadKind[];
 
 type Entry = [id: Buffer, fields: Buffer[] | null];
@@ -38,13 +46,19 @@ export class RedisIntake {
   readonly #store: (message: IntakeMessage) => Promise<unknown>;
   readonly #consumer = randomId(9);
   #connection: string | undefined;
-  #isStopped = false;
-  #wake: (() => void) | undefined;
+  readonly #stopping = new AbortController();
+  readonly #faults: Faults;
   #running: Promise<void> | undefined;
   #nextClaim = 0;
 
-  /** @param store rejects with a TypeError or RangeError what can never be stored */
-  constructor(topology: RedisTopology, prefix: string, store: (message: IntakeMessage) => Promise<unknown>) {
+  /** @param store rejects with a TypeError, RangeError or DamagedChannelError what can never be stored */
+  constructor(
+    topology: RedisTopology,
+    prefix: string,
+    store: (message: IntakeMessage) => Promise<unknown>,
+    faults: Faults,
+  ) {
+    this.#faults = faults;
     this.#topology = topology;
     this.#stream = `${prefix}:in`;
     this.#store = store;
@@ -56,19 +70,17 @@ export class RedisIntake {
 
   /** Finishes what was read, and leaves nothing in this consumer's name. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    this.#wake?.();
+    this.#stopping.abort();
     if (this.#connection !== undefined) {
       // Without it, the read would end by itself a little later.
       this.#command('CLIENT', 'UNBLOCK', this.#connection).catch(() => {});
     }
-    // Where Redis is away or hangs, what is left is for others to claim.
-    let timer: NodeJS.Timeout | undefined;
-    const overdue = new Promise((resolve) => {
-      timer = setTimeout(resolve, STOP_TIMEOUT);
-    });
-    await Promise.race([this.#running, overdue]);
-    clearTimeout(timer);
+    // Where Redis is away or hangs, what is left is for others to claim, so nothing is lost by not waiting.
+    await inTime(this.#running ?? Promise.resolve(), STOP_TIMEOUT, () => new Error('late')).catch(() => {});
+  }
+
+  get #isStopped(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   async #run(): Promise<void> {
@@ -80,22 +92,52 @@ export class RedisIntake {
           this.#nextClaim = now + CLAIM_INTERVAL;
         }
         await this.#handle(await this.#read());
+        this.#faults.over(this.#stream);
       } catch (error) {
         this.#connection = undefined;
-        if (error instanceof RedisReplyError && error.prefix === 'NOGROUP') {
-          await this.#createGroup().catch(() => this.#pause());
-        } else {
-          await this.#pause();
-        }
+        await this.#recover(error);
       }
     }
+    // What it has left, another claims.
     await this.#leave().catch(() => {});
   }
 
+  /** A store that is away is told by the topology; what it answers, by nobody else. */
+  async #recover(error: unknown): Promise<void> {
+    if (error instanceof RedisReplyError && error.prefix === 'NOGROUP') {
+      try {
+        await this.#createGroup();
+        return;
+      } catch (another) {
+        this.#complain(another);
+      }
+    } else {
+      this.#complain(error);
+    }
+    await this.#pause();
+  }
+
+  #complain(error: unknown): void {
+    if (!(error instanceof RedisReplyError)) return;
+    this.#faults.met(this.#stream, `nothing is taken from the stream ${this.#stream}: ${error.message}`);
+  }
+
+  /** The answer to a command that a user may be forbidden without anything being lost; that is told once. */
+  async #optional(answer: Promise<RespReply>, without: string): Promise<RespReply | undefined> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+      this.#faults.note(`${this.#stream}: ${(error as Error).message}; without it ${without}`);
+      return undefined;
+    }
+  }
+
   async #read(): Promise<Entry[]> {
+    const identified = this.#optional(this.#blocking('CLIENT', 'ID'), 'ending takes some seconds longer');
     const [, reply] = await Promise.all([
-      this.#blocking('CLIENT', 'ID').then((id) => {
-        this.#connection = String(id);
+      identified.then((id) => {
+        this.#connection = id === undefined ? undefined : String(id);
       }),
       this.#blocking(
         'XREADGROUP',
@@ -118,26 +160,20 @@ export class RedisIntake {
   /** Takes over what an instance has read and, having died or failed, not finished: this one's own too. */
   async #claim(): Promise<void> {
     for (let cursor = '0-0'; !this.#isStopped; ) {
-      const reply = (await this.#blocking(
-        'XAUTOCLAIM',
-        this.#stream,
-        GROUP,
-        this.#consumer,
-        CLAIM_IDLE,
-        cursor,
-        'COUNT',
-        BATCH,
-      )) as [Buffer, Entry[]];
+      const reply = (await this.#optional(
+        this.#blocking('XAUTOCLAIM', this.#stream, GROUP, this.#consumer, CLAIM_IDLE, cursor, 'COUNT', BATCH),
+        'what an instance leaves unfinished stays so',
+      )) as [Buffer, Entry[]] | undefined;
+      if (reply === undefined) break;
       await this.#handle(reply[1]);
       cursor = String(reply[0]);
       if (cursor === '0-0') break;
     }
-    for (const consumer of (await this.#command(
-      'XINFO',
-      'CONSUMERS',
-      this.#stream,
-      GROUP,
-    )) as RespReply[][]) {
+    const consumers = (await this.#optional(
+      this.#command('XINFO', 'CONSUMERS', this.#stream, GROUP),
+      'consumers of instances that are gone stay listed',
+    )) as RespReply[][] | undefined;
+    for (const consumer of consumers ?? []) {
       const about = new Map<unknown, RespReply>();
       for (let i = 0; i < consumer.length; i += 2) about.set(consumer[i], consumer[i + 1]!);
       if (about.get('pending') === 0 && Number(about.get('idle')) > CONSUMER_IDLE) {
@@ -147,13 +183,21 @@ export class RedisIntake {
   }
 
   async #handle(entries: Entry[]): Promise<void> {
-    const finished = await Promise.all(entries.map((entry) => this.#take(entry)));
-    const ids = finished.filter((id) => id !== undefined);
-    if (ids.length === 0) return;
-    await this.#command('XACK', this.#stream, GROUP, ...ids);
-    await this.#command('XDEL', this.#stream, ...ids);
-    // What failed stays pending, to be claimed again; not in a tight loop.
-    if (ids.length < entries.length) await this.#pause();
+    let left = entries;
+    for (let round = 0; left.length > 0 && !this.#isStopped; round++) {
+      // What still fails stays pending, to be claimed again, so that it holds up nothing for ever.
+      if (round === ROUNDS) return;
+      if (round > 0) await this.#pause();
+      const finished = await Promise.all(left.map((entry) => this.#take(entry)));
+      const ids = finished.filter((id) => id !== undefined);
+      left = left.filter((_, i) => finished[i] === undefined);
+      if (ids.length === 0) continue;
+      await this.#topology.evaluate({
+        script: finishScript,
+        keys: [this.#stream],
+        args: [GROUP, ...ids],
+      });
+    }
   }
 
   /** Returns the entry's id when it is finished with. */
@@ -163,10 +207,18 @@ export class RedisIntake {
     if (fields === null) return id;
     try {
       await this.#store(parse(id, fields));
+      this.#faults.over(`${this.#stream} entry`);
       return id;
     } catch (error) {
-      if (!(error instanceof TypeError) && !(error instanceof RangeError)) return undefined;
-      await this.#reject(error.message, fields);
+      const isFinal = [TypeError, RangeError, DamagedChannelError].some((kind) => error instanceof kind);
+      if (!isFinal) {
+        this.#faults.met(
+          `${this.#stream} entry`,
+          `an entry of ${this.#stream} can't be stored yet: ${String(error)}`,
+        );
+        return undefined;
+      }
+      await this.#reject((error as Error).message, fields);
       return id;
     }
   }
@@ -219,14 +271,7 @@ export class RedisIntake {
   }
 
   #pause(): Promise<void> {
-    if (this.#isStopped) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, PAUSE);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    return pause(PAUSE, this.#stopping.signal);
   }
 }
 

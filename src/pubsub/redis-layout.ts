@@ -23,32 +23,41 @@ export const kindOf = (letter: string): PayloadKind => KINDS[letter] ?? 'binary'
 
 /** The keys and the bus channel of one channel. In a Cluster they all fall into one slot. */
 export class ChannelKeys {
+  readonly #name: string;
+
+  /** @param database number for SELECT. Keys belong to it; channels on the bus reach all, so its number is in theirs */
+  constructor(prefix: string, channel: string, database = 0) {
+    this.#name = busName(prefix, channel);
+    this.bus = database === 0 ? this.#name : busName(`${prefix}/${database}`, channel);
+  }
+
   /** The channel to SUBSCRIBE and PUBLISH to. */
   readonly bus: string;
 
-  constructor(prefix: string, channel: string) {
-    this.bus = busName(prefix, channel);
-  }
-
   /** A hash: the epoch, the newest position, and what retention needs. */
   get meta(): string {
-    return `{${this.bus}}:meta`;
+    return `{${this.#name}}:meta`;
   }
 
   /** A stream: the retained messages, each with its offset as the first part of its id. */
   get log(): string {
-    return `{${this.bus}}:log`;
+    return `{${this.#name}}:log`;
   }
 
   /** A hash of devices. */
   get cursors(): string {
-    return `{${this.bus}}:cursors`;
+    return `{${this.#name}}:cursors`;
+  }
+
+  /** Written to wait for replicas (replication.ts). */
+  get mark(): string {
+    return `{${this.#name}}:mark`;
   }
 
   /** Where the receipt for an idempotency key is kept. A long key is kept as its digest. */
   receipt(key: string): string {
     const name = key.length <= 64 ? `k:${key}` : `h:${createHash('sha256').update(key).digest('base64url')}`;
-    return `{${this.bus}}:once:${name}`;
+    return `{${this.#name}}:once:${name}`;
   }
 }
 
@@ -82,18 +91,18 @@ export function decodeDoorbell(
   while (line < end && bytes[line] !== 10) line++;
   if (line >= end) return null;
   const [epoch, offset, id, time, kind] = bytes.toString('latin1', start + MAGIC_LENGTH, line).split(' ');
+  if (!epoch || !id || !(Number.isSafeInteger(Number(offset)) && Number(offset) > 0)) return null;
+  const position = { epoch, offset: Number(offset), id };
   if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
+    if (!Number.isFinite(Number(time))) return null;
     return {
       channel,
-      epoch: epoch!,
-      offset: Number(offset),
-      id: id ?? '',
+      ...position,
       time: Number(time),
       kind: kindOf(kind ?? ''),
       payload: copyOf(bytes, line + 1, end),
     };
   }
-  const position = { epoch: epoch!, offset: Number(offset), id: id ?? '' };
   return { channel, device: bytes.toString('utf8', line + 1, end), position };
 }
 

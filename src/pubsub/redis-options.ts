@@ -46,6 +46,8 @@ export interface RedisOptions {
 export type ResolvedRedisOptions = Required<Omit<RedisOptions, 'path' | 'username' | 'password' | 'tls'>> &
   Pick<RedisOptions, 'path' | 'username' | 'password' | 'tls'>;
 
+export const DEFAULT_MAX_REPLY = 64 * 1024 * 1024;
+
 const DEFAULTS = {
   host: '127.0.0.1',
   port: 6379,
@@ -60,7 +62,7 @@ const DEFAULTS = {
   queueMaxWait: 10_000,
   probeInterval: 10_000,
   probeTimeout: 5_000,
-  maxReplySize: 64 * 1024 * 1024,
+  maxReplySize: DEFAULT_MAX_REPLY,
 } satisfies RedisOptions;
 
 /**

@@ -1,13 +1,9 @@
 /** How a Redis Cluster says "not here" and "not now", and what is done about it. */
-import { clearTimeout, setTimeout } from '../clock.ts';
-import { RedisError, RedisReplyError } from './redis-errors.ts';
+import { type RedisError, RedisReplyError, wasNotExecuted } from './redis-errors.ts';
 import { describeEndpoint } from './redis-options.ts';
 import type { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
-
-/** Milliseconds that a node gets to tell the map before the next is asked. */
-const MAP_TIMEOUT = 1000;
 
 /** Sends a command to a node that is taking the slot over but does not have it yet. */
 export async function ask(
@@ -31,39 +27,34 @@ export function redirection(
   const [prefix, , target] = failure.reply.split(' ');
   if ((prefix !== 'MOVED' && prefix !== 'ASK') || target === undefined) return undefined;
   const colon = target.lastIndexOf(':');
-  // A node that does not know an address leaves the host out: it is its own.
-  const host = target.slice(0, colon) || (from === undefined ? '' : from.client.options.host);
+  // A node that does not know an address leaves the host out: it is its own. One whose name is not known is "?", of
+  // which the map says more.
+  const host = target.slice(0, colon) || from?.client.options.host;
+  if (host === undefined || host === '?') return undefined;
   return {
     address: describeEndpoint({ host, port: Number(target.slice(colon + 1)) }),
     isAsk: prefix === 'ASK',
   };
 }
 
+/**
+ * The host of a node as CLUSTER SLOTS tells it, or undefined where it is that of whoever was asked. A node that is
+ * to be named by a host name and has none is "?" or nil, with its address among the rest.
+ */
+export function hostOf([host, , , more]: RespReply[]): string | undefined {
+  if (typeof host === 'string' && host !== '' && host !== '?') return host;
+  for (let i = 0; Array.isArray(more) && i + 1 < more.length; i += 2) {
+    if (more[i] === 'ip' || more[i] === 'hostname') return String(more[i + 1]) || undefined;
+  }
+  return undefined;
+}
+
 /** True for what ends by itself: a failover, a slot on its way, a node that is starting. */
 export function mayPass(failure: unknown): boolean {
-  if (failure instanceof RedisReplyError) {
-    return ['CLUSTERDOWN', 'TRYAGAIN', 'LOADING', 'READONLY', 'MASTERDOWN', 'MOVED', 'ASK'].includes(
-      failure.prefix,
-    );
-  }
-  if (!(failure instanceof RedisError)) return false;
-  // The client of a node that left the map was closed before it sent anything.
-  return failure.code === 'REDIS_UNAVAILABLE' || failure.code === 'REDIS_CLOSED';
+  // The queue of a node that is full stays full. A node that left the map was closed before it sent anything.
+  return wasNotExecuted(failure) && (failure as RedisError).code !== 'REDIS_QUEUE_FULL';
 }
 
 export function isTryAgain(failure: unknown): boolean {
   return failure instanceof RedisReplyError && failure.prefix === 'TRYAGAIN';
-}
-
-/** A node that hangs must not keep the map from being read elsewhere. */
-export async function inTime<T>(reply: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const overdue = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${MAP_TIMEOUT} ms`)), MAP_TIMEOUT);
-  });
-  try {
-    return await Promise.race([reply, overdue]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -4,13 +4,21 @@
  */
 import { RedisError } from './redis-errors.ts';
 import type { Endpoint } from './redis-link.ts';
-import { type RedisOptions, type ResolvedRedisOptions, resolveRedisOptions } from './redis-options.ts';
+import {
+  parseRedisUrl,
+  type RedisOptions,
+  type ResolvedRedisOptions,
+  resolveRedisOptions,
+} from './redis-options.ts';
 import { RespClient } from './resp-client.ts';
 import { RespSubscriber } from './resp-subscriber.ts';
 
 /** A master known to Sentinels by name. User, password and TLS of the master itself are the client's options. */
 export interface SentinelTarget {
-  /** Where the Sentinels are: URLs, or options, with a user, password and TLS of their own. */
+  /**
+   * Where the Sentinels are: URLs, or options, with a user, password and TLS of their own. Port 26379 where none is
+   * given. A Sentinel has no databases.
+   */
   sentinels: readonly (string | RedisOptions)[];
   /** What the Sentinels call the master: `mymaster`. */
   name: string;
@@ -30,11 +38,10 @@ export class SentinelWatch {
     if (sentinels.length === 0 || name === '') throw new TypeError('Sentinels need addresses and a name');
     const quick = { connectTimeout: SENTINEL_TIMEOUT, commandTimeout: SENTINEL_TIMEOUT };
     this.#sentinels = sentinels.map((sentinel) =>
-      resolveRedisOptions(typeof sentinel === 'string' ? sentinel : { port: 26379, ...sentinel }, {
-        ...quick,
-        queueMaxWait: SENTINEL_TIMEOUT,
-        clientName: 'tidings-sentinel',
-      }),
+      resolveRedisOptions(
+        { port: 26379, ...(typeof sentinel === 'string' ? parseRedisUrl(sentinel) : sentinel) },
+        { ...quick, queueMaxWait: SENTINEL_TIMEOUT, clientName: 'tidings-sentinel', database: 0 },
+      ),
     );
     this.#name = name;
   }

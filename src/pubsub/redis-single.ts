@@ -1,10 +1,11 @@
 /** One Redis server, or the master that Sentinels point to: a connection for commands, one for subscriptions. */
 import { clearTimeout, setTimeout } from '../clock.ts';
-import { RedisError } from './redis-errors.ts';
+import type { RedisError } from './redis-errors.ts';
 import type { LinkSettings } from './redis-link.ts';
 import { describeEndpoint, type RedisOptions } from './redis-options.ts';
 import type { SentinelWatch } from './redis-sentinel.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
+import { type Replicated, Replication } from './replication.ts';
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
@@ -19,16 +20,14 @@ export class SingleTopology implements RedisTopology {
   readonly #settings: Pick<LinkSettings, 'locate' | 'role'>;
   readonly #client: RespClient;
   #subscriber: RespSubscriber | undefined;
-  /** For WAIT and blocking reads, by purpose. */
+  /** For blocking reads, by purpose. */
   readonly #dedicated = new Map<string, RespClient>();
+  readonly #replication: Replication;
   #hooks: TopologyHooks | undefined;
   /** Channels that Redis would not subscribe to again after the connection was lost. */
   readonly #refused = new Set<string>();
   #askTimer: NodeJS.Timeout | undefined;
-  #isUp = false;
-  #isDownTold = false;
-  /** Settles `open`. */
-  #opened: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  #isClosed = false;
 
   /** @param sentinels say where the server is, in place of the URL */
   constructor(url: string | RedisOptions, options: RedisOptions = {}, sentinels?: SentinelWatch) {
@@ -36,30 +35,44 @@ export class SingleTopology implements RedisTopology {
     this.#settings =
       sentinels === undefined ? {} : { locate: () => sentinels.locate(), role: 'master' as const };
     this.#client = new RespClient(url, options, this.#settings);
+    // While WAIT blocks, nothing else is answered, so the connection is silent for longer than others may be.
+    this.#replication = new Replication(() => this.#quietClient({ probeInterval: 60_000 }));
   }
 
-  async open(hooks: TopologyHooks): Promise<void> {
+  get database(): number {
+    return this.#client.options.database;
+  }
+
+  get address(): string {
+    return this.#client.address;
+  }
+
+  acceptReplies(bytes: number): void {
+    for (const client of [this.#client, ...this.#dedicated.values()]) client.acceptReplies(bytes);
+  }
+
+  open(hooks: TopologyHooks): void {
     this.#hooks = hooks;
+    const lost = (error: RedisError): void => hooks.lost(error);
     const settle = (): void => this.#settle();
     this.#subscriber = new RespSubscriber(
       this.#client.options,
       {
         up: settle,
-        down: (error) => this.#lost(error),
-        retry: (error) => this.#lost(error),
+        down: lost,
+        retry: lost,
         ended: (name, error) => this.#refuse(name, error),
+        missed: (name) => hooks.missed(name),
       },
       this.#settings,
     );
     this.#client.on('ready', settle);
-    this.#client.on('down', (error) => this.#lost(error));
-    this.#client.on('retry', (error) => this.#lost(error));
+    this.#client.on('down', lost);
+    this.#client.on('retry', lost);
     this.#subscriber.connect();
     this.#sentinels?.watch((master) => this.#leave(describeEndpoint(master)));
-    const opened = new Promise<void>((resolve, reject) => {
-      this.#opened = { resolve, reject };
-    });
-    await Promise.all([this.#client.connect(), opened]);
+    // It fails only by being closed.
+    this.#client.connect().catch(() => {});
   }
 
   evaluate({ script, keys, args, returnBuffers }: ScriptCall): Promise<RespReply> {
@@ -72,20 +85,8 @@ export class SingleTopology implements RedisTopology {
     return this.#client.command(name, ...args);
   }
 
-  async evaluateReplicated(
-    { script, keys, args }: ScriptCall,
-    replicas: number,
-    timeout: number,
-  ): Promise<[RespReply, number]> {
-    // While WAIT blocks, nothing else is answered, so the connection is silent for longer than others may be.
-    const client = this.#dedicatedClient('wait', { probeInterval: 60_000 });
-    // WAIT is about what this same connection wrote before it: both in one write, and by EVAL, as the repetition
-    // after NOSCRIPT would come too late.
-    const [reply, confirmed] = await Promise.all([
-      client.command('EVAL', script.source, keys.length, ...keys, ...args),
-      client.command('WAIT', replicas, Math.max(1, timeout)),
-    ]);
-    return [reply, Number(confirmed)];
+  replicated(message: Replicated, replicas: number, timeout: number): Promise<number> {
+    return this.#replication.confirm(message, replicas, timeout);
   }
 
   blocking(
@@ -106,23 +107,22 @@ export class SingleTopology implements RedisTopology {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#askTimer);
     this.#refused.clear();
-    const { address } = this.#client;
-    this.#opened?.reject(
-      new RedisError('REDIS_CLOSED', `Redis at ${address} was not reached before the end`),
-    );
     await Promise.all([
       this.#client.close(),
       this.#subscriber?.close(),
       this.#sentinels?.close(),
+      this.#replication.close(),
       ...[...this.#dedicated.values()].map((client) => client.close()),
     ]);
   }
 
   /** A demoted master may not notice for long, cut off as it is: whoever is connected to it must go. */
   #leave(master: string): void {
-    for (const client of [this.#client, this.#subscriber!, ...this.#dedicated.values()]) {
+    const others = [...this.#dedicated.values(), ...this.#replication.clients];
+    for (const client of [this.#client, this.#subscriber!, ...others]) {
       if (client.address !== master) client.reconnect(`is no longer the master; ${master} is`);
     }
   }
@@ -131,19 +131,23 @@ export class SingleTopology implements RedisTopology {
     this.#hooks!.message(busChannel, bytes, start, end);
   };
 
-  #dedicatedClient(purpose: string, options: RedisOptions = {}): RespClient {
+  #dedicatedClient(purpose: string): RespClient {
     let client = this.#dedicated.get(purpose);
     if (client === undefined) {
-      client = new RespClient(this.#client.options, { commandTimeout: 0, ...options }, this.#settings);
+      client = this.#quietClient({});
       this.#dedicated.set(purpose, client);
     }
     return client;
   }
 
+  #quietClient(options: RedisOptions): RespClient {
+    return new RespClient(this.#client.options, { commandTimeout: 0, ...options }, this.#settings);
+  }
+
   /** A subscription that was in force is so no more, as Redis' ACL has changed: down until it is again. */
   #refuse(busChannel: string, error: RedisError): void {
     this.#refused.add(busChannel);
-    this.#lost(error);
+    this.#hooks!.lost(error);
     this.#askTimer ??= setTimeout(() => {
       this.#askTimer = undefined;
       for (const name of this.#refused) {
@@ -161,21 +165,7 @@ export class SingleTopology implements RedisTopology {
   }
 
   #settle(): void {
-    if (this.#isUp || this.#refused.size > 0 || !this.#client.isReady || !this.#subscriber?.isUp) return;
-    this.#isUp = true;
-    this.#isDownTold = false;
-    if (this.#opened === undefined) {
-      this.#hooks!.up();
-    } else {
-      this.#opened.resolve();
-      this.#opened = undefined;
-    }
-  }
-
-  #lost(error: RedisError): void {
-    this.#isUp = false;
-    if (this.#isDownTold) return;
-    this.#isDownTold = true;
-    this.#hooks!.down(error);
+    if (this.#isClosed || this.#refused.size > 0) return;
+    if (this.#client.isConnected && this.#subscriber?.isUp) this.#hooks!.whole();
   }
 }

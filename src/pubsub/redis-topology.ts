@@ -3,17 +3,23 @@
  * A key says which node a command is for.
  */
 import type { RedisError } from './redis-errors.ts';
+import type { Replicated } from './replication.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
 import type { Script } from './script.ts';
 
+/** What a topology tells. It says what is so, as often as it likes; availability.ts says what that means. */
 export interface TopologyHooks {
   /** A message on a channel of the bus: bytes[start, end), valid during the call. */
   message(busChannel: string, bytes: Buffer, start: number, end: number): void;
-  /** A connection that carries commands or subscriptions was lost. */
-  down(error: RedisError): void;
-  /** All of them are there again, and every subscription is in force. */
-  up(): void;
+  /** A connection that carries commands or subscriptions was lost, or can't be made. */
+  lost(error: RedisError): void;
+  /** All of them are there, and every subscription is in force. */
+  whole(): void;
+  /** The subscription of this one channel is on its way to another server: messages are missing from here on. */
+  moving(busChannel: string): void;
+  /** Messages of this one channel were missed, and its subscription is in force (again). */
+  missed(busChannel: string): void;
 }
 
 export interface ScriptCall {
@@ -29,19 +35,27 @@ export interface RedisTopology {
   /** The command that rings doorbells. SPUBLISH goes to the channel's own node only. */
   readonly publishCommand: 'PUBLISH' | 'SPUBLISH';
 
-  /** Resolves when all is connected for the first time. */
-  open(hooks: TopologyHooks): Promise<void>;
+  /** Number for SELECT: channels on the bus know of no databases. */
+  readonly database: number;
+  /** Which servers, for messages. */
+  readonly address: string;
+
+  /** Begins to connect, and to tell. */
+  open(hooks: TopologyHooks): void;
+
+  /** Replies and messages may have so many bytes. */
+  acceptReplies(bytes: number): void;
 
   evaluate(call: ScriptCall): Promise<RespReply>;
   /** @param key says which node it is for */
   command(key: string, args: readonly [name: string, ...RespArgument[]]): Promise<RespReply>;
 
   /**
-   * As `evaluate`, then WAIT for replicas, on a connection that nothing else has to wait on.
+   * Waits for replicas, on a connection that nothing else has to wait on: see `Replication.confirm`.
    *
-   * @returns the script's reply, and how many replicas confirmed in time
+   * @returns how many are known to have the message when enough have it, or the time is over
    */
-  evaluateReplicated(call: ScriptCall, replicas: number, timeout: number): Promise<[RespReply, number]>;
+  replicated(message: Replicated, replicas: number, timeout: number): Promise<number>;
 
   /** A command that blocks, on a connection kept for it under `purpose`. Strings of the reply are Buffers. */
   blocking(

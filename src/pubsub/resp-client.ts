@@ -119,6 +119,11 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     return this.#link.address;
   }
 
+  /** Lets replies, and messages of subscriptions, have so many bytes. */
+  acceptReplies(bytes: number): void {
+    (this.options as ResolvedRedisOptions).maxReplySize = bytes;
+  }
+
   /** Commands written and not yet answered. */
   get pendingCommands(): number {
     return this.#pending.length;

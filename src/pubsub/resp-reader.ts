@@ -159,8 +159,8 @@ export class RespReader {
       else if (this.#passedOver < 0) break;
       // What has been looked at of a reply that is too long need not come again.
       if (this.#passedOver >= 0) {
-        at += this.#scanned;
-        this.#scanned = 0;
+        at = this.#passOver(bytes, at + this.#scanned, end);
+        if (this.#passedOver >= 0) break;
       }
     }
     return at;

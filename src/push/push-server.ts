@@ -59,6 +59,8 @@ export interface Stats {
   opened: number;
   /** Whether the store can't be reached. */
   storeAway: boolean;
+  /** How many things are wrong with a store that can be reached, such as damaged channels. Each was logged. */
+  storeFaults: number;
   draining: boolean;
 }
 
@@ -116,6 +118,7 @@ export class PushServer {
       {
         broadcastChannel: BROADCAST,
         checkInterval: options.checkInterval ?? DEFAULT_CHECK_INTERVAL,
+        maxMessage: this.#limits.message,
       },
       {
         acknowledged: (cursor) => this.#onAcknowledged(cursor),
@@ -127,6 +130,7 @@ export class PushServer {
           else this.#onReference(channel, payload);
         },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
+        warn: (message) => this.#log('error', message),
       },
     );
     this.#name = new InstanceName(this.instance, broker, () =>
@@ -258,6 +262,7 @@ export class PushServer {
       published: this.#publisher.published,
       opened: this.#lobby.count,
       storeAway: this.#router.isAway,
+      storeFaults: this.#router.broker.faultCount ?? 0,
       draining: this.#drain !== undefined,
     };
   }

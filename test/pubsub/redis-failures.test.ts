@@ -13,7 +13,7 @@ import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 import { ask, moveSlot, startCluster, startSentinels } from '../support/redis-groups.ts';
-import { entryOf, options, Recorder } from './broker-suite.ts';
+import { entryOf, options, positions, Recorder } from './broker-suite.ts';
 
 const run = promisify(execFile);
 /** Back at once, and never out of patience with a machine that is slow. */
@@ -50,6 +50,9 @@ function publisher(broker: Broker, channels: string[]) {
   const receipts: Receipt[] = [];
   const failures: Error[] = [];
   let isStopped = false;
+  cleanups.push(async () => {
+    isStopped = true;
+  });
   const work = (async () => {
     for (let i = 0; !isStopped; i++) {
       const channel = channels[i % channels.length]!;
@@ -131,7 +134,7 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
       const { receipts } = work[i]!;
       await assertKept(a, [channel], receipts);
       assert.ok(receipts.every(({ duplicate }) => !duplicate));
-      assert.equal((await a.tops([channel]))[0]!.offset, receipts.length);
+      assert.equal((await positions(a, [channel]))[0]!.offset, receipts.length);
     }
     const offsets = rb.messages.map(({ offset }) => offset);
     assert.deepEqual(
@@ -166,7 +169,7 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     await b.withdraw([entry]);
     await b.notify('user:alice', text('note'));
     assert.equal((await b.read('user:alice', 0, 10)).messages.length, 1);
-    assert.equal((await b.tops(['user:alice']))[0]!.offset, 1);
+    assert.equal((await positions(b, ['user:alice']))[0]!.offset, 1);
     await assert.rejects(b.publish('c', 'text', text('x'), options({ replicas: 1, replicaTimeout: 20 })), {
       code: 'REDIS_NOT_REPLICATED',
     });
@@ -300,7 +303,7 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     await until('the stranger to be back', () => rc.ups === 1);
     for (let i = 0; i < 3; i++) await stranger.publish('passed', 'text', text(`other ${i}`), options());
     await until('the others to be back', () => rs.ups === 1 && rb.ups === 1);
-    const epochs = (await stranger.tops(channels)).map(({ epoch }) => epoch);
+    const epochs = (await positions(stranger, channels)).map(({ epoch }) => epoch);
     for (const [i, channel] of channels.entries()) {
       const isSame = epochs[i] === first[i]!.epoch;
       assert.equal(isSame, channel === 'whole', `${channel} has ${isSame ? 'the same' : 'another'} epoch`);
@@ -471,7 +474,8 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     await until('messages in the slot that moved', () =>
       work.receipts.slice(moved).some((r) => r.channel === 'user:0'),
     );
-    await until('b to be up again', () => rb.downs === rb.ups);
+    await until('b to be told of the one channel', () => rb.missing.includes('user:0'));
+    assert.deepEqual([rb.told, [...new Set(rb.missing)]], [[], ['user:0']]);
     const here = await a.publish('user:0', 'text', text('here'), options());
     await until('the message on the moved channel', () => rb.messages.some((m) => m.id === here.id));
 

@@ -153,6 +153,69 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
     assert.deepEqual(await ask(redis, 'XINFO', 'CONSUMERS', 'tidings:in', 'tidings'), []);
   });
 
+  test('a user who may use neither CLIENT, XINFO nor XAUTOCLAIM takes what comes, at once, and is told once', async () => {
+    const redis = await redisOf();
+    const forbidden = ['-client', '-xinfo', '-xautoclaim'];
+    await ask(redis, 'ACL', 'SETUSER', 'u', 'on', '>pw', 'allkeys', 'allchannels', '+@all', ...forbidden);
+    const a = await open(`redis://u:pw@127.0.0.1:${redis.port}`);
+    for (let i = 0; i < 30; i++) {
+      await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', String(i));
+      if (i % 10 === 0) await until('it to be taken', () => a.taken.length === i + 1);
+    }
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    const { messages } = await a.broker.read('c', 0, 100);
+    assert.deepEqual(
+      messages.map(({ payload }) => Number(payload)),
+      Array.from({ length: 30 }, (_, i) => i),
+    );
+    assert.deepEqual(a.warnings.map((warning) => /NOPERM .*?'([a-z|]+)'/.exec(warning)?.[1]).sort(), [
+      'client|id',
+      'xautoclaim',
+      'xinfo|consumers',
+    ]);
+    assert.equal(a.broker.faultCount, 0);
+  });
+
+  test('an entry that can not be stored for the moment is tried again soon, and told', async () => {
+    const redis = await redisOf();
+    const a = await open(redis.url);
+    let failures = 0;
+    a.fate = async () => {
+      if (failures++ < 2) throw new Error('not just now');
+    };
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'x');
+    await until('it to be stored', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0, 10_000);
+    assert.equal(a.warnings.length, 1);
+    assert.match(a.warnings[0]!, /can't be stored yet: Error: not just now/);
+  });
+
+  test('an entry for a damaged channel is moved aside with the reason', async () => {
+    const redis = await redisOf();
+    await ask(redis, 'SET', '{tidings:c}:log', 'x');
+    await open(redis.url);
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'x');
+    await until('it to be moved', async () => (await ask(redis, 'XLEN', 'tidings:in:rejected')) === 1);
+    const [[, fields]] = (await ask(redis, 'XRANGE', 'tidings:in:rejected', '-', '+')) as [
+      [string, string[]],
+    ];
+    assert.match(fields[1]!, /^what the store keeps of "c" is damaged: WRONGTYPE/);
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+  });
+
+  test('a stream that can not be read is told once and counts as a fault, until it can', async () => {
+    const redis = await redisOf();
+    await ask(redis, 'SET', 'tidings:in', 'x');
+    const a = await open(redis.url);
+    await until('it to be told', () => a.warnings.length === 1);
+    assert.match(a.warnings[0]!, /nothing is taken from the stream tidings:in: WRONGTYPE/);
+    assert.equal(a.broker.faultCount, 1);
+    await ask(redis, 'DEL', 'tidings:in');
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'x');
+    await until('it to be taken', () => a.taken.length === 1);
+    await until('the fault to be over', () => a.broker.faultCount === 0);
+    assert.equal(a.warnings.length, 1);
+  });
+
   test('a listener without intake, or intake: false, takes nothing', async () => {
     const redis = await redisOf();
     await open(redis.url, { intake: false });

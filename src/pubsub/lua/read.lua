@@ -8,7 +8,10 @@
 
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id', 'head', 'age')
 if not meta[1] then
-  redis.call('DEL', KEYS[2])
+  -- Only where there is one: a script that has deleted something is not held to maxmemory any more.
+  if redis.call('XLEN', KEYS[2]) > 0 then
+    redis.call('DEL', KEYS[2])
+  end
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', '0', 'id', '', 'time', '0')
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   return { ARGV[1], '0', '', '1' }

@@ -35,11 +35,14 @@ export interface RouterEvents {
   intake(message: IntakeMessage): Promise<unknown>;
   /** The store is away, or back with all subscriptions in force. */
   storeState(isAway: boolean, error: Error | undefined): void;
+  /** Something about the store that an operator should see. */
+  warn(message: string): void;
 }
 
 export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
+  readonly maxMessage: number;
   /** Set once there is a listener whose sessions can be reached together. */
   fanOut: FanOut | undefined;
   readonly #events: RouterEvents;
@@ -65,13 +68,14 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   constructor(
     broker: Broker,
     references: References | undefined,
-    options: { broadcastChannel: string; checkInterval: number },
+    options: { broadcastChannel: string; checkInterval: number; maxMessage: number },
     events: RouterEvents,
   ) {
     this.broker = broker;
     this.references = references;
     this.#broadcastChannel = options.broadcastChannel;
     this.#checkInterval = options.checkInterval;
+    this.maxMessage = options.maxMessage;
     this.#events = events;
   }
 
@@ -156,7 +160,11 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
       for (let i = 0; i < quiet.length; i += TOPS_PER_CALL) {
         const part = quiet.slice(i, i + TOPS_PER_CALL);
         const tops = await this.broker.tops(part.map(({ name }) => name));
-        for (const [k, channel] of part.entries()) if (!channel.isBusy) channel.compare(tops[k]!);
+        for (const [k, channel] of part.entries()) {
+          const top = tops[k]!;
+          // A channel that can't be read is told by the broker.
+          if (!channel.isBusy && !(top instanceof Error)) channel.compare(top);
+        }
       }
     } catch {
       // The store is away: `up` makes all channels look.
@@ -192,6 +200,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#isAway = true;
     if (this.#isAwayTold) return;
     this.#isAwayTold = true;
+    // What comes until `up` may already count again what the store has lost: nothing of it is passed on unread.
+    for (const channel of this.#channels.values()) channel.doubt();
     this.#events.storeState(true, error);
   }
 
@@ -208,7 +218,17 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#events.storeState(false, undefined);
   }
 
+  missed(channel: string): void {
+    this.#channels.get(channel)?.doubt();
+  }
+
+  warn(message: string): void {
+    this.#events.warn(message);
+  }
+
   top(channel: string): Promise<Position> {
+    // Until it is back and has been compared, its word would not do.
+    if (this.#isAwayTold) return Promise.reject(new Error('the store is away'));
     return new Promise((resolve, reject) => {
       if (this.#wanted.push({ channel, resolve, reject }) === 1) setImmediate(() => this.#askTops());
     });
@@ -221,7 +241,11 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
       const part = wanted.slice(i, i + TOPS_PER_CALL);
       this.broker.tops(part.map(({ channel }) => channel)).then(
         (tops) => {
-          for (const [k, { resolve }] of part.entries()) resolve(tops[k]!);
+          for (const [k, { resolve, reject }] of part.entries()) {
+            const top = tops[k]!;
+            if (top instanceof Error) reject(top);
+            else resolve(top);
+          }
         },
         (error) => {
           for (const { reject } of part) reject(error);
