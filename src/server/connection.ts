@@ -76,6 +76,8 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   readonly #sender: Sender;
   /** Of what waits to be written, when it was looked at last. */
   #lastProgress = 0;
+  /** While the socket's timeout is ours: how long that is, and the application's. */
+  #timeouts: { own: number; others: number } | null = null;
   /** When the write that is under way was found to be stuck, on the monotonic clock. */
   #stuckSince = Number.NEGATIVE_INFINITY;
   #hasFailed = false;
@@ -360,8 +362,11 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     const { progress } = this.#outbox;
     if (progress === undefined) {
       // When this time is over, Node looks at what the kernel has taken of the write that is under way.
-      const plain = socket as Socket;
-      if (plain.timeout !== ms) plain.setTimeout(ms, onStuck);
+      if (this.#timeouts === null) {
+        const plain = socket as Socket;
+        this.#timeouts = { own: ms, others: plain.timeout ?? 0 };
+        plain.setTimeout(ms, onStuck);
+      }
       return true;
     }
     const hasMoved = progress !== this.#lastProgress;
@@ -379,6 +384,16 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     }
     this.#stuckSince = now;
     (this.socket as Socket).setTimeout(ms, onStuck);
+  }
+
+  #giveTimeoutBack(): void {
+    if (this.#timeouts === null) return;
+    const { own, others } = this.#timeouts;
+    const socket = this.socket as Socket;
+    this.#timeouts = null;
+    socket.removeListener('timeout', onStuck);
+    // The application may have set another one meanwhile.
+    if (socket.timeout === own) socket.setTimeout(others);
   }
 
   ping(): void {
@@ -408,7 +423,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   }
 
   socketDrained(): void {
-    if (this.socket instanceof Socket && this.socket.timeout) this.socket.setTimeout(0, onStuck);
+    this.#giveTimeoutBack();
     this.#payPong();
     this.#sender.settle();
   }

@@ -80,9 +80,12 @@ export class Intake implements SharedReader {
     });
   }
 
-  /** Whether we are the ones who hold the peer up: the application's pause, or a message that is being inflated. */
+  /**
+   * Whether we are the ones who hold the peer up: the application's pause, also that of the socket itself, or a
+   * message that is being inflated.
+   */
   get isHeld(): boolean {
-    return this.isPaused || this.#held !== null;
+    return this.isPaused || this.#held !== null || this.#socket.isPaused();
   }
 
   /** Begins to read. `head` is what came behind the opening handshake. */
@@ -112,7 +115,7 @@ export class Intake implements SharedReader {
   receiveHead(head: Buffer): void {
     if (this.#isGone) return;
     this.receive(head, 0, head.length);
-    if (!this.isHeld) this.#socket.resume();
+    if (!this.isPaused && this.#held === null) this.#socket.resume();
   }
 
   /** Takes chunk[start, end), which it may change. */

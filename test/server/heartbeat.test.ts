@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import Ws from 'ws';
 import { Heartbeat, type Pulse } from '../../src/server/heartbeat.ts';
+import { connectionOf } from '../../src/server/websocket.ts';
 import { WebSocket, WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
 import { cleanUp, frame, listen, listenTls, RawPeer, REQUEST } from './support.ts';
@@ -74,6 +75,54 @@ for (const kind of ['plain', 'views', 'compressed', 'over TLS'] as const) {
     client.terminate();
     await wss.close({});
   });
+}
+
+for (const kind of ['plain', 'views', 'over TLS'] as const) {
+  test(`nor one that pauses the socket itself: ${kind}`, async () => {
+    const { wss, client } = await served(kind, { pingInterval: 40 });
+    const [ws] = (await once(wss, 'connection')) as [WebSocket];
+    const messages: string[] = [];
+    ws.on('message', (data) => messages.push(String(data)));
+    await once(client, 'open');
+    ws._socket!.pause();
+    client.send('while it is paused');
+    for (let lost = 0; lost < 10; lost++) await aSilentPeerIsCut();
+    assert.equal(ws.readyState, WebSocket.OPEN);
+    ws._socket!.resume();
+    await until('the message', () => messages.length === 1);
+    client.terminate();
+    await wss.close({});
+  });
+}
+
+for (const [what, options] of [
+  ['without a heartbeat', {}],
+  ['with one', { pingInterval: 10_000 }],
+] as const) {
+  for (const when of ['before', 'while'] as const) {
+    test(`a timeout that the application has set on the socket ${when} it waits for a slow peer stays: ${what}`, async () => {
+      const { wss, socket: peer } = await rawServed('plain', options);
+      const ws = await until('the connection', () => [...wss.clients][0]);
+      const socket = ws._socket as Socket;
+      let timeouts = 0;
+      const set = (): Socket => socket.setTimeout(400, () => timeouts++);
+      if (when === 'before') set();
+      const drained = once(ws, 'drain');
+      ws.send(Buffer.alloc(20_000_000));
+      // As the heartbeat does when it finds the peer silent.
+      if ('pingInterval' in options) assert.equal(connectionOf(ws)!.excuse(100_000), true);
+      if (when === 'while') set();
+      peer.removeAllListeners('readable');
+      peer.resume();
+      await drained;
+      assert.equal(socket.timeout, 400);
+      timeouts = 0;
+      await until('the timeout', () => timeouts > 0);
+      assert.equal(ws.readyState, WebSocket.OPEN);
+      peer.destroy();
+      await wss.close({});
+    });
+  }
 }
 
 for (const kind of ['plain', 'over TLS'] as const) {
