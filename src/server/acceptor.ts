@@ -248,6 +248,8 @@ export class Acceptor {
     if (diagnostics.opened.hasSubscribers) diagnostics.opened.publish({ websocket, request });
     admission?.tell(websocket, undefined);
     if (handler?.opened !== undefined) callOpened(handler, websocket, request);
+    // For a class of the application's that listens to itself: nobody else has this object before.
+    websocket.emit('open');
     callback(websocket, request);
   }
 

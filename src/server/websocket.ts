@@ -89,6 +89,7 @@ type AnyOptions =
 export type CertMeta = string | string[] | Buffer | Buffer[];
 
 export interface WebSocketEvents {
+  /** On a server before `connection`, which only the constructor of a class of the application's is there to hear. */
   open: [];
   message: [data: RawData, isBinary: boolean];
   /** With the option `partial`, in place of `message`: a piece as it came. Text is cut between characters. */

@@ -36,6 +36,26 @@ for (const implementation of implementations) {
     }
   });
 
+  test(`${name}: a class of the application's hears open on a server, too, before anybody has its object`, async () => {
+    const seen: string[] = [];
+    class Session extends WebSocket {
+      constructor(...parameters: ConstructorParameters<typeof WebSocket>) {
+        super(...parameters);
+        this.on('open', () => {
+          seen.push(`open ${this.readyState}`);
+          this.send('welcome');
+        });
+        this.addEventListener('open', ({ target }) => seen.push(`event ${target === this}`));
+      }
+    }
+    const { wss, url } = await serve(implementation, { WebSocket: Session as typeof WebSocket });
+    wss.on('connection', () => seen.push('connection'));
+    const client = new tidings.WebSocket(url);
+    cleanUp(() => client.terminate());
+    assert.equal(String((await once(client, 'message'))[0]), 'welcome');
+    assert.deepEqual(seen, ['open 1', 'event true', 'connection']);
+  });
+
   for (const [wrapped, wrap] of [
     ['a Proxy', <T extends object>(target: T): T => new Proxy(target, {})],
     ['an object made from one', <T extends object>(target: T): T => Object.create(target) as T],
