@@ -180,7 +180,7 @@ export class Admission implements Expirable {
 
   #verified(
     verified: boolean,
-    code: number = 401,
+    code?: number,
     message?: string | Uint8Array,
     headers?: OutgoingHttpHeaders,
   ): void {
@@ -188,10 +188,11 @@ export class Admission implements Expirable {
       this.#admit();
       return;
     }
-    const isStatus = Number.isInteger(code) && code >= 200 && code <= 999;
+    const status = code || 401;
+    const isStatus = Number.isInteger(status) && status >= 200 && status <= 999;
     const body = message === undefined || message instanceof Uint8Array ? message : String(message);
     const error = new Error(typeof body === 'string' ? body : 'verifyClient refused the client');
-    this.#refuse(isStatus ? code : 500, error, body, headers);
+    this.#refuse(isStatus ? status : 500, error, body, headers);
   }
 
   /** What ws leaves to be an uncaught exception is one here, too, but the client gets its answer. */

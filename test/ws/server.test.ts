@@ -220,6 +220,19 @@ for (const implementation of implementations) {
     wss.close();
   });
 
+  test(`${name}: verifyClient, asynchronous: without a status it is 401, however that is said`, async () => {
+    const statuses: unknown[] = [undefined, null, 0, ''];
+    const { wss, url } = await serve(implementation, {
+      verifyClient: (info, done) => done(false, statuses[Number(info.req.url!.slice(1))] as number),
+    });
+    for (let i = 0; i < statuses.length; i++) {
+      const [request, response] = await once(new WebSocket(`${url}/${i}`), 'unexpected-response');
+      assert.equal(response.statusCode, 401, String(statuses[i]));
+      request.destroy();
+    }
+    wss.close();
+  });
+
   test(`${name}: handleProtocols chooses; without it the first is taken`, async () => {
     for (const [handleProtocols, expected] of [
       [undefined, 'foo'],
