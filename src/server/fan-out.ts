@@ -5,7 +5,7 @@
  */
 import { RSV1 } from '../protocol/frame-writer.ts';
 import type { PreparedMessage } from './prepared-message.ts';
-import { fanOutAtEndOfTurn } from './tick.ts';
+import { fanOutAtEndOfTurn, isLastTurn } from './tick.ts';
 
 /** Frames that many connections are sent: nobody changes them. */
 export interface SharedFrames {
@@ -72,7 +72,7 @@ export class Audience {
       }
     }
     batch.append(message);
-    if (batch.bytes >= BATCH_BYTES) deliverOpen();
+    if (batch.bytes >= BATCH_BYTES || isLastTurn) deliverOpen();
   }
 }
 

@@ -21,7 +21,7 @@ import { borrow, copied, isShared, release, retain, sharedBuffer } from './memor
 import { SlicedWriter } from './sliced-writer.ts';
 import { guard } from './socket-guard.ts';
 import { throwLater } from './throw-later.ts';
-import { endTurnSoon, flushAtEndOfTurn, turn } from './tick.ts';
+import { endTurnSoon, flushAtEndOfTurn, isLastTurn, turn } from './tick.ts';
 
 /** Called once: without an error when the frame was handed to the operating system. */
 export type SendCallback = (error?: Error) => void;
@@ -406,6 +406,7 @@ export class Outbox {
 
   /** Whether this is the first frame of the turn. Where several messages came in one read, only the last one begins it. */
   #isFirst(): boolean {
+    if (isLastTurn) return true;
     if (reading !== null && reading.#source!.hasMore) return false;
     if (reading === this) {
       if (this.#hasAnswered) return false;

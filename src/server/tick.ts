@@ -11,6 +11,9 @@ export let turn = 0;
 /** What happens at the end of a turn is for many: it belongs to none of those that have asked for it. */
 const ofNobody = new AsyncResource('tidings.turn');
 
+/** The process ends: no turn has an end any more, so everything leaves at once. */
+export let isLastTurn = false;
+
 let scheduled = false;
 let fanOut: (() => void) | null = null;
 let flush: (() => void) | null = null;
@@ -35,7 +38,10 @@ export function flushAtEndOfTurn(callback: () => void): void {
 }
 
 // What was put off is not lost with `process.exit()`: plain sockets are written to at once, even then.
-process.on('exit', endTurn);
+process.on('exit', () => {
+  isLastTurn = true;
+  endTurn();
+});
 
 function endTurnOfNobody(): void {
   ofNobody.runInAsyncScope(endTurn);

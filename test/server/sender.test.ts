@@ -642,7 +642,7 @@ test('what a listener sends first has left before the listener returns', async (
 });
 
 test('what was put off is not lost with process.exit(), wherever it was sent', async () => {
-  for (const where of ['listener', 'turn'] as const) {
+  for (const where of ['listener', 'turn', 'exit'] as const) {
     const program = `
       import { WebSocketServer } from './src/ws.ts';
       const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' });
@@ -656,7 +656,7 @@ test('what was put off is not lost with process.exit(), wherever it was sent', a
             wss.publish('t', 'published');
             process.exit(0);
           };
-          ${where === 'listener' ? 'all()' : 'setImmediate(all)'};
+          ${{ listener: 'all()', turn: 'setImmediate(all)', exit: "process.on('exit', all); process.exit(0)" }[where]};
         });
       });`;
     const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {
