@@ -74,8 +74,9 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   readonly #outbox: Outbox;
   readonly #intake: Intake;
   readonly #sender: Sender;
-  /** Of what waits to be written, when it was looked at last. */
-  #lastProgress = 0;
+  /** Of what waits to be written: how far it was, and since when, on the monotonic clock. */
+  #lastProgress = -1;
+  #progressAt = 0;
   /** While the socket's timeout is ours: how long that is, and the application's. */
   #timeouts: { own: number; others: number } | null = null;
   /** When the write that is under way was found to be stuck, on the monotonic clock. */
@@ -364,14 +365,18 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
       // When this time is over, Node looks at what the kernel has taken of the write that is under way.
       if (this.#timeouts === null) {
         const plain = socket as Socket;
-        this.#timeouts = { own: ms, others: plain.timeout ?? 0 };
-        plain.setTimeout(ms, onStuck);
+        const own = Math.ceil(ms / 3);
+        this.#timeouts = { own, others: plain.timeout ?? 0 };
+        plain.setTimeout(own, onStuck);
       }
       return true;
     }
-    const hasMoved = progress !== this.#lastProgress;
-    this.#lastProgress = progress;
-    return hasMoved;
+    const now = monotonicNow();
+    if (progress !== this.#lastProgress) {
+      this.#lastProgress = progress;
+      this.#progressAt = now;
+    }
+    return now - this.#progressAt < ms;
   }
 
   /** Nothing moved for `ms`. If it was this process that stood still, what has come meanwhile is seen by the next time. */

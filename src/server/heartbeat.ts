@@ -32,7 +32,10 @@ export class Heartbeat {
   readonly #visitMs: number;
   readonly #stepMs: number;
   readonly #patience: number;
-  /** What does not move for three of them is cut: as late as one that does not answer. */
+  /**
+   * How long what waits to be written may stand still. Operating systems tell of progress in steps of up to a
+   * megabyte, so this is more than a silent peer is given.
+   */
   readonly #progressMs: number;
   #cursor: Iterator<Pulse> | undefined;
   /** Visits that are due, with the fraction carried over from step to step. */
@@ -46,7 +49,7 @@ export class Heartbeat {
   constructor(interval: number, timeout: number) {
     this.#visitMs = interval / VISITS_PER_INTERVAL;
     this.#stepMs = Math.min(MAX_STEP_MS, this.#visitMs);
-    this.#progressMs = Math.max(1, Math.ceil((interval + timeout) / 3));
+    this.#progressMs = 4 * (interval + timeout);
     this.#patience = 1 + Math.max(1, Math.ceil(timeout / this.#visitMs));
   }
 

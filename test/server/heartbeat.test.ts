@@ -127,7 +127,7 @@ for (const [what, options] of [
 
 for (const kind of ['plain', 'over TLS'] as const) {
   test(`a peer that reads slowly is not cut while it makes progress, one that is stuck is: ${kind}`, async () => {
-    const { wss, socket } = await rawServed(kind, { pingInterval: 400 });
+    const { wss, socket } = await rawServed(kind, { pingInterval: 200 });
     const ws = await until('the connection', () => [...wss.clients][0]);
     let code: number | undefined;
     ws.on('close', (with_) => {
@@ -145,7 +145,7 @@ for (const kind of ['plain', 'over TLS'] as const) {
       }
     }, 10);
     cleanUp(() => clearInterval(reading));
-    for (let lost = 0; lost < 2; lost++) await aSilentPeerIsCut(400);
+    for (let lost = 0; lost < 2; lost++) await aSilentPeerIsCut(200);
     assert.equal(code, undefined, `cut after ${received} bytes`);
     assert.ok(received > 0 && ws.bufferedAmount > 0, `${received} bytes, ${ws.bufferedAmount} left`);
     clearInterval(reading);
