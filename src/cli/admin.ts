@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { DamagedChannelError } from '../pubsub/broker.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
 
@@ -115,5 +116,6 @@ function asHttpError(error: unknown): HttpError {
   if (error instanceof TypeError || error instanceof RangeError) {
     return new HttpError(400, 'bad_request', message);
   }
+  if (error instanceof DamagedChannelError) return new HttpError(500, 'damaged', message);
   return new HttpError(503, 'not_stored', message, { 'Retry-After': '1' });
 }

@@ -7,15 +7,18 @@ import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
 import { callAdmin, connection } from './admin-client.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
-import { flag, type Settings, text, UsageError } from './options.ts';
-
-/** Milliseconds. A server waits for its Redis as long as it takes; a command has somebody waiting. */
-const REDIS_PATIENCE = 5_000;
+import { flag, integer, type Settings, text, UsageError } from './options.ts';
+import { redisOptions, redisSettings } from './redis.ts';
 
 const options = {
   ...connection,
   redis: text('URL', 'Store it in this Redis directly, without asking an instance'),
-  redisPrefix: text('PREFIX', 'Begins every key and channel in Redis', 'tidings'),
+  ...redisOptions,
+  wait: integer('MS', 'Milliseconds to wait for that Redis, and for it to store the message', {
+    min: 0,
+    max: 3_600_000,
+    fallback: 5_000,
+  }),
   limit: limitOption,
   json: flag('TEXT is JSON: send the value, not the text'),
   idempotencyKey: text('KEY', 'Sending again with the same key stores nothing and prints the first receipt'),
@@ -97,8 +100,9 @@ async function storeInRedis(
   to: 'users' | 'topics',
   name: string,
   data: unknown,
-  { idempotencyKey, limit, redisPrefix }: Settings<typeof options>['values'],
+  values: Settings<typeof options>['values'],
 ): Promise<Receipt> {
+  const { idempotencyKey, limit, wait } = values;
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
   const { encodeData } = await import('../push/payload.ts');
@@ -106,7 +110,7 @@ async function storeInRedis(
   const { limits, retention } = parseLimits(limit);
   if (bytes.length > limits.message)
     throw new UsageError(`a message may have at most ${limits.message} bytes`);
-  const broker = await openBroker(url, redisPrefix);
+  const broker = await openBroker(url, values);
   let lastError: Error | undefined;
   const listener: BrokerListener = {
     message() {},
@@ -121,9 +125,9 @@ async function storeInRedis(
   try {
     await Promise.race([
       broker.open(listener),
-      sleep(REDIS_PATIENCE, undefined, { signal: timer.signal }).then(() => {
+      sleep(wait, undefined, { signal: timer.signal }).then(() => {
         const why = lastError === undefined ? '' : `: ${lastError.message}`;
-        throw new Error(`no Redis within ${REDIS_PATIENCE} ms, so nothing is stored${why}`);
+        throw new Error(`no Redis within ${wait} ms, so nothing is stored${why}`);
       }),
     ]);
     return await broker.publish(to === 'users' ? inboxOf(name) : name, kind, bytes, {
@@ -136,10 +140,10 @@ async function storeInRedis(
   }
 }
 
-async function openBroker(url: string, prefix: string): Promise<Broker> {
+async function openBroker(url: string, values: Settings<typeof options>['values']): Promise<Broker> {
   const { redisBroker } = await import('../pubsub/redis-broker.ts');
   try {
-    return redisBroker(url, { prefix, publishMaxWait: REDIS_PATIENCE });
+    return redisBroker(url, { ...redisSettings(url, values), publishMaxWait: values.wait });
   } catch (error) {
     throw error instanceof TypeError ? new UsageError(`--redis: ${error.message}`) : error;
   }

@@ -1,6 +1,7 @@
 /** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
 import { limitOption } from './limits.ts';
 import { flag, integer, list, text } from './options.ts';
+import { redisOptions } from './redis.ts';
 
 export const serveOptions = {
   host: text('HOST', 'Address to listen on; 0.0.0.0 or :: for all', '127.0.0.1'),
@@ -11,7 +12,7 @@ export const serveOptions = {
     'URL',
     'The store that the instances share, such as redis://127.0.0.1:6379; without it this process keeps everything in memory',
   ),
-  redisPrefix: text('PREFIX', 'Begins every key and channel in Redis', 'tidings'),
+  ...redisOptions,
   instance: text('NAME', 'What this instance is called; default: host name, process id and a random part'),
   secret: text(
     'SECRET',

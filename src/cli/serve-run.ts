@@ -18,6 +18,7 @@ import { adminApi } from './admin.ts';
 import { parseLimits } from './limits.ts';
 import { type Settings, UsageError } from './options.ts';
 import { parseGrants, parsePolicyPort, servePolicy } from './policy.ts';
+import { redisSettings } from './redis.ts';
 import type { serveOptions } from './serve-options.ts';
 import { site } from './site.ts';
 
@@ -139,7 +140,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       path,
       ...(settings.sockjs !== 'off' && { sockjs: { prefix: settings.sockjs } }),
       instance,
-      broker: redis === undefined ? memoryBroker() : redisBroker(redis, { prefix: settings.redisPrefix }),
+      broker: redis === undefined ? memoryBroker() : redisBroker(redis, redisSettings(redis, settings)),
       interceptors,
       origins: origins.includes('*') ? '*' : origins,
       proxies,

@@ -1,6 +1,12 @@
 /** The server's side of `tidings.1`: what each frame of a client does. docs/wire.md is its specification. */
 
-import type { Cursor, Position, PublishOptions, Receipt } from '../../pubsub/broker.ts';
+import {
+  type Cursor,
+  DamagedChannelError,
+  type Position,
+  type PublishOptions,
+  type Receipt,
+} from '../../pubsub/broker.ts';
 import { inTime, isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
@@ -117,10 +123,12 @@ export class Dialogue {
     });
   }
 
-  /** What goes wrong on our side is for the log; the client only learns that it may try again. */
+  /** What goes wrong on our side is for the log; the client only learns whether it may try again. */
   #explain(session: Session, error: unknown, channel: string | undefined): FrameError {
     if (error instanceof FrameError) return error;
     if (session.phase !== 'closed') this.#host.warn(`a frame of ${session.user} failed: ${explain(error)}`);
+    const isFinal = [DamagedChannelError, RangeError, TypeError].some((kind) => error instanceof kind);
+    if (isFinal) return new FrameError('rejected', 'this can not be done as things are', channel);
     return new FrameError('unavailable', 'try again', channel);
   }
 

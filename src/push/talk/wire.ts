@@ -176,7 +176,9 @@ export type ErrorCode =
   /** An acknowledgement beyond what was sent, or without a `device` in `hello`. */
   | 'bad-ack'
   /** The store did not take it: try again, with the same idempotency key. */
-  | 'unavailable';
+  | 'unavailable'
+  /** It can't be stored, or the channel can't be read, as they are: trying again is of no use. */
+  | 'rejected';
 
 export type ServerFrame =
   | Welcome
