@@ -47,6 +47,8 @@ export interface PageOptions {
   client?: ConnectOptions;
   /** The number of the last message of a stream that is promised now. */
   promised(stream: string): number;
+  /** The page was told of an error that it did not ask for. */
+  failed?(what: string): void;
   /** Where to go on recording. */
   seen?: Page['seen'];
 }
@@ -74,6 +76,7 @@ export function openPage({
   broken,
   client: more = {},
   promised,
+  failed,
   seen = new Map(),
 }: PageOptions): Page {
   for (const stream of [`user:${user}`, ...topics]) if (!seen.has(stream)) seen.set(stream, []);
@@ -107,6 +110,7 @@ export function openPage({
     const stream = streamOf(channel);
     seen.get(stream)?.push({ kind: 'gap', reason: reason ?? '', promised: promised(stream) });
   });
+  client.on('error', ({ code, message, channel = '' }) => failed?.(`${code} ${channel}: ${message}`));
   client.on('open', () => {
     connections++;
   });

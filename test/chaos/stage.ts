@@ -226,6 +226,7 @@ export class Stage {
    */
   open(user: string, client: ConnectOptions = {}, earlier?: Page): Page {
     const page = this.plan.system.open({
+      failed: (what) => this.check(false, `a page was told of an error: ${what}`),
       url: `ws://127.0.0.1:${this.front.port}/socketServer`,
       user,
       topics: this.#topics,
