@@ -1,41 +1,42 @@
-/** Acknowledgements on their way: gathered for a moment, the newest of each channel, and said again after a reconnect. */
+/** The acknowledgement of the inbox on its way: gathered for a moment, the newest only, and said again after a reconnect. */
 import type { WirePosition } from '../push/talk/wire.ts';
 
 export class Acks {
   readonly #delay: number;
-  readonly #send: (channel: string, position: WirePosition) => void;
-  /** The newest by channel; what was sent may have been lost with its connection. */
-  readonly #newest = new Map<string, WirePosition>();
-  readonly #unsent = new Set<string>();
+  readonly #due: () => void;
+  /** What was sent may have been lost with its connection. */
+  #newest: WirePosition | undefined;
+  #isUnsent = false;
   #isConnected = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param send only called while there is a connection */
-  constructor(delay: number, send: (channel: string, position: WirePosition) => void) {
+  /** @param due called while there is a connection: `take` has something */
+  constructor(delay: number, due: () => void) {
     this.#delay = delay;
-    this.#send = send;
+    this.#due = due;
   }
 
-  add(channel: string, position: WirePosition): void {
-    const newest = this.#newest.get(channel);
+  add(position: WirePosition): void {
+    const newest = this.#newest;
     if (newest?.epoch === position.epoch && newest.offset >= position.offset) return;
-    this.#newest.set(channel, position);
-    this.#unsent.add(channel);
-    if (this.#isConnected) this.#timer ??= setTimeout(() => this.flush(), this.#delay);
+    this.#newest = position;
+    this.#isUnsent = true;
+    if (this.#isConnected) this.#timer ??= setTimeout(this.#due, this.#delay);
   }
 
-  flush(): void {
-    if (!this.#isConnected) return;
+  /** What is to be said now, if anything. */
+  take(): WirePosition | undefined {
+    if (!this.#isConnected || !this.#isUnsent) return undefined;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const channel of this.#unsent) this.#send(channel, this.#newest.get(channel) as WirePosition);
-    this.#unsent.clear();
+    this.#isUnsent = false;
+    return this.#newest;
   }
 
   connected(): void {
     this.#isConnected = true;
-    for (const channel of this.#newest.keys()) this.#unsent.add(channel);
-    this.flush();
+    this.#isUnsent = this.#newest !== undefined;
+    if (this.#isUnsent) this.#due();
   }
 
   disconnected(): void {
@@ -44,13 +45,9 @@ export class Acks {
     this.#isConnected = false;
   }
 
-  forget(channel: string): void {
-    this.#newest.delete(channel);
-    this.#unsent.delete(channel);
-  }
-
+  /** What was to be acknowledged is of a log that is gone, or another user's. */
   clear(): void {
-    this.#newest.clear();
-    this.#unsent.clear();
+    this.#newest = undefined;
+    this.#isUnsent = false;
   }
 }

@@ -38,12 +38,7 @@ export class Channels {
   }
 
   /** What a `hello` says: continue after these. */
-  positions(): Record<string, WirePosition> {
-    const positions: Record<string, WirePosition> = {};
-    for (const [name, { seen }] of this.#channels) positions[name] = seen;
-    return positions;
-  }
-
+  /** What a `hello` says: continue after this. */
   seen(name: string): WirePosition | undefined {
     return this.#channels.get(name)?.seen;
   }

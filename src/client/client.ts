@@ -5,10 +5,10 @@
 import {
   type ChannelState,
   type ClientFrame,
+  CloseCode,
   type ErrorFrame,
   INBOX,
   type Published,
-  type ServerFrame,
   SUBPROTOCOL,
   type TransientMessage,
   type Welcome,
@@ -19,14 +19,32 @@ import { Acks } from './acks.ts';
 import { Channels } from './channels.ts';
 import { Connection } from './connection.ts';
 import { Emitter } from './emitter.ts';
-import type { ClientEvents, ConnectionState, Message } from './events.ts';
+import type { ClientEvents, CloseEvent, ConnectionState, Message } from './events.ts';
+import { MALFORMED, readFrame, UNKNOWN } from './frames.ts';
 import { Identity, pageStorage, randomId } from './identity.ts';
-import type { ConnectOptions, Start } from './options.ts';
+import type { ConnectOptions, Start, TicketSource } from './options.ts';
+import { Pace } from './pace.ts';
 import { Publishes } from './publishes.ts';
+import { isFinal, NONSENSE } from './reconnect.ts';
 import { webSocketTransport } from './transport.ts';
 
 /** Before the first message of any log. */
 const ORIGIN: WirePosition = { epoch: '', offset: 0, id: '' };
+
+/** A server's error frame says no more of a name than this. */
+const MAX_NAME = 300;
+/** Milliseconds before asking again where the server's store was away. */
+const RETRY_DELAY = 2_000;
+/** RFC 6455 §7.4.1: a frame of ours was too long. */
+const TOO_BIG = 1009;
+
+/** Close codes after which the client stays away, as `error` events call them. */
+const FINAL = new Map<number, string>([
+  [CloseCode.MALFORMED, 'malformed'],
+  [CloseCode.NOT_AUTHENTICATED, 'not-authenticated'],
+  [CloseCode.FORBIDDEN, 'forbidden'],
+  [CloseCode.REPLACED, 'replaced'],
+]);
 
 interface Waiting {
   resolve(state: ChannelState): void;
@@ -46,15 +64,25 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   readonly #connection: Connection;
   readonly #channels = new Channels((channel, position) => {
     this.#identity.keep(channel, position);
-    if (this.#options.ack !== 'manual') this.#acks.add(channel, position);
+    if (this.#options.ack !== 'manual') this.#ack(channel, position);
   });
   readonly #acks: Acks;
   readonly #topics = new Map<string, Topic>();
-  /** Topics just left, whose late messages are not for the page any more. */
-  readonly #leaving = new Set<string>();
+  /** Topics just left, by how many answers are to come: late messages of these are not for the page any more. */
+  readonly #leaving = new Map<string, number>();
+  readonly #pace = new Pace((text) => this.#connection.send(text));
   readonly #publishes = new Publishes((frame) => {
-    if (this.#connection.isConnected) this.#send(frame);
+    if (this.#connection.isConnected) this.#pace.add(frame);
   });
+  /** Topics that the hello of this connection names. */
+  #greeted = new Set<string>();
+  /** Characters that a hello may have, as far as is known; and that this connection's has. */
+  #helloLimit = Number.POSITIVE_INFINITY;
+  #helloLength = 0;
+  #isWelcome = false;
+  /** Topics that the server could not join for want of its store, and when they are asked for again. */
+  readonly #unavailable = new Set<string>();
+  #later: ReturnType<typeof setTimeout> | undefined;
   #resumed = false;
 
   /** @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket */
@@ -72,10 +100,8 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       positions: options.positions,
       scope: url.host + url.pathname,
     });
-    this.#acks = new Acks(options.ackDelay ?? 200, (channel, position) =>
-      this.#send({ type: 'ack', channel, position }),
-    );
-    for (const channel of options.topics ?? []) this.#addTopic(channel, {});
+    this.#acks = new Acks(options.ackDelay ?? 200, () => this.#pace.add(() => this.#ackFrame(), true));
+    for (const channel of options.topics ?? []) this.subscribe(channel);
     this.#connection = new Connection(
       options,
       url,
@@ -84,10 +110,10 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       {
         opened: () => this.#greet(),
         received: (data) => this.#received(data),
-        ping: () => (options.plain ? this.#connection.send('ping') : this.#send({ type: 'ping' })),
-        leave: () => this.#acks.flush(),
+        ping: () => this.#pace.now(options.plain ? 'ping' : '{"type":"ping"}'),
+        leave: () => this.#flush(),
         state: (state) => this.#changed(state),
-        closed: (event) => this.emit('close', event),
+        closed: (event) => this.#closed(event),
         heartbeat: (roundTrip) => this.emit('heartbeat', { roundTrip }),
         failed: ({ message }) => this.emit('error', { code: 'connect', message }),
       },
@@ -108,14 +134,18 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     return this.#identity.device;
   }
 
-  /** Connects at once: after `close()`, after giving up, or instead of waiting. Otherwise does nothing. */
-  connect(): void {
+  /**
+   * Connects at once: after `close()`, after giving up, or instead of waiting. Otherwise does nothing.
+   * @param options.ticket takes the place of the one given before, in this attempt and all later ones
+   */
+  connect({ ticket }: { ticket?: TicketSource } = {}): void {
+    if (ticket !== undefined) this.#connection.setTicket(ticket);
     this.#connection.connect();
   }
 
   /** Ends the connection, its timers and its listeners on the page. Publishes without an answer are rejected. */
   close(code = 1000, reason = ''): void {
-    this.#acks.flush();
+    this.#flush();
     this.#connection.close(code, reason);
   }
 
@@ -129,8 +159,11 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   ): Promise<ChannelState> {
     let topic = this.#topics.get(channel);
     if (topic === undefined) {
-      topic = this.#addTopic(channel, options);
-      if (this.#connection.isConnected) this.#join(channel, topic);
+      if (isReserved(channel)) return this.#refuseName(channel);
+      topic = { start: options.start, position: options.position, state: undefined, waiting: [] };
+      this.#topics.set(channel, topic);
+      if (this.#connection?.isConnected) this.#join(channel, topic);
+      else this.#connection?.resume();
     }
     if (topic.state !== undefined) return Promise.resolve(topic.state);
     const { waiting } = topic;
@@ -144,13 +177,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     const topic = this.#topics.get(channel);
     if (topic === undefined) return;
     this.#dropTopic(channel, topic, new Error(`unsubscribed from ${channel}`));
-    this.#acks.flush();
-    this.#acks.forget(channel);
     this.#channels.forget(channel);
     this.#identity.keep(channel, undefined);
-    if (!this.#connection.isConnected) return;
-    this.#leaving.add(channel);
-    this.#send({ type: 'unsubscribe', channel });
+    if (this.#connection.isConnected) this.#leave(channel);
   }
 
   /**
@@ -163,53 +192,84 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       ? 'plain mode has no way to'
       : this.state.name === 'closed' && 'the client is closed';
     if (why) return Promise.reject(new Error(`can't publish to ${channel}: ${why}`));
+    this.#connection.resume();
     return this.#publishes.add(channel, data, options.idempotencyKey ?? randomId());
   }
 
-  /** This device has dealt with this message and all before it in its channel. */
-  ack(message: Pick<Message, 'channel' | 'position'>): void {
-    if (message.position !== undefined) this.#acks.add(message.channel, message.position);
+  /** This device has dealt with this message and all before it in the inbox. Of topics nobody keeps that. */
+  ack({ channel, position }: Pick<Message, 'channel' | 'position'>): void {
+    if (position !== undefined) this.#ack(channel, position);
+  }
+
+  #ack(channel: string, position: WirePosition): void {
+    if (channel !== INBOX || this.device === undefined) return;
+    const seen = this.#channels.seen(INBOX);
+    // Of a log that is gone, or not from here.
+    if (seen?.epoch === position.epoch && position.offset <= seen.offset) this.#acks.add(position);
+  }
+
+  #ackFrame(): string | undefined {
+    const position = this.#acks.take();
+    return position && JSON.stringify({ type: 'ack', channel: INBOX, position } satisfies ClientFrame);
+  }
+
+  /** What can't wait for its turn: the page may be about to end. */
+  #flush(): void {
+    const frame = this.#ackFrame();
+    if (frame !== undefined) this.#pace.now(frame);
   }
 
   #send(frame: ClientFrame): void {
-    this.#connection.send(JSON.stringify(frame));
+    const text = JSON.stringify(frame);
+    this.#pace.add(() => text);
   }
 
   // ── from greeting to welcome ───────────────────────────────────────────────────────────────────────
 
   #greet(): void {
+    this.#pace.start();
     if (this.#options.plain) {
       this.#connection.established();
       this.#opened({ session: '', instance: '', user: '', channels: {} });
       return;
     }
+    const hello = this.#hello();
+    this.#helloLength = hello.length;
+    this.#pace.now(hello);
+  }
+
+  /** Names as many topics as there is room for; the others are joined by frames of their own. */
+  #hello(): string {
     const { device } = this.#identity;
     const { start } = this.#options;
-    this.#send({
+    const positions = new Map<string, WirePosition>();
+    const own = this.#positionOf(INBOX);
+    if (own !== undefined) positions.set(INBOX, own);
+    this.#greeted = new Set();
+    // Names can have three bytes for a character, and six where JSON escapes them.
+    let room = this.#helloLimit - 300;
+    for (const [name, topic] of this.#topics) {
+      // A topic with a beginning of its own is joined by a frame of its own, the first time.
+      if (this.#channels.seen(name) === undefined && (topic.start ?? topic.position) !== undefined) continue;
+      const position = this.#positionOf(name);
+      room -= JSON.stringify([name, name, position]).length + 2;
+      if (room < 0) continue;
+      this.#greeted.add(name);
+      if (position !== undefined) positions.set(name, position);
+    }
+    return JSON.stringify({
       type: 'hello',
       ...(device !== undefined && { device }),
       ...(start !== undefined && start !== 'beginning' && { start }),
-      positions: this.#positions(),
-      topics: [...this.#topics].filter(([name, topic]) => this.#inHello(name, topic)).map(([name]) => name),
-    });
+      positions: Object.fromEntries(positions),
+      topics: [...this.#greeted],
+    } satisfies ClientFrame);
   }
 
-  /** Of the user's own inbox and the topics asked for; what is kept of others is not this server's business. */
-  #positions(): Record<string, WirePosition> {
-    const known = { ...this.#identity.positions, ...this.#channels.positions() };
-    const positions: Record<string, WirePosition> = {};
-    const unknown = this.#options.start === 'beginning' ? ORIGIN : undefined;
-    for (const [name, topic] of [[INBOX, undefined] as const, ...this.#topics]) {
-      const position = known[name] ?? unknown;
-      if (position !== undefined && (topic === undefined || this.#inHello(name, topic)))
-        positions[name] = position;
-    }
-    return positions;
-  }
-
-  /** A topic with a beginning of its own is joined by a frame of its own, the first time. */
-  #inHello(name: string, topic: Topic): boolean {
-    return this.#channels.seen(name) !== undefined || (topic.start ?? topic.position) === undefined;
+  /** After which message a channel goes on, as far as this page knows. */
+  #positionOf(name: string): WirePosition | undefined {
+    const known = this.#channels.seen(name) ?? this.#identity.positions.get(name);
+    return known ?? (this.#options.start === 'beginning' ? ORIGIN : undefined);
   }
 
   #welcomed(frame: Welcome): void {
@@ -219,12 +279,17 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       this.#connection.redial();
       return;
     }
+    const greeted = this.#greeted;
+    this.#isWelcome = true;
     this.#leaving.clear();
-    const own = [...this.#topics].filter(([name, topic]) => !this.#inHello(name, topic));
     this.#connection.established(frame.heartbeat?.interval, frame.heartbeat?.timeout);
     this.#opened(frame);
-    for (const [name, state] of Object.entries(frame.channels)) this.#begin(name, state);
-    for (const [name, topic] of own) if (this.#topics.get(name) === topic) this.#join(name, topic);
+    for (const [name, state] of Object.entries(frame.channels))
+      if (name === INBOX || this.#topics.has(name)) this.#begin(name, state);
+    // A listener may have ended it, and so on.
+    if (!this.#connection.isConnected || greeted !== this.#greeted) return;
+    for (const name of greeted) if (!this.#topics.has(name)) this.#leave(name);
+    for (const [name, topic] of this.#topics) if (!greeted.has(name)) this.#join(name, topic);
     this.#acks.connected();
     this.#publishes.again();
   }
@@ -244,15 +309,21 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
 
   #received(data: unknown): void {
     if (this.#options.plain) {
-      if (data !== 'hb_ok') this.emit('message', { channel: '', data: data as Data });
+      if (data === 'hb_ok') this.#connection.answered();
+      else this.emit('message', { channel: '', data: data as Data });
       return;
     }
-    let frame: ServerFrame;
-    try {
-      frame = JSON.parse(data as string);
-    } catch {
+    const frame = readFrame(data);
+    if (frame === UNKNOWN) {
+      this.#tell('unknown-type', 'the server sent a frame of a type that this client does not know');
+      return;
+    }
+    const isConnected = this.#connection.isConnected;
+    if (frame === MALFORMED || (frame.type === 'welcome' && isConnected)) {
       // What it was can't be known: come back and continue from the last position.
-      this.#connection.lost(1007, 'the server sent something that is not JSON');
+      const message = 'the server sent what is no frame of tidings.1';
+      this.#connection.lost(NONSENSE, message);
+      this.#tell('malformed', message);
       return;
     }
     switch (frame.type) {
@@ -268,7 +339,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         if (!this.#leaving.has(frame.channel)) this.#begin(frame.channel, frame);
         return;
       case 'unsubscribed':
-        this.#leaving.delete(frame.channel);
+        this.#left(frame.channel);
         return;
       case 'acked':
         this.emit('acked', { channel: frame.channel, device: frame.device, position: frame.position });
@@ -283,6 +354,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       case 'drain':
         this.#connection.drain(frame.window);
         return;
+      case 'pong':
+        this.#connection.answered();
+        return;
       case 'error':
         this.#refused(frame);
     }
@@ -291,7 +365,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   #message(frame: WireMessage | TransientMessage): void {
     const { channel } = frame;
     if (this.#leaving.has(channel)) return;
-    const data = (frame.encoding === 'base64' ? bytes(frame.data as string) : frame.data) as Data;
+    const data = frame.data as Data;
     if (frame.type === 'transient') {
       this.emit('message', { channel, data });
       return;
@@ -315,35 +389,89 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       for (const { resolve } of topic.waiting.splice(0)) resolve(topic.state);
     }
     if (recovered) return;
-    this.#acks.forget(channel);
+    if (channel === INBOX) this.#acks.clear();
     this.emit('gap', { channel, reason, position });
   }
 
   #refused({ code, message, ref, channel }: ErrorFrame): void {
     const error = Object.assign(new Error(message), { code });
     if (this.#publishes.refused(ref, code, error)) return;
+    if (channel !== undefined && this.#leaving.has(channel)) {
+      // The page has left it, and so it does not matter why it could not be had.
+      if (code === 'not-subscribed') this.#left(channel);
+      return;
+    }
     const topic = channel === undefined ? undefined : this.#topics.get(channel);
-    if (topic !== undefined && topic.state === undefined) this.#dropTopic(channel as string, topic, error);
+    if (topic !== undefined && topic.state === undefined) {
+      if (code === 'unavailable') {
+        this.#joinLater(channel as string);
+        return;
+      }
+      this.#dropTopic(channel as string, topic, error);
+    }
+    const isHello = channel === undefined && this.state.name === 'connecting';
+    if (isHello && this.#shrinkHello()) this.#connection.lost(NONSENSE, message, 0);
+    else this.#tell(code, message, channel);
+  }
+
+  #tell(code: string, message: string, channel?: string): void {
     this.emit('error', { code, message, ...(channel !== undefined && { channel }) });
   }
 
-  // ── topics and state ───────────────────────────────────────────────────────────────────────────────
-
-  #addTopic(channel: string, options: { start?: Start; position?: WirePosition }): Topic {
-    const topic = { start: options.start, position: options.position, state: undefined, waiting: [] };
-    this.#topics.set(channel, topic);
-    return topic;
+  /** The server doesn't take a hello as long as this one. False where it can't be made shorter. */
+  #shrinkHello(): boolean {
+    this.#helloLimit = this.#helloLength / 2;
+    return this.#greeted.size > 0;
   }
+
+  // ── topics and state ───────────────────────────────────────────────────────────────────────────────
 
   #dropTopic(channel: string, topic: Topic, error: Error): void {
     this.#topics.delete(channel);
     for (const { reject } of topic.waiting) reject(error);
   }
 
+  /** Not a name that a frame should carry: no server could say which one it refuses. */
+  #refuseName(channel: string): Promise<never> {
+    const code = 'bad-channel';
+    const name = String(channel).slice(0, MAX_NAME);
+    const error = Object.assign(new Error(`not the name of a topic: ${name}`), { code });
+    queueMicrotask(() => this.#tell(code, error.message, name));
+    const promise = Promise.reject<never>(error);
+    promise.catch(() => {});
+    return promise;
+  }
+
+  #joinLater(channel: string): void {
+    this.#unavailable.add(channel);
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined;
+      for (const name of this.#unavailable) {
+        const topic = this.#topics.get(name);
+        if (topic !== undefined) this.#join(name, topic);
+      }
+      this.#unavailable.clear();
+    }, RETRY_DELAY);
+  }
+
+  #leave(channel: string): void {
+    this.#leaving.set(channel, (this.#leaving.get(channel) ?? 0) + 1);
+    this.#send({ type: 'unsubscribe', channel });
+  }
+
+  #left(channel: string): void {
+    const more = (this.#leaving.get(channel) ?? 0) - 1;
+    if (more > 0) this.#leaving.set(channel, more);
+    else this.#leaving.delete(channel);
+  }
+
   #join(channel: string, topic: Topic): void {
     const start = topic.start ?? this.#options.start;
     const position =
-      topic.position ?? this.#identity.positions[channel] ?? (start === 'beginning' ? ORIGIN : undefined);
+      this.#channels.seen(channel) ??
+      topic.position ??
+      this.#identity.positions.get(channel) ??
+      (start === 'beginning' ? ORIGIN : undefined);
     this.#send({
       type: 'subscribe',
       channel,
@@ -355,6 +483,15 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   #changed(state: ConnectionState): void {
     if (state.name !== 'connected') {
       this.#acks.disconnected();
+      this.#pace.stop();
+      this.#unavailable.clear();
+      clearTimeout(this.#later);
+      this.#later = undefined;
+      const code = 'code' in state ? state.code : undefined;
+      if (code === CloseCode.RATE_LIMIT) this.#pace.slower();
+      if (code === TOO_BIG && !this.#isWelcome) this.#shrinkHello();
+      this.#publishes.lost(code === TOO_BIG);
+      this.#isWelcome = false;
       for (const topic of this.#topics.values()) topic.state = undefined;
     }
     if (state.name === 'closed') {
@@ -365,8 +502,15 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     }
     this.emit('state', state);
   }
+
+  #closed(event: CloseEvent): void {
+    this.emit('close', event);
+    if (!event.willReconnect && isFinal(event.code))
+      this.#tell(FINAL.get(event.code) ?? 'closed', event.reason || `the server closed with ${event.code}`);
+  }
 }
 
-function bytes(base64: string): Uint8Array {
-  return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+/** Whether a topic can't have this name, whatever the server thinks of it (docs/wire.md, Words). */
+function isReserved(name: unknown): boolean {
+  return typeof name !== 'string' || name.length > MAX_NAME || /^(?:inbox$|broadcast$|user:)/.test(name);
 }

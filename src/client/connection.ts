@@ -4,14 +4,16 @@
  */
 import { CloseCode } from '../push/talk/wire.ts';
 import type { CloseEvent, ConnectionState } from './events.ts';
-import { Heartbeat } from './heartbeat.ts';
-import type { ConnectOptions } from './options.ts';
+import { Heartbeat, MAX_DELAY } from './heartbeat.ts';
+import type { ConnectOptions, TicketSource } from './options.ts';
 import { reconnectDelay } from './reconnect.ts';
 import type { Transport, TransportFactory } from './transport.ts';
-import { onWake } from './wake.ts';
+import { isHidden, onWake } from './wake.ts';
 
 /** Milliseconds that a connection must answer within when the page wakes up or the network has changed. */
 const WAKE_PATIENCE = 5_000;
+/** Milliseconds after which a hidden tab gives up a connection that is scarce. */
+const HIDDEN_PATIENCE = 10_000;
 
 /** What a connection asks of its client. */
 export interface ConnectionUser {
@@ -34,6 +36,11 @@ export class Connection {
   readonly #factory: TransportFactory;
   readonly #protocols: string[];
   readonly #url: URL;
+  #ticket: TicketSource;
+  /** The server refused a ticket, and the page's function was asked for another: no third one. */
+  #isSecondTicket = false;
+  /** Greeted in a wrong name, and again at once: not twice in a row. */
+  #hasRedialled = false;
   readonly #user: ConnectionUser;
   #state: ConnectionState = { name: 'closed', code: 1000, reason: '' };
   #transport: Transport | undefined;
@@ -45,6 +52,10 @@ export class Connection {
   #attempt = 0;
   /** Of the retry while waiting, of the connect timeout while connecting. */
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When this attempt began. */
+  #opened = 0;
+  /** Of a hidden tab. */
+  #hiding: ReturnType<typeof setTimeout> | undefined;
   /** Of the server's wish that the page leaves. */
   #leaving: ReturnType<typeof setTimeout> | undefined;
 
@@ -56,6 +67,7 @@ export class Connection {
     user: ConnectionUser,
   ) {
     this.#options = options;
+    this.#ticket = options.ticket;
     this.#url = url;
     this.#protocols = protocols;
     this.#factory = factory;
@@ -73,11 +85,27 @@ export class Connection {
   /** Does nothing if it is connected or about to be. */
   connect(): void {
     if (this.isConnected || this.#state.name === 'connecting') return;
-    this.#unwake ??= onWake(
-      () => this.#wake(),
-      () => this.#user.leave(),
-    );
+    this.#unwake ??= onWake({
+      wake: () => this.#wake(),
+      leave: () => {
+        this.#user.leave();
+        this.#hide();
+      },
+    });
+    this.#isSecondTicket = false;
     this.#open();
+  }
+
+  /** From the next attempt on; where there is none yet that is welcome, this is one. */
+  setTicket(ticket: TicketSource): void {
+    this.#ticket = ticket;
+    if (this.#state.name === 'connecting') this.#end(1000, '');
+    if (this.#state.name !== 'closed' && !this.isConnected) this.#open();
+  }
+
+  /** A hidden tab has something to say. */
+  resume(): void {
+    if (this.#state.name === 'paused') this.#open();
   }
 
   close(code: number, reason: string): void {
@@ -87,14 +115,25 @@ export class Connection {
   }
 
   send(text: string): void {
-    this.#transport?.send(text);
+    try {
+      this.#transport?.send(text);
+    } catch (error) {
+      this.lost(1006, String(error));
+    }
+  }
+
+  /** The server has answered a ping. */
+  answered(): void {
+    this.#heard(true);
   }
 
   /** The server has answered: connected. Times are the server's wishes; the page's options come first. */
   established(interval?: number, timeout?: number): void {
     this.alive(interval, timeout);
     this.#attempt = 0;
+    this.#isSecondTicket = this.#hasRedialled = false;
     this.#setState({ name: 'connected' });
+    if (isHidden()) this.#hide();
   }
 
   /** The server is there, though perhaps not ready: from here on the heartbeat judges it, not the connect timeout. */
@@ -116,6 +155,11 @@ export class Connection {
 
   /** Dials anew at once and without a word to the page: it was greeted in a wrong name. */
   redial(): void {
+    if (this.#hasRedialled) {
+      this.lost(1000, 'the server calls the user by another name each time');
+      return;
+    }
+    this.#hasRedialled = true;
     this.#end(1000, '');
     this.#open();
   }
@@ -123,15 +167,23 @@ export class Connection {
   /** The server is going: leave at a random moment within `window` ms, greeted by then or not. */
   drain(window: number): void {
     clearTimeout(this.#leaving);
-    this.#leaving = setTimeout(() => this.lost(CloseCode.DRAIN, 'draining', 0), Math.random() * window);
+    this.#leaving = setTimeout(
+      () => this.lost(CloseCode.DRAIN, 'draining', 0),
+      Math.random() * Math.min(window, MAX_DELAY),
+    );
   }
 
   /** @param delay milliseconds until the next attempt. Default: by the `reconnect` option */
   lost(code: number, reason: string, delay?: number): void {
     this.#end(code, reason);
+    // The ticket may just have expired, and a function knows newer ones.
+    const isTicketOver = code === CloseCode.NOT_AUTHENTICATED && typeof this.#ticket === 'function';
+    const again = isTicketOver && !this.#isSecondTicket;
+    if (isTicketOver) this.#isSecondTicket = true;
     const turn = this.#turn;
     const attempt = this.#attempt + 1;
-    const wait = delay ?? reconnectDelay(this.#options.reconnect ?? {}, attempt, code, Math.random());
+    const options = this.#options.reconnect ?? {};
+    const wait = delay ?? reconnectDelay(options, attempt, again ? 1006 : code, Math.random());
     if (wait === undefined) {
       this.#finish(code, reason);
       return;
@@ -146,6 +198,7 @@ export class Connection {
   #open(): void {
     clearTimeout(this.#timer);
     const turn = ++this.#turn;
+    this.#opened = Date.now();
     this.#timer = setTimeout(
       () => this.lost(CloseCode.HEARTBEAT_TIMEOUT, 'no welcome from the server in time'),
       this.#options.connectTimeout ?? 15_000,
@@ -159,7 +212,8 @@ export class Connection {
   }
 
   async #dial(turn: number): Promise<void> {
-    const { ticket, ticketParameter } = this.#options;
+    const { ticketParameter } = this.#options;
+    const ticket = this.#ticket;
     const value = typeof ticket === 'function' ? await ticket() : ticket;
     if (turn !== this.#turn) return;
     const url = new URL(this.#url);
@@ -172,9 +226,8 @@ export class Connection {
       },
       message: (data) => {
         if (turn !== this.#turn) return;
-        const roundTrip = this.#heartbeat?.heard();
-        if (roundTrip !== undefined) this.#user.heartbeat(roundTrip);
-        this.#user.received(data);
+        this.#heard(false);
+        if (turn === this.#turn) this.#user.received(data);
       },
       close: (code, reason) => {
         if (turn !== this.#turn) return;
@@ -188,11 +241,16 @@ export class Connection {
     this.#turn++;
     clearTimeout(this.#timer);
     clearTimeout(this.#leaving);
+    clearTimeout(this.#hiding);
     this.#heartbeat?.stop();
     this.#heartbeat = undefined;
     const transport = this.#transport;
     this.#transport = undefined;
-    transport?.close(code, reason);
+    try {
+      transport?.close(code, reason);
+    } catch {
+      // It is given up, whatever it says.
+    }
   }
 
   #finish(code: number, reason: string): void {
@@ -205,8 +263,32 @@ export class Connection {
   }
 
   #wake(): void {
-    if (this.#state.name === 'waiting') this.#open();
-    else this.#heartbeat?.probe(WAKE_PATIENCE);
+    clearTimeout(this.#hiding);
+    const { name } = this.#state;
+    if (name === 'waiting' || (name === 'paused' && !isHidden())) this.#open();
+    else if (this.#heartbeat !== undefined) this.#heartbeat.probe(WAKE_PATIENCE);
+    else if (name === 'connecting' && Date.now() - this.#opened > WAKE_PATIENCE) {
+      // It may have begun in another network, or before the machine slept.
+      this.#end(1000, '');
+      this.#open();
+    }
+  }
+
+  /** Nobody sees the page: others may need the connection more. Nothing is lost, as its positions stay. */
+  #hide(): void {
+    clearTimeout(this.#hiding);
+    if (!this.#transport?.isScarce || this.#protocols.length === 0) return;
+    this.#hiding = setTimeout(() => {
+      if (!this.isConnected || !isHidden()) return;
+      this.#user.leave();
+      this.#end(1000, 'hidden');
+      this.#setState({ name: 'paused' });
+    }, HIDDEN_PATIENCE);
+  }
+
+  #heard(isPong: boolean): void {
+    const roundTrip = this.#heartbeat?.heard(isPong);
+    if (roundTrip !== undefined) this.#user.heartbeat(roundTrip);
   }
 
   #setState(state: ConnectionState): void {

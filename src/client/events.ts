@@ -66,6 +66,8 @@ export type ConnectionState =
       code: number;
       reason: string;
     }
+  /** Hidden, and without a connection until the page is shown or has something to say: see docs/client.md, SockJS. */
+  | { name: 'paused' }
   | { name: 'closed'; code: number; reason: string };
 
 export interface ClientEvents<Data = unknown> {
@@ -78,7 +80,10 @@ export interface ClientEvents<Data = unknown> {
   state: ConnectionState;
   /** `roundTrip` is undefined when the ping goes out, and milliseconds when it is answered. */
   heartbeat: { roundTrip: number | undefined };
-  /** What the server refused, or a ticket that could not be had. The connection goes on where it can. */
+  /**
+   * What the server refused, a ticket that could not be had, or nonsense from the server. The client goes on where
+   * it can; `state` says whether it does.
+   */
   error: { code: string; message: string; channel?: string };
   close: CloseEvent;
 }

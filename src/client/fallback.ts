@@ -37,7 +37,8 @@ export function fallbackTransport({
   const ways = webSocket === undefined ? [streaming, polling] : [webSocket, streaming, polling];
   let memory = { way: 0, time: 0 };
   try {
-    memory = { ...memory, ...JSON.parse(storage?.getItem(KEY) ?? '{}') };
+    const { way, time } = JSON.parse(storage?.getItem(KEY) ?? '{}');
+    if (Number.isInteger(way) && Number.isFinite(time)) memory = { way, time };
   } catch {
     // Not ours, or forbidden: begin without.
   }
@@ -138,6 +139,9 @@ export function fallbackTransport({
     attempt();
     return {
       send: (text) => current?.send(text),
+      get isScarce() {
+        return ways[way] !== webSocket;
+      },
       close(code, reason) {
         turn++;
         clearTimeout(timer);

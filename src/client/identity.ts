@@ -4,6 +4,7 @@
  * never take each other's place in a channel.
  */
 import type { WirePosition } from '../push/talk/wire.ts';
+import { isPosition, isRecord } from './frames.ts';
 
 export interface StorageLike {
   getItem(key: string): string | null;
@@ -29,7 +30,7 @@ export class Identity {
   user: string | undefined;
   device: string | undefined;
   /** What earlier page loads, and this one, have handled. */
-  positions: Record<string, WirePosition> = {};
+  positions = new Map<string, WirePosition>();
 
   constructor(options: IdentityOptions) {
     this.#options = options;
@@ -45,15 +46,15 @@ export class Identity {
     if (was === user) return false;
     // Made up before a name was known, it is the device of a user who is new to this browser.
     this.#load(was === undefined ? device : undefined);
-    return device !== this.device || Object.keys(positions).length > 0;
+    return device !== this.device || positions.size > 0;
   }
 
   /** The page is done with everything of this channel up to here; undefined forgets the channel. */
   keep(channel: string, position: WirePosition | undefined): void {
     if (this.#options.positions === undefined) return;
-    if (position === undefined) delete this.positions[channel];
-    else this.positions[channel] = position;
-    write(this.#options.positions, this.#key(), JSON.stringify(this.positions));
+    if (position === undefined) this.positions.delete(channel);
+    else this.positions.set(channel, position);
+    write(this.#options.positions, this.#key(), JSON.stringify(Object.fromEntries(this.positions)));
   }
 
   #key(): string {
@@ -69,9 +70,11 @@ export class Identity {
       this.device = (this.user !== undefined && read(storage, key)) || fresh || randomId();
       if (this.user !== undefined) write(storage, key, this.device);
     }
-    this.positions = {};
+    this.positions = new Map();
     try {
-      this.positions = JSON.parse(read(positions, this.#key()) ?? '{}');
+      const kept: unknown = JSON.parse(read(positions, this.#key()) ?? '{}');
+      for (const [channel, position] of isRecord(kept) ? Object.entries(kept) : [])
+        if (isPosition(position)) this.positions.set(channel, position as WirePosition);
     } catch {
       // Not ours, or cut short: begin without.
     }

@@ -5,6 +5,7 @@ import type { TransportFactory, WebSocketConstructor } from './transport.ts';
 
 export type Start = 'now' | 'retained' | 'beginning';
 type Ticket = string | null | undefined;
+export type TicketSource = Ticket | (() => Ticket | Promise<Ticket>);
 
 export interface ConnectOptions {
   /** Of the push endpoint: absolute (`wss:`, `https:`, …) or relative to the page. Default `/socketServer`. */
@@ -13,8 +14,11 @@ export interface ConnectOptions {
   user?: string;
   /** That parameter's name. Default `operator`. */
   userParameter?: string;
-  /** A signed ticket, or a function that gets a fresh one: it is asked before every attempt. */
-  ticket?: Ticket | (() => Ticket | Promise<Ticket>);
+  /**
+   * A signed ticket, or a function that gets a fresh one: it is asked before every attempt, and once more where the
+   * server refused what it gave. With one that is refused the client stops: `client.connect({ ticket })` goes on.
+   */
+  ticket?: TicketSource;
   /**
    * The query parameter that carries the ticket. Default: none, it goes as the subprotocol `ticket.<ticket>`,
    * which access logs don't show.

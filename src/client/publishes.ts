@@ -7,32 +7,37 @@ const MAX_UNDER_WAY = 1_000;
 const RETRY_DELAY = 2_000;
 
 interface UnderWay {
-  frame: Publish;
+  channel: string;
+  text: string;
+  /** Handed to a connection that is still there. */
+  isSent: boolean;
   resolve(published: Published): void;
   reject(error: Error): void;
 }
 
 export class Publishes {
-  readonly #send: (frame: Publish) => void;
+  readonly #send: (frame: () => string | undefined) => void;
   readonly #underWay = new Map<string, UnderWay>();
+  /** Refs of those that the server's store did not take. */
+  readonly #unavailable = new Set<string>();
   #refs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @param send does nothing where there is no connection */
-  constructor(send: (frame: Publish) => void) {
+  constructor(send: (frame: () => string | undefined) => void) {
     this.#send = send;
   }
 
-  add(channel: string, data: unknown, idempotencyKey: string): Promise<Published> {
+  /** @throws {TypeError} for data that JSON can't say */
+  async add(channel: string, data: unknown, idempotencyKey: string): Promise<Published> {
     if (this.#underWay.size >= MAX_UNDER_WAY)
-      return Promise.reject(
-        new Error(`can't publish to ${channel}: ${MAX_UNDER_WAY} publishes are under way`),
-      );
+      throw new Error(`can't publish to ${channel}: ${MAX_UNDER_WAY} publishes are under way`);
     const ref = String(++this.#refs);
     const frame: Publish = { type: 'publish', channel, data, ref, idempotencyKey };
+    const text = JSON.stringify(frame);
     return new Promise((resolve, reject) => {
-      this.#underWay.set(ref, { frame, resolve, reject });
-      this.#send(frame);
+      this.#underWay.set(ref, { channel, text, isSent: false, resolve, reject });
+      this.#ask(ref);
     });
   }
 
@@ -43,15 +48,36 @@ export class Publishes {
   /** Returns false if it was none of these that was refused. */
   refused(ref: string | undefined, code: ErrorCode, error: Error): boolean {
     if (ref === undefined || !this.#underWay.has(ref)) return false;
-    if (code === 'unavailable') this.#timer ??= setTimeout(() => this.again(), RETRY_DELAY);
-    else this.#take(ref)?.reject(error);
+    if (code === 'unavailable') {
+      this.#unavailable.add(ref);
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        for (const each of this.#unavailable) this.#ask(each);
+        this.#unavailable.clear();
+      }, RETRY_DELAY);
+    } else this.#take(ref)?.reject(error);
     return true;
   }
 
-  /** There is a connection again, or the store may be back. */
+  /** There is a connection again. */
   again(): void {
     this.#stop();
-    for (const { frame } of this.#underWay.values()) this.#send(frame);
+    for (const ref of this.#underWay.keys()) this.#ask(ref);
+  }
+
+  /** The connection is gone, because of a frame that the server finds too long: the longest of these, if any was sent. */
+  lost(isTooBig: boolean): void {
+    this.#stop();
+    let longest: [string, UnderWay] | undefined;
+    for (const entry of this.#underWay) {
+      if (entry[1].isSent && !(entry[1].text.length <= (longest?.[1].text.length ?? 0))) longest = entry;
+      entry[1].isSent = false;
+    }
+    if (!isTooBig || longest === undefined) return;
+    const [ref, { channel }] = longest;
+    this.#take(ref)?.reject(
+      new RangeError(`can't publish to ${channel}: the server does not take that much`),
+    );
   }
 
   close(error: Error): void {
@@ -60,14 +86,24 @@ export class Publishes {
     this.#underWay.clear();
   }
 
+  #ask(ref: string): void {
+    this.#send(() => {
+      const publish = this.#underWay.get(ref);
+      if (publish !== undefined) publish.isSent = true;
+      return publish?.text;
+    });
+  }
+
   #take(ref = ''): UnderWay | undefined {
     const publish = this.#underWay.get(ref);
     this.#underWay.delete(ref);
+    this.#unavailable.delete(ref);
     return publish;
   }
 
   #stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#unavailable.clear();
   }
 }

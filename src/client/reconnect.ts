@@ -1,5 +1,6 @@
 /** When to try again: full jitter over an exponential backoff, or a fixed pace. And which closes are final. */
 import { CloseCode } from '../push/talk/wire.ts';
+import { MAX_DELAY } from './heartbeat.ts';
 
 export interface BackoffOptions {
   mode?: 'backoff';
@@ -29,12 +30,20 @@ export function reconnectDelay(
   code: number,
   random: number,
 ): number | undefined {
-  if (options === false || (code >= 4500 && code < 5000)) return undefined;
+  if (options === false || isFinal(code)) return undefined;
   if (options.mode === 'fixed')
-    return attempt > (options.attempts ?? 20) ? undefined : (options.delay ?? 10_000);
+    return attempt > (options.attempts ?? 20) ? undefined : Math.min(options.delay ?? 10_000, MAX_DELAY);
   if (attempt > (options.attempts ?? Number.POSITIVE_INFINITY)) return undefined;
-  const max = options.max ?? 20_000;
-  // Told to slow down, a client that has just been connected would otherwise be back at once.
-  if (code === CloseCode.RATE_LIMIT) return random * max;
+  const max = Math.min(options.max ?? 20_000, MAX_DELAY);
+  // Told to slow down, or told nonsense: a client that has just been connected would otherwise be back at once.
+  if (code === CloseCode.RATE_LIMIT || code === NONSENSE) return random * max;
   return random * Math.min(max, (options.min ?? 500) * 2 ** (attempt - 1));
+}
+
+/** What the client closes with when the server says what can't be understood (RFC 6455 §7.4.1). */
+export const NONSENSE = 1007;
+
+/** Whether the server asks not to come back. */
+export function isFinal(code: number): boolean {
+  return code >= 4500 && code < 5000;
 }

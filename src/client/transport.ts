@@ -13,8 +13,13 @@ export interface TransportEvents {
 export interface Transport {
   /** Only after `open`. */
   send(text: string): void;
-  /** Ends it. From this call on it is silent: no `close` event follows, however long the peer takes. */
+  /**
+   * Ends it, with this code where the transport can say it. From this call on it is silent: no `close` event
+   * follows, however long the peer takes.
+   */
   close(code?: number, reason?: string): void;
+  /** True where connections are few, as a browser has six for a site by HTTP/1.1: a hidden tab gives its own up. */
+  readonly isScarce?: boolean;
 }
 
 /**
@@ -56,8 +61,16 @@ export function webSocketTransport(
       send: (text) => socket.send(text),
       close(code, reason) {
         socket.onopen = socket.onmessage = socket.onclose = null;
-        socket.close(code, reason);
+        // Of a page a browser takes only these codes, and 123 bytes of reason; for others it throws.
+        if (code === 1000 || (code !== undefined && code >= 3000 && code < 5000))
+          socket.close(code, cut(reason));
+        else socket.close();
       },
     };
   };
+}
+
+/** To as many whole characters as have room in 123 bytes. */
+function cut(reason = ''): string {
+  return new TextDecoder().decode(new TextEncoder().encode(reason).subarray(0, 123), { stream: true });
 }

@@ -7,6 +7,7 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
 import { coreBundle } from '../../scripts/client-bundle.ts';
+import { nonsense, welcomes } from '../client/nonsense.ts';
 import { at, ScriptedServer } from '../client/scripted-server.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
@@ -59,7 +60,7 @@ describe('the client in Chromium', needs('chromium'), () => {
     await page.evaluate(`
       var log = [];
       var client = tidings.connect({ url: ${JSON.stringify(server.url)}, ...${JSON.stringify(options)} });
-      for (const name of ['open', 'message', 'gap', 'close', 'state'])
+      for (const name of ['open', 'message', 'gap', 'close', 'state', 'error', 'heartbeat'])
         client.on(name, (value) => { log.push([name, value]); });
     `);
   }
@@ -95,6 +96,100 @@ describe('the client in Chromium', needs('chromium'), () => {
     const seen = `log.filter(([name]) => name === 'message').map(([, m]) => m.data instanceof Uint8Array ? [...m.data] : m.data)`;
     await until('both', async () => ((await page.evaluate(seen)) as unknown[]).length === 2);
     assert.deepEqual(await page.evaluate(seen), [{ text: 'ü\u2028' }, [255, 0]]);
+  });
+
+  test('whatever the server says, the page is told and comes back from where it was', async () => {
+    await connect({ reconnect: { min: 1, max: 5 } });
+    let seen = 0;
+    for (const [name, frame] of Object.entries({ ...nonsense, ...welcomes })) {
+      const connection = await server.next();
+      const hello = await connection.frame('hello');
+      if (seen > 0) assert.deepEqual(hello.positions, { inbox: at(seen) }, name);
+      if (name in nonsense) {
+        connection.sendWelcome({ channels: { inbox: { position: at(seen), recovered: true } } });
+        connection.message(++seen);
+      }
+      connection.socket.send(frame);
+    }
+    await (await server.next()).welcome();
+    await isConnected();
+    const told = (await page.evaluate(
+      `log.filter(([name]) => name === 'error').map(([, e]) => e.code)`,
+    )) as string[];
+    const count = Object.keys(nonsense).length + Object.keys(welcomes).length;
+    assert.deepEqual(told, Array(count).fill('malformed'));
+    const texts = await page.evaluate(`log.filter(([name]) => name === 'message').map(([, m]) => m.data)`);
+    assert.deepEqual(
+      texts,
+      Array.from({ length: seen }, (_, n) => `m${n + 1}`),
+    );
+  });
+
+  test('a page may close with any code and reason', async () => {
+    for (const [code, reason] of [
+      [1001, 'x'],
+      [1007, ''],
+      [99_999, 'y'],
+      [3000, 'ü'.repeat(200)],
+      [4000, 'z'.repeat(4000)],
+    ]) {
+      await connect();
+      const connection = await server.next();
+      await connection.welcome();
+      await isConnected();
+      await page.evaluate(`client.close(${JSON.stringify(code)}, ${JSON.stringify(reason)})`);
+      await until('closed', () => connection.closed);
+      assert.equal(await state(), 'closed');
+    }
+  });
+
+  for (const [what, event] of [
+    ['the network is back', `window.dispatchEvent(new Event('online'))`],
+    [
+      'the page is shown from a cache',
+      `window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`,
+    ],
+    ['the page is shown', `document.dispatchEvent(new Event('visibilitychange'))`],
+    ['the page is thawed', `document.dispatchEvent(new Event('resume'))`],
+  ] as const)
+    test(`${what}: asks at once, however lately something was heard, and is away from what is dead in seconds`, async () => {
+      await connect({ reconnect: { min: 1, max: 5 } });
+      const first = await server.next();
+      await first.welcome();
+      await isConnected();
+      // Each is answered: a connection that lives stays.
+      for (let n = 1; n <= 3; n++) {
+        first.message(n);
+        await until('the message', () => page.evaluate(`log.some(([, m]) => m.data === 'm${n}')`));
+        await page.evaluate(event);
+        await first.frame('ping', n - 1);
+        first.send({ type: 'pong' });
+        await until('the answer', async () =>
+          page.evaluate(
+            `log.filter(([name, h]) => name === 'heartbeat' && h.roundTrip >= 0).length === ${n}`,
+          ),
+        );
+      }
+      assert.equal(server.connections.length, 1);
+      await page.evaluate(event);
+      // What lay in the browser's buffers is no answer.
+      first.message(4);
+      const asked = Date.now();
+      await (await server.next()).frame('hello');
+      assert.ok(Date.now() - asked < 60_000);
+      assert.equal(await page.evaluate(`log.some(([name, c]) => name === 'close' && c.code === 4408)`), true);
+    });
+
+  test('a machine that slept makes sure, although nothing tells the page', async () => {
+    await connect();
+    const connection = await server.next();
+    await connection.welcome();
+    await isConnected();
+    await page.evaluate(`{
+      const now = Date.now;
+      Date.now = () => now() + 30_000;
+    }`);
+    await connection.frame('ping');
   });
 
   test('a page that waits is woken when the network is back', async () => {

@@ -22,6 +22,6 @@ test('docs/client.md lists every option, and no other', () => {
 });
 
 test('docs/client.md lists every event and every state, and no other', () => {
-  const states = ['connecting', 'connected', 'waiting', 'closed'];
+  const states = ['connecting', 'connected', 'waiting', 'paused', 'closed'];
   assert.deepEqual(rows('Events').sort(), [...members('events.ts', 'ClientEvents'), ...states].sort());
 });
