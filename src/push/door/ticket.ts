@@ -43,6 +43,7 @@ export function signTicket(user: string, options: TicketSecret & { lifetime?: nu
   const problem = userProblem(user);
   if (problem !== undefined) throw new TypeError(problem);
   const expires = Date.now() + (options.lifetime ?? DEFAULT_LIFETIME);
+  if (!Number.isFinite(expires)) throw new TypeError('lifetime is no number of milliseconds');
   const payload = Buffer.from(JSON.stringify({ u: user, x: expires })).toString('base64url');
   const signed = `${VERSION}.${payload}`;
   return `${signed}.${mac(signed, secretsOf(options)[0]!).toString('base64url')}`;

@@ -113,7 +113,7 @@ export class Publisher {
     await this.#broker.notify(channel, bytes);
   }
 
-  notifyUser(user: string, data: unknown): Promise<void> {
+  async notifyUser(user: string, data: unknown): Promise<void> {
     return this.notify(checkedInbox(user), data);
   }
 
