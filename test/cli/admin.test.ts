@@ -57,6 +57,28 @@ test('a POST to a user or a topic is stored and answered 201 with the receipt', 
   );
 });
 
+test('JSON is stored as it came, whatever JavaScript would make of it', async () => {
+  const texts = [
+    '{"id":1724442618569203714}',
+    '1724442618569203714',
+    '[0.1e-7, 1E400, -0, 12345678901234567890.123]',
+    '{"b":1,"a":2,"b":3,"__proto__":{"x":1},"1":0}',
+    '{ "spaced" : [ 1 ,\n 2 ] }',
+    '"\\u00e9"',
+  ];
+  for (const body of texts) {
+    assert.equal((await call('/api/users/exact/messages', { body })).status, 201);
+  }
+  const { messages } = await broker.read('user:exact', 0, 10);
+  assert.deepEqual(
+    messages.map(({ kind, payload }) => [kind, payload.toString()]),
+    [...texts.slice(0, -1).map((text) => ['json', text]), ['text', 'é']],
+  );
+  for (const body of ['{"id":01}', '{', '', 'NaN', '{"a":1}x']) {
+    assert.equal((await call('/api/users/exact/messages', { body })).status, 400, body);
+  }
+});
+
 test('names are percent-encoded UTF-8', async () => {
   const { body } = await call(`/api/users/${encodeURIComponent('王 小/明')}/messages`, { body: '1' });
   assert.equal(body.channel, 'user:王 小/明');

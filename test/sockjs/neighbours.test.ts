@@ -83,8 +83,55 @@ async function brokers(
   return { broker: () => redisBroker(redis.url), stop: () => redis.stop() };
 }
 
+/** Whatever JSON, or none, in place of what instances say to each other. */
+const JUNK: string[] = [
+  ...['null', '0', '1', '"x"', '[]', '[null]', '{}', 'true', '', '{', '\u0000', '[[[[[['],
+  ...['send', 'receive', 'taken', 'gone', 'answer', 'constructor', '__proto__', 7].flatMap((type) => [
+    JSON.stringify({ type }),
+    JSON.stringify({ type, from: null, n: 1 }),
+    JSON.stringify({ type, from: 'right', n: 1 }),
+    JSON.stringify({ type, from: 'right', n: 'x', id: 'x', messages: ['x'] }),
+    JSON.stringify({ type, from: {}, n: 1, id: 'x', messages: ['x'], ok: true, frame: 'a["x"]' }),
+    JSON.stringify({ type, from: 'right', n: 1, id: null, messages: null, ok: 1, frame: 1 }),
+    JSON.stringify({ type, from: 'right', n: 1, id: 'x', messages: [1, null, {}], ok: true, frame: {} }),
+    JSON.stringify({ type, from: 'right', n: 1, id: 'x', messages: { length: 1e9 }, ok: true }),
+    JSON.stringify({ type, from: '\n', n: 1e300, id: 'x', messages: ['x'] }),
+    JSON.stringify({ type, from: 'right', n: 1, id: '__proto__', messages: ['x'] }),
+  ]),
+];
+
 for (const kind of ['memory', 'Redis'] as const) {
   const needed = kind === 'Redis' ? needs('redis') : {};
+
+  test(`${kind}: whatever a program says on an instance's channel ends nothing`, needed, async (t) => {
+    const { broker, stop } = await brokers(kind);
+    const push = new PushServer({
+      port: 0,
+      host: '127.0.0.1',
+      instance: 'left',
+      sockjs: { prefix: '/echo', disconnectDelay: 60_000 },
+      broker: broker(),
+      interceptors: [queryUser('user')],
+      log: () => {},
+    });
+    await push.ready;
+    const outside = broker();
+    await outside.open({ message() {}, transient() {}, acknowledged() {}, down() {}, up() {} });
+    t.after(async () => {
+      await push.close();
+      await outside.close();
+      await stop();
+    });
+    const { post } = client((push.address() as AddressInfo).port);
+    const path = session();
+    assert.equal((await post(`${path}/xhr?user=alice`)).body, 'o\n');
+    for (const channel of ['sockjs\nleft', 'instance\nleft']) {
+      for (const junk of JUNK) await outside.notify(channel, Buffer.from(junk));
+      await outside.notify(channel, Buffer.from([0xff, 0xfe, 0x00]));
+    }
+    await push.send('alice', 'still there');
+    await until('it comes', async () => (await post(`${path}/xhr?user=alice`)).body.includes('still there'));
+  });
 
   test(`${kind}: a poll and a send that reach the other instance are passed on`, needed, async (t) => {
     const [left, right] = await startPair(t, kind);
