@@ -1,11 +1,14 @@
 /** Pages that don't read, instances that go: memory stays bounded, nobody loses a message over it. */
+// Before anything of src/.
+import '../support/held-clock.ts';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createConnection, type Socket } from 'node:net';
-import { after, type TestContext, test } from 'node:test';
+import { after, test } from 'node:test';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
+import { holdClock } from '../support/held-clock.ts';
 import { until } from '../support/net.ts';
 import { Page, startPush } from './support.ts';
 
@@ -28,19 +31,6 @@ async function stalledPage(url: string, user: string): Promise<Socket> {
   await once(socket, 'data');
   socket.pause();
   return socket;
-}
-
-/** Lets the servers' time go by only when the test says so: nobody is hurried, and nobody waits. */
-function holdClock(t: TestContext): { pass(milliseconds: number): void; release(): void } {
-  // Whole, so that sums and differences are exact.
-  let now = Math.ceil(performance.now());
-  const mocked = t.mock.method(performance, 'now', () => now);
-  return {
-    pass(milliseconds) {
-      now += milliseconds;
-    },
-    release: () => mocked.mock.restore(),
-  };
 }
 
 test('200 MB for a page that does not read: it is closed with 4430 and the memory stays bounded', async () => {
