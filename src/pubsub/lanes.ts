@@ -6,6 +6,7 @@
 import { clearTimeout, monotonicNow, queueMicrotask, setTimeout } from '../clock.ts';
 import type { PayloadKind, PublishOptions } from './broker.ts';
 import { RedisError, wasNotExecuted } from './redis-errors.ts';
+import type { ChannelKeys } from './redis-layout.ts';
 import { delayOf, pause } from './waiting.ts';
 
 const MAX_BATCH = 64;
@@ -18,6 +19,8 @@ const LEAST_WAIT = 10_000;
 
 /** What to store, or without options, to hand to whoever listens. */
 export interface Item {
+  /** The channel's. */
+  keys: ChannelKeys;
   kind: PayloadKind;
   payload: Buffer;
   options: PublishOptions | undefined;
@@ -52,7 +55,7 @@ export interface LaneSettings {
    *
    * @throws where that goes for all of them, or is not known: see `wasNotExecuted`
    */
-  call(channel: string, items: Item[]): Promise<Outcome[]>;
+  call(items: Item[]): Promise<Outcome[]>;
 }
 
 export class Lanes {
@@ -112,10 +115,11 @@ export class Lanes {
       const batch = this.#take(lane);
       let undone: Job[];
       try {
-        const outcomes = await this.#settings.call(lane.channel, batch);
-        for (const [i, outcome] of outcomes.entries()) this.#settle(batch[i]!, outcome);
-        undone = batch.slice(outcomes.length);
+        const outcomes = await this.#settings.call(batch);
+        for (let i = 0; i < outcomes.length; i++) this.#settle(batch[i]!, outcomes[i]!);
         if (outcomes.length > 0) failures = 0;
+        if (outcomes.length === batch.length) continue;
+        undone = batch.slice(outcomes.length);
       } catch (error) {
         lane.lastError = error as Error;
         undone = batch.filter((job) => {
@@ -141,6 +145,11 @@ export class Lanes {
   }
 
   #take(lane: Lane): Job[] {
+    if (lane.queue.length === 1) {
+      const all = lane.queue;
+      lane.queue = [];
+      return all;
+    }
     let bytes = 0;
     let count = 0;
     for (const { payload } of lane.queue) {

@@ -89,7 +89,7 @@ return live
 --       6 epoch, 7 offset, 8 id of a message that the log is known to have had,
 --       then for each message: id, kind (none for what is only handed on, not stored), payload, most messages to
 --       keep, milliseconds to keep them, milliseconds to keep the receipt, number of its key or 0
--- Returns for each message: '0 <epoch> <offset> <id>', '1 <epoch> <offset> <id>' of the first time for a known key,
+-- Returns for one message, or in a table for each of several: '0 <epoch> <offset> <id>', '1 <epoch> <offset> <id>' of the first time for a known key,
 --       '' for what is handed on, or 'E ' and an error that is this message's own. Where the server refuses to
 --       write, nothing further is tried: the answer is shorter, or that error.
 
@@ -157,6 +157,11 @@ local function store(at)
   end
   redis.call(ARGV[3], ARGV[4], ARGV[5] .. receipt .. ' ' .. stamp .. ' ' .. kind .. '\\n' .. payload)
   return '0 ' .. receipt
+end
+
+-- A lone message needs no answer of its own for an error.
+if #ARGV == 15 then
+  return store(9)
 end
 
 local replies = {}

@@ -143,7 +143,7 @@ class RedisBroker implements Broker {
       maxBytes: options.queueMaxBytes ?? 16 * 1024 * 1024,
       maxCount: options.queueMaxCommands ?? 10_000,
       isThere: () => this.#availability.isThere,
-      call: (channel, items) => this.#store(channel, items),
+      call: (items) => this.#store(items),
     });
   }
 
@@ -199,14 +199,14 @@ class RedisBroker implements Broker {
   ): Promise<Receipt> {
     this.#checkSize(payload);
     const id = messageId();
+    const keys = this.#keys(channel);
     const reply = await this.#about(
       'publish',
       channel,
-      this.#lanes.add(channel, { kind, payload, options, id }),
+      this.#lanes.add(channel, { keys, kind, payload, options, id }),
     );
     const receipt = toReceipt(channel, reply, id);
     const { epoch, offset } = receipt;
-    const keys = this.#keys(channel);
     if (!receipt.duplicate) this.#watch.stored(keys.bus, channel, { epoch, offset, id });
     const { replicas = 0, replicaTimeout = DEFAULT_REPLICA_TIMEOUT } = options;
     if (replicas <= 0) return receipt;
@@ -231,7 +231,8 @@ class RedisBroker implements Broker {
 
   async notify(channel: string, payload: Buffer): Promise<void> {
     this.#checkSize(payload);
-    await this.#lanes.add(channel, { kind: 'binary', payload, options: undefined, id: '' });
+    const keys = this.#keys(channel);
+    await this.#lanes.add(channel, { keys, kind: 'binary', payload, options: undefined, id: '' });
   }
 
   #checkSize(payload: Buffer): void {
@@ -243,11 +244,11 @@ class RedisBroker implements Broker {
   }
 
   /** The call of a lane: all that waits for one channel. */
-  async #store(channel: string, items: Item[]): Promise<Outcome[]> {
-    const own = this.#keys(channel);
+  async #store(items: Item[]): Promise<Outcome[]> {
+    const [first] = items;
+    const own = first!.keys;
     const { bus } = own;
     const { publishCommand } = this.#topology;
-    const [first] = items;
     if (items.length === 1 && first!.options === undefined) {
       await this.#topology.command(bus, [publishCommand, bus, first!.payload]);
       return [''];
@@ -267,9 +268,10 @@ class RedisBroker implements Broker {
       const { maxMessages, maxAge } = retention;
       args.push(id, letterOf(kind), payload, Math.max(1, maxMessages), Math.max(1, maxAge), window, number);
     }
-    const replies = (await this.#topology.evaluate({ script: publishScript, keys, args })) as string[];
-    return replies.map((reply) =>
-      reply.startsWith('E ') ? new RedisReplyError(reply.slice(2), 'EVALSHA') : reply,
+    const reply = (await this.#topology.evaluate({ script: publishScript, keys, args })) as string | string[];
+    if (typeof reply === 'string') return [reply];
+    return reply.map((text) =>
+      text.startsWith('E ') ? new RedisReplyError(text.slice(2), 'EVALSHA') : text,
     );
   }
 
