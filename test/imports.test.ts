@@ -22,7 +22,12 @@ const listenFirst = 'listen-first.ts';
 /** Waiting that ends. */
 const waiting = 'waiting.ts';
 const rooms: Record<string, Room> = {
-  protocol: { rooms: [], builtins: ['node:buffer', 'node:crypto', 'node:zlib'], packages: [] },
+  // node:async_hooks, for callbacks to run where they were given.
+  protocol: {
+    rooms: [],
+    builtins: ['node:async_hooks', 'node:buffer', 'node:crypto', 'node:zlib'],
+    packages: [],
+  },
   server: { rooms: ['protocol', clock, listenFirst], builtins: 'all', packages: [] },
   sockjs: { rooms: ['protocol', 'server', clock, waiting, listenFirst], builtins: 'all', packages: [] },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },

@@ -9,6 +9,7 @@ import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
 import { memoryBroker } from '../pubsub/memory-broker.ts';
 import { attempt } from '../server/handler-calls.ts';
+import { checkInterceptors } from '../server/options.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
@@ -146,6 +147,7 @@ export class PushServer {
     );
     this.#referenceChannel =
       references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));
+    checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,
       router: this.#router,

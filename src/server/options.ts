@@ -2,6 +2,7 @@
 import { isValidCloseCode } from '../protocol/close-codes.ts';
 import { encodeClosePayload } from '../protocol/frame-writer.ts';
 import type { ConnectionOptions } from './connection.ts';
+import type { Interceptor } from './transport.ts';
 
 export interface CommonOptions {
   /** Bytes of a whole message, after inflating; a longer one fails the connection with 1009. Default 100 MiB; 0: no limit. */
@@ -53,6 +54,25 @@ export function checkCount(name: string, value: number | undefined): void {
   if (value == null || value === Number.POSITIVE_INFINITY) return;
   if (!Number.isSafeInteger(value) || value < 0) {
     throw nonsense(name, value, 'a whole number from 0 on, or Infinity');
+  }
+}
+
+/**
+ * What stands at the door must not be ignored because it has another shape.
+ *
+ * @throws {TypeError} unless it is undefined, or an array of objects with `before`, `after`, or both
+ */
+export function checkInterceptors(value: readonly Interceptor[] | undefined): void {
+  if (value === undefined) return;
+  const isOne = (each: Partial<Record<'before' | 'after', unknown>> | null): boolean => {
+    if (typeof each !== 'object' || each === null) return false;
+    const methods = [each.before, each.after].filter((method) => method !== undefined);
+    return methods.length > 0 && methods.every((method) => typeof method === 'function');
+  };
+  if (!Array.isArray(value) || !value.every(isOne)) {
+    throw new TypeError(
+      'interceptors must be an array of objects of the form { before(request, attributes), after(request, session, error) }',
+    );
   }
 }
 

@@ -396,7 +396,8 @@ export class Outbox {
     const leaves = atOnce || this.#pendingBytes >= JOIN_LIMIT || this.#isFirst();
     if (callback !== undefined) {
       // Node calls back in the context of the write, unless that has to wait for another one.
-      const call = leaves && this.#writesThrough ? callback : inItsContext(callback);
+      const isWritten = leaves && this.#sliced === null && this.#writesThrough;
+      const call = isWritten ? callback : inItsContext(callback);
       if (this.#callbacks === null) this.#callbacks = [call];
       else this.#callbacks.push(call);
     }
@@ -464,8 +465,8 @@ function writeAll(
 function callAll(callbacks: SendCallback[], error?: Error | null): void {
   for (const callback of callbacks) {
     try {
-      if (error) callback(error);
-      else callback();
+      // null where there is none, as Node has it.
+      callback(error as Error | undefined);
     } catch (thrown) {
       throwLater(thrown);
     }

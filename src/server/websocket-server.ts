@@ -20,7 +20,7 @@ import type { Sendable } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
 import { TypedEmitter } from './emitter.ts';
 import { Audience, type Member } from './fan-out.ts';
-import { checkClose, checkCount, checkMilliseconds } from './options.ts';
+import { checkClose, checkCount, checkInterceptors, checkMilliseconds } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
 import { createRawListener } from './raw-listener.ts';
 import type { RequestHeadLimits } from './request-head.ts';
@@ -154,6 +154,7 @@ export class WebSocketServer<
     }
     this.options = { ...(DEFAULTS as WebSocketServerOptions<T, U>), ...options };
     this.clients = (this.options.clientTracking ? new Set() : undefined) as Set<InstanceType<T>>;
+    checkInterceptors(options.interceptors);
     checkCount('maxConnections', options.maxConnections);
     checkCount('maxHeadBytes', options.maxHeadBytes);
     checkCount('maxHeadFields', options.maxHeadFields);

@@ -7,6 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
 import { attempt } from '../server/handler-calls.ts';
+import { checkInterceptors } from '../server/options.ts';
 import { OriginPolicy, type Origins } from '../server/origin.ts';
 import { refuse } from '../server/refusal.ts';
 import { requestTarget } from '../server/request-target.ts';
@@ -110,6 +111,7 @@ export class SockJsServer {
       cookie_needed: this.#jsessionid,
       ...(options.baseUrl === undefined ? {} : { base_url: options.baseUrl }),
     };
+    checkInterceptors(options.interceptors);
     const interceptors = options.interceptors ?? [];
     const limits = {
       heartbeatDelay: options.heartbeatDelay ?? DEFAULT_HEARTBEAT_DELAY,
