@@ -172,6 +172,24 @@ test('while the store is known to be away, handshakes hold no places: 500 pages 
   await push.close();
 });
 
+test('a store that answers nobody, or was never reached, holds up one handshake and not each', async () => {
+  for (const kind of ['never reached', 'without an answer']) {
+    const broker = faultyBroker(memoryBroker());
+    if (kind === 'never reached') broker.open = () => new Promise(() => {});
+    else broker.subscribe = () => new Promise(() => {});
+    const { push, url } = await startPush(
+      { broker, limits: { handshakes: 2, helloTimeout: 60_000 }, log: () => {} },
+      { isReady: false },
+    );
+    const peers = Array.from({ length: 100 }, (_, i) => new Mute(url, `u${i}`));
+    // 50 turns of two seconds each, otherwise.
+    await until('all', () => peers.every((peer) => peer.status === '101'), 50_000);
+    assert.equal(push.stats().sessions, 100);
+    for (const peer of peers) peer.socket.destroy();
+    await until('nobody', () => push.stats().sessions === 0);
+  }
+});
+
 test('limits that can not be are refused at the start, with their name', () => {
   for (const limits of [
     { message: 0 },

@@ -61,6 +61,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   /** Until it was reached for the first time, too. */
   #isAway = true;
   #isAwayTold = false;
+  #isSlow = false;
   /** Since when there is no store, in milliseconds of the monotonic clock. Only meaningful while it is away. */
   #awaySince = monotonicNow();
   #isClosed = false;
@@ -83,9 +84,22 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     return this.#isAway;
   }
 
-  /** Milliseconds that a newcomer may wait for its channel: all together no longer than one would. */
+  /**
+   * Milliseconds that a newcomer may wait for its channel. While the store is away, or answers nobody, all together wait
+   * no longer than one would.
+   */
   patience(): number {
+    if (this.#isSlow) return 0;
     return this.#isAway ? Math.max(0, this.#awaySince + PATIENCE - monotonicNow()) : PATIENCE;
+  }
+
+  /** Somebody has waited in vain; until that channel is ready, others need not wait. */
+  waitedInVain(channel: Channel): void {
+    if (this.#isSlow) return;
+    this.#isSlow = true;
+    void channel.ready().then(() => {
+      this.#isSlow = false;
+    });
   }
 
   get size(): number {

@@ -125,7 +125,8 @@ function authenticated({ router }: AdmissionParts): Interceptor {
       const channel = router.acquire(inboxOf(user));
       try {
         // While the store is known to be away, or doesn't answer others, waiting would only keep them out.
-        if (!channel.isLive) await isIn(channel.ready(), router.patience());
+        if (!channel.isLive && !(await isIn(channel.ready(), router.patience())))
+          router.waitedInVain(channel);
       } finally {
         // It lingers until the session takes it.
         router.release(channel);

@@ -24,6 +24,7 @@ export interface Reference {
 const DEFAULT_TIMEOUT = 10_000;
 const DEFAULT_CACHE = 10_000;
 const MAX_CACHED = 10_000;
+const MAX_CACHED_BYTES = 64 * 1024 * 1024;
 const MAX_CONCURRENT = 64;
 const FIRST_RETRY = 100;
 const LAST_RETRY = 2_000;
@@ -35,7 +36,8 @@ export class References {
   readonly #maxMessage: number;
   readonly #failed: (key: string, error: unknown) => void;
   /** In the order of their expiry. */
-  readonly #cache = new Map<string, { result: Promise<Reference | undefined>; expires: number }>();
+  readonly #cache = new Map<string, Cached>();
+  #cachedBytes = 0;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
@@ -58,17 +60,29 @@ export class References {
   load(key: string): Promise<Reference | undefined> {
     const now = Date.now();
     for (const [old, { expires }] of this.#cache) {
-      if (expires > now && this.#cache.size < MAX_CACHED) break;
-      this.#cache.delete(old);
+      const isFull = this.#cache.size >= MAX_CACHED || this.#cachedBytes > MAX_CACHED_BYTES;
+      if (expires > now && !isFull) break;
+      this.#forget(old);
     }
     const cached = this.#cache.get(key);
     if (cached !== undefined) return cached.result;
     const result = this.#inTime(key);
-    this.#cache.set(key, { result, expires: now + this.#timeout + this.#cacheTime });
-    result.then((resolved) => {
-      if (resolved === undefined) this.#cache.delete(key);
+    const entry: Cached = { result, expires: now + this.#timeout + this.#cacheTime, bytes: 0 };
+    this.#cache.set(key, entry);
+    void result.then((resolved) => {
+      if (this.#cache.get(key) !== entry) return;
+      if (resolved === undefined) this.#forget(key);
+      else {
+        entry.bytes = resolved.payload.bytes.length;
+        this.#cachedBytes += entry.bytes;
+      }
     });
     return result;
+  }
+
+  #forget(key: string): void {
+    this.#cachedBytes -= this.#cache.get(key)?.bytes ?? 0;
+    this.#cache.delete(key);
   }
 
   async #inTime(key: string): Promise<Reference | undefined> {
@@ -132,6 +146,13 @@ export class References {
     if (next === undefined) this.#running--;
     else next();
   }
+}
+
+interface Cached {
+  result: Promise<Reference | undefined>;
+  expires: number;
+  /** Once it is there. */
+  bytes: number;
 }
 
 interface Lookup {

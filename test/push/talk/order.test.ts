@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { WebSocket } from 'ws';
 import { FrameQueue } from '../../../src/push/talk/frame-queue.ts';
+import { client, session } from '../../sockjs/support.ts';
 import { until } from '../../support/net.ts';
 import { onEachStore } from '../stores.ts';
 import { Page, startPush } from '../support.ts';
@@ -91,6 +92,46 @@ onEachStore(
       assert.equal((page.received[0] as { type: string }).type, 'welcome');
       assert.deepEqual(page.data('news'), all);
     }
+    await push.close();
+  },
+);
+
+onEachStore(
+  'over SockJS, too: frames of one request, and of many at once, in their order',
+  async (broker) => {
+    const { push, url } = await startPush({
+      broker: broker(),
+      sockjs: { prefix: '/sockjs', disconnectDelay: 60_000 },
+      authorize: { subscribe: () => soon().then(() => true), publish: () => soon().then(() => true) },
+    });
+    const http = client(Number(new URL(url).port));
+    const path = session('/sockjs');
+    assert.equal((await http.post(`${path}/xhr?user=alice&protocol=tidings.1`)).body, 'o\n');
+    const say = async (...frames: unknown[]): Promise<void> => {
+      const body = JSON.stringify(frames.map((frame) => JSON.stringify(frame)));
+      assert.equal((await http.post(`${path}/xhr_send`, { body })).status, 204);
+    };
+    const subscribe = { type: 'subscribe', channel: 'news' };
+    const unsubscribe = { type: 'unsubscribe', channel: 'news' };
+    const publishes = Array.from({ length: 20 }, (_, data) => ({ type: 'publish', channel: 'news', data }));
+    await say({ type: 'hello', topics: ['news'] }, subscribe, unsubscribe, subscribe, ...publishes);
+    const frames: { type: string; data?: unknown }[] = [];
+    const data = (): unknown[] => frames.filter(({ type }) => type === 'message').map((frame) => frame.data);
+    await until('all messages', async () => {
+      const { body } = await http.post(`${path}/xhr`);
+      if (body.startsWith('a'))
+        frames.push(...(JSON.parse(body.slice(1)) as string[]).map((text) => JSON.parse(text)));
+      return data().length >= 20;
+    });
+    assert.equal(frames[0]!.type, 'welcome');
+    assert.deepEqual(
+      data(),
+      publishes.map((frame) => frame.data),
+    );
+    assert.deepEqual(
+      frames.filter(({ type }) => type === 'error'),
+      [],
+    );
     await push.close();
   },
 );
