@@ -386,7 +386,13 @@ export class Outbox {
   #maskKey(): number {
     const generateMask = this.#generateMask;
     if (generateMask === undefined) return randomKey();
-    generateMask(keyBytes);
+    try {
+      generateMask(keyBytes);
+    } catch (thrown) {
+      // The frame may be a pong or a close frame of our own, which nobody has called for.
+      throwLater(thrown);
+      return randomKey();
+    }
     return readKey(keyBytes, 0);
   }
 

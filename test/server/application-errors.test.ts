@@ -55,6 +55,34 @@ test('a message listener that throws: uncaught, and the next message is read', a
   assert.deepEqual(lines, ['uncaught mine', 'got good']);
 });
 
+test('a generateMask that throws: uncaught, and every frame leaves with a random key, whoever it is for', async () => {
+  const lines = await run(`
+    const { WebSocket } = await import('./src/ws.ts');
+    const { wss, url } = await serve();
+    const got = [];
+    let generateMask = () => { throw new Error('mine'); };
+    const client = new WebSocket(url, { perMessageDeflate: false, generateMask: (key) => generateMask(key) });
+    const [[ws]] = await Promise.all([once(wss, 'connection'), once(client, 'open')]);
+    ws.on('message', (data) => got.push(data.length));
+    client.send('text');
+    client.send(Buffer.alloc(100_000));
+    ws.ping('p');
+    await once(ws, 'pong');
+    generateMask = (key) => key.fill(1);
+    client.send('fine');
+    generateMask = () => { throw new Error('last'); };
+    client.close(3000);
+    print(String(await once(ws, 'close')), String(got));
+  `);
+  assert.deepEqual(lines, [
+    'uncaught mine',
+    'uncaught mine',
+    'uncaught mine',
+    'uncaught last',
+    '3000, 4,100000,4',
+  ]);
+});
+
 test('an error listener that throws: uncaught, and other connections still get their answers', async () => {
   const lines = await run(`
     const { wss, url } = await serve();

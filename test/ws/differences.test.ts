@@ -586,6 +586,11 @@ heldBy(
   "what finishRequest throws is the constructor's error",
 );
 heldBy(
+  'What `generateMask` throws',
+  'test/server/application-errors.test.ts',
+  'a generateMask that throws: uncaught',
+);
+heldBy(
   'The path of a socket in a `ws+unix:` address',
   'test/ws/client-target.test.ts',
   'a path of a unix socket is percent-decoded',
