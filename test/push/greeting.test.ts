@@ -1,8 +1,10 @@
 /** What an application sends while it is told of a new session: the page gets it, after its welcome. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { memoryBroker } from '../../src/pubsub/memory-broker.ts';
 import type { PushServer } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
+import { faultyBroker } from './faulty-broker.ts';
 import { onEachStore } from './stores.ts';
 import { Page, startPush } from './support.ts';
 
@@ -70,6 +72,41 @@ test('notify and broadcast in `opened` wait for the welcome, too, in their order
     page.frames('transient').map(({ data }) => data),
     ['1', '2', '3', '4'],
   );
+  await push.close();
+});
+
+test('what `opened` stores before the channel has its place arrives, too: tidings.1 and plain mode', async () => {
+  const broker = faultyBroker(memoryBroker());
+  let push: PushServer | undefined;
+  let sent = 0;
+  const running = await startPush({
+    broker,
+    limits: { helloTimeout: 60_000 },
+    handler: {
+      opened: async (session) => {
+        await push?.send(session.user, 'one');
+        await push?.send(session.user, 'two');
+        sent++;
+      },
+    },
+  });
+  push = running.push;
+  await push.send('alice', 'before');
+  // The store takes messages, but the subscription comes late.
+  broker.faults.refuses = (call) => call === 'subscribe';
+  broker.listener.down(new Error('on purpose'));
+  const page = new Page(running.url, 'alice', ['tidings.1']);
+  await until('an open page', () => page.socket.readyState === 1);
+  page.say({ type: 'hello', device: 'd' });
+  const plain = new Page(running.url, 'bob');
+  await until('all is stored', () => sent === 2);
+  broker.faults.refuses = () => false;
+  broker.listener.up();
+  await page.frame('welcome');
+  await until('both', () => page.messages().length === 2 && plain.received.length === 2);
+  assert.deepEqual(page.data(), ['one', 'two']);
+  assert.deepEqual(plain.received, ['one', 'two']);
+  assert.equal((await page.frame('welcome')).channels['inbox']!.recovered, true);
   await push.close();
 });
 

@@ -44,6 +44,8 @@ export interface Subscriber {
   /** The next message, when the subscriber is live. */
   deliver(message: Outgoing): void;
   transient(message: OutgoingTransient): void;
+  /** This instance has stored a message in the channel, as its doorbell may not have said yet. */
+  stored(position: Position): void;
   /** The channel has lost its place; the subscriber has everything up to `position`: read the log from there. */
   demoted(position: Position): void;
 }
@@ -207,6 +209,12 @@ export class Channel {
       this.#keep(message);
       this.#suspect(message);
     }
+  }
+
+  /** This instance has stored this message. */
+  stored(position: Position): void {
+    if (this.isLive) return;
+    for (const subscriber of this.#members) subscriber.stored(position);
   }
 
   receiveTransient(message: OutgoingTransient): void {

@@ -192,6 +192,11 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#channels.get(message.channel)?.receive(message);
   }
 
+  /** This instance has stored this message: whoever waits for the channel's place begins no later. */
+  stored({ channel, ...position }: Position & { channel: string }): void {
+    this.#channels.get(channel)?.stored(position);
+  }
+
   transient(name: string, payload: Buffer): void {
     if (name === this.#broadcastChannel) {
       this.#events.broadcast(new OutgoingTransient(name, payload));

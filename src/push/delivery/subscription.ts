@@ -61,8 +61,11 @@ export class Subscription implements Subscriber {
    * then is not sent to it a second time.
    */
   #seenUntil = 0;
-  /** Where the channel was when the subscription was made, if that was known: where `now` begins. */
-  readonly #anchor: Position | undefined;
+  /**
+   * Where `now` begins: where the channel was when the subscription was made, or, where that was not known, before what
+   * this instance has stored since.
+   */
+  #anchor: Position | undefined;
   #begun: Promise<ChannelState> | undefined;
   /** The channel's `finding` when the log was last read. */
   #readIn = -1;
@@ -136,7 +139,7 @@ export class Subscription implements Subscriber {
     this.#position = position;
     // A live channel's place came from the store: being there needs no other proof.
     if (!this.channel.isLive || position.offset === 0 || !isSame(position, this.channel.position)) {
-      const judgement = await this.#read(judge);
+      const judgement = await this.#read(this.#isAnchored ? follow : judge);
       if (judgement !== undefined) {
         this.#position = judgement.from;
         this.#held = judgement.messages;
@@ -264,6 +267,10 @@ export class Subscription implements Subscriber {
 
   transient(message: OutgoingTransient): void {
     this.#recipient.sendTransient(message);
+  }
+
+  stored({ epoch, offset }: Position): void {
+    this.#anchor ??= { epoch, offset: offset - 1, id: '' };
   }
 
   demoted(position: Position): void {

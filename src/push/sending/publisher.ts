@@ -193,6 +193,7 @@ export class Publisher {
         : {}),
     });
     this.published++;
+    if (!receipt.duplicate) this.#router.stored(receipt);
     return receipt;
   }
 
