@@ -167,7 +167,7 @@ for (const mode of ['plain mode', 'tidings.1']) {
       await page.close();
     }
     await until('all lines', () => log.length >= HOSTILE.length * (mode === 'plain mode' ? 3 : 2));
-    assert.ok(log.every((line) => line.startsWith('error: the handler failed: ')));
+    assert.ok(log.every((line) => line.startsWith('error: the handler threw: ')));
     await push.close();
   });
 }

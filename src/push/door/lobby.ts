@@ -151,7 +151,7 @@ export class Lobby implements Handler<Transport> {
 
   /** An application's mistake must not end other sessions. */
   #tell(call: () => unknown): void {
-    attempt(call, (thrown) => this.#parts.log('error', `the handler failed: ${explainFully(thrown)}`));
+    attempt(call, (thrown) => this.#parts.log('error', `the handler threw: ${explainFully(thrown)}`));
   }
 }
 
