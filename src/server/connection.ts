@@ -39,6 +39,8 @@ export interface ConnectionEvents<O> {
   socketError(owner: O, error: Error): void;
   /** The peer has caught up: what `send` called `queued` is written. */
   drain(owner: O): void;
+  /** It is not open any more, whoever began. May come more than once. */
+  leaving(owner: O): void;
   /** The end, once. 1006 without a close frame from the peer, 1005 for one without a code. */
   closed(owner: O, code: number, reason: string): void;
 }
@@ -300,7 +302,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
 
   /** What can't be sent breaks the promise that all arrives, in order: nothing follows it. */
   sendFailed(error: Error): void {
-    this.#closing.lose();
+    this.#lose();
     this.#tellFailed(error);
     this.terminate();
   }
@@ -321,6 +323,12 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   #sendClose(payload: Buffer): void {
     arm(this, this.options.closeTimeout);
     this.#sender.closeFrame(payload);
+    this.#events.leaving(this.#owner);
+  }
+
+  #lose(): void {
+    this.#closing.lose();
+    this.#events.leaving(this.#owner);
   }
 
   closeSent(): void {
@@ -332,7 +340,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
 
   terminate(): void {
     if (this.state === CLOSED) return;
-    this.#closing.lose();
+    this.#lose();
     this.#outbox.flush();
     this.socket.destroy();
   }
@@ -416,13 +424,13 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
 
   socketEnded(): void {
     if (this.state === CLOSED) return;
-    this.#closing.lose();
+    this.#lose();
     if (this.deadline === null) arm(this, this.options.closeTimeout);
     this.#sender.end();
   }
 
   socketFailed(error: Error): void {
-    this.#closing.lose();
+    this.#lose();
     this.socket.destroy();
     this.#events.socketError(this.#owner, error);
   }
@@ -436,7 +444,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   socketClosed(): void {
     disarm(this);
     this.#heartbeat?.delete(this);
-    this.#closing.lose();
+    this.#lose();
     this.#intake.end();
   }
 

@@ -407,8 +407,6 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
       WebSocket.#abort(this);
     } else {
       connection.close(code, reason);
-      // Whoever is leaving is not to be counted by `publish` any more.
-      if (connection.state !== 1) this[kCompany]?.topics.forget(connection);
     }
   }
 
@@ -419,7 +417,6 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
       WebSocket.#abort(this);
     } else {
       connection.terminate();
-      this[kCompany]?.topics.forget(connection);
     }
   }
 
@@ -573,8 +570,11 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     drain(ws) {
       ws.emit('drain');
     },
-    closed(ws, code, reason) {
+    /** Whoever is leaving is not counted by `publish` any more. */
+    leaving(ws) {
       ws[kCompany]?.topics.forget(ws[kConnection]!);
+    },
+    closed(ws, code, reason) {
       ws[kCompany]?.left(ws, code);
       tellHandler(() => ws[kHandler]?.closed?.(ws, code, reason));
       ws.emit('close', code, reason === '' ? EMPTY : Buffer.from(reason));

@@ -25,6 +25,7 @@ const events: ConnectionEvents<Case> = {
   pong: (owner, data) => owner.heard({ kind: 'pong', data: Buffer.from(data) }),
   failed: (owner, error) => owner.failed(error),
   socketError: () => {},
+  leaving: () => {},
   drain: (owner) => {
     owner.drains++;
   },

@@ -262,6 +262,38 @@ test('ProtocolError is what a broken frame is reported with', async () => {
   assert.ok((await failed) instanceof tidings.ProtocolError);
 });
 
+for (const [how, leave] of [
+  ['it closes', (peer) => peer.socket.write(frame(8, Buffer.from([3, 232])))],
+  ['it breaks the protocol', (peer) => peer.socket.write(frame(3))],
+  ['it ends its side', (peer) => peer.socket.end()],
+  [
+    'it does not read',
+    (peer, ws) => {
+      peer.socket.pause();
+      while (ws.send(Buffer.alloc(1_000_000)) !== 'dropped');
+    },
+  ],
+] as [string, (peer: RawPeer, ws: tidings.WebSocket) => void][]) {
+  test(`publish does not count a peer that is leaving, as long as that takes: ${how}`, async () => {
+    // It does not end its connection: only the timeout would.
+    const { wss, port } = await listen({ maxBackpressure: 5_000_000, closeTimeout: 1_000_000 });
+    const connected = once(wss, 'connection') as Promise<[tidings.WebSocket]>;
+    const peer = await RawPeer.open(port);
+    const [ws] = await connected;
+    ws.on('error', () => {});
+    ws.subscribe('news');
+    assert.equal(wss.publish('news', 'x'), 1);
+    const counts: number[] = [];
+    const look = (): number => counts.push(wss.publish('news', 'y'));
+    ws.on('error', look);
+    leave(peer, ws);
+    await until('it is leaving', () => ws.readyState !== tidings.WebSocket.OPEN);
+    look();
+    assert.deepEqual(new Set(counts), new Set([0]));
+    peer.socket.destroy();
+  });
+}
+
 test('publish counts those who are there: who has left or is leaving is not subscribed', async () => {
   const { wss, port } = await listen();
   const sockets: tidings.WebSocket[] = [];
