@@ -37,7 +37,7 @@ interface Sent {
   isBinary: boolean;
   data: Buffer;
   /** How often it was called back, and with what. */
-  calls: (Error | undefined)[];
+  calls: (Error | null | undefined)[];
   hasCallback: boolean;
   /** Not even accepted, or never to be sent because of something before it. */
   isDropped: boolean;
@@ -334,7 +334,7 @@ class Case {
     return sent;
   }
 
-  #callbackOf(sent: Sent): ((error?: Error) => void) | undefined {
+  #callbackOf(sent: Sent): ((error?: Error | null) => void) | undefined {
     return sent.hasCallback ? (error) => void sent.calls.push(error) : undefined;
   }
 
@@ -470,7 +470,7 @@ class Case {
     for (const { hasCallback, isDropped, calls } of this.#all) {
       if (this.#parts !== null) break;
       assert.equal(calls.length, hasCallback ? 1 : 0, 'called back');
-      if (hasCallback) assert.equal(calls[0] === undefined, !isDropped, 'what was accepted was sent');
+      if (hasCallback) assert.equal(calls[0] === null, !isDropped, 'what was accepted was sent');
     }
     if (!this.#options.autoPong) return;
     const pings = this.#heard.filter(({ kind }) => kind === 'ping') as { data: Buffer }[];
@@ -575,7 +575,7 @@ class Case {
           'messages arrive, whole and in order',
         );
       const { calls } = parts.at(-1)!;
-      if (calls.length > 0 && calls[0] === undefined) assert.ok(isNext, 'what was sent arrives');
+      if (calls.length > 0 && calls[0] === null) assert.ok(isNext, 'what was sent arrives');
     }
     assert.equal(at, messages.length, 'nothing arrives that was not sent');
 
