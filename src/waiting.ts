@@ -1,5 +1,6 @@
-/** Waiting that ends. What was waited for goes on. */
+/** Waiting: for something within a time, which goes on when it took longer, and for one's turn. */
 import { clearTimeout, setTimeout } from './clock.ts';
+import { Queue } from './server/queue.ts';
 
 /** It took longer than it may. */
 export class TimeoutError extends Error {
@@ -35,5 +36,29 @@ export async function isIn(event: PromiseLike<unknown>, milliseconds: number): P
   } catch (error) {
     if (error instanceof TimeoutError) return false;
     throw error;
+  }
+}
+
+/** Lets only so many do something at a time; the others wait for their turn. */
+export class Turns {
+  readonly #most: number;
+  readonly #waiting: Queue<() => void> = new Queue();
+  #running = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  async run<T>(work: () => T | PromiseLike<T>): Promise<T> {
+    if (this.#running < this.#most) this.#running++;
+    else await new Promise<void>((next) => this.#waiting.add(next));
+    try {
+      return await work();
+    } finally {
+      // The place goes straight to who waits longest.
+      const next = this.#waiting.take();
+      if (next === undefined) this.#running--;
+      else next();
+    }
   }
 }

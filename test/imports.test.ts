@@ -31,7 +31,7 @@ const rooms: Record<string, Room> = {
   server: { rooms: ['protocol', clock, listenFirst], builtins: 'all', packages: [] },
   sockjs: { rooms: ['protocol', 'server', clock, waiting, listenFirst], builtins: 'all', packages: [] },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
-  pubsub: { rooms: [clock, waiting], builtins: 'all', packages: ['redis-parser'] },
+  pubsub: { rooms: [clock], builtins: 'all', packages: ['redis-parser'] },
   push: { rooms: [...below, clock, waiting], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },

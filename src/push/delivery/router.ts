@@ -11,6 +11,7 @@ import type {
   Position,
   StoredMessage,
 } from '../../pubsub/broker.ts';
+import { Turns } from '../../waiting.ts';
 import type { References } from '../sending/references.ts';
 import { Channel, type ChannelHost, type FanOut } from './channel.ts';
 import { OutgoingTransient } from './outgoing.ts';
@@ -54,8 +55,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   /** Who wants to know which channel's top, to be asked together at the end of the tick. */
   #wanted: { channel: string; resolve: (top: Position) => void; reject: (error: unknown) => void }[] = [];
   #pausing = new Set<() => void>();
-  #reads = 0;
-  readonly #readsWaiting: (() => void)[] = [];
+  readonly #reads = new Turns(MAX_READS);
   #nextCheck = 0;
   #isChecking = false;
   /** Until it was reached for the first time, too. */
@@ -287,16 +287,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     });
   }
 
-  async bounded<T>(read: () => Promise<T>): Promise<T> {
-    if (this.#reads < MAX_READS) this.#reads++;
-    else await new Promise<void>((next) => this.#readsWaiting.push(next));
-    try {
-      return await read();
-    } finally {
-      const next = this.#readsWaiting.shift();
-      if (next === undefined) this.#reads--;
-      else next();
-    }
+  bounded<T>(read: () => Promise<T>): Promise<T> {
+    return this.#reads.run(read);
   }
 
   /** Ends the channels, then the broker. */

@@ -4,6 +4,7 @@
  * that fails holds up its channel no longer than the timeout says.
  */
 import { clearTimeout, setTimeout } from '../../clock.ts';
+import { Turns } from '../../waiting.ts';
 import { encodeData, type Payload } from '../payload.ts';
 import { userProblem } from '../talk/names.ts';
 
@@ -38,8 +39,7 @@ export class References {
   /** In the order of their expiry. */
   readonly #cache = new Map<string, Cached>();
   #cachedBytes = 0;
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #turns = new Turns(MAX_CONCURRENT);
 
   /** @param options.maxMessage bytes of the data that a key may stand for */
   constructor(
@@ -121,30 +121,17 @@ export class References {
 
   async #attempts(key: string, lookup: Lookup, over: Promise<undefined>): Promise<Resolved | undefined> {
     for (let delay = FIRST_RETRY; !lookup.isOver; delay = Math.min(delay * 2, LAST_RETRY)) {
-      await this.#enter();
       try {
-        // Raced, because a lookup that never answers must not keep its place for ever.
-        if (!lookup.isOver) return await Promise.race([this.#resolve(key), over]);
+        return await this.#turns.run(() => {
+          // Raced, because a lookup that never answers must not keep its place for ever.
+          return lookup.isOver ? undefined : Promise.race([this.#resolve(key), over]);
+        });
       } catch (error) {
         lookup.lastError = error;
-      } finally {
-        this.#leave();
       }
       await new Promise((resolve) => setTimeout(resolve, delay));
     }
     return undefined;
-  }
-
-  async #enter(): Promise<void> {
-    if (this.#running < MAX_CONCURRENT) this.#running++;
-    else await new Promise<void>((next) => this.#waiting.push(next));
-  }
-
-  /** The place goes straight to who waits longest. */
-  #leave(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#running--;
-    else next();
   }
 }
 
