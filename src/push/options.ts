@@ -26,7 +26,7 @@ export interface Limits {
   handshakes: number;
   /** Frames from one session within a second. Over it: close 4429. Default 100. */
   messagesPerSecond: number;
-  /** Bytes from one session within a second. Over it: close 4429. Default 8 MiB. */
+  /** Bytes from one session within a second. Over it: close 4429. Default 4 MiB. */
   bytesPerSecond: number;
   /** Topics that one session may subscribe to. Default 100; never off. */
   subscriptions: number;
@@ -47,7 +47,7 @@ export const DEFAULT_LIMITS: Limits = {
   sessions: 200_000,
   handshakes: 200,
   messagesPerSecond: 100,
-  bytesPerSecond: 8 * 1024 * 1024,
+  bytesPerSecond: 4 * 1024 * 1024,
   subscriptions: 100,
   helloTimeout: 10_000,
   answer: 10_000,

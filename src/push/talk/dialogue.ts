@@ -62,7 +62,7 @@ export class Dialogue {
 
   /** A text frame of the client, obeyed when those before it are. Only `ping` need not wait. */
   receive(session: Session, data: Buffer): void {
-    const frame = parseFrame(data.toString());
+    const frame = parseFrame(data);
     if (frame === undefined) {
       session.close(CloseCode.MALFORMED, 'a frame is a JSON object with a type');
     } else if (frame.type !== 'hello' && data.length > messageFrame(this.#host.limits)) {

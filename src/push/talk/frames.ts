@@ -4,6 +4,15 @@ import { type ErrorCode, INBOX, type WirePosition } from './wire.ts';
 
 const MAX_ID = 64;
 const MAX_REF = 64;
+/** Levels of arrays and objects in a frame. Deep JSON costs many times what flat JSON does. */
+const MAX_DEPTH = 500;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+/** Of `[` and `{`, and of `]` and `}`: without the bit in which they differ. */
+const OPENING = 0x5b;
+const CLOSING = 0x5d;
+const BRACE = 0x20;
 
 /** A frame that is not obeyed; the connection stays open. */
 export class FrameError extends Error {
@@ -19,9 +28,10 @@ export class FrameError extends Error {
 export type RawFrame = { type: string } & Record<string, unknown>;
 
 /** A JSON object with a string `type`; `undefined` for anything else, which closes the connection. */
-export function parseFrame(text: string): RawFrame | undefined {
+export function parseFrame(bytes: Buffer): RawFrame | undefined {
+  if (bytes.length > 2 * MAX_DEPTH && isTooDeep(bytes)) return undefined;
   try {
-    const frame: unknown = JSON.parse(text);
+    const frame: unknown = JSON.parse(bytes.toString());
     if (!isRecord(frame) || typeof frame['type'] !== 'string') return undefined;
     return frame as RawFrame;
   } catch {
@@ -116,6 +126,22 @@ export function idempotencyKeyOf(value: unknown): string | undefined {
   const problem = keyProblem(value);
   if (problem !== undefined) throw new FrameError('bad-frame', problem);
   return value as string;
+}
+
+/** Looks at brackets outside of strings only; whether they match, the parser says. */
+function isTooDeep(bytes: Buffer): boolean {
+  let depth = 0;
+  let isText = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte === QUOTE) isText = !isText;
+    else if (isText) {
+      if (byte === BACKSLASH) i++;
+    } else if ((byte & ~BRACE) === OPENING) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if ((byte & ~BRACE) === CLOSING) depth--;
+  }
+  return false;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
