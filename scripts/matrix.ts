@@ -1,6 +1,7 @@
 /**
  * `npm run matrix [-- VERSION …]`: the build and the tests of what rests on Node itself, on every major version that
- * we serve (or on those given). npm brings them; one that can't be had fails the run.
+ * we serve (or on those given) but the one that runs this, as `npm test` has it. npm brings them; one that can't be
+ * had fails the run.
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -10,7 +11,8 @@ const VERSIONS = ['20', '22', '24', '26'];
 const TESTS = ['protocol', 'server', 'ws', 'sockjs'].map((folder) => `test/${folder}/`);
 
 const { positionals } = parseArgs({ allowPositionals: true });
-const versions = positionals.length > 0 ? positionals : VERSIONS;
+const own = process.versions.node.split('.')[0]!;
+const versions = positionals.length > 0 ? positionals : VERSIONS.filter((version) => version !== own);
 const npx = process.platform === 'win32' ? 'npx.cmd' : 'npx';
 
 /** Runs node of that version with `args`. Its own child processes find the same one. */
