@@ -5,6 +5,7 @@ import { after, test } from 'node:test';
 import type { Receipt } from '../../src/pubsub/broker.ts';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
+import { client, session } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
 import { faultyBroker } from './faulty-broker.ts';
 import { onEachStore } from './stores.ts';
@@ -82,6 +83,31 @@ for (const [limit, status] of [
     await push.close();
   });
 }
+
+test('limits.sessions holds over all doors together: 100 by WebSocket and 100 by SockJS at once', async () => {
+  const { push, url } = await startPush({
+    limits: { sessions: 10 },
+    sockjs: { prefix: '/sockjs', disconnectDelay: 60_000 },
+    interceptors: [
+      {
+        before: async (_request, attributes) => {
+          for (let i = 0; i < 20; i++) await turn();
+          attributes.user = 'alice';
+        },
+      },
+    ],
+  });
+  const http = client(Number(new URL(url).port));
+  const answers = Array.from({ length: 100 }, () => http.post(`${session('/sockjs')}/xhr`));
+  const peers = Array.from({ length: 100 }, (_, i) => new Mute(url, `u${i}`));
+  const statuses = (await Promise.all(answers)).map(({ status }) => String(status));
+  await until('all answers', () => peers.every((peer) => peer.status !== ''));
+  const all = [...statuses, ...peers.map(({ status }) => status)];
+  assert.equal(all.filter((status) => status === '200' || status === '101').length, 10);
+  assert.equal(all.filter((status) => status === '503').length, 190);
+  assert.equal(push.stats().sessions, 10);
+  await push.close();
+});
 
 test('places are given back by whoever gives up, is refused or fails on the way in', async () => {
   let asked = 0;
@@ -272,12 +298,12 @@ test('a page on a topic that never reads holds no more than limits.outbox and on
   const { push, url } = await startPush({ limits: { message: 256 * 1024, outbox: 256 * 1024 } });
   const page = await Page.open(url, 'alice', { topics: ['news'] });
   page.socket.pause();
-  const [session] = push.localSessions();
+  const [own] = push.localSessions();
   let most = 0;
   for (let i = 0; i < 400 && push.stats().sessions > 0; i++) {
     await push.publish('news', 'x'.repeat(64 * 1024));
     await turn();
-    most = Math.max(most, session!.bufferedAmount);
+    most = Math.max(most, own!.bufferedAmount);
   }
   assert.ok(most <= 2 * 256 * 1024 + 8192, `${most} bytes waited`);
   page.socket.resume();
