@@ -49,6 +49,37 @@ test('200 MB for a page that does not read: it is closed with 4430 and the memor
   await push.close();
 });
 
+for (const mode of ['plain mode', 'tidings.1'] as const) {
+  test(`what no log keeps closes no slow page: it is dropped, and the long message arrives (${mode})`, async () => {
+    const { push, url } = await startPush({});
+    const isPlain = mode === 'plain mode';
+    const page = isPlain ? await Page.plain(url, 'slow') : await Page.open(url, 'slow');
+    const session = await until('its session', () => [...push.localSessions()][0]);
+    page.socket.pause();
+    // More than the kernel takes, so that the last of them fills the outbox.
+    const long = 'x'.repeat(900_000);
+    let sent = 0;
+    while (session.bufferedAmount < 512 * 1024) {
+      await push.send('slow', `${sent++} ${long}`);
+    }
+    await push.send('slow', `${sent++} ${long}`);
+    assert.ok(session.bufferedAmount > 1024 * 1024);
+    for (let i = 0; i < 100; i++) {
+      await push.notify('slow', `transient ${i}`);
+      session.send(`own ${i}`);
+    }
+    assert.equal(session.transport.readyState, 1);
+    page.socket.resume();
+    const data = (): unknown[] => (isPlain ? page.received : page.data());
+    await until(
+      'all that is kept',
+      () => data().filter((each) => String(each).endsWith(long)).length === sent,
+    );
+    assert.equal(session.transport.readyState, 1);
+    await push.close();
+  });
+}
+
 test('a page that was closed for being slow comes back and gets everything from the log, at its own pace', {
   timeout: 300_000,
 }, async (t) => {

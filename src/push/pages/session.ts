@@ -104,6 +104,8 @@ export class Session implements Recipient {
       this.#keep(message);
       return;
     }
+    // Slow is not dead: what no log keeps is dropped before a page is closed for it.
+    if (this.transport.bufferedAmount > this.#outboxLimit) return;
     this.write(this.isTidings ? message.wire : message.plain);
   }
 
