@@ -272,8 +272,33 @@ describe('limits of the server', () => {
       client.publish('news', 'b'.repeat(5000)),
       client.publish('news', 'c'),
     ];
-    await assert.rejects(large, RangeError);
+    await assert.rejects(large, Error);
     assert.notEqual((await small).id, (await other).id);
+  });
+
+  test('so it is by a server that closes with 1009', async (t) => {
+    const server = await ScriptedServer.start();
+    t.after(() => server.stop());
+    const { client } = open({ url: server.url });
+    const first = await server.next();
+    await first.welcome();
+    const all = [
+      client.publish('news', 'a'),
+      client.publish('news', 'b'.repeat(5000)),
+      client.publish('news', 'c'),
+    ];
+    await first.frame('publish', 2);
+    first.socket.close(1009);
+    await assert.rejects(all[1]!, RangeError);
+    const second = await server.next();
+    await second.welcome();
+    await second.frame('publish', 1);
+    assert.deepEqual(
+      second.frames.flatMap((frame) => (frame.type === 'publish' ? [frame.data] : [])),
+      ['a', 'c'],
+    );
+    client.close();
+    await Promise.allSettled(all);
   });
 });
 
