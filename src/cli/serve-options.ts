@@ -34,7 +34,7 @@ export const serveOptions = {
   ),
   proxies: list(
     'ADDRESS',
-    'Believe X-Forwarded-For from this address or CIDR block; may be repeated',
+    'Believe X-Forwarded-For from this address or CIDR block, or unix: for a Unix socket; may be repeated',
     /[\s,]+/,
   ),
   adminToken: text('TOKEN', 'Switches the admin API on (POST /api/users/USER/messages …)'),

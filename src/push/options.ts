@@ -7,6 +7,7 @@ import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
 import type { TopicOptions } from './delivery/topic-options.ts';
+import type { Refusals } from './door/refusals.ts';
 import type { Session } from './pages/session.ts';
 import type { Resolve } from './sending/references.ts';
 
@@ -144,11 +145,16 @@ export interface PushServerOptions {
   broker?: Broker;
   /** They say who the user is (`attributes.user`). Who stays unknown is refused with 401. */
   interceptors?: Interceptor[];
+  /**
+   * Whether who may not come in is told by a close code (4501 for 401, 4503 for 403, 4500 for 400) or by the HTTP
+   * status. Default `auto`: `tidings.1` and SockJS by the code, as a page sees no status; others by the status.
+   */
+  refusals?: Refusals;
   /** The application's part in the life of sessions. Gets what plain mode sends besides pings. */
   handler?: Handler<Session>;
   /** Pages that may connect besides those of the same origin; `*` for all. */
   origins?: Origins;
-  /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is believed. Default: none. */
+  /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is believed; `unix:` for whoever connects by a Unix socket. Default: none. */
   proxies?: string[];
   heartbeat?: Partial<Heartbeat>;
   limits?: Partial<Limits>;

@@ -5,7 +5,7 @@
 import { hostOf } from './request-target.ts';
 import type { HandshakeRequest } from './transport.ts';
 
-/** Origins as `https://app.example.com`; `*` is any. */
+/** Origins as `https://app.example.com`, `capacitor://localhost`, `file://` or `null`; `*` is any. */
 export type Origins = '*' | readonly string[];
 
 /** Pages of the server's own host, and those listed. */
@@ -18,11 +18,20 @@ export class OriginPolicy {
     this.list = allowed === '*' ? undefined : new Set(allowed.map(normalized));
   }
 
-  /** Requests without an Origin do not come from a browser's script and pass. */
-  allows(request: HandshakeRequest, origin = request.headers.origin): boolean {
-    if (origin === undefined || this.list === undefined) return true;
+  /**
+   * Requests without an Origin do not come from a browser's script and pass, unless the browser says that another
+   * site's page has made them (Fetch Metadata).
+   */
+  allows(request: HandshakeRequest, origin = originOf(request)): boolean {
+    if (this.list === undefined) return true;
+    if (origin === undefined) return !/^(?:cross|same)-site$/.test(String(request.headers['sec-fetch-site']));
     return isSameOrigin(origin, request) || this.list.has(origin.toLowerCase());
   }
+}
+
+/** Version 8 of the protocol (draft-ietf-hybi-thewebsocketprotocol-10 §5.1) has a name of its own for it. */
+export function originOf({ headers }: HandshakeRequest): string | undefined {
+  return headers.origin ?? (headers['sec-websocket-origin'] as string | undefined);
 }
 
 /** The scheme is not compared: behind a proxy that ends TLS this server does not know its own. */
@@ -31,15 +40,20 @@ function isSameOrigin(origin: string, request: HandshakeRequest): boolean {
   if (host === undefined) return false;
   try {
     const page = new URL(origin);
+    // An app's `capacitor://localhost` is not the site that happens to be at localhost.
+    if (!/^https?:$/.test(page.protocol)) return false;
     return page.host === new URL(`${page.protocol}//${host}`).host;
   } catch {
     return false;
   }
 }
 
+/** RFC 6454 §6.2. Any scheme: apps have their own. */
+const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/(?:\[[\da-f:.]+\]|[^\s/?#@:[\]*]+)(?::\d{1,5})?$/i;
+
 function normalized(origin: string): string {
-  if (origin === 'null' || /^https?:\/\/[^/?#]+$/.test(origin)) return origin.toLowerCase();
+  if (origin === 'null' || origin === 'file://' || ORIGIN.test(origin)) return origin.toLowerCase();
   throw new TypeError(
-    `origins: ${JSON.stringify(origin)} is not of the form https://host or https://host:port`,
+    `origins: ${JSON.stringify(origin)} is not of the form https://host, https://host:port or scheme://host, and not null or file://`,
   );
 }

@@ -39,7 +39,8 @@ export class IframePage {
     }
     this.#body = PAGE(clientUrl);
     this.#etag = `"${createHash('sha256').update(this.#body).digest('base64url').slice(0, 22)}"`;
-    const listed = [...(origins ?? [])].filter((origin) => origin !== 'null');
+    // A policy has no form for the others.
+    const listed = [...(origins ?? [])].filter((origin) => /:\/\/./.test(origin));
     this.#ancestors = origins && `frame-ancestors ${["'self'", ...listed].join(' ')}`;
   }
 

@@ -29,6 +29,10 @@ export interface HttpSessionsParts {
   bus: Bus | undefined;
 }
 
+interface Known {
+  session: SockJsSession;
+}
+
 export class HttpSessions implements Sessions, LocalSessions {
   readonly responseLimit: number;
   readonly maxMessage: number;
@@ -37,7 +41,9 @@ export class HttpSessions implements Sessions, LocalSessions {
   readonly #rules: AdmissionRules;
   readonly #handler: Handler<Transport>;
   readonly #addressOf: (request: HandshakeRequest) => string;
-  readonly #sessions = new Map<string, { session: SockJsSession; address: string }>();
+  readonly #sessions = new Map<string, Known>();
+  /** Those that count for their address: one that is over is only kept for late requests. */
+  readonly #counted = new Map<Transport, string>();
   readonly #perAddress = new Map<string, number>();
   readonly #sweep: Sweep;
   readonly #neighbours: Neighbours | undefined;
@@ -46,7 +52,15 @@ export class HttpSessions implements Sessions, LocalSessions {
   constructor({ limits, interceptors, handler, addressOf, sweep, bus }: HttpSessionsParts) {
     this.#limits = limits;
     this.#rules = { interceptors, verifyClient: null, handshakeTimeout: HANDSHAKE_TIMEOUT };
-    this.#handler = handler;
+    this.#handler = {
+      opened: (session, request) => handler.opened?.(session, request),
+      message: (session, data, isBinary) => handler.message?.(session, data, isBinary),
+      transportError: (session, error) => handler.transportError?.(session, error),
+      closed: (session, code, reason) => {
+        this.#discount(session);
+        handler.closed?.(session, code, reason);
+      },
+    };
     this.#addressOf = addressOf;
     this.#neighbours = bus && new Neighbours(bus, this, limits);
     this.responseLimit = limits.responseLimit;
@@ -136,6 +150,7 @@ export class HttpSessions implements Sessions, LocalSessions {
     }
     this.#sessions.clear();
     this.#perAddress.clear();
+    this.#counted.clear();
   }
 
   #open(exchange: Exchange, wrapping: Wrapping): void {
@@ -181,7 +196,8 @@ export class HttpSessions implements Sessions, LocalSessions {
     const protocol = exchange.query.get('protocol') ?? '';
     const session = new SockJsSession(admission.attributes, protocol, this.#handler, this.#limits);
     // Known from here on, so that a second request while an interceptor thinks is not a second session.
-    this.#sessions.set(id, { session, address });
+    this.#sessions.set(id, { session });
+    this.#counted.set(session, address);
     this.#perAddress.set(address, ofAddress + 1);
     admission.begin();
   }
@@ -207,8 +223,15 @@ export class HttpSessions implements Sessions, LocalSessions {
     if (known === undefined) return;
     this.#sessions.delete(id);
     this.#neighbours?.release(id);
-    const left = (this.#perAddress.get(known.address) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(known.address, left);
-    else this.#perAddress.delete(known.address);
+    this.#discount(known.session);
+  }
+
+  #discount(session: Transport): void {
+    const address = this.#counted.get(session);
+    if (address === undefined) return;
+    this.#counted.delete(session);
+    const left = (this.#perAddress.get(address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(address, left);
+    else this.#perAddress.delete(address);
   }
 }

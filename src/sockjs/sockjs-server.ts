@@ -6,9 +6,11 @@ import { randomInt } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
+import { asksForWebSocket } from '../protocol/handshake.ts';
 import { attempt } from '../server/handler-calls.ts';
 import { checkInterceptors } from '../server/options.ts';
-import { OriginPolicy, type Origins } from '../server/origin.ts';
+import { OriginPolicy, type Origins, originOf } from '../server/origin.ts';
+import { answerPlainly, inTurn } from '../server/plain-request.ts';
 import { refuse } from '../server/refusal.ts';
 import { requestTarget } from '../server/request-target.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
@@ -39,6 +41,11 @@ export interface SockJsOptions {
   prefix: string;
   interceptors?: readonly Interceptor[];
   handler: Handler<Transport>;
+  /**
+   * Takes the upgrades of `/websocket`, where a WebSocket is the session itself, in place of a WebSocketServer of this
+   * server's own. Their origin is not checked before.
+   */
+  raw?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Chooses a subprotocol on `/websocket`. Default: the first that is offered. */
   handleProtocols?: WebSocketServerOptions['handleProtocols'];
   /** Pages that may connect besides those of the same origin; `*` is any. Default: none. */
@@ -85,6 +92,7 @@ const routes: Record<string, Route> = {
 Object.setPrototypeOf(routes, null);
 
 export class SockJsServer {
+  readonly #server: Server;
   readonly #prefix: string;
   readonly #origins: OriginPolicy;
   readonly #jsessionid: boolean;
@@ -92,6 +100,7 @@ export class SockJsServer {
   readonly #iframe: IframePage;
   readonly #sessions: HttpSessions;
   readonly #webSockets: SockJsWebSockets | undefined;
+  readonly #raw: SockJsOptions['raw'];
   readonly #sweep: Sweep;
   readonly #removeRoute: () => void;
   readonly #release: () => void;
@@ -101,8 +110,10 @@ export class SockJsServer {
     if (!/^(?:\/[^/?#]+)+$/.test(prefix)) {
       throw new TypeError(`sockjs prefix: ${JSON.stringify(prefix)} is not of the form /path or /path/path`);
     }
+    this.#server = server;
     this.#prefix = prefix;
     this.#origins = new OriginPolicy(options.origins);
+    this.#raw = options.raw;
     this.#jsessionid = options.jsessionid ?? false;
     this.#iframe = new IframePage(options.clientUrl ?? '/sockjs.min.js', this.#origins.list);
     this.#info = {
@@ -143,7 +154,7 @@ export class SockJsServer {
       upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
     });
 
-    // Whoever listens to the server, now or later, does not see the requests below the prefix.
+    // Whoever listens to the server, now or later, does not see the requests and upgrades below the prefix.
     this.#release = listenFirst(server, (event, args) => this.#claim(event, args));
   }
 
@@ -157,11 +168,19 @@ export class SockJsServer {
   }
 
   #claim(event: string | symbol, args: unknown[]): boolean {
+    if (event === 'upgrade') return this.#claimUpgrade(...(args as [IncomingMessage, Duplex, Buffer]));
     if (event !== 'request' && event !== 'checkContinue') return false;
     const [request, response] = args as [IncomingMessage, ServerResponse];
     if (this.#pathOf(request) === undefined) return false;
     if (event === 'checkContinue') response.writeContinue();
     this.#request(request, response);
+    return true;
+  }
+
+  #claimUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    if (this.#pathOf(request) === undefined) return false;
+    if (asksForWebSocket(request)) inTurn(socket, () => this.#upgrade(request, socket, head));
+    else answerPlainly(this.#server, request, socket, head);
     return true;
   }
 
@@ -178,6 +197,8 @@ export class SockJsServer {
     const isRaw = path === '/websocket';
     if (this.#webSockets === undefined || !(isRaw || sessionPath(path)?.[1] === 'websocket')) {
       refuse(socket, 404);
+    } else if (isRaw && this.#raw !== undefined) {
+      this.#raw(request, socket, head);
     } else if (request.method === 'GET' && !this.#origins.allows(request)) {
       refuse(socket, 403);
     } else {
@@ -247,13 +268,18 @@ function sessionPath(path: string): [path: string, transport: string, id: string
 }
 
 /**
- * Whether the page behind a request may use it. A browser sends no Origin with what a script or frame
- * element loads, so these are judged by Sec-Fetch-Site (Fetch Metadata) or else by their Referer: a
- * foreign page could read a `jsonp` session with its visitor's cookies.
+ * Whether the page behind a request may use it. A browser sends no Origin with a GET of the same origin, nor with what
+ * an element loads: a foreign page could read a `jsonp` session with its visitor's cookies, or open sessions in his name
+ * by images. So these are judged by Sec-Fetch-Site (Fetch Metadata) or else by their Referer. Where there is neither,
+ * a script or frame is refused, and anything else comes from a program or from a very old browser.
  */
 function isAllowed(request: IncomingMessage, origins: OriginPolicy, isElement: boolean): boolean {
-  const { origin, referer } = request.headers;
-  if (!isElement || origin !== undefined || origins.list === undefined) return origins.allows(request);
-  if (request.headers['sec-fetch-site'] === 'same-origin') return true;
-  return referer !== undefined && URL.canParse(referer) && origins.allows(request, new URL(referer).origin);
+  if (originOf(request) !== undefined || origins.list === undefined) return origins.allows(request);
+  const { referer, cookie, 'sec-fetch-site': site } = request.headers;
+  if (site === 'same-origin' || (site === 'none' && !isElement)) return true;
+  if (referer !== undefined) {
+    const isOurs = URL.canParse(referer) && origins.allows(request, new URL(referer).origin);
+    if (isOurs || site !== undefined || isElement || cookie !== undefined) return isOurs;
+  }
+  return site === undefined && !isElement;
 }

@@ -25,12 +25,34 @@ const ANY_ORIGIN = [
 /** The client offers htmlfile only where the server is of the page's own origin. */
 const SAME_ORIGIN = [...ANY_ORIGIN, 'htmlfile'];
 
-const TEXTS = [
+const TEXTS: string[] = [
   '"double" \'single\' \\',
   '😀 \u0000\u001f \u2028\u2029 \ufeff\uffff',
   '</script><!--',
   'x'.repeat(5000),
+  // What any layer could take for an escape of its own: URLs, JSON, scripts, comments, lines, events.
+  '100 % 50% off %20 a%41b %25 %2525 %E4 %zz %u0041 %',
+  '\\u0041 \\n \\\\ \\x41 &amp; &#65; <!--<script> ]]> */ // data: id: retry: \r\n\r data\n\n',
+  'c[3000,"Go away!"] a["x"] o h',
+  // Lone surrogates, and a pair in the wrong order.
+  '\ud800 \udc00 \udc00\ud800 x',
+  ...everyCharacter(),
 ];
+
+/** U+0000 to U+FFFF but surrogates, in pieces. */
+function everyCharacter(): string[] {
+  const pieces: string[] = [];
+  for (let first = 0; first < 0x10000; first += 0x800) {
+    let piece = '';
+    for (let code = first; code < first + 0x800; code++)
+      if (code < 0xd800 || code > 0xdfff) piece += String.fromCharCode(code);
+    if (piece !== '') pieces.push(piece);
+  }
+  return pieces;
+}
+
+/** As UTF-8 carries it: what has no form there becomes U+FFFD. */
+const wellFormed = (text: string): string => Buffer.from(text).toString();
 
 interface Outcome {
   transport: string;
@@ -60,7 +82,12 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
     }).listen(0, '127.0.0.1');
     await once(http, 'listening');
     ({ port } = http.address() as AddressInfo);
-    const shared = { server: http, origins: [`http://127.0.0.1:${port}`], disconnectDelay: 20_000 };
+    const shared = {
+      server: http,
+      origins: [`http://127.0.0.1:${port}`],
+      disconnectDelay: 20_000,
+      responseLimit: 8_000_000,
+    };
     services.push(
       new SockJsServer({
         ...shared,
@@ -123,7 +150,12 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
         const before = ends.length;
         const base = `http://${host}:${port}`;
         const echoed = await run(`${base}/echo`, transport, TEXTS);
-        assert.deepEqual(echoed, { transport, received: TEXTS, code: 1000, reason: 'enough' });
+        assert.deepEqual(echoed, {
+          transport,
+          received: TEXTS.map(wellFormed),
+          code: 1000,
+          reason: 'enough',
+        });
         await until('the end at the server', () => ends.length > before, 60_000);
 
         const closed = await run(`${base}/close`, transport, []);

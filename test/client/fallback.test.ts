@@ -202,13 +202,33 @@ test('without any WebSocket it goes by SockJS at once; a ticket signs in', async
   await until('the mail', () => received.length === 1);
 });
 
+test('whose ticket is refused is told so over any way, and stops', async (t) => {
+  for (const upgrades of ['pass', 'refuse'] as const) {
+    const { url } = await start(t, upgrades === 'pass' ? {} : { upgrades });
+    const { client } = open(t, {
+      url,
+      user: undefined,
+      ticket: 'forged',
+      ticketParameter: 'ticket',
+    } as never);
+    const errors: unknown[] = [];
+    client.on('error', ({ code }) => void errors.push(code));
+    await until('the end', () => client.state.name === 'closed', 60_000);
+    assert.deepEqual(client.state, { name: 'closed', code: 4501, reason: 'not a t1 ticket' });
+    assert.deepEqual(errors, ['not-authenticated']);
+    client.connect({ ticket: signTicket('alice', { secret }) });
+    await connected(client);
+  }
+});
+
 test('with every way refused the attempt fails once, and another follows', async (t) => {
   const { url } = await start(t, { upgrades: 'refuse' });
-  const { client } = open(t, { url, user: '' });
+  // The SockJS endpoint is elsewhere.
+  const { client } = open(t, { url: url.replace('/socketServer', '/elsewhere') });
   const closes: string[] = [];
   client.on('close', ({ code, reason }) => void closes.push(`${code} ${reason}`));
   await until('two attempts', () => closes.length >= 2, 60_000);
-  assert.match(closes[0]!, /^1006 HTTP 40[01]$/);
+  assert.match(closes[0]!, /^1006 HTTP 404$/);
 });
 
 test('connect falls back by itself, and not with fallback: false', async (t) => {

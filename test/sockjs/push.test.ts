@@ -45,10 +45,14 @@ test('tidings.1 by the query parameter protocol: greeting, message, position', a
   assert.deepEqual([message.type, message.id, message.data], ['message', receipt.id, { n: 1 }]);
 });
 
-test('who is unknown gets 401, a foreign page 403, and a full address 429', async (t) => {
+test('who is unknown is told 4501, a foreign page gets 403, and a full address 429', async (t) => {
   const { push, http } = await start({ limits: { sessionsPerAddress: 1 } });
   t.after(() => push.close());
-  assert.equal((await http.post(`${session()}/xhr`)).status, 401);
+  const path = session();
+  assert.equal((await http.post(`${path}/xhr`)).body, 'o\n');
+  for (let again = 0; again < 2; again++)
+    assert.equal((await http.post(`${path}/xhr`)).body, 'c[4501,"no authenticated user"]\n');
+  assert.equal((await http.post(`${path}/xhr_send`, { body: '["x"]' })).status, 404);
   const headers = { Origin: 'http://evil.example' };
   assert.equal((await http.post(`${session()}/xhr?user=a`, { headers })).status, 403);
   assert.equal((await http.post(`${session()}/xhr?user=a`)).status, 200);

@@ -3,7 +3,6 @@
  * fit user name, and the user's channel is subscribed before the handshake is answered, so that what is
  * sent after it reaches even a page in plain mode.
  */
-import type { BlockList } from 'node:net';
 import { attempt } from '../../server/handler-calls.ts';
 import type { Origins } from '../../server/origin.ts';
 import type { HandshakeRequest, Interceptor } from '../../server/transport.ts';
@@ -15,7 +14,7 @@ import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf, userProblem } from '../talk/names.ts';
 import { refusal } from './interceptors.ts';
 import { originCheck } from './origin.ts';
-import { clientAddress } from './request.ts';
+import { clientAddress, type Proxies } from './request.ts';
 
 /** Handshakes that wait for their turn. More are refused. */
 const MAX_WAITING = 50_000;
@@ -23,7 +22,7 @@ const MAX_WAITING = 50_000;
 export interface AdmissionParts {
   registry: SessionRegistry;
   router: ChannelRouter;
-  proxies: BlockList;
+  proxies: Proxies;
   origins: Origins;
   interceptors: Interceptor[];
   log: Log;

@@ -15,6 +15,7 @@ import {
   policyTakeover,
 } from '../../policy/index.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
+import { requestTarget } from '../../server/request-target.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../server/transport.ts';
 import { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer } from '../../server/websocket-server.ts';
@@ -24,6 +25,8 @@ import { largestFrame, messageFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
 import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
 import { isTicketProtocol } from './interceptors.ts';
+import { closingRefusals } from './refusals.ts';
+import { offeredProtocols } from './request.ts';
 
 const DEFAULT_PATH = '/socketServer';
 /** Who sends half a request is let go as early as who sends half a handshake. */
@@ -70,12 +73,16 @@ export class Listeners implements FanOut {
       if (sockjs !== undefined) throw new TypeError('sockjs needs `server` or `port`');
       return;
     }
-    this.#websockets = new WebSocketServer({
+    const { refusals = 'auto' } = options;
+    const isPage = (request: HandshakeRequest): boolean =>
+      refusals === 'close' || (refusals === 'auto' && offeredProtocols(request).includes(SUBPROTOCOL));
+    const hasRaw = sockjs !== undefined && sockjs.websocket !== false;
+    const websockets = new PushWebSockets(hasRaw ? `${sockjs.prefix}/websocket` : undefined, {
       ...(server === undefined
         ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
         : { server }),
       path: options.path ?? DEFAULT_PATH,
-      interceptors: parts.interceptors,
+      interceptors: closingRefusals(parts.interceptors, isPage),
       handler: parts.handler,
       views: true,
       clientTracking: false,
@@ -87,13 +94,15 @@ export class Listeners implements FanOut {
       maxBackpressure: limits.outbox + messageFrame(limits),
       tooSlowCode: CloseCode.TOO_SLOW,
     });
+    this.#websockets = websockets;
     if (server !== undefined && sockjs !== undefined) {
       this.#sockjs = new SockJsServer({
         ...sockjs,
         server,
-        interceptors: parts.interceptors,
+        interceptors: closingRefusals(parts.interceptors, () => refusals !== 'http'),
         handler: parts.handler,
-        handleProtocols: chooseProtocol,
+        // Without SockJS frames it is a connection like any other.
+        raw: (request, socket, head) => websockets.handleUpgrade(request, socket, head, () => {}),
         origins: options.origins ?? [],
         addressOf: parts.addressOf,
         ...(parts.bus !== undefined && { bus: parts.bus }),
@@ -169,6 +178,20 @@ export class Listeners implements FanOut {
       this.#ownHttp?.closeAllConnections();
     });
     return this.#ended;
+  }
+}
+
+/** With a second path, that of SockJS's raw WebSocket: one kind of connection has one owner, whichever door it comes by. */
+class PushWebSockets extends WebSocketServer {
+  readonly #raw: string | undefined;
+
+  constructor(raw: string | undefined, options: ConstructorParameters<typeof WebSocketServer>[0]) {
+    super(options);
+    this.#raw = raw;
+  }
+
+  override shouldHandle(request: IncomingMessage): boolean | Promise<boolean> {
+    return requestTarget(request).path === this.#raw || super.shouldHandle(request);
   }
 }
 

@@ -8,6 +8,7 @@ import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { monotonicNow } from '../../clock.ts';
 import type { PresenceEntry } from '../../pubsub/broker.ts';
 import { attempt } from '../../server/handler-calls.ts';
+import { originOf } from '../../server/origin.ts';
 import type { Handler, HandshakeRequest, Transport } from '../../server/transport.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
@@ -22,6 +23,7 @@ import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
+import { refusalOf } from './refusals.ts';
 
 const opened = diagnosticsChannel('tidings:session:open');
 const closed = diagnosticsChannel('tidings:session:close');
@@ -62,6 +64,17 @@ export class Lobby implements Handler<Transport> {
 
   opened(transport: Transport, request: HandshakeRequest): void {
     const { registry, presence, limits, addressOf, handler } = this.#parts;
+    const refusal = refusalOf(transport.attributes);
+    if (refusal !== undefined) {
+      transport.close(refusal.code, refusal.reason);
+      return;
+    }
+    if (isOdd(request) && registry.isUserFull(transport.attributes.user!)) {
+      // Perhaps a foreign page that a visitor looks at: it must not close his own ones.
+      registry.free(addressOf(request));
+      transport.close(CloseCode.REPLACED, 'this user has as many sessions as there may be');
+      return;
+    }
     const queue = this.#queueLimits;
     const id = `s${randomBytes(9).toString('base64url')}`;
     const user = transport.attributes.user!;
@@ -153,6 +166,12 @@ export class Lobby implements Handler<Transport> {
   #tell(call: () => unknown): void {
     attempt(call, (thrown) => this.#parts.log('error', `the handler threw: ${explainFully(thrown)}`));
   }
+}
+
+/** By a browser's cookies, and not known to be by a page of ours: old browsers say neither Origin nor Fetch Metadata. */
+function isOdd(request: HandshakeRequest): boolean {
+  const { cookie, 'sec-fetch-site': site } = request.headers;
+  return cookie !== undefined && originOf(request) === undefined && site !== 'same-origin';
 }
 
 function isPing(data: Buffer): boolean {

@@ -87,15 +87,25 @@ export function offeredProtocols(request: HandshakeRequest): string[] {
   return header === undefined ? [] : header.split(',').map((name) => name.trim());
 }
 
+const UNIX = 'unix:';
+
+/** Whose X-Forwarded-For is believed. */
+export interface Proxies {
+  list: BlockList;
+  /** Those on a Unix socket, who have no address. */
+  isUnix: boolean;
+}
+
 /**
  * Addresses whose X-Forwarded-For is believed.
  *
- * @param proxies addresses or CIDR blocks, such as `127.0.0.1` or `10.0.0.0/8`
+ * @param proxies addresses or CIDR blocks, such as `127.0.0.1` or `10.0.0.0/8`; `unix:` for whoever connects by a Unix socket
  * @throws {TypeError} for anything else
  */
-export function trustedProxies(proxies: readonly string[]): BlockList {
+export function trustedProxies(proxies: readonly string[]): Proxies {
   const list = new BlockList();
   for (const proxy of proxies) {
+    if (proxy === UNIX) continue;
     const { address = '', bits } = /^(?<address>[^/]+)(?:\/(?<bits>\d{1,3}))?$/.exec(proxy)?.groups ?? {};
     const family = isIPv4(address) ? 'ipv4' : isIPv6(address) ? 'ipv6' : undefined;
     const prefix = Number(bits ?? (family === 'ipv4' ? 32 : 128));
@@ -105,25 +115,37 @@ export function trustedProxies(proxies: readonly string[]): BlockList {
     }
     list.addSubnet(address, prefix, family);
   }
-  return list;
+  return { list, isUnix: proxies.includes(UNIX) };
 }
 
-/** The client's address: the nearest hop that is no trusted proxy. */
-export function clientAddress(request: HandshakeRequest, proxies: BlockList): string {
+/** The client's address: the nearest hop that is no trusted proxy. Empty for who connects by a Unix socket. */
+export function clientAddress(request: HandshakeRequest, proxies: Proxies): string {
   let address = plainAddress(request.socket.remoteAddress ?? '');
   const header = request.headers['x-forwarded-for'];
   const hops = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',');
   while (hops.length > 0 && isTrusted(address, proxies)) {
-    const hop = plainAddress(hops.pop()!.trim());
-    if (!isIPv4(hop) && !isIPv6(hop)) break;
+    const hop = addressOfHop(hops.pop()!);
+    if (hop === undefined) break;
     address = hop;
   }
   return address;
 }
 
-function isTrusted(address: string, proxies: BlockList): boolean {
-  if (isIPv4(address)) return proxies.check(address, 'ipv4');
-  return isIPv6(address) && proxies.check(address, 'ipv6');
+function isTrusted(address: string, { list, isUnix }: Proxies): boolean {
+  if (address === '') return isUnix;
+  if (isIPv4(address)) return list.check(address, 'ipv4');
+  return isIPv6(address) && list.check(address, 'ipv6');
+}
+
+/**
+ * Proxies write `203.0.113.7`, `203.0.113.7:51008`, `2001:db8::1`, `[2001:db8::1]` and `[2001:db8::1]:51008`; some
+ * quote it. Undefined for what is no address, such as `unknown`.
+ */
+function addressOfHop(text: string): string | undefined {
+  const hop = text.trim().replace(/^"(.*)"$/, '$1');
+  const bare = /^\[([^\]]*)\](?::\d{1,5})?$/.exec(hop)?.[1] ?? /^([\d.]+):\d{1,5}$/.exec(hop)?.[1] ?? hop;
+  const address = plainAddress(bare);
+  return isIPv4(address) || isIPv6(address) ? address : undefined;
 }
 
 /** An IPv4 address that a dual-stack socket shows as `::ffff:1.2.3.4` is the same as `1.2.3.4`. */

@@ -44,6 +44,11 @@ export class SessionRegistry {
     return undefined;
   }
 
+  /** Whether one more session of the user closes an older one. */
+  isUserFull(user: string): boolean {
+    return isOver(this.of(user).size, this.#limits.sessionsPerUser);
+  }
+
   /** Gives a place back. */
   free(address: string): void {
     this.#places--;

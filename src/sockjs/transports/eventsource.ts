@@ -8,8 +8,9 @@ export const eventsource: Route = {
       contentType: 'text/event-stream',
       // Opera 10 lost the first event without it.
       prelude: '\r\n',
-      // A frame has no line break: JSON text escapes them.
-      wrap: (frame) => `data: ${frame}\r\n\r\n`,
+      // A frame has no line break: JSON text escapes them. Clients decode percent escapes (decodeURI) in each frame; a
+      // percent sign that JSON escapes is none to them, and to those that don't decode it is the same.
+      wrap: (frame) => `data: ${frame.replaceAll('%', '\\u0025')}\r\n\r\n`,
       limit: sessions.responseLimit,
     });
   },

@@ -21,7 +21,7 @@ const CLOSE = Buffer.from([0xff, 0x00]);
 export interface Hixie76Events {
   opened(): void;
   text(message: string): void;
-  /** The connection is over, cleanly if the peer said so. */
+  /** The connection is over, cleanly if the peer said so, perhaps before it was open. Called once. */
   closed(wasClean: boolean): void;
 }
 
@@ -65,6 +65,7 @@ export class Hixie76Connection implements Receiver, Expirable {
     const host = hostOf(request);
     if (first === undefined || second === undefined || host === undefined) {
       refuse(socket, 400);
+      this.#over(false);
       return;
     }
     this.#numbers = Buffer.alloc(8);
@@ -72,6 +73,10 @@ export class Hixie76Connection implements Receiver, Expirable {
     this.#numbers.writeUInt32BE(second, 4);
     const { path, query } = requestTarget(request);
     const scheme = 'encrypted' in request.socket ? 'wss' : 'ws';
+    if (socket.destroyed) {
+      this.#over(false);
+      return;
+    }
     arm(this, PATIENCE);
     // Before the nonce has come: HAProxy passes the nonce on only after it has seen a response.
     socket.write(

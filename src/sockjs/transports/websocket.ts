@@ -25,6 +25,9 @@ import { type Receiver, type SessionLimits, SockJsSession } from '../session.ts'
 import type { Sweep } from '../sweep.ts';
 import { Hixie76Connection, isHixie76 } from './hixie-76.ts';
 
+/** As for SockJS's other sessions. */
+const TOO_SLOW = 4430;
+
 class WebSocketReceiver implements Receiver {
   readonly #websocket: WebSocket;
   readonly isWritable = true;
@@ -88,7 +91,13 @@ export class SockJsWebSockets {
         closed: (websocket, code, reason) => this.#closed(websocket, code, reason),
       },
     });
-    this.#raw = new WebSocketServer({ ...shared, handler, handleProtocols });
+    this.#raw = new WebSocketServer({
+      ...shared,
+      handler,
+      handleProtocols,
+      maxBackpressure: limits.maxBuffered + limits.maxMessage,
+      tooSlowCode: TOO_SLOW,
+    });
   }
 
   /** A plain request where a WebSocket handshake belongs. */
@@ -139,7 +148,11 @@ export class SockJsWebSockets {
             admission.tell(this.#sessions.get(connection), undefined);
           },
           text: (text) => this.#message(connection, text),
-          closed: (wasClean) => this.#closed(connection, wasClean ? 1000 : 1006, ''),
+          closed: (wasClean) => {
+            const isOpen = this.#sessions.has(connection);
+            if (isOpen) this.#closed(connection, wasClean ? 1000 : 1006, '');
+            else admission.tell(undefined, new Error('The handshake was not completed'));
+          },
         });
         connection.accept(request, head);
       },

@@ -77,6 +77,37 @@ test('RFC 6455 §10.2: pages of the same origin pass, of listed ones too, others
   }
 });
 
+test('apps and files have origins of their own, which can be listed and are nobody else’s', async () => {
+  const own = [
+    'capacitor://localhost',
+    'tauri://localhost',
+    'chrome-extension://abcdefghij',
+    'file://',
+    'null',
+  ];
+  const all = [...own, 'moz-extension://0a-1b', 'ionic://localhost:8100', 'http://[::1]:8080'];
+  for (const origin of all) {
+    const status = async (list: string[], host: string) =>
+      (await before(originCheck(list), { headers: { origin, host } })).status;
+    const others = all.filter((each) => each !== origin);
+    assert.equal(await status(all, 'push.example.com'), undefined, origin);
+    assert.equal(await status(others, 'push.example.com'), 403, origin);
+    // An app at `localhost` is not the site at localhost.
+    if (!origin.startsWith('http')) assert.equal(await status([], 'localhost'), 403, origin);
+  }
+  const wrong = [
+    'capacitor:',
+    '://x',
+    'https://',
+    'https://a b',
+    'https://u@h',
+    'https://h:x',
+    'https://*.h',
+    '',
+  ];
+  for (const origin of wrong) assert.throws(() => originCheck([origin]), TypeError, origin);
+});
+
 test('an open server must be asked for; what is no origin is refused in the list', async () => {
   const request = { headers: { origin: 'https://evil.example', host: 'x' } };
   assert.equal((await before(originCheck('*'), request)).status, undefined);

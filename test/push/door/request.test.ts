@@ -69,3 +69,35 @@ test('X-Forwarded-For is believed from trusted proxies only, hop by hop', () => 
   assert.equal(clientAddress(request({}, '127.0.0.1'), proxies), '127.0.0.1');
   assert.throws(() => trustedProxies(['nginx']), /no address/);
 });
+
+test('X-Forwarded-For: with ports, in brackets and in quotes, as proxies write it', () => {
+  const proxies = trustedProxies(['127.0.0.1']);
+  for (const [hop, address] of [
+    ['203.0.113.7:51008', '203.0.113.7'],
+    ['[2001:db8::7]', '2001:db8::7'],
+    ['[2001:db8::7]:51008', '2001:db8::7'],
+    ['2001:db8::7', '2001:db8::7'],
+    ['"[2001:db8::7]:443"', '2001:db8::7'],
+    ['::ffff:203.0.113.7', '203.0.113.7'],
+    ['[::ffff:203.0.113.7]:1', '203.0.113.7'],
+    // None of these is an address: the proxy's own stays.
+    ['unknown', '127.0.0.1'],
+    ['_hidden', '127.0.0.1'],
+    ['[2001:db8::7', '127.0.0.1'],
+    ['203.0.113.7:', '127.0.0.1'],
+    ['203.0.113.7:1:2', '127.0.0.1'],
+    ['203.0.113:80', '127.0.0.1'],
+  ] as const) {
+    const headers = { 'x-forwarded-for': `198.51.100.1, ${hop}` };
+    assert.equal(clientAddress(request({ headers }, '127.0.0.1'), proxies), address, hop);
+  }
+});
+
+test('on a Unix socket the peer has no address, and is trusted where proxies say unix:', () => {
+  const headers = { 'x-forwarded-for': '1.1.1.1, 203.0.113.7:51008' };
+  const own = { ...request({ headers }), socket: {} };
+  assert.equal(clientAddress(own, trustedProxies(['127.0.0.1'])), '');
+  assert.equal(clientAddress(own, trustedProxies(['unix:'])), '203.0.113.7');
+  assert.equal(clientAddress(own, trustedProxies(['203.0.113.0/24', 'unix:'])), '1.1.1.1');
+  assert.equal(clientAddress(request({ headers }, '127.0.0.1'), trustedProxies(['unix:'])), '127.0.0.1');
+});

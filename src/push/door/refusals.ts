@@ -1,0 +1,91 @@
+/**
+ * How those are told who may not come in. A browser shows no script the status of a refused handshake: its page would
+ * see 1006, as after any loss, and try again for ever. So pages are let in as far as the door and sent away with a close
+ * code that says why, and programs are answered by HTTP.
+ */
+import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
+import { CloseCode } from '../talk/wire.ts';
+
+/**
+ * - `auto`: who offers `tidings.1`, and every SockJS session, by a close code; all others by an HTTP status.
+ * - `http`, `close`: everybody in the same way.
+ */
+export type Refusals = 'auto' | 'http' | 'close';
+
+export interface Refusal {
+  code: number;
+  reason: string;
+}
+
+/** Longest reason of a close frame, in bytes (RFC 6455 §5.5). */
+const MAX_REASON = 123;
+
+const refusals = new WeakMap<Attributes, Refusal>();
+
+/** What a transport with these attributes is to be closed with at once. */
+export function refusalOf(attributes: Attributes): Refusal | undefined {
+  return refusals.get(attributes);
+}
+
+/** What a page is told in place of this status; undefined for what may be otherwise the next time. */
+function codeOf(status: number): number | undefined {
+  if (status === 401) return CloseCode.NOT_AUTHENTICATED;
+  if (status === 400) return CloseCode.MALFORMED;
+  return status === 403 ? CloseCode.FORBIDDEN : undefined;
+}
+
+/**
+ * The same interceptors, for those whose refusals close. Whoever comes after the one that refuses is not asked, and all
+ * who were asked are told that the handshake has failed.
+ */
+export function closingRefusals(
+  interceptors: readonly Interceptor[],
+  closes: (request: HandshakeRequest) => boolean,
+): Interceptor[] {
+  /** Which of the interceptors refused, and with what. */
+  const refused = new WeakMap<HandshakeRequest, { by: number; error: Error }>();
+  const judge = async (
+    by: number,
+    answer: Response,
+    request: HandshakeRequest,
+    attributes: Attributes,
+  ): Promise<undefined> => {
+    const text = await answer.text();
+    delete attributes.user;
+    refusals.set(attributes, { code: codeOf(answer.status)!, reason: reasonOf(text) });
+    refused.set(request, {
+      by,
+      error: new Error(`An interceptor refused the handshake with ${answer.status}`),
+    });
+  };
+  return interceptors.map((interceptor, index) => {
+    const check = (
+      answer: Response | undefined | void,
+      request: HandshakeRequest,
+      attributes: Attributes,
+    ): Response | undefined | Promise<undefined> => {
+      if (!(answer instanceof Response)) return answer ?? undefined;
+      const isClosed = codeOf(answer.status) !== undefined && closes(request);
+      return isClosed ? judge(index, answer, request, attributes) : answer;
+    };
+    return {
+      before(request, attributes) {
+        if (refused.has(request)) return undefined;
+        const answer = interceptor.before?.(request, attributes);
+        if (answer instanceof Promise) return answer.then((given) => check(given, request, attributes));
+        return check(answer as Response | undefined, request, attributes);
+      },
+      after(request, transport, error) {
+        const refusal = refused.get(request);
+        if (refusal === undefined) interceptor.after?.(request, transport, error);
+        else if (index <= refusal.by) interceptor.after?.(request, undefined, refusal.error);
+      },
+    };
+  });
+}
+
+/** Its first line, in as many whole characters as have room. */
+function reasonOf(text: string): string {
+  const line = Buffer.from(text.split('\n', 1)[0]!);
+  return new TextDecoder().decode(line.subarray(0, MAX_REASON), { stream: true });
+}
