@@ -58,7 +58,7 @@ export class HttpSessions implements Sessions, LocalSessions {
       transportError: (session, error) => handler.transportError?.(session, error),
       closed: (session, code, reason) => {
         this.#discount(session);
-        handler.closed?.(session, code, reason);
+        return handler.closed?.(session, code, reason);
       },
     };
     this.#addressOf = addressOf;

@@ -68,11 +68,10 @@ test('a query or a ticket that is not UTF-8 gets 400: no two users become one', 
     'operator=a%FF',
   ]) {
     assert.equal(await new Page(`${url}?${query}`, '').ended(), 400, query);
-    assert.equal(
-      (await http.post(`/sockjs/000/${encodeURIComponent(query)}/xhr?${query}`)).status,
-      400,
-      query,
-    );
+    // A page is told by a close code.
+    const path = `/sockjs/000/${encodeURIComponent(query)}/xhr?${query}`;
+    assert.equal((await http.post(path)).body, 'o\n', query);
+    assert.match((await http.post(path)).body, /^c\[4500,/, query);
   }
   const page = new Page(`${url}?operator=${encodeURIComponent('张')}`, '');
   await until('it is open', () => page.socket.readyState === 1);
