@@ -60,14 +60,13 @@ export function checkCount(name: string, value: number | undefined): void {
 /**
  * What stands at the door must not be ignored because it has another shape.
  *
- * @throws {TypeError} unless it is undefined, or an array of objects with `before`, `after`, or both
+ * @throws {TypeError} unless it is undefined, or an array of objects whose `before` and `after` are functions, if there
  */
 export function checkInterceptors(value: readonly Interceptor[] | undefined): void {
   if (value === undefined) return;
   const isOne = (each: Partial<Record<'before' | 'after', unknown>> | null): boolean => {
     if (typeof each !== 'object' || each === null) return false;
-    const methods = [each.before, each.after].filter((method) => method !== undefined);
-    return methods.length > 0 && methods.every((method) => typeof method === 'function');
+    return [each.before, each.after].every((method) => method === undefined || typeof method === 'function');
   };
   if (!Array.isArray(value) || !value.every(isOne)) {
     throw new TypeError(

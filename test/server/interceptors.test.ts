@@ -11,7 +11,6 @@ test('interceptors of another shape are refused where they are given, and never 
     [refuse],
     refuse,
     { before: refuse },
-    [{}],
     [null],
     ['before'],
     [{ before: 'refuse' }],
