@@ -79,7 +79,8 @@ export function sockJsTransport(
     const pump = async (): Promise<void> => {
       while (outgoing.length > 0) {
         const body = JSON.stringify(outgoing.splice(0));
-        await request('xhr_send', { body, keepalive: body.length < KEEPALIVE });
+        // With what signs in, too: the network may have another address by now.
+        await request(`xhr_send${base.search}`, { body, keepalive: body.length < KEEPALIVE });
       }
     };
 

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { clearTimeout, setTimeout } from '../clock.ts';
 import { within } from '../waiting.ts';
 import type { Bus } from './bus.ts';
+import type { Credentials } from './credentials.ts';
 import type { Receiver } from './session.ts';
 
 /**
@@ -18,8 +19,8 @@ const PATIENCE = 0.4;
 
 /** What instances say to each other; `n` tells the requests of one instance apart. */
 type Envelope = { from: string; n: number } & (
-  | { type: 'send'; id: string; messages: string[] }
-  | { type: 'receive'; id: string }
+  | { type: 'send'; id: string; who: Credentials; messages: string[] }
+  | { type: 'receive'; id: string; who: Credentials }
   | { type: 'taken' | 'gone' }
   | { type: 'answer'; ok: boolean; frame?: string }
 );
@@ -43,10 +44,10 @@ export interface RemoteFrame {
 
 /** What a server does with its sessions for requests at other instances. */
 export interface LocalSessions {
-  /** What a client sent to another instance. False if there is no such session. */
-  take(id: string, messages: string[]): boolean;
-  /** A receiver of another kind than an HTTP response here. False if there is no such session. */
-  attach(id: string, receiver: Receiver): boolean;
+  /** What a client sent to another instance. False if there is no such session, or it is somebody else's. */
+  take(id: string, who: Credentials, messages: string[]): boolean;
+  /** A receiver of another kind than an HTTP response here. False as above. */
+  attach(id: string, who: Credentials, receiver: Receiver): boolean;
 }
 
 export interface NeighbourTimes {
@@ -76,14 +77,14 @@ export class Neighbours {
     bus.listen((payload) => this.#heard(payload));
   }
 
-  /** Who of the others has this session; undefined if nobody. Never rejects. */
-  async find(id: string): Promise<RemoteSession | undefined> {
+  /** Who of the others has this session; undefined if nobody. Never rejects. `who` asks. */
+  async find(id: string, who: Credentials): Promise<RemoteSession | undefined> {
     const holders = await within(this.#patience, this.#bus.holders(keyOf(id)));
     const instance = holders?.find((holder) => holder !== this.#bus.instance);
     if (instance === undefined) return undefined;
     return {
       send: async (messages) => {
-        const answer = await this.#ask(instance, { type: 'send', id, messages }, this.#patience);
+        const answer = await this.#ask(instance, { type: 'send', id, who, messages }, this.#patience);
         return answer?.ok ?? false;
       },
       receive: async (signal) => {
@@ -91,7 +92,7 @@ export class Neighbours {
         const gone = () => this.#say(instance, { from: this.#bus.instance, n, type: 'gone' });
         signal.addEventListener('abort', gone);
         const patience = this.#heartbeatDelay + this.#patience;
-        const answer = await this.#ask(instance, { type: 'receive', id }, patience, signal);
+        const answer = await this.#ask(instance, { type: 'receive', id, who }, patience, signal);
         signal.removeEventListener('abort', gone);
         if (answer?.frame === undefined) return undefined;
         return {
@@ -121,7 +122,7 @@ export class Neighbours {
         this.#waiting.get(n)?.(envelope);
         return;
       case 'send':
-        this.#answer(envelope, this.#local.take(envelope.id, envelope.messages));
+        this.#answer(envelope, this.#local.take(envelope.id, envelope.who, envelope.messages));
         return;
       case 'receive': {
         this.#receivers.get(key)?.lost();
@@ -133,7 +134,7 @@ export class Neighbours {
           },
         );
         this.#receivers.set(key, receiver);
-        if (!this.#local.attach(envelope.id, receiver)) {
+        if (!this.#local.attach(envelope.id, envelope.who, receiver)) {
           receiver.forget();
           this.#answer(envelope, false);
         }
@@ -149,7 +150,9 @@ export class Neighbours {
 
   async #ask(
     instance: string,
-    request: { type: 'send'; id: string; messages: string[] } | { type: 'receive'; id: string },
+    request:
+      | { type: 'send'; id: string; who: Credentials; messages: string[] }
+      | { type: 'receive'; id: string; who: Credentials },
     patience: number,
     signal?: AbortSignal,
   ): Promise<{ ok: boolean; frame?: string } | undefined> {
@@ -225,14 +228,15 @@ function envelopeOf(payload: Buffer): Envelope | undefined {
   } catch {
     return undefined;
   }
-  const { from, n, type, id, messages, ok, frame } = (value ?? {}) as Record<string, unknown>;
+  const { from, n, type, id, who, messages, ok, frame } = (value ?? {}) as Record<string, unknown>;
   if (typeof from !== 'string' || !Number.isSafeInteger(n)) return undefined;
   const isText = (text: unknown): boolean => typeof text === 'string';
+  const areTexts = (texts: unknown): boolean => Array.isArray(texts) && texts.every(isText);
   const isFit =
     type === 'taken' ||
     type === 'gone' ||
-    (type === 'send' && isText(id) && Array.isArray(messages) && messages.every(isText)) ||
-    (type === 'receive' && isText(id)) ||
+    (type === 'send' && isText(id) && areTexts(who) && areTexts(messages)) ||
+    (type === 'receive' && isText(id) && areTexts(who)) ||
     (type === 'answer' && typeof ok === 'boolean' && (frame === undefined || isText(frame)));
   return isFit ? (value as Envelope) : undefined;
 }

@@ -13,7 +13,7 @@ export interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
   query: URLSearchParams;
-  /** The session's id, chosen by the client; a secret between it and us. */
+  /** The session's id, chosen by the client. */
   id: string;
 }
 
@@ -21,10 +21,10 @@ export interface Exchange {
 export interface Sessions {
   /** Makes the response the session's receiver, opening the session if there is none of this id. */
   receive(exchange: Exchange, wrapping: Wrapping): void;
-  /** An open session, for what was sent to it. */
-  find(id: string): SockJsSession | undefined;
+  /** An open session, for what was sent to it by whom it belongs to. */
+  find(exchange: Exchange): SockJsSession | undefined | Promise<SockJsSession | undefined>;
   /** The same, of another instance. */
-  elsewhere(id: string): Promise<RemoteSession | undefined>;
+  elsewhere(exchange: Exchange): Promise<RemoteSession | undefined>;
   /** Bytes of frames in one streaming response. */
   responseLimit: number;
   /** Bytes of one request body. */
@@ -39,7 +39,7 @@ export interface Route {
 export const JAVASCRIPT = 'application/javascript; charset=UTF-8';
 export const TEXT = 'text/plain; charset=UTF-8';
 
-const NO_SESSION = 'Not found: no such session.';
+export const NO_SESSION = 'Not found: no such session.';
 
 export function answer(response: ServerResponse, status: number, text: string, type = TEXT): void {
   response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) });
@@ -58,14 +58,17 @@ const BODY_TIMEOUT = 30_000;
 
 /** Reads the body and gives its messages to the session; `decode` finds the JSON text in it. */
 export async function deliver(
-  { request, response, id }: Exchange,
+  exchange: Exchange,
   sessions: Sessions,
   decode: (body: string) => string,
   done: () => void,
 ): Promise<void> {
-  const remote = sessions.find(id) === undefined ? await sessions.elsewhere(id) : undefined;
+  const { request, response } = exchange;
+  const found = sessions.find(exchange);
+  const session = found instanceof Promise ? await found : found;
+  const remote = session === undefined ? await sessions.elsewhere(exchange) : undefined;
   // Nothing is kept for a session that isn't there.
-  if (remote === undefined && sessions.find(id) === undefined) {
+  if (remote === undefined && session === undefined) {
     answer(response, 404, NO_SESSION);
     return;
   }
@@ -81,8 +84,7 @@ export async function deliver(
     answer(response, 500, received.error);
     return;
   }
-  const session = sessions.find(id);
-  if (session !== undefined) session.received(received.messages);
+  if (session?.readyState === 1) session.received(received.messages);
   else if (!(await remote?.send(received.messages))) {
     answer(response, 404, NO_SESSION);
     return;

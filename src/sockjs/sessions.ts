@@ -4,9 +4,10 @@ import { Admission, type AdmissionRules } from '../server/admission.ts';
 import { asError } from '../server/handler-calls.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import type { Bus } from './bus.ts';
+import { areShown, type Credentials, credentialsOf } from './credentials.ts';
 import { HttpReceiver, type Wrapping } from './http-receiver.ts';
 import { type LocalSessions, Neighbours, type RemoteSession } from './neighbours.ts';
-import { answer, type Exchange, fail, type Sessions } from './route.ts';
+import { answer, type Exchange, fail, NO_SESSION, type Sessions } from './route.ts';
 import { type Receiver, type SessionLimits, SockJsSession } from './session.ts';
 import type { Sweep } from './sweep.ts';
 
@@ -31,6 +32,8 @@ export interface HttpSessionsParts {
 
 interface Known {
   session: SockJsSession;
+  /** Of whom it belongs to. */
+  who: Credentials;
 }
 
 export class HttpSessions implements Sessions, LocalSessions {
@@ -72,9 +75,11 @@ export class HttpSessions implements Sessions, LocalSessions {
     return this.#sessions.size;
   }
 
-  find(id: string): SockJsSession | undefined {
-    const session = this.#sessions.get(id)?.session;
-    return session?.readyState === 1 ? session : undefined;
+  find(exchange: Exchange): SockJsSession | undefined | Promise<SockJsSession | undefined> {
+    const known = this.#sessions.get(exchange.id);
+    if (known?.session.readyState !== 1) return undefined;
+    if (areShown(known.who, this.#whoOf(exchange))) return known.session;
+    return this.#isUser(known, exchange).then((isUser) => (isUser ? known.session : undefined));
   }
 
   receive(exchange: Exchange, wrapping: Wrapping): void {
@@ -87,15 +92,17 @@ export class HttpSessions implements Sessions, LocalSessions {
     }
   }
 
-  take(id: string, messages: string[]): boolean {
-    const session = this.find(id);
-    session?.received(messages);
-    return session !== undefined;
+  take(id: string, who: Credentials, messages: string[]): boolean {
+    const known = this.#sessions.get(id);
+    if (known?.session.readyState !== 1 || !areShown(known.who, who)) return false;
+    known.session.received(messages);
+    return true;
   }
 
-  attach(id: string, receiver: Receiver): boolean {
-    const session = this.#sessions.get(id)?.session;
-    if (session === undefined) return false;
+  attach(id: string, who: Credentials, receiver: Receiver): boolean {
+    const known = this.#sessions.get(id);
+    if (known === undefined || !areShown(known.who, who)) return false;
+    const { session } = known;
     receiver.onLost = () => {
       session.interrupted(receiver);
       session.lostFrame();
@@ -104,8 +111,32 @@ export class HttpSessions implements Sessions, LocalSessions {
     return true;
   }
 
-  async elsewhere(id: string): Promise<RemoteSession | undefined> {
-    return this.#neighbours?.find(id);
+  async elsewhere(exchange: Exchange): Promise<RemoteSession | undefined> {
+    return this.#neighbours?.find(exchange.id, this.#whoOf(exchange));
+  }
+
+  #whoOf({ request }: Exchange): Credentials {
+    return credentialsOf(request, this.#addressOf(request));
+  }
+
+  /** Whether a request from another address, or without a cookie, can show that it is the same user's. */
+  #isUser({ session }: Known, { request, response }: Exchange): Promise<boolean> {
+    const { user } = session.attributes;
+    return new Promise((resolve) => {
+      const admission = new Admission(
+        request,
+        response,
+        () => {},
+        this.#rules,
+        request.headers.origin,
+        () => {
+          admission.tell(undefined, new Error('It is only asked whose request this is'));
+          resolve(user !== undefined && admission.attributes.user === user);
+        },
+        () => resolve(false),
+      );
+      admission.begin();
+    });
   }
 
   #begin(exchange: Exchange, wrapping: Wrapping): void {
@@ -114,14 +145,27 @@ export class HttpSessions implements Sessions, LocalSessions {
       this.#open(exchange, wrapping);
       return;
     }
-    const receiver = new HttpReceiver(exchange.response, wrapping);
-    receiver.bind(known.session);
-    known.session.attach(receiver, monotonicNow());
+    const attach = (): void => {
+      const receiver = new HttpReceiver(exchange.response, wrapping);
+      receiver.bind(known.session);
+      known.session.attach(receiver, monotonicNow());
+    };
+    const { response } = exchange;
+    if (areShown(known.who, this.#whoOf(exchange))) attach();
+    else {
+      this.#isUser(known, exchange)
+        .then((isUser) => {
+          if (response.destroyed) return;
+          if (isUser) attach();
+          else answer(response, 404, NO_SESSION);
+        })
+        .catch((error) => fail(response, error));
+    }
   }
 
   async #look(neighbours: Neighbours, exchange: Exchange, wrapping: Wrapping): Promise<void> {
     const { response, id } = exchange;
-    const remote = await neighbours.find(id);
+    const remote = await neighbours.find(id, this.#whoOf(exchange));
     if (response.destroyed) return;
     if (remote === undefined || this.#sessions.has(id)) {
       this.#begin(exchange, wrapping);
@@ -196,7 +240,7 @@ export class HttpSessions implements Sessions, LocalSessions {
     const protocol = exchange.query.get('protocol') ?? '';
     const session = new SockJsSession(admission.attributes, protocol, this.#handler, this.#limits);
     // Known from here on, so that a second request while an interceptor thinks is not a second session.
-    this.#sessions.set(id, { session });
+    this.#sessions.set(id, { session, who: credentialsOf(request, address) });
     this.#counted.set(session, address);
     this.#perAddress.set(address, ofAddress + 1);
     admission.begin();

@@ -202,6 +202,44 @@ test('upgrades below the prefix are hidden from the other listeners of the serve
   assert.deepEqual(others, ['early /elsewhere', '/elsewhere']);
 });
 
+test('the id of a session alone opens nothing: it is bound to address and cookies, or to the user', async (t) => {
+  const { push, http } = await start(t, { proxies: ['127.0.0.1'] });
+  const at = (address: string, cookie = '') => ({
+    headers: { 'X-Forwarded-For': address, ...(cookie !== '' && { Cookie: cookie }) },
+  });
+  const path = session();
+  await http.post(`${path}/xhr?user=alice`, at('192.0.2.1', 'sid=1; JSESSIONID=x'));
+  await push.send('alice', 'secret');
+  const strangers = [
+    ['', at('192.0.2.2', 'sid=1')],
+    ['', at('192.0.2.1')],
+    ['', at('192.0.2.1', 'sid=2')],
+    ['?user=eve', at('192.0.2.9', 'sid=9')],
+    ['?user=eve', at('192.0.2.1', 'sid=9')],
+  ] as const;
+  for (const [query, parts] of strangers) {
+    const told = JSON.stringify([query, parts]);
+    assert.equal((await http.post(`${path}/xhr${query}`, parts)).status, 404, told);
+    const sent = await http.post(`${path}/xhr_send${query}`, { ...parts, body: '["ping"]' });
+    assert.equal(sent.status, 404, told);
+    for (const get of [`eventsource${query}`, `jsonp${query}${query && '&'}${query ? '' : '?'}c=f`])
+      assert.equal(
+        (await http.get(`${path}/${get}`, { headers: { ...parts.headers, 'Sec-Fetch-Site': 'same-origin' } }))
+          .status,
+        404,
+        get,
+      );
+  }
+  assert.equal(push.stats().sessions, 1);
+  const own = at('192.0.2.1', 'new=1; sid=1; JSESSIONID=y');
+  assert.equal((await http.post(`${path}/xhr`, own)).body, 'a["secret"]\n');
+  // The same user from another network, who shows it.
+  const moved = at('198.51.100.7');
+  assert.equal((await http.post(`${path}/xhr_send?user=alice`, { ...moved, body: '["ping"]' })).status, 204);
+  assert.equal((await http.post(`${path}/xhr?user=alice`, moved)).body, 'a["hb_ok"]\n');
+  assert.equal(push.stats().sessions, 1);
+});
+
 test('eventsource: a percent sign is none, to clients that decode escapes and to those that do not', async () => {
   const { port } = await startSockJs();
   const http = client(port);
