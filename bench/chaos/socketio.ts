@@ -64,6 +64,8 @@ function openPage({ url, user, topics, seen = new Map() }: PageOptions): Page {
     user,
     seen,
     waits: [],
+    errors: [],
+    foreign: new Map(),
     get connections() {
       return connections;
     },

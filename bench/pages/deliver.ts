@@ -59,7 +59,7 @@ export async function deliver(job: PageJob, fail: (error: Error) => void): Promi
       due += (Math.min(now - last, LATE) * job.rate) / 1000;
       last = now;
       for (; due >= 1 && underWay < UNDER_WAY; due--) send();
-      due = Math.min(due, (LATE * job.rate) / 1000);
+      due = Math.min(due, Math.max(1, (LATE * job.rate) / 1000));
       await pause(1);
     }
   };

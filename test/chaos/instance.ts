@@ -1,15 +1,23 @@
 /**
  * A program: one instance with a push server, as an application embeds it. The runner starts several as child
- * processes. Besides the sockets it takes `POST /send/<stream>`, tells its memory on `GET /memory`, and how many
- * handshakes were under way at once since it was last asked on `GET /handshakes`.
+ * processes. Besides the sockets it takes `POST /send/<stream>` and, for the data's key, `POST /reference/<user>`; it
+ * tells its memory on `GET /memory`, and how many handshakes were under way at once since it was last asked on
+ * `GET /handshakes`.
  */
 import { createServer, type IncomingMessage } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Interceptor, PushServer, queryUser, redisBroker } from '../../src/index.ts';
+import {
+  type Interceptor,
+  PushServer,
+  type PushServerOptions,
+  queryUser,
+  redisBroker,
+} from '../../src/index.ts';
 import type { InstanceSettings } from './instances.ts';
+import { type Misbehaviour, misbehave, misbehaviours } from './misbehaviour.ts';
 
 const settings = JSON.parse(process.env['CHAOS_INSTANCE']!) as InstanceSettings;
-const { port, store, redis, drain, options, handshakeTime } = settings;
+const { port, store, redis, drain, options, handshakeTime, isFaulty } = settings;
 let underWay = 0;
 let peak = 0;
 
@@ -29,6 +37,13 @@ const http = createServer((request, response) => {
       (receipt) => answer(201, receipt),
       (error) => answer(503, { error: String(error) }),
     );
+  } else if (verb === 'reference' && stream !== undefined) {
+    read(request)
+      .then(({ key }) => push.sendReference(stream, key))
+      .then(
+        (receipt) => answer(201, receipt),
+        (error) => answer(503, { error: String(error) }),
+      );
   } else answer(404, {});
 });
 
@@ -42,18 +57,67 @@ const lookup: Interceptor = {
   },
 };
 
+/** The user is asked for `<where>-<how>`: `before-throw`, `opened-hang` … everybody else is served as ever. */
+const isAsked = (name: string, where: string): Misbehaviour | undefined =>
+  misbehaviours.find((how) => name.startsWith(`${where}-${how}`));
+
+function misbehaveFor<T>(name: string, where: string, otherwise: T): T {
+  const how = isAsked(name, where);
+  return how === undefined ? otherwise : (misbehave(how) as T);
+}
+
+const faulty: PushServerOptions = {
+  authorize: {
+    subscribe: (_session, topic) => misbehaveFor(topic, 'subscribe', true),
+    publish: (_session, topic) => misbehaveFor(topic, 'publish', true),
+  },
+  handler: {
+    opened: ({ user }) => misbehaveFor(user, 'opened', undefined),
+    message: ({ user }) => misbehaveFor(user, 'message', undefined),
+    closed: ({ user }) => misbehaveFor(user, 'closed', undefined),
+    transportError: ({ user }) => misbehaveFor(user, 'error', undefined),
+  },
+  references: {
+    resolve: (key) => misbehaveFor(key, 'resolve', unencodable(key)),
+    timeout: 400,
+  },
+};
+const nameOf = (url: string | undefined): string =>
+  new URL(url ?? '', 'http://instance').searchParams.get('user') ?? '';
+const badInterceptor: Interceptor = {
+  before: ({ url }) => misbehaveFor(nameOf(url), 'before', undefined),
+  after: ({ url }) => misbehaveFor(nameOf(url), 'after', undefined),
+};
+
+/** What `resolve` gives for a key is its user and data: some can't be made into a message. */
+function unencodable(key: string): { user: string; data: unknown } | undefined {
+  const [user, what] = key.split('-') as [string, string];
+  if (what === 'undefined') return { user, data: undefined };
+  if (what === 'bigint') return { user, data: 1n };
+  return what === 'gone' ? undefined : { user, data: { key } };
+}
+
 const push = new PushServer({
   server: http,
   broker: redisBroker(store, redis),
-  interceptors: handshakeTime === undefined ? [queryUser('user')] : [queryUser('user'), lookup],
+  interceptors: [
+    queryUser('user'),
+    ...(handshakeTime === undefined ? [] : [lookup]),
+    ...(isFaulty ? [badInterceptor] : []),
+  ],
   authorize: { subscribe: () => true },
+  ...(isFaulty && faulty),
   ...options,
 });
 
-async function send(stream: string, request: IncomingMessage): Promise<unknown> {
+async function read(request: IncomingMessage): Promise<{ data: unknown; key: string }> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk);
-  const { data, key } = JSON.parse(Buffer.concat(chunks).toString());
+  return JSON.parse(Buffer.concat(chunks).toString());
+}
+
+async function send(stream: string, request: IncomingMessage): Promise<unknown> {
+  const { data, key } = await read(request);
   const idempotency = { idempotencyKey: key };
   return stream.startsWith('user:')
     ? push.send(stream.slice('user:'.length), data, idempotency)

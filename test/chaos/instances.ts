@@ -18,6 +18,8 @@ export interface InstanceSettings {
   options: PushServerOptions;
   /** Milliseconds that an interceptor takes over each handshake, as one with a session store does. */
   handshakeTime?: number;
+  /** The application's callbacks throw, reject and hang for whoever asks for it by name (see instance.ts). */
+  isFaulty?: boolean;
 }
 
 /** How a system's instances are started. */
@@ -57,6 +59,7 @@ export class Instance {
   readonly #program: Program;
   readonly #settings: InstanceSettings;
   #child: ChildProcess | undefined;
+  #isToEnd = false;
 
   private constructor(program: Program, settings: InstanceSettings) {
     this.#program = program;
@@ -74,8 +77,14 @@ export class Instance {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** It has ended, and nobody has ended it. */
+  get hasCrashed(): boolean {
+    return !this.isRunning && !this.#isToEnd;
+  }
+
   /** Resolves when it listens. */
   async start(): Promise<void> {
+    this.#isToEnd = false;
     const { file, args } = this.#program;
     const child = spawn(file, args, {
       env: { ...process.env, CHAOS_INSTANCE: JSON.stringify(this.#settings) },
@@ -99,6 +108,7 @@ export class Instance {
 
   async kill(): Promise<void> {
     if (!this.isRunning) return;
+    this.#isToEnd = true;
     this.#child!.kill('SIGKILL');
     await once(this.#child!, 'exit');
   }
@@ -111,6 +121,7 @@ export class Instance {
   /** Ends it as a deploy does. Resolves with its exit status. */
   async terminate(): Promise<number | null> {
     const child = this.#child!;
+    this.#isToEnd = true;
     const exited = once(child, 'exit') as Promise<[number | null]>;
     child.kill('SIGTERM');
     const [status] = await exited;

@@ -3,6 +3,7 @@ import {
   type ClientEvents,
   type ConnectOptions,
   connect,
+  type Position,
   type TransportFactory,
   type WebSocketConstructor,
   webSocketTransport,
@@ -21,6 +22,12 @@ export interface Page {
   readonly isConnected: boolean;
   /** Milliseconds that it chose to wait before its first try after each loss of the connection. */
   readonly waits: number[];
+  /** What it was told in `error` events. No scenario wants one of a page. */
+  readonly errors: string[];
+  /** By stream: messages that count for nobody, as another program has written them. */
+  readonly foreign: Map<string, number>;
+  /** Leaves its topics and joins them again, twice in one turn, as React's StrictMode does with a component. */
+  remount?(): void;
   /** Connects again after `close`, as the same page. */
   reopen(): void;
   close(): void;
@@ -84,6 +91,9 @@ export function openPage({
     channel === 'inbox' || channel === '' ? `user:${user}` : channel;
   let connections = 0;
   const waits: number[] = [];
+  const errors: string[] = [];
+  const foreign = new Map<string, number>();
+  const positions = new Map<string, Position>();
   const client = connect<Numbered | string>({
     url,
     user,
@@ -102,10 +112,16 @@ export function openPage({
       start: 'now',
     }),
   });
-  client.on('message', ({ channel, data, id }: ClientEvents<Numbered | string>['message']) => {
-    const { n } = typeof data === 'string' ? (JSON.parse(data) as Numbered) : data;
-    seen.get(streamOf(channel))?.push({ kind: 'message', n, id: id ?? '' });
+  client.on('message', ({ channel, data, id, position }: ClientEvents<Numbered | string>['message']) => {
+    const stream = streamOf(channel);
+    if (position !== undefined) positions.set(channel, position);
+    const numbered = typeof data === 'string' ? (JSON.parse(data) as Numbered) : data;
+    // What has no number is not the publisher's.
+    if (typeof numbered?.n === 'number')
+      seen.get(stream)?.push({ kind: 'message', n: numbered.n, id: id ?? '' });
+    else foreign.set(stream, (foreign.get(stream) ?? 0) + 1);
   });
+  client.on('error', ({ code, message, channel }) => errors.push(`${code}: ${message} (${channel ?? ''})`));
   client.on('gap', ({ channel, reason }) => {
     const stream = streamOf(channel);
     seen.get(stream)?.push({ kind: 'gap', reason: reason ?? '', promised: promised(stream) });
@@ -121,6 +137,19 @@ export function openPage({
     user,
     seen,
     waits,
+    errors,
+    foreign,
+    remount() {
+      for (const topic of topics) {
+        const position = positions.get(topic);
+        const join = () =>
+          void client.subscribe(topic, position === undefined ? { start: 'beginning' } : { position });
+        client.unsubscribe(topic);
+        join();
+        client.unsubscribe(topic);
+        join();
+      }
+    },
     get connections() {
       return connections;
     },

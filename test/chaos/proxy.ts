@@ -9,6 +9,8 @@ interface Link {
   isFrozen: boolean;
   /** Nothing is taken from upstream. */
   isHeld: boolean;
+  /** Bytes a second that come through from upstream. */
+  rate: number;
   /** What the client has said that `label` recognized. */
   label: string | undefined;
 }
@@ -87,6 +89,13 @@ export class TcpProxy {
     };
   }
 
+  /** From here on so many bytes a second come through from upstream, as over a thin line. Returns how many. */
+  throttle(rate: number, choice: Choice = {}): number {
+    const links = this.#choose(choice);
+    for (const link of links) link.rate = rate;
+    return links.length;
+  }
+
   #hold(link: Link, isHeld: boolean): void {
     link.isHeld = isHeld;
     if (isHeld) link.upstream?.pause();
@@ -110,6 +119,7 @@ export class TcpProxy {
       upstream: undefined,
       isFrozen: this.swallows,
       isHeld: false,
+      rate: Number.POSITIVE_INFINITY,
       label: undefined,
     };
     client.on('error', () => {});
@@ -164,6 +174,10 @@ export class TcpProxy {
     from.on('data', (chunk) => {
       if (from === link.client) link.label ??= this.label(chunk);
       else this.watch?.(chunk);
+      if (from === link.upstream && Number.isFinite(link.rate)) {
+        trickle(chunk, link, from, to);
+        return;
+      }
       inTime(() => {
         if (link.isFrozen || to.destroyed) return;
         if (!to.write(chunk)) {
@@ -192,4 +206,19 @@ export class TcpProxy {
       if (socket !== undefined && !socket.destroyed) socket.resetAndDestroy();
     }
   }
+}
+
+/** Passes a chunk on a tenth of a second's worth at a time, and takes no more meanwhile. */
+function trickle(chunk: Buffer, link: Link, from: Socket, to: Socket): void {
+  from.pause();
+  const size = Math.max(1, Math.floor(link.rate / 10));
+  let at = 0;
+  const pass = (): void => {
+    if (link.isFrozen || to.destroyed) return;
+    to.write(chunk.subarray(at, at + size));
+    at += size;
+    if (at < chunk.length) setTimeout(pass, 100);
+    else if (!link.isHeld) setTimeout(() => from.resume(), (100 * (chunk.length % size)) / size);
+  };
+  pass();
 }

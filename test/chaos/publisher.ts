@@ -41,10 +41,15 @@ export class Publisher {
   }
 
   start(): void {
-    for (const stream of this.promised.keys()) this.#running.push(this.#publish(stream));
+    for (const stream of this.promised.keys()) {
+      const running = this.#publish(stream);
+      // Whoever stops it is told.
+      running.catch(() => {});
+      this.#running.push(running);
+    }
   }
 
-  /** Resolves when the last message under way is promised. */
+  /** Resolves when the last message under way is promised; rejects if one can't be. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#running);

@@ -70,6 +70,12 @@ export interface Setting {
   impatience?: number;
   /** Bytes by which each message is larger. Default 0. */
   padding?: number;
+  /** Messages at the least. Default: as the plan says. */
+  messages?: number;
+  /** The store can't be reached for some time from when the instances start. */
+  outageAtStart?: boolean;
+  /** The application's callbacks misbehave for who asks for it (see instance.ts). */
+  isFaulty?: boolean;
 }
 
 const QUICK: RedisBrokerOptions = {
@@ -94,6 +100,8 @@ async function startStore(kind: NonNullable<Setting['redis']>): Promise<Store> {
 
 /** Pages that connect at once at the beginning. A listener's queue is not endless. */
 const CONNECTING = 300;
+/** Milliseconds of the outage at the start: longer than the first tries to connect take. */
+const OUTAGE = 1_500;
 /** A page that is not back by then has lost what it lacks. */
 const PATIENCE = 60_000;
 
@@ -114,15 +122,20 @@ export class Stage {
   readonly failures: string[] = [];
   /** Milliseconds from a fault, or its end where it has one, until every page had a message sent after that. */
   readonly recoveries: number[] = [];
+  /** Where new connections to a Redis that stands alone go, once that isn't where it began. */
+  storePort: number | undefined;
   readonly #setting: Setting;
   readonly #store: Store;
   readonly #topics: string[];
   readonly #clientOf: (i: number) => ConnectOptions;
+  /** By user: messages that are not the publisher's, which a scenario has sent. */
+  readonly foreignSent = new Map<string, number>();
+  readonly #stops: (() => Promise<void>)[] = [];
   #ownSender: PushServer | undefined;
   #turn = 0;
 
   private constructor(plan: Plan, setting: Setting, front: TcpProxy, back: TcpProxy, store: Store) {
-    this.plan = plan;
+    this.plan = { ...plan, messages: setting.messages ?? plan.messages };
     this.#setting = setting;
     this.front = front;
     this.arrivals = setting.isDirect ? [] : front.arrivals;
@@ -144,10 +157,13 @@ export class Stage {
   /** With everything started, every page connected, and the first messages seen by all. */
   static async set(plan: Plan, setting: Setting = {}): Promise<Stage> {
     const store = await startStore(setting.redis ?? 'volatile');
-    const back = await TcpProxy.start(() => (store.redis === undefined ? [] : [store.redis.port]));
+    let stage: Stage | undefined;
+    const back = await TcpProxy.start(() => {
+      const port = stage?.storePort ?? store.redis?.port;
+      return port === undefined ? [] : [port];
+    });
     // A connection that subscribes does nothing else.
     back.label = (chunk) => (/\bS?SUBSCRIBE\b/i.test(chunk.toString('latin1')) ? 'subscriber' : undefined);
-    let stage: Stage | undefined;
     const front = await TcpProxy.start(() => stage!.#running.map(({ port }) => port));
     stage = new Stage(plan, setting, front, back, store);
     try {
@@ -161,10 +177,16 @@ export class Stage {
           ...setting.options,
         },
         ...(setting.handshakeTime !== undefined && { handshakeTime: setting.handshakeTime }),
+        ...(setting.isFaulty && { isFaulty: true }),
       };
+      back.refuses = setting.outageAtStart ?? false;
       const starting = Array.from({ length: setting.instances ?? 2 }, () =>
         Instance.start(program, settings),
       );
+      if (back.refuses) {
+        await new Promise((resolve) => setTimeout(resolve, OUTAGE));
+        back.refuses = false;
+      }
       stage.instances.push(...(await Promise.all(starting)));
       for (const user of stage.users) {
         for (let i = 0; i < (setting.pages ?? 2); i++) stage.open(user);
@@ -264,7 +286,20 @@ export class Stage {
 
   /** Waits with the patience of the runner. */
   until(what: string, condition: () => boolean | Promise<boolean>): Promise<unknown> {
-    return until(what, condition, PATIENCE);
+    return until(
+      what,
+      () => {
+        this.#look();
+        return condition();
+      },
+      PATIENCE,
+    );
+  }
+
+  /** @throws {Error} where an instance has ended by itself: nothing that is waited for need come any more */
+  #look(): void {
+    for (const { hasCrashed, log } of this.instances)
+      if (hasCrashed) throw new Error(`an instance has ended by itself:\n${log.slice(-2000)}`);
   }
 
   /** Waits until so many more messages are promised as this part of all that the plan wants. */
@@ -272,8 +307,18 @@ export class Stage {
     const goal = this.publisher.total + this.plan.messages * part;
     await until(
       `${goal} promises (last failure: ${this.publisher.lastFailure})`,
-      () => this.publisher.total >= goal,
+      () => {
+        this.#look();
+        return this.publisher.total >= goal;
+      },
       120_000,
+    );
+  }
+
+  /** Whether each page has seen the message that `goals` names for each of its streams, or a later one. */
+  isLevelWith(goals: Map<string, number>, pages = this.pages): boolean {
+    return pages.every((page) =>
+      [...page.seen.keys()].every((stream) => lastOf(page, stream) >= goals.get(stream)!),
     );
   }
 
@@ -299,7 +344,7 @@ export class Stage {
     const goals = new Map([...this.publisher.promised].map(([stream, n]) => [stream, n + more]));
     return until(
       'all pages to have everything',
-      () => pages.every((page) => [...page.seen.keys()].every((s) => lastOf(page, s) >= goals.get(s)!)),
+      () => this.isLevelWith(goals, pages),
       this.plan.system.patience ?? PATIENCE,
     ).then(
       () => true,
@@ -323,6 +368,11 @@ export class Stage {
     await this.#arrived(this.pages, 0);
     // What comes twice comes late.
     await new Promise((resolve) => setTimeout(resolve, 300));
+    for (const { errors, user } of this.pages) {
+      const what = `a page of ${user} was told of ${errors.length} errors, such as ${errors[0]}`;
+      this.check(errors.length === 0, what);
+    }
+    this.#look();
     return this.account();
   }
 
@@ -334,6 +384,11 @@ export class Stage {
     );
   }
 
+  /** What a scenario has started beside, and ends when everything else has. */
+  atEnd(stop: () => Promise<void>): void {
+    this.#stops.push(stop);
+  }
+
   async close(): Promise<void> {
     void this.publisher.stop().catch(() => {});
     for (const page of this.pages) page.close();
@@ -342,5 +397,6 @@ export class Stage {
     await Promise.all([this.front.close(), this.back.close()]);
     const { redis, sentinels, cluster } = this.#store;
     await (redis ?? sentinels ?? cluster)?.stop();
+    for (const stop of this.#stops) await stop();
   }
 }

@@ -1,9 +1,12 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from '../scenario.ts';
+import { callbacks } from './callbacks.ts';
 import { clientCut, halfOpen, offlineTooLong, slowReader, twoDevices } from './connections.ts';
 import { fallbackCut, fallbackInstanceKilled } from './fallback.ts';
 import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
+import { impolite } from './impolite.ts';
 import { herd, instanceKilled, instanceTerminated, rollingRestart } from './instances.ts';
+import { slowLink, strictMode } from './pages.ts';
 import { randomFaults } from './random.ts';
 import {
   connectionsDropped,
@@ -14,6 +17,7 @@ import {
   subscriberDead,
 } from './redis.ts';
 import { stalledReader } from './stalled.ts';
+import { firstConnectFails, noReplicas, readOnly, rewoundUnderForeignHands } from './store.ts';
 
 export const scenarios: Scenario[] = [
   clientCut,
@@ -39,4 +43,12 @@ export const scenarios: Scenario[] = [
   fallbackCut,
   fallbackInstanceKilled,
   stalledReader,
+  firstConnectFails,
+  rewoundUnderForeignHands,
+  readOnly,
+  noReplicas,
+  slowLink,
+  strictMode,
+  impolite,
+  callbacks,
 ];
