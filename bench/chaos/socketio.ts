@@ -65,6 +65,7 @@ function openPage({ url, user, topics, seen = new Map() }: PageOptions): Page {
     seen,
     waits: [],
     errors: [],
+    ends: [],
     foreign: new Map(),
     get connections() {
       return connections;

@@ -22,6 +22,8 @@ export interface Page {
   readonly isConnected: boolean;
   /** Milliseconds that it chose to wait before its first try after each loss of the connection. */
   readonly waits: number[];
+  /** Why its connections have ended: codes, and reasons where there were some. */
+  readonly ends: string[];
   /** What it was told in `error` events. No scenario wants one of a page. */
   readonly errors: string[];
   /** By stream: messages that count for nobody, as another program has written them. */
@@ -92,6 +94,7 @@ export function openPage({
   let connections = 0;
   const waits: number[] = [];
   const errors: string[] = [];
+  const ends: string[] = [];
   const foreign = new Map<string, number>();
   const positions = new Map<string, Position>();
   const client = connect<Numbered | string>({
@@ -127,6 +130,7 @@ export function openPage({
     seen.get(stream)?.push({ kind: 'gap', reason: reason ?? '', promised: promised(stream) });
   });
   client.on('error', ({ code, message, channel = '' }) => failed?.(`${code} ${channel}: ${message}`));
+  client.on('close', ({ code, reason }) => ends.push(`${code} ${reason}`.trimEnd()));
   client.on('open', () => {
     connections++;
   });
@@ -138,6 +142,7 @@ export function openPage({
     seen,
     waits,
     errors,
+    ends,
     foreign,
     remount() {
       for (const topic of topics) {

@@ -104,8 +104,8 @@ export const readOnly: Scenario = {
     await new Promise((resolve) => setTimeout(resolve, stale));
     const tries = stage.back.arrivals.length;
     stage.note(`${tries} connections in ${stale / 1000} s in which only a replica could be reached`);
-    // Two connections of each instance, which wait half a second between two tries in the end.
-    const most = stage.instances.length * 2 * (5 + stale / 500);
+    // Three connections of each instance, which wait half a second between two tries in the end.
+    const most = stage.instances.length * 3 * (5 + stale / 500);
     stage.check(tries <= most, `${tries} connections in ${stale} ms, at most ${most} were to be`);
     stage.storePort = successor.port;
     await stage.recovered();
