@@ -31,7 +31,7 @@ export async function rest(job: PageJob, fail: (error: Error) => void): Promise<
   await quiet(job.pids);
   const memory = await memoryAtRest(job);
   const meter = new Meter(job);
-  await pause(job.mayBeCold ? 500 : 20_000);
+  await pause(job.mayBeCold ? 500 : 10_000);
   const used = meter.stop();
   const grown = (await redisMemory()) - redisBefore;
   for (const page of pages) page.cut();

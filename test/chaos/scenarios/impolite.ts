@@ -142,7 +142,7 @@ export const impolite: Scenario = {
       const sockets = await crowd(stage, count);
       const guests = (await stage.sessions()) - stage.pages.length;
       stage.note(`${sockets.length} came, ${guests} of them have a session`);
-      stage.check(guests > count, 'nobody came in: the scenario proves nothing');
+      stage.check(guests > 0, 'nobody came in: the scenario proves nothing');
       await stage.recovered();
       // They hold their end open: it is the server that must let go.
       await stage.until(
