@@ -49,6 +49,25 @@ describe('npm run chaos', { ...needs('redis'), timeout: 900_000 }, () => {
     });
   }
 
+  test('a page that is told of an error it did not ask for (--broken manners) ends it with status 1', async () => {
+    const { status, results: found } = await results('--scenario', 'client-cut', '--broken', 'manners');
+    assert.equal(status, 1);
+    assert.equal(found[0]!.lost, 0);
+    assert.match(found[0]!.failures.join(), /was told of \d+ errors, such as unknown-type/);
+  });
+
+  test('callbacks that fail and clients without manners cost nobody else anything', async () => {
+    const { status, results: both } = await results('--scenario', 'callbacks,impolite', '--messages', '100');
+    assert.equal(status, 0, JSON.stringify(both));
+    assert.deepEqual(
+      both.map(({ lost, gaps }) => [lost, gaps]),
+      [
+        [0, 0],
+        [0, 0],
+      ],
+    );
+  });
+
   test('what can not be obeyed is refused with status 2', async () => {
     assert.equal((await run('--scenario', 'client-cut,typo')).status, 2);
     assert.equal((await run('--messages', 'many')).status, 2);

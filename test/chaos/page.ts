@@ -43,9 +43,9 @@ export function lastOf(page: Page, stream: string): number {
 
 /**
  * A guarantee broken on purpose, which the runner must notice: `recovery`: the page does not say where it was;
- * `doorbell`: it has nothing but live messages.
+ * `doorbell`: it has nothing but live messages; `manners`: it says what the server refuses.
  */
-export const breakages = ['recovery', 'doorbell'] as const;
+export const breakages = ['recovery', 'doorbell', 'manners'] as const;
 export type Breakage = (typeof breakages)[number];
 
 export interface PageOptions {
@@ -64,15 +64,16 @@ export interface PageOptions {
 
 const Socket = WebSocket as unknown as WebSocketConstructor;
 
-/** Without positions in its `hello`. */
-function forgetful(factory: TransportFactory): TransportFactory {
+/** Says something else in place of its `hello`, or more. */
+function otherwise(factory: TransportFactory, hello: (frame: object) => object[]): TransportFactory {
   return (url, protocols, events) => {
     const transport = factory(url, protocols, events);
     return {
       close: (code, reason) => transport.close(code, reason),
       send(text) {
         const frame = JSON.parse(text);
-        transport.send(frame.type === 'hello' ? JSON.stringify({ ...frame, positions: {} }) : text);
+        for (const one of frame.type === 'hello' ? hello(frame) : [frame])
+          transport.send(JSON.stringify(one));
       },
     };
   };
@@ -97,6 +98,7 @@ export function openPage({
   const ends: string[] = [];
   const foreign = new Map<string, number>();
   const positions = new Map<string, Position>();
+  const transport = more.transport ?? webSocketTransport(more.WebSocket ?? Socket);
   const client = connect<Numbered | string>({
     url,
     user,
@@ -111,8 +113,11 @@ export function openPage({
     ...(broken === 'doorbell' && { plain: true }),
     ...more,
     ...(broken === 'recovery' && {
-      transport: forgetful(more.transport ?? webSocketTransport(more.WebSocket ?? Socket)),
+      transport: otherwise(transport, (hello) => [{ ...hello, positions: {} }]),
       start: 'now',
+    }),
+    ...(broken === 'manners' && {
+      transport: otherwise(transport, (hello) => [hello, { type: 'nonsense' }]),
     }),
   });
   client.on('message', ({ channel, data, id, position }: ClientEvents<Numbered | string>['message']) => {

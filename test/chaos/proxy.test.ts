@@ -81,3 +81,28 @@ test('it passes on, cuts on both sides, and lets packets vanish without either s
   const refused = connect(proxy.port, '127.0.0.1').on('error', () => {});
   await new Promise((resolve) => refused.once('close', resolve));
 });
+
+test('over a thin line all bytes come, in order, and no more in a second than were said', async (t) => {
+  const text = '0123456789'.repeat(5000);
+  const upstream = createServer((socket) => {
+    socket.on('error', () => {}).on('data', () => socket.write(text));
+  }).listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
+  const proxy = await TcpProxy.start(() => [(upstream.address() as AddressInfo).port]);
+  const client = connect(proxy.port, '127.0.0.1').on('error', () => {});
+  t.after(async () => {
+    client.destroy();
+    await proxy.close();
+    upstream.close();
+  });
+  let received = '';
+  client.on('data', (chunk) => {
+    received += chunk;
+  });
+  await until('the connection', () => proxy.throttle(100_000) === 1);
+  const start = performance.now();
+  client.write('go');
+  await until('all of it', () => received.length >= text.length);
+  assert.equal(received, text);
+  assert.ok(performance.now() - start > 300, 'sooner than the line has it');
+});
