@@ -142,7 +142,17 @@ test('vite, for a browser: the page client in a bundle gets what is sent to its 
   const { port } = push.address() as { port: number };
   // A page's globals and nothing of Node's.
   const page = createContext({
-    ...{ URL, setTimeout, clearTimeout, queueMicrotask, crypto, WebSocket, console },
+    ...{
+      URL,
+      setTimeout,
+      clearTimeout,
+      setInterval,
+      clearInterval,
+      queueMicrotask,
+      crypto,
+      WebSocket,
+      console,
+    },
     settings: { url: `ws://127.0.0.1:${port}/socketServer`, user: 'alice', device: null },
   });
   runInContext(readFileSync(join(outDir, file), 'utf8'), page);
