@@ -83,7 +83,10 @@ declare module '@socket.io/redis-streams-adapter' {
   import type { Client } from 'redis';
   import type { ServerOptions } from 'socket.io';
 
-  export function createAdapter(client: Client): NonNullable<ServerOptions['adapter']>;
+  export function createAdapter(
+    client: Client,
+    options?: { maxLen?: number },
+  ): NonNullable<ServerOptions['adapter']>;
 }
 
 /** Bun's global, as far as peers/bun.ts uses it. */

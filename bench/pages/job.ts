@@ -48,6 +48,8 @@ export interface PageResult {
   /** Bytes of resident memory of the server at the end, and before any page. */
   memory: number;
   memoryBefore?: number;
+  /** With all pages open, before anything is asked to collect. */
+  uncollected?: number;
   /** Bytes that Redis has more than before any page. */
   redisMemory?: number;
   /** How often Redis read from a connection, for a page that is alone. */

@@ -29,6 +29,7 @@ export async function rest(job: PageJob, fail: (error: Error) => void): Promise<
   const pages = crowd(job, job.pages, (i) => `u${i}`, [], fail);
   await openAll(pages);
   await quiet(job.pids);
+  const uncollected = residentMemory(job.pids);
   const memory = await memoryAtRest(job);
   const meter = new Meter(job);
   await pause(job.mayBeCold ? 500 : 10_000);
@@ -36,7 +37,7 @@ export async function rest(job: PageJob, fail: (error: Error) => void): Promise<
   const grown = (await redisMemory()) - redisBefore;
   for (const page of pages) page.cut();
   await redis?.close();
-  return { ...used, count: pages.length, memory, memoryBefore, redisMemory: grown };
+  return { ...used, count: pages.length, memory, memoryBefore, uncollected, redisMemory: grown };
 }
 
 /** Asks the server to collect (SIGUSR2), lets it rest, and asks again until that no longer changes anything. */

@@ -15,7 +15,8 @@ export async function redisAdapter(
     await client.connect();
     return client;
   };
+  // By default the stream has the last 10,000 messages of all users together: fewer than these rows send at once.
   return usesStreams
-    ? createStreamsAdapter(await connect())
+    ? createStreamsAdapter(await connect(), { maxLen: 100_000 })
     : createPubSubAdapter(await connect(), await connect());
 }

@@ -60,6 +60,7 @@ export function columns({ row, peers }: RowResult): Column[] {
     ['allocated', 'bytes allocated', (value) => value.toFixed(0)],
     ['redis', 'Redis µs', figure],
     ['roundTrips', 'Redis asked', (value) => value.toFixed(1)],
+    ['uncollected', 'uncollected', figure],
     ['idle', 'idle: µs/10 s', figure],
     ['redisIdle', 'Redis: µs/10 s', figure],
     ['redisMemory', 'Redis: bytes', (value) => value.toFixed(0)],

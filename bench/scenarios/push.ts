@@ -71,6 +71,7 @@ function sampleOf(row: Row, result: PageResult): Sample {
     const per10s = (nanoseconds: number) => (nanoseconds / 1000 / count / elapsed) * 10_000;
     return {
       cost: (memory - memoryBefore!) / 1000 / count,
+      uncollected: (result.uncollected! - memoryBefore!) / 1000 / count,
       memory: memory / MiB,
       redisMemory: result.redisMemory! / count,
       idle: per10s(serverCpu.total),

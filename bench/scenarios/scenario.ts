@@ -42,6 +42,8 @@ export interface Sample {
   redis?: number;
   /** How often Redis is asked for one page that opens and leaves. */
   roundTrips?: number;
+  /** As `cost`, before anything was asked to collect: with what the rush of opening has left behind. */
+  uncollected?: number;
   /** Bytes that Redis keeps for each page. */
   redisMemory?: number;
   /** µs of CPU that an idle page costs its instance, and Redis, in 10 s. */

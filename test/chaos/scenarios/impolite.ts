@@ -136,7 +136,8 @@ export const impolite: Scenario = {
     padding: 2000,
     interval: 30,
     options: {
-      heartbeat: { ping: 700 },
+      // Not so short that a page in this busy process answers late.
+      heartbeat: { ping: 3000 },
       limits: { helloTimeout: 1500, outbox: 64 * 1024, sessionsPerUser: 4 },
     },
     client: { heartbeat: { interval: 5000, timeout: 5000 } },
