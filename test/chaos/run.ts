@@ -27,7 +27,7 @@ its send has resolved.
   --broken WHAT      break a guarantee on purpose, to see that losses are found: ${breakages.join(', ')}
   --json             the results as one JSON object
   --list             the scenarios
-  --unit-costs       measures what a message, a channel and a session cost, for docs/guarantees.md
+  --unit-costs       measures what a message and a channel cost Redis, for docs/guarantees.md
   --help
 
 Exit status 1 on any message lost, duplicated or reordered, and on any gap that a page was not told of.`;

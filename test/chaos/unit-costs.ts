@@ -1,11 +1,11 @@
-/** `npm run chaos -- --unit-costs`: what one message, channel and session cost, for the chapter on scale. */
+/**
+ * `npm run chaos -- --unit-costs`: what one message and channel cost Redis, for the chapter on scale. What pages cost
+ * an instance, and Redis for them, is in the rows of `npm run bench -- push`.
+ */
 import { redisBroker } from '../../src/index.ts';
 import type { Broker, BrokerListener } from '../../src/pubsub/broker.ts';
-import { until } from '../support/net.ts';
 import { startRedis } from '../support/redis.ts';
 import { ask } from '../support/redis-groups.ts';
-import { Instance, instanceProgram } from './instances.ts';
-import { openPage, type Page } from './page.ts';
 
 export interface UnitCost {
   what: string;
@@ -32,10 +32,6 @@ async function manyTimes(count: number, work: (i: number) => Promise<unknown>): 
 }
 
 export async function measureUnitCosts(): Promise<UnitCost[]> {
-  return [...(await ofRedis()), ...(await ofInstance())];
-}
-
-async function ofRedis(): Promise<UnitCost[]> {
   const redis = await startRedis();
   const brokers: Broker[] = [];
   const open = async (): Promise<Broker> => {
@@ -106,91 +102,6 @@ async function ofRedis(): Promise<UnitCost[]> {
     return costs;
   } finally {
     await Promise.all(brokers.map((broker) => broker.close()));
-    await redis.stop();
-  }
-}
-
-interface Usage {
-  rss: number;
-  cpu: NodeJS.CpuUsage;
-  sessions: number;
-}
-
-async function ofInstance(): Promise<UnitCost[]> {
-  const redis = await startRedis();
-  const instance = await Instance.start(await instanceProgram(), {
-    store: redis.url,
-    redis: { intake: false },
-    drain: 0,
-    options: {},
-  });
-  const usage = (): Promise<Usage> => instance.ask('/memory');
-  const sender = redisBroker(redis.url, { intake: false });
-  await sender.open(silent);
-  const pages: Page[] = [];
-  let seen = 0;
-  const open = async (count: number, topics: string[]): Promise<void> => {
-    for (let i = 0; i < count; i++) {
-      const page = openPage({
-        url: `ws://127.0.0.1:${instance.port}/socketServer`,
-        user: `u${pages.length}`,
-        topics,
-        promised: () => 0,
-        client: { start: 'now', heartbeat: { interval: 60_000, timeout: 60_000 }, connectTimeout: 60_000 },
-      });
-      pages.push(page);
-    }
-    await until('pages', () => pages.every((page) => page.isConnected), 120_000);
-  };
-  const count = (): number => {
-    seen = 0;
-    for (const page of pages) for (const [, sightings] of page.seen) seen += sightings.length;
-    return seen;
-  };
-  try {
-    await open(100, ['t']);
-    const before = await usage();
-    await open(1000, []);
-    const after = await usage();
-    const costs: UnitCost[] = [
-      {
-        what: 'instance: a session with its inbox (resident set)',
-        value: (after.rss - before.rss) / 1000,
-        unit: 'bytes',
-      },
-    ];
-    const deliveries = async (what: string, times: number, each: number, channel: (i: number) => string) => {
-      const send = (i: number): Promise<unknown> =>
-        sender.publish(channel(i), 'json', Buffer.from(`{"n":${i + 1},"padding":"${'x'.repeat(80)}"}`), {
-          retention: RETENTION,
-        });
-      const start = count();
-      const from = await usage();
-      await manyTimes(times, send);
-      await until('deliveries', () => count() >= start + times * each, 60_000);
-      const to = await usage();
-      const cpu = to.cpu.user + to.cpu.system - from.cpu.user - from.cpu.system;
-      costs.push({ what, value: cpu / (times * each), unit: 'µs of CPU' });
-    };
-    await deliveries('', 5_000, 1, (i) => `user:u${i % 1000}`);
-    costs.pop();
-    await deliveries(
-      'instance: a message of 100 bytes to a user with one page',
-      20_000,
-      1,
-      (i) => `user:u${i % 1000}`,
-    );
-    await deliveries(
-      'instance: a message of 100 bytes on a topic, for each of its 100 pages',
-      1_000,
-      100,
-      () => 't',
-    );
-    return costs;
-  } finally {
-    for (const page of pages) page.close();
-    await sender.close();
-    await instance.kill();
     await redis.stop();
   }
 }

@@ -38,7 +38,7 @@ export const slowLink: Scenario = {
     topics: [],
     padding: BIG,
     interval: 11_000,
-    messages: isShort ? 2 : 8,
+    messages: isShort ? 2 : 4,
     options: {
       limits: { message: 2 * BIG, outbox: 2 * BIG },
       heartbeat: { ping: PING },
