@@ -163,8 +163,8 @@ export interface Broker {
 
   /**
    * The retained messages after `offset`, oldest first, at most `limit` of them and some 1 MiB of payload.
-   * A channel never used gets its epoch here, so that a client that stands at offset 0 can tell later
-   * whether what it missed is all there was.
+   * A channel that nothing is kept of has an epoch of its own kind at offset 0, from which it can be told later
+   * whether what was missed is all there was (`leadsTo` of epochs.ts). Nothing is created by looking.
    */
   read(channel: string, offset: number, limit: number): Promise<LogPage>;
 
@@ -176,17 +176,21 @@ export interface Broker {
 
   /**
    * Moves a device's cursor forward, never back within an epoch, and tells subscribers of the channel if
-   * it moved. A position of another epoch than the channel's, or beyond its top, moves nothing. Cursors
-   * expire `ttl` ms after their last move.
+   * it moved. A position of another epoch than the channel's, beyond its top, or with another id than the retained
+   * message there, moves nothing. Cursors expire `ttl` ms after their last move. A channel keeps those of 32 devices:
+   * the one that has not moved for the longest time makes room.
    */
   acknowledge(cursor: Cursor, ttl: number): Promise<void>;
   /** The cursors of all the channel's devices. */
   cursors(channel: string): Promise<Cursor[]>;
 
-  /** Makes a session visible to all instances for `ttl` ms; say it again before that. */
+  /**
+   * Makes sessions visible to all instances until they are withdrawn, or this broker has given no sign of life for
+   * `ttl` ms: which it does by itself. Said again with the same session, an entry replaces the former one.
+   */
   announce(entries: PresenceEntry[], ttl: number): Promise<void>;
   withdraw(entries: PresenceEntry[]): Promise<void>;
-  /** The user's sessions on all instances, without those whose time has run out. */
+  /** The user's sessions on all instances, without those of brokers that are closed or silent. */
   presence(user: string): Promise<PresenceEntry[]>;
 
   /** How many things are wrong with the store although it can be reached; each was told to `warn`. */

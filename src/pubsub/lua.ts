@@ -2,56 +2,198 @@
 export const lua = {
   acknowledge: `-- Moves a device's cursor forward and tells the channel's subscribers.
 --
--- KEYS  1 meta (hash), 2 cursors (hash of device to '<expires> <epoch> <offset> <id>')
--- ARGV  1 device, 2 epoch, 3 offset, 4 id, 5 milliseconds to keep it, 6 PUBLISH or SPUBLISH, 7 channel on the
---       bus, 8 magic of an acknowledgement doorbell
+-- KEYS  1 top, 2 list (channel.lua), 3 devices (hash of device to '<expires> <epoch> <offset> <id>')
+-- ARGV  1 device, 2 epoch, 3 offset, 4 id, 5 milliseconds to keep it, 6 most devices to keep,
+--       7 PUBLISH or SPUBLISH, 8 channel on the bus, 9 magic of an acknowledgement doorbell
 -- Returns 1 if the cursor moved.
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset')
-if meta[1] ~= ARGV[2] or tonumber(ARGV[3]) > tonumber(meta[2]) then
+local found = redis.call('GET', KEYS[1])
+if not found then
+  return 0
+end
+local t = unpack_top(found)
+local offset = tonumber(ARGV[3])
+if t.epoch ~= ARGV[2] or offset > t.offset then
+  return 0
+end
+-- What was never sent can't have been received. A message that is not kept any more is believed.
+local id = t.id
+if offset < t.offset then
+  local entry = redis.call('LINDEX', KEYS[2], offset - t.offset - 1)
+  local at, there = string.match(entry or '', '^(%d+) %d+ (%S+)')
+  id = tonumber(at) == offset and there or ARGV[4]
+end
+if id ~= ARGV[4] then
   return 0
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local known = redis.call('HGET', KEYS[2], ARGV[1])
+local now = clock()
+local ttl = tonumber(ARGV[5])
+local known = redis.call('HGET', KEYS[3], ARGV[1])
 if known then
-  local expires, epoch, offset = known:match('^(%d+) (%S+) (%d+)')
-  if tonumber(expires) > now and epoch == ARGV[2] and tonumber(offset) >= tonumber(ARGV[3]) then
+  local expires, epoch, at = known:match('^(%d+) (%S+) (%d+)')
+  if expires and tonumber(expires) > now and epoch == ARGV[2] and tonumber(at) >= offset then
     return 0
   end
-elseif redis.call('HLEN', KEYS[2]) >= 64 then
-  -- Devices come and go: those whose time is over make room.
-  local all = redis.call('HGETALL', KEYS[2])
+end
+
+local position = ARGV[2] .. ' ' .. offset .. ' ' .. ARGV[4]
+redis.call('HSET', KEYS[3], ARGV[1], (now + ttl) .. ' ' .. position)
+if not known and redis.call('HLEN', KEYS[3]) > tonumber(ARGV[6]) then
+  -- Devices come and go, and anybody can make them up: the one that was heard of least lately makes room. There are
+  -- never more than a few over the limit, so this takes the same time however many there were.
+  local all = redis.call('HGETALL', KEYS[3])
+  local oldest, expired
   for i = 1, #all, 2 do
-    if tonumber(all[i + 1]:match('^%d+')) <= now then
-      redis.call('HDEL', KEYS[2], all[i])
+    local expires = tonumber(all[i + 1]:match('^%d+')) or 0
+    if all[i] ~= ARGV[1] and (not oldest or expires < oldest) then
+      oldest, expired = expires, all[i]
     end
+  end
+  redis.call('HDEL', KEYS[3], expired)
+end
+if redis.call('PTTL', KEYS[3]) < ttl then
+  redis.call('PEXPIRE', KEYS[3], math.floor(ttl * 1.25) + 1)
+end
+redis.call(ARGV[7], ARGV[8], ARGV[9] .. position .. '\\n' .. ARGV[1])
+return 1
+`,
+  channel: `-- Shared beginning of publish.lua, read.lua and renew.lua: what is kept of a channel.
+--
+-- top   string, 83 bytes: where the channel stands.
+--         epoch   23  eight characters by chance, four of the store's origin, eleven hexadecimal digits: milliseconds;
+--                     who found the channel unused after that moment has missed nothing of this epoch (epochs.ts)
+--         age      6  milliseconds that messages are kept (big-endian, as all numbers)
+--         most     4  most messages that are kept
+--         keep     6  milliseconds that this string outlives its last use
+--         renew    6  when the lifetimes of the keys have to be set again
+--         head     6  no message that is kept was stored before
+--         big      4  bytes of the largest entry that the list has had
+--         id      16  of the newest message
+--         offset   6  of the newest message
+--         time     6  of the newest message
+-- list  list of the newest messages, oldest first: '<offset> <time> <id> <kind>\\n<payload>'. It has up to an eighth
+--       more than \`most\`, so that trimming is rare, and some that are older than \`age\`: whoever reads leaves them out.
+--
+-- Lifetimes are set to 1.25 times what is promised, and set again once a quarter of that is over.
+
+local FIELDS = '>I6I4I6I6I6I4c16I6I6'
+local NEVER = 'fffffffffff'
+local redis_call, sub = redis.call, string.sub
+local pack, unpack_fields = struct.pack, struct.unpack
+
+local function clock()
+  local time = redis_call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function check_top(top)
+  if #top ~= 83 then
+    error('a string that is no position of a channel', 0)
   end
 end
 
-local position = ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4]
-redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f ', now + ARGV[5]) .. position)
-if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[5]) then
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+local function unpack_top(top)
+  check_top(top)
+  local age, most, keep, renew, head, big, id, offset, time = unpack_fields(FIELDS, top, 24)
+  return {
+    epoch = sub(top, 1, 23), age = age, most = most, keep = keep, renew = renew, head = head, big = big,
+    id = id, offset = offset, time = time,
+  }
 end
-redis.call(ARGV[6], ARGV[7], ARGV[8] .. position .. '\\n' .. ARGV[1])
-return 1
-`,
-  announce: `-- Makes sessions of one user visible for a time.
---
--- KEYS  1 presence (hash of session to '<expires> <entry as JSON>')
--- ARGV  1 milliseconds, then session and entry by turns
 
-local time = redis.call('TIME')
-local expires = string.format('%.0f ', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1])
-for i = 2, #ARGV, 2 do
-  redis.call('HSET', KEYS[1], ARGV[i], expires .. ARGV[i + 1])
+local function pack_top(t)
+  return t.epoch .. pack(FIELDS, t.age, t.most, t.keep, t.renew, t.head, t.big, t.id, t.offset, t.time)
 end
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+
+-- The store's origin. \`start\`: eight characters by chance for an epoch, then four for an origin, should there be none.
+local function origin_of(start, origin_key)
+  local origin = redis_call('GET', origin_key)
+  if not origin then
+    origin = sub(start, 9, 12)
+    redis_call('SET', origin_key, origin)
+  end
+  return origin
 end
-return redis.status_reply('OK')
+
+-- Whether a channel that nothing is kept of has lost something: a message is known to have been there, and that in this
+-- store. Of another one, nobody can find the channel unused and be deceived: its origin is not the same.
+local function has_lost(known, origin)
+  return known ~= '' and sub(known, 9, 12) == origin
+end
+
+-- The epoch of a channel that begins at \`now\`, or with \`now\` nil, that begins anew after a loss.
+local function new_epoch(start, origin, now, idle)
+  return sub(start, 1, 8) .. origin .. (now and string.format('%011x', math.max(0, now - idle)) or NEVER)
+end
+
+-- \`known\`: epoch (23), id (16) and offset (6, big-endian) of a message that the log is known to have had, or ''. The
+-- numbers alone would count again and be taken for the same messages, so a log that has rewound gets another epoch:
+-- everybody who stands in the old one is told, those included who were behind the loss and could not tell by their own
+-- positions.
+local function has_rewound(top, known)
+  if known == '' or sub(known, 1, 23) ~= sub(top, 1, 23) then
+    return false
+  end
+  if sub(known, 24) == sub(top, 56, 77) then
+    return false
+  end
+  local offset, stands = unpack_fields('>I6', known, 40), unpack_fields('>I6', top, 72)
+  return offset >= stands
+end
+
+local function time_of(entry)
+  return tonumber(entry:match('^%d+ (%d+) '))
+end
+
+-- Removes what was stored at or before \`oldest\`. Returns the time of the oldest message that is left.
+local function age_out(list, oldest)
+  local head = redis.call('LINDEX', list, 0)
+  if not head or time_of(head) > oldest then
+    return head and time_of(head) or oldest + 1
+  end
+  local low, high = 1, redis.call('LLEN', list)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if time_of(redis.call('LINDEX', list, middle)) <= oldest then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  redis.call('LTRIM', list, low, -1)
+  head = redis.call('LINDEX', list, 0)
+  return head and time_of(head) or oldest + 1
+end
+
+-- Sets the list's lifetime, and removes what is too old. \`save\` sets the top's.
+local function renew(t, list, now)
+  redis.call('PEXPIRE', list, math.floor(t.age * 1.25) + 1)
+  t.head = age_out(list, now - t.age)
+  t.renew = now + math.floor(math.min(t.age, t.keep) / 4)
+end
+
+-- In place, where the lifetime stays.
+local function save(t, top_key, is_there, is_renewed)
+  if is_there then
+    redis.call('SETRANGE', top_key, 0, pack_top(t))
+    if is_renewed then
+      redis.call('PEXPIRE', top_key, math.floor(t.keep * 1.25) + 1)
+    end
+  else
+    redis.call('SET', top_key, pack_top(t), 'PX', math.floor(t.keep * 1.25) + 1)
+  end
+end
+
+-- For a channel that nothing is kept of although something was.
+local function save_anew(start, origin, top_key, now, idle)
+  local t = {
+    epoch = new_epoch(start, origin), age = 0, most = 0, keep = idle, renew = 0, head = now, big = 0,
+    id = (' '):rep(16), offset = 0, time = 0,
+  }
+  save(t, top_key, false)
+  return t
+end
 `,
   finish: `-- Ends entries of the intake stream, in one step: acknowledged without being deleted, they would stay for ever.
 --
@@ -61,256 +203,353 @@ return redis.status_reply('OK')
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 `,
-  live: `-- The fields of a hash whose values begin with the time they expire; those whose time is over are removed.
+  forget: `-- Removes sessions whose instance has ended without withdrawing them, unless they were announced again.
 --
--- KEYS  1 the hash
--- Returns {field, value without its time, …}.
+-- KEYS  1 sessions (hash of session to '<life> <entry as JSON>')
+-- ARGV  session and life by turns
+-- Returns how many were removed.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local all = redis.call('HGETALL', KEYS[1])
-local live = {}
-for i = 1, #all, 2 do
-  local expires, value = all[i + 1]:match('^(%d+) (.*)$')
-  if expires and tonumber(expires) > now then
-    live[#live + 1] = all[i]
-    live[#live + 1] = value
-  else
-    redis.call('HDEL', KEYS[1], all[i])
+local removed = 0
+for i = 1, #ARGV, 2 do
+  local entry = redis.call('HGET', KEYS[1], ARGV[i])
+  local life = ARGV[i + 1] .. ' '
+  if entry and entry:sub(1, #life) == life then
+    removed = removed + redis.call('HDEL', KEYS[1], ARGV[i])
   end
 end
-return live
+return removed
 `,
-  publish: `-- Appends messages to a channel's log, assigns their offsets and rings the doorbell for each, in one step.
+  publish: `-- Stores messages of any number of channels, assigns their offsets and rings the doorbells, in one step.
 --
--- KEYS  1 meta (hash), 2 log (stream), then receipts (strings) of those messages that have an idempotency key
--- ARGV  1 epoch, should the channel have none, 2 milliseconds that an idle channel keeps its epoch,
---       3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 magic of a message doorbell,
---       6 epoch, 7 offset, 8 id of a message that the log is known to have had,
---       then for each message: id, kind (none for what is only handed on, not stored), payload, most messages to
---       keep, milliseconds to keep them, milliseconds to keep the receipt, number of its key or 0
--- Returns for one message, or in a table for each of several: '0 <epoch> <offset> <id>', '1 <epoch> <offset> <id>' of the first time for a known key,
---       '' for what is handed on, or 'E ' and an error that is this message's own. Where the server refuses to
---       write, nothing further is tried: the answer is shorter, or that error.
+-- Messages come in runs: neighbours of one channel, stored together and rung for together. What fails in a run leaves
+-- all others alone. Nothing is deleted before the first message is written: a script that has written is not held to
+-- maxmemory any more.
+--
+-- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
+--       messages with an idempotency key: strings '<epoch> <offset> <id>'
+-- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 twelve characters by chance, 3 milliseconds that an idle channel is remembered,
+--       4 magic of a message doorbell, 5 how many numbers follow, then these; then for each run:
+--       channel on the bus; what it is, in bytes: how many messages, which of the numbers says how many milliseconds
+--       they are kept, which how many of them are kept, for each which one says how long its receipt is kept, or 0,
+--       then a message that the log is known to have had (channel.lua); then for each message '<id> <kind>\\n<payload>'.
+--       A run of 0 messages stores nothing, and hands one payload to whoever listens.
+-- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
 
-local epoch, offset, time, head, now_is
-
-local function load()
-  now_is = now()
-  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'time', 'head', 'id')
-  if meta[1] then
-    if has_rewound(meta[1], tonumber(meta[2]), meta[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]) then
-      epoch = ARGV[1]
-    else
-      epoch = meta[1]
-    end
-    -- A clock that steps back must not make a younger message look older than its elders.
-    time = math.max(now_is, tonumber(meta[3]))
-    head = math.min(tonumber(meta[4]) or math.huge, time)
-    offset = meta[2] + 0
-  else
-    -- A log without its meta (evicted, say) can't be told apart from one that lost messages: begin anew. Only where
-    -- there is one: a script that has deleted something is not held to maxmemory any more.
-    if redis.call('XLEN', KEYS[2]) > 0 then
-      redis.call('DEL', KEYS[2])
-    end
-    epoch = ARGV[1]
-    time = now_is
-    head = time
-    offset = 0
-  end
-end
-
-local function store(at)
-  local id, kind, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if kind == '' then
-    redis.call(ARGV[3], ARGV[4], payload)
-    return ''
-  end
-  local key = KEYS[tonumber(ARGV[at + 6])]
-  if key then
-    local receipt = redis.call('GET', key)
-    if receipt then
-      return '1 ' .. receipt
-    end
-  end
-  if not offset then
-    load()
-  end
-
-  local age = tonumber(ARGV[at + 4])
-  local position = string.format('%.0f', offset + 1)
-  local stamp = string.format('%.0f', time)
-  local oldest = math.min(trim(KEYS[2], head, time - age), time)
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[at + 3], position .. '-0', 'i', id, 't', stamp, 'k', kind, 'd', payload)
-  offset = offset + 1
-  head = oldest
-  redis.call('PEXPIRE', KEYS[2], ARGV[at + 4])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', position, 'id', id, 'time', stamp,
-    'head', string.format('%.0f', head), 'age', ARGV[at + 4])
-  local keep = math.max(tonumber(ARGV[2]), age, tonumber(ARGV[at + 5]))
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
-
-  local receipt = epoch .. ' ' .. position .. ' ' .. id
-  if key then
-    redis.call('SET', key, receipt, 'PX', ARGV[at + 5])
-  end
-  redis.call(ARGV[3], ARGV[4], ARGV[5] .. receipt .. ' ' .. stamp .. ' ' .. kind .. '\\n' .. payload)
-  return '0 ' .. receipt
-end
-
--- A lone message needs no answer of its own for an error.
-if #ARGV == 15 then
-  return store(9)
-end
-
+local ring, start, idle, magic = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local now = clock()
+local byte = string.byte
+local numbers = {}
 local replies = {}
-for at = 9, #ARGV, 7 do
-  local done, reply = pcall(store, at)
-  if not done then
-    local text = type(reply) == 'table' and reply.err or tostring(reply)
-    if text:match('^%u%u+ ') and not text:match('^WRONGTYPE ') and not text:match('^ERR ') then
-      if #replies == 0 then
-        return redis.error_reply(text)
-      end
-      break
-    end
-    -- The next one, if it can be stored, finds the channel as it is now.
-    offset = nil
-    reply = 'E ' .. (text:match('^%u%u+ ') and text or 'ERR ' .. text)
+
+-- What changes where more than the newest message does, and where a channel begins.
+local function store_rarely(t, found, top_key, list, length, stored)
+  local is_trimmed = length > t.most + math.floor(t.most / 8)
+  if length == stored then
+    t.head = t.time
   end
-  replies[#replies + 1] = reply
+  if is_trimmed then
+    redis_call('LTRIM', list, -t.most, -1)
+    t.head = time_of(redis_call('LINDEX', list, 0))
+  end
+  local is_due = now >= t.renew or length == stored
+  if is_due then
+    renew(t, list, now)
+  end
+  save(t, top_key, found, is_due)
+end
+
+-- Stores the messages of a run, whose replies begin at \`first\`: those that have one already are left out.
+-- Returns the epoch.
+local function store(at, key, count, first)
+  local what_it_is = ARGV[at + 1]
+  local age_number, most_number = byte(what_it_is, 2, 3)
+  local known = sub(what_it_is, 4 + count)
+  local wanted_age, wanted_most = numbers[age_number], numbers[most_number]
+  local top_key, list = KEYS[key], KEYS[key + 1]
+  local found = redis_call('GET', top_key)
+  local is_stale, is_rare = false, false
+  local epoch, age, most, keep, renew_at, head, big, _, offset, time
+  if found then
+    check_top(found)
+    age, most, keep, renew_at, head, big, _, offset, time = unpack_fields(FIELDS, found, 24)
+    if has_rewound(found, known) then
+      epoch = new_epoch(start, origin_of(start, KEYS[1]))
+      is_rare = true
+    else
+      epoch = sub(found, 1, 23)
+    end
+  else
+    -- A log without its top (evicted, say) can't be told apart from one that lost messages: begin anew.
+    is_stale = redis_call('LLEN', list) > 0
+    local origin = origin_of(start, KEYS[1])
+    epoch = new_epoch(start, origin, not (is_stale or has_lost(known, origin)) and now, idle)
+    age, most, keep, renew_at, head, big, offset, time = 0, 0, idle, 0, now, 0, 0, 0
+  end
+  -- A clock that steps back must not make a younger message look older than its elders.
+  if time < now then
+    time = now
+  end
+  local longest = math.max(keep, idle, wanted_age)
+  local largest = big
+  local middle = ' ' .. time .. ' '
+  local stored, entry, entries, receipts, last = 0, nil, nil, nil, nil
+  local receipt_key = key + 1
+  for i = 1, count do
+    local window = byte(what_it_is, 3 + i)
+    if window > 0 then
+      receipt_key = receipt_key + 1
+    end
+    if replies[first + i] == '' then
+      local own_key = window > 0 and KEYS[receipt_key]
+      local earlier = own_key and receipts and receipts[own_key]
+      if earlier then
+        replies[first + i] = earlier[1]
+      else
+        last = ARGV[at + 1 + i]
+        offset = offset + 1
+        stored = stored + 1
+        entry = offset .. middle .. last
+        if stored == 2 then
+          entries = { entries }
+        end
+        if stored > 1 then
+          entries[stored] = entry
+        else
+          entries = entry
+        end
+        replies[first + i] = offset
+        if #entry > largest then
+          largest = #entry
+        end
+        if own_key then
+          receipts = receipts or {}
+          receipts[own_key] = { epoch .. ' ' .. offset .. ' ' .. sub(last, 1, 16), numbers[window] }
+          longest = math.max(longest, numbers[window])
+        end
+      end
+    end
+  end
+
+  local length
+  if stored == 1 then
+    length = redis_call('RPUSH', list, entry)
+  else
+    length = redis_call('RPUSH', list, unpack(entries))
+  end
+  if is_stale then
+    redis_call('LTRIM', list, -stored, -1)
+    length = stored
+  end
+  local is_same = age == wanted_age and keep == longest and most == wanted_most and big == largest
+  if is_same and not is_rare and now < renew_at and length > stored and length <= most + most / 8 then
+    redis_call('SETRANGE', top_key, 55, sub(last, 1, 16) .. pack('>I6I6', offset, time))
+  else
+    if age ~= wanted_age or keep ~= longest then
+      renew_at = 0
+    end
+    store_rarely({
+      epoch = epoch, age = wanted_age, most = wanted_most, keep = longest, renew = renew_at, head = head,
+      big = largest, id = sub(last, 1, 16), offset = offset, time = time,
+    }, found, top_key, list, length, stored)
+  end
+  if receipts then
+    for own_key, receipt in pairs(receipts) do
+      redis_call('SET', own_key, receipt[1], 'PX', receipt[2])
+    end
+  end
+  if stored == 1 then
+    redis_call(ring, ARGV[at], magic .. epoch .. '\\n' .. #entry .. ' ' .. entry)
+  else
+    for i = 1, stored do
+      entries[i] = #entries[i] .. ' ' .. entries[i]
+    end
+    redis_call(ring, ARGV[at], magic .. epoch .. '\\n' .. table.concat(entries))
+  end
+  return epoch
+end
+
+local function failure(reason)
+  local text = type(reason) == 'table' and reason.err or tostring(reason)
+  return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
+end
+
+local at = 6 + tonumber(ARGV[5])
+for i = 6, at - 1 do
+  numbers[i - 5] = tonumber(ARGV[i])
+end
+local key, first, last_argument = 2, 1, #ARGV
+while at < last_argument do
+  local what_it_is = ARGV[at + 1]
+  local count = byte(what_it_is)
+  replies[first] = ''
+  if count == 0 then
+    local rung, reason = pcall(redis_call, ring, ARGV[at], ARGV[at + 2])
+    if not rung then
+      replies[first] = failure(reason)
+    end
+    at = at + 3
+  else
+    -- Those with a receipt are answered with it, and the others have an empty answer by now.
+    local receipt_key, fresh, given = key + 1, count, nil
+    for i = 1, count do
+      replies[first + i] = ''
+      if byte(what_it_is, 3 + i) > 0 then
+        receipt_key = receipt_key + 1
+        local receipt = redis.pcall('GET', KEYS[receipt_key])
+        if receipt then
+          replies[first + i] = type(receipt) == 'table' and failure(receipt) or receipt
+          fresh = fresh - 1
+          given = given or {}
+          given[i] = true
+        end
+      end
+    end
+    if fresh > 0 then
+      local done, epoch = pcall(store, at, key, count, first)
+      if done then
+        replies[first] = epoch
+      else
+        for i = 1, count do
+          if not (given and given[i]) then
+            replies[first + i] = failure(epoch)
+          end
+        end
+      end
+    end
+    key = receipt_key + 1
+    at = at + 2 + count
+  end
+  first = first + count + 1
 end
 return replies
 `,
-  read: `-- A page of a channel's log, and where the channel stands.
+  read: `-- A page of a channel's log, and where the channel stands. For what can't be read with plain commands: a channel that
+-- is unused or has lost something, messages that are too old or so large that their bytes must be counted, lifetimes
+-- that have to be set again.
 --
--- KEYS  1 meta (hash), 2 log (stream)
--- ARGV  1 epoch, should the channel have none, 2 read after this offset, 3 most messages, 4 stop after this many
---       bytes of payload, 5 milliseconds that an idle channel keeps its epoch,
---       6 epoch, 7 offset, 8 id of a message that the log is known to have had
--- Returns {epoch, offset, id, lowest retained offset, then per message: offset, id, time, kind, payload}.
+-- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
+-- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
+--       known to have had (channel.lua), 4 read after this offset, 5 most messages, 6 stop after this many bytes
+-- Returns {top, lowest offset that is kept, entries of the list …}; for an unused channel {'', origin, milliseconds}.
+-- Nothing is written for an unused one: whoever looks at channels that nobody writes to must not fill Redis.
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id', 'head', 'age')
-if not meta[1] then
-  -- Only where there is one: a script that has deleted something is not held to maxmemory any more.
-  if redis.call('XLEN', KEYS[2]) > 0 then
-    redis.call('DEL', KEYS[2])
+local found = redis.call('GET', KEYS[1])
+local known = ARGV[3]
+local now = clock()
+local t
+if not found then
+  local origin = origin_of(ARGV[1], KEYS[3])
+  if redis.call('LLEN', KEYS[2]) == 0 and not has_lost(known, origin) then
+    return { '', origin, now }
   end
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', '0', 'id', '', 'time', '0')
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  return { ARGV[1], '0', '', '1' }
-end
-
-if has_rewound(meta[1], tonumber(meta[2]), meta[3], ARGV[6], tonumber(ARGV[7]), ARGV[8]) then
-  meta[1] = ARGV[1]
-  redis.call('HSET', KEYS[1], 'epoch', meta[1])
-end
-
-if meta[5] then
-  local head = tonumber(meta[4])
-  local trimmed = trim(KEYS[2], head, now() - meta[5])
-  if trimmed ~= head and trimmed < math.huge then
-    redis.call('HSET', KEYS[1], 'head', string.format('%.0f', trimmed))
+  t = save_anew(ARGV[1], origin, KEYS[1], now, tonumber(ARGV[2]))
+  redis.call('DEL', KEYS[2])
+else
+  t = unpack_top(found)
+  local is_changed = false
+  if has_rewound(found, known) then
+    t.epoch = new_epoch(ARGV[1], origin_of(ARGV[1], KEYS[3]))
+    is_changed = true
+  end
+  local is_due = now >= t.renew
+  if is_due then
+    renew(t, KEYS[2], now)
+  elseif t.head <= now - t.age then
+    t.head = age_out(KEYS[2], now - t.age)
+    is_changed = true
+  end
+  if is_changed or is_due then
+    save(t, KEYS[1], true, is_due)
   end
 end
-local keep = math.max(tonumber(ARGV[5]), tonumber(meta[5] or 0))
-if redis.call('PTTL', KEYS[1]) < keep then
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
+
+-- The list has no holes: entries leave it only at its head. Where somebody else has made one, what is before it counts
+-- as trimmed.
+local length = redis.call('LLEN', KEYS[2])
+local function is_at_its_place(index)
+  local offset = tonumber(redis.call('LINDEX', KEYS[2], index):match('^%d+'))
+  if not offset then
+    error('an entry of the log that is no message', 0)
+  end
+  return offset == t.offset - length + 1 + index
+end
+local function mend()
+  local low, high = 0, length
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if is_at_its_place(middle) then
+      high = middle
+    else
+      low = middle + 1
+    end
+  end
+  redis.call('LTRIM', KEYS[2], low, -1)
+  length = length - low
 end
 
--- The log has no holes: entries leave it only at its head.
-local first = meta[2] - redis.call('XLEN', KEYS[2]) + 1
-local page = { meta[1], meta[2], meta[3], string.format('%.0f', first) }
-local offset = tonumber(ARGV[2])
-local left = tonumber(ARGV[3])
-local bytes = tonumber(ARGV[4])
-while left > 0 and bytes > 0 do
-  local count = math.min(left, 32)
-  local entries = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', offset + 1), '+', 'COUNT', count)
-  for _, entry in ipairs(entries) do
-    local fields = entry[2]
-    local position = entry[1]:match('^%d+')
-    offset = tonumber(position)
-    page[#page + 1] = position
-    page[#page + 1] = fields[2]
-    page[#page + 1] = fields[4]
-    page[#page + 1] = fields[6]
-    page[#page + 1] = fields[8]
+local wanted = tonumber(ARGV[4]) + 1
+local most_wanted = tonumber(ARGV[5])
+local function first_index()
+  return math.max(wanted - t.offset + length - 1, length - t.most, 0)
+end
+local next = first_index()
+if next < length and not (is_at_its_place(next) and is_at_its_place(math.min(next + most_wanted, length) - 1)) then
+  mend()
+  next = first_index()
+end
+local page = { pack_top(t), math.max(t.offset - length, t.offset - t.most) + 1 }
+local left = most_wanted
+local bytes = tonumber(ARGV[6])
+while left > 0 and bytes > 0 and next < length do
+  local entries = redis.call('LRANGE', KEYS[2], next, next + math.min(left, 32) - 1)
+  for i = 1, #entries do
+    page[#page + 1] = entries[i]
     left = left - 1
-    bytes = bytes - #fields[8]
+    bytes = bytes - #entries[i]
     if bytes <= 0 then
       break
     end
   end
-  if #entries < count then
-    break
-  end
+  next = next + #entries
 end
 return page
 `,
-  renew: `-- Gives a channel another epoch if its log has rewound (see rewind.lua), even where others have gone on since.
+  renew: `-- Gives a channel another epoch if its log has rewound (channel.lua), even where others have gone on since.
 --
--- KEYS  1 meta (hash), 2 log (stream)
--- ARGV  1 epoch, 2 offset, 3 id of a message that the log is known to have had, 4 the other epoch
+-- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
+-- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered,
+--       3 a message that the log is known to have had (channel.lua)
 -- Returns 1 if it did; 0 if the message is there, or if that can't be said any more.
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
-if meta[1] ~= ARGV[1] then
+local found = redis.call('GET', KEYS[1])
+local origin = origin_of(ARGV[1], KEYS[3])
+if not found then
+  if not has_lost(ARGV[3], origin) then
+    return 0
+  end
+  -- All of it is gone: whoever found it unused before has missed what was lost.
+  save_anew(ARGV[1], origin, KEYS[1], clock(), tonumber(ARGV[2]))
+  redis.call('DEL', KEYS[2])
+  return 1
+end
+
+local t = unpack_top(found)
+local known = ARGV[3]
+if known:sub(1, 23) ~= t.epoch then
   return 0
 end
-local offset = tonumber(ARGV[2])
-local top = tonumber(meta[2])
-local rewound = has_rewound(meta[1], top, meta[3], ARGV[1], offset, ARGV[3])
-if offset < top then
-  local entry = redis.call('XRANGE', KEYS[2], ARGV[2] .. '-0', ARGV[2] .. '-0')[1]
-  rewound = entry and entry[2][2] ~= ARGV[3]
+local rewound = has_rewound(found, known)
+local offset = unpack_fields('>I6', known, 40)
+if offset < t.offset then
+  local entry = redis.call('LINDEX', KEYS[2], offset - t.offset - 1)
+  local at, id = string.match(entry or '', '^(%d+) %d+ (%S+)')
+  rewound = tonumber(at) == offset and id ~= known:sub(24, 39)
 end
 if not rewound then
   return 0
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[4])
+t.epoch = new_epoch(ARGV[1], origin)
+save(t, KEYS[1], true)
 return 1
-`,
-  retention: `-- Shared beginning of publish.lua and read.lua: the age bound of a channel's log.
-
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- Removes entries stored at or before \`oldest\` from the head of the log; \`head\` is a time that no entry is
--- older than. Returns such a time again. Bounded, so that one call never holds up Redis: a channel that has
--- fallen behind catches up with the next calls.
-local function trim(log, head, oldest)
-  if head > oldest then
-    return head
-  end
-  for _ = 1, 100 do
-    local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-    if not first then
-      return math.huge
-    end
-    head = tonumber(first[2][4])
-    if head > oldest then
-      return head
-    end
-    redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', tonumber(first[1]:match('^%d+')) + 1))
-  end
-  return head
-end
-`,
-  rewind: `-- Shared beginning of publish.lua, read.lua and renew.lua: whether a log has lost acknowledged messages.
-
--- The log is known to have had the message \`id\` at \`offset\` of \`epoch\`; it stands at \`top\` of \`top_epoch\` now,
--- with \`top_id\` there. The numbers alone would count again and be taken for the same messages, so a log that has
--- rewound gets another epoch: everybody who stands in the old one is told, those included who were behind the loss
--- and could not tell by their own positions.
-local function has_rewound(top_epoch, top, top_id, epoch, offset, id)
-  if top_epoch ~= epoch or offset == 0 then
-    return false
-  end
-  return offset > top or (offset == top and id ~= top_id)
-end
 `,
 };

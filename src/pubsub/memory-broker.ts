@@ -15,13 +15,16 @@ import type {
   Receipt,
   StoredMessage,
 } from './broker.ts';
-import { epochId, messageId } from './random-id.ts';
+import { newEpoch, newOrigin, unusedEpoch } from './epochs.ts';
+import { messageId } from './random-id.ts';
 
 /** The bound on one page of `read`, in bytes of payload. */
 const PAGE_BYTES = 1024 * 1024;
 const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 /** How often what has expired is looked for. */
 const SWEEP_INTERVAL = 30_000;
+/** Devices of a user whose cursors are kept. */
+const MAX_DEVICES = 32;
 /** How long the epoch and offset of a channel outlive its last use, so that positions stay comparable. */
 const IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
 
@@ -33,7 +36,7 @@ interface StoredCursor {
 /** One channel's log and what belongs to it. */
 class MemoryChannel {
   readonly name: string;
-  readonly epoch = epochId();
+  readonly epoch: string;
   offset = 0;
   id = '';
   time = 0;
@@ -45,8 +48,9 @@ class MemoryChannel {
   receipts: Map<string, { receipt: Receipt; expires: number }> | undefined;
   cursors: Map<string, StoredCursor> | undefined;
 
-  constructor(name: string) {
+  constructor(name: string, origin: string) {
     this.name = name;
+    this.epoch = newEpoch(origin, Date.now() - IDLE_CHANNEL_TTL);
   }
 
   get top(): Position {
@@ -109,7 +113,8 @@ const TRIMMED: StoredMessage = {
 /** The logs, cursors and presence that the memory brokers of one process share. */
 export class MemoryStore {
   readonly #channels = new Map<string, MemoryChannel>();
-  readonly #presence = new Map<string, Map<string, { entry: PresenceEntry; expires: number }>>();
+  readonly #origin = newOrigin();
+  readonly #presence = new Map<string, Map<string, { entry: PresenceEntry; broker: MemoryBroker }>>();
   readonly #brokers = new Set<MemoryBroker>();
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -122,6 +127,10 @@ export class MemoryStore {
   /** @internal */
   detach(broker: MemoryBroker): void {
     this.#brokers.delete(broker);
+    for (const [user, sessions] of this.#presence) {
+      for (const [session, entry] of sessions) if (entry.broker === broker) sessions.delete(session);
+      if (sessions.size === 0) this.#presence.delete(user);
+    }
     if (this.#brokers.size > 0) return;
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
@@ -164,8 +173,14 @@ export class MemoryStore {
 
   /** @internal */
   read(name: string, offset: number, limit: number): LogPage {
-    const channel = this.#channel(name);
-    channel.trim(Number.POSITIVE_INFINITY, Date.now());
+    const channel = this.#channels.get(name);
+    const now = Date.now();
+    if (channel === undefined) {
+      const epoch = unusedEpoch(this.#origin, now - IDLE_CHANNEL_TTL, now);
+      return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
+    }
+    channel.lastUsed = now;
+    channel.trim(Number.POSITIVE_INFINITY, now);
     const first = channel.first;
     const messages: StoredMessage[] = [];
     let bytes = 0;
@@ -185,14 +200,20 @@ export class MemoryStore {
 
   /** @internal */
   acknowledge(cursor: Cursor, ttl: number): void {
-    const channel = this.#channel(cursor.channel);
+    const channel = this.#channels.get(cursor.channel);
     const { position, device } = cursor;
-    if (position.epoch !== channel.epoch || position.offset > channel.offset) return;
+    if (position.epoch !== channel?.epoch || position.offset > channel.offset) return;
+    const there = channel.at(position.offset);
+    if (there !== undefined && there.id !== position.id) return;
+    channel.lastUsed = Date.now();
     channel.cursors ??= new Map();
     const known = channel.cursors.get(device);
     const now = Date.now();
     if (known !== undefined && known.expires > now && known.position.offset >= position.offset) return;
+    // The last one is the one that moved last.
+    channel.cursors.delete(device);
     channel.cursors.set(device, { position: { ...position }, expires: now + ttl });
+    if (channel.cursors.size > MAX_DEVICES) channel.cursors.delete(channel.cursors.keys().next().value!);
     for (const broker of this.#brokers) broker.ring(cursor.channel, cursor, ACKNOWLEDGED);
   }
 
@@ -207,15 +228,14 @@ export class MemoryStore {
   }
 
   /** @internal */
-  announce(entries: PresenceEntry[], ttl: number): void {
-    const expires = Date.now() + ttl;
+  announce(entries: PresenceEntry[], broker: MemoryBroker): void {
     for (const entry of entries) {
       let sessions = this.#presence.get(entry.user);
       if (sessions === undefined) {
         sessions = new Map();
         this.#presence.set(entry.user, sessions);
       }
-      sessions.set(entry.session, { entry: { ...entry }, expires });
+      sessions.set(entry.session, { entry: { ...entry }, broker });
     }
   }
 
@@ -230,16 +250,13 @@ export class MemoryStore {
 
   /** @internal */
   presence(user: string): PresenceEntry[] {
-    const now = Date.now();
-    return [...(this.#presence.get(user)?.values() ?? [])]
-      .filter(({ expires }) => expires > now)
-      .map(({ entry }) => ({ ...entry }));
+    return [...(this.#presence.get(user)?.values() ?? [])].map(({ entry }) => ({ ...entry }));
   }
 
   #channel(name: string): MemoryChannel {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = new MemoryChannel(name);
+      channel = new MemoryChannel(name, this.#origin);
       this.#channels.set(name, channel);
     }
     channel.lastUsed = Date.now();
@@ -254,10 +271,6 @@ export class MemoryStore {
       removeExpired(channel.cursors, now);
       const isEmpty = channel.first > channel.offset && !channel.cursors?.size && !channel.receipts?.size;
       if (isEmpty && channel.lastUsed < now - IDLE_CHANNEL_TTL) this.#channels.delete(channel.name);
-    }
-    for (const [user, sessions] of this.#presence) {
-      removeExpired(sessions, now);
-      if (sessions.size === 0) this.#presence.delete(user);
     }
   }
 }
@@ -324,8 +337,8 @@ class MemoryBroker implements Broker {
     return this.#store.cursors(channel);
   }
 
-  async announce(entries: PresenceEntry[], ttl: number): Promise<void> {
-    this.#store.announce(entries, ttl);
+  async announce(entries: PresenceEntry[]): Promise<void> {
+    this.#store.announce(entries, this);
   }
 
   async withdraw(entries: PresenceEntry[]): Promise<void> {

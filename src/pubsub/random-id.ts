@@ -18,6 +18,3 @@ export function randomId(bytes: number): string {
 
 /** A message's id: 96 bits, so that nobody meets one by chance or by trying. */
 export const messageId = (): string => randomId(12);
-
-/** An epoch: 72 bits tell apart the lives of one channel. */
-export const epochId = (): string => randomId(9);

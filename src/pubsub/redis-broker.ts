@@ -1,8 +1,8 @@
 /**
- * The broker over Redis. Each channel is a stream that Lua scripts append to; publishing rings a doorbell that
- * carries the whole message, so that a subscriber only reads the stream where it missed something.
+ * The broker over Redis. Each channel is a list that a Lua script appends to; publishing rings a doorbell that carries
+ * the whole message, so that a subscriber only reads the list where it missed something. What is said in one turn goes
+ * to Redis in one call.
  */
-
 import { Availability } from './availability.ts';
 import {
   type Broker,
@@ -17,10 +17,12 @@ import {
   type Receipt,
   type StoredMessage,
 } from './broker.ts';
+import { newStart, unusedEpoch } from './epochs.ts';
 import { Faults } from './faults.ts';
+import { JoinedCalls, type Part } from './joined-calls.ts';
 import { type Item, Lanes, type Outcome } from './lanes.ts';
 import { lua } from './lua.ts';
-import { epochId, messageId } from './random-id.ts';
+import { messageId } from './random-id.ts';
 import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from './redis-errors.ts';
 import { RedisIntake } from './redis-intake.ts';
 import {
@@ -28,13 +30,17 @@ import {
   ChannelKeys,
   copyOf,
   decodeDoorbell,
+  decodeEntry,
+  decodeTop,
+  encodeKnown,
+  encodeMessage,
   isCursor,
-  kindOf,
-  letterOf,
   MESSAGE_MAGIC,
-  presenceKey,
+  originKey,
+  type Top,
 } from './redis-layout.ts';
 import { DEFAULT_MAX_REPLY, type RedisOptions } from './redis-options.ts';
+import { RedisPresence } from './redis-presence.ts';
 import { type RedisTarget, topologyOf } from './redis-target.ts';
 import type { RedisTopology } from './redis-topology.ts';
 import type { RespArgument } from './resp-encoder.ts';
@@ -44,15 +50,26 @@ import { retry } from './waiting.ts';
 
 const script = (...names: (keyof typeof lua)[]): Script =>
   new Script(names.map((name) => lua[name]).join('\n'));
-const publishScript = script('retention', 'rewind', 'publish');
-const readScript = script('retention', 'rewind', 'read');
-const renewScript = script('rewind', 'renew');
-const acknowledgeScript = script('acknowledge');
-const announceScript = script('announce');
-const liveScript = script('live');
+const publishScript = script('channel', 'publish');
+const readScript = script('channel', 'read');
+const renewScript = script('channel', 'renew');
+const acknowledgeScript = script('channel', 'acknowledge');
 
 /** The bound on one page of `read`, in bytes of payload. */
 const PAGE_BYTES = 1024 * 1024;
+/** Bytes that an entry of a log is taken to have at most, unless it is known to be otherwise. */
+const USUAL_ENTRY = 4096;
+/** Bytes of an entry besides its payload, at most. */
+const ENTRY_OVERHEAD = 80;
+/** Messages that a channel may have got since it was last heard of, for a plain read to be enough. */
+const SLACK = 4;
+/** Devices of a user whose cursors are kept. */
+const MAX_DEVICES = 32;
+/** Channels that are asked for in one command. */
+const TOPS_AT_ONCE = 200;
+/** Milliseconds: numbers in a channel's top have six bytes. */
+const LONGEST = 2 ** 45;
+const MOST_MESSAGES = 2 ** 31;
 const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 const DEFAULT_IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
 const DEFAULT_REPLICA_TIMEOUT = 1000;
@@ -109,19 +126,42 @@ export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {
   return new RedisBroker(topologyOf(target, connection), options);
 }
 
+/** Messages of one channel that are stored together, or something that is only handed on. */
+interface Run {
+  bus: string;
+  keys: ChannelKeys;
+  known: Buffer;
+  items: Item[];
+}
+
+/** What a lane sends at a time. */
+interface Shipment extends Part {
+  runs: Run[];
+}
+
 class RedisBroker implements Broker {
   readonly #topology: RedisTopology;
   readonly #prefix: string;
   readonly #options: RedisBrokerOptions;
-  readonly #idleChannelTtl: string;
+  readonly #idleChannelTtl: number;
   readonly #lanes: Lanes;
+  readonly #calls: JoinedCalls<Shipment, Outcome[]>;
+  readonly #presence: RedisPresence;
+  /** Of channels with entries that are larger than usual, by name on the bus: the bytes of the largest. */
+  readonly #big = new Map<string, number>();
   readonly #faults = new Faults((message) => this.#listener?.warn?.(message));
   readonly #watch = new RewindWatch(
     (channel, position) => this.#renewUnlessThere(channel, position),
     (channel, error) => this.#blame('compare', channel, error),
   );
   readonly #availability = new Availability(
-    { down: (error) => this.#listener!.down(error), up: () => this.#listener!.up() },
+    {
+      down: (error) => this.#listener!.down(error),
+      up: () => {
+        this.#presence.returned();
+        this.#listener!.up();
+      },
+    },
     (isCurrent) => this.#watch.compare(isCurrent),
   );
   #maxReply: number;
@@ -136,7 +176,11 @@ class RedisBroker implements Broker {
     if (this.#prefix === '' || /[{}]/.test(this.#prefix)) {
       throw new TypeError(`a prefix of keys must not be empty or hold braces: ${this.#prefix}`);
     }
-    this.#idleChannelTtl = String(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL);
+    this.#idleChannelTtl = bounded(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL, LONGEST);
+    this.#calls = new JoinedCalls((shipments, slot) => this.#ship(shipments, slot));
+    this.#presence = new RedisPresence(topology, this.#prefix, (user, answer) =>
+      this.#about('announce', `user:${user}`, answer),
+    );
     this.#maxReply = options.maxReplySize ?? DEFAULT_MAX_REPLY;
     this.#lanes = new Lanes({
       maxWait: options.publishMaxWait ?? 10_000,
@@ -210,10 +254,10 @@ class RedisBroker implements Broker {
     if (!receipt.duplicate) this.#watch.stored(keys.bus, channel, { epoch, offset, id });
     const { replicas = 0, replicaTimeout = DEFAULT_REPLICA_TIMEOUT } = options;
     if (replicas <= 0) return receipt;
-    const { meta, mark } = keys;
+    const { top, mark } = keys;
     const position = { epoch, offset, id: receipt.id };
     const confirmed = await retry(
-      () => this.#topology.replicated({ meta, mark, position }, replicas, replicaTimeout),
+      () => this.#topology.replicated({ top, mark, position }, replicas, replicaTimeout),
       {
         maxWait: replicaTimeout,
         // The message is stored; what fails is only the asking.
@@ -246,33 +290,51 @@ class RedisBroker implements Broker {
   /** The call of a lane: all that waits for one channel. */
   async #store(items: Item[]): Promise<Outcome[]> {
     const [first] = items;
-    const own = first!.keys;
-    const { bus } = own;
-    const { publishCommand } = this.#topology;
+    const { keys } = first!;
+    const { bus } = keys;
     if (items.length === 1 && first!.options === undefined) {
-      await this.#topology.command(bus, [publishCommand, bus, first!.payload]);
+      await this.#topology.command(bus, [this.#topology.publishCommand, bus, first!.payload]);
       return [''];
     }
-    const keys = [own.meta, own.log];
-    const known = this.#watch.knownOf(bus);
-    const args: RespArgument[] = [epochId(), this.#idleChannelTtl, publishCommand, bus, MESSAGE_MAGIC];
-    args.push(...toArguments(known));
-    for (const { id, kind, payload, options } of items) {
-      if (options === undefined) {
-        args.push('', '', payload, 0, 0, 0, 0);
-        continue;
+    const known = encodeKnown(this.#watch.knownOf(bus));
+    const shipment: Shipment = { runs: [], count: items.length, bytes: 0 };
+    let run: Run | undefined;
+    for (const item of items) {
+      shipment.bytes += item.payload.length;
+      const last = run?.items[0]?.options;
+      if (run === undefined || last === undefined || !isKeptAlike(last, item.options)) {
+        run = { bus, keys, known, items: [] };
+        shipment.runs.push(run);
       }
-      const { idempotencyKey: key, idempotencyWindow, retention } = options;
-      const number = key === undefined ? 0 : keys.push(own.receipt(key));
-      const window = idempotencyWindow ?? DEFAULT_IDEMPOTENCY_WINDOW;
-      const { maxMessages, maxAge } = retention;
-      args.push(id, letterOf(kind), payload, Math.max(1, maxMessages), Math.max(1, maxAge), window, number);
+      run.items.push(item);
     }
-    const reply = (await this.#topology.evaluate({ script: publishScript, keys, args })) as string | string[];
-    if (typeof reply === 'string') return [reply];
-    return reply.map((text) =>
-      text.startsWith('E ') ? new RedisReplyError(text.slice(2), 'EVALSHA') : text,
-    );
+    const outcomes = await this.#calls.add(this.#topology.slotOf(keys.top), shipment);
+    // What the server refuses to do just now was not done, and neither shall be what comes after it.
+    const refused = outcomes.findIndex((outcome) => outcome instanceof Error && wasNotExecuted(outcome));
+    if (refused === 0) throw outcomes[0];
+    return refused === -1 ? outcomes : outcomes.slice(0, refused);
+  }
+
+  /** One call for all that goes to one node. */
+  async #ship(shipments: Shipment[], slot: number | undefined): Promise<Outcome[][]> {
+    const keys = [originKey(this.#prefix, slot)];
+    const args: RespArgument[] = [];
+    const numbers: number[] = [];
+    for (const { runs } of shipments) for (const run of runs) addRun(run, keys, args, numbers);
+    const { publishCommand } = this.#topology;
+    args.unshift(publishCommand, newStart(), this.#idleChannelTtl, MESSAGE_MAGIC, numbers.length, ...numbers);
+    const call = { script: publishScript, keys, args };
+    const replies = (await this.#topology.evaluate(call)) as (string | number | Error)[];
+    let at = 0;
+    return shipments.map(({ runs }) => {
+      const outcomes: Outcome[] = [];
+      for (const { items } of runs) {
+        const epoch = replies[at++]!;
+        if (items[0]!.options === undefined) outcomes.push(toOutcome(epoch));
+        else for (const { id } of items) outcomes.push(toOutcome(replies[at++]!, epoch as string, id));
+      }
+      return outcomes;
+    });
   }
 
   #keys(channel: string): ChannelKeys {
@@ -302,17 +364,18 @@ class RedisBroker implements Broker {
     const isDamage =
       error instanceof RedisReplyError && ['WRONGTYPE', 'ERR'].includes(error.prefix) && !isForbidden(error);
     if (!isDamage || wasNotExecuted(error)) return error;
-    const { meta } = this.#keys(channel);
-    const why = `${error.reply}; see the keys that begin with ${meta.slice(0, -':meta'.length)}`;
+    const { top } = this.#keys(channel);
+    const why = `${error.reply}; see the keys that begin with ${top.slice(0, -':top'.length)}`;
     const damaged = new DamagedChannelError(channel, why, { cause: error });
     this.#faults.met(subject, damaged.message);
     return damaged;
   }
 
-  async #renewUnlessThere(channel: string, { epoch, offset, id }: Position): Promise<void> {
-    const { meta, log } = this.#keys(channel);
-    const args = [epoch, offset, id, epochId()];
-    await this.#topology.evaluate({ script: renewScript, keys: [meta, log], args });
+  async #renewUnlessThere(channel: string, position: Position): Promise<void> {
+    const { top, list } = this.#keys(channel);
+    const keys = [top, list, originKey(this.#prefix, this.#topology.slotOf(top))];
+    const args = [newStart(), this.#idleChannelTtl, encodeKnown(position)];
+    await this.#topology.evaluate({ script: renewScript, keys, args });
   }
 
   async #missed(bus: string): Promise<void> {
@@ -330,128 +393,201 @@ class RedisBroker implements Broker {
   unsubscribe(channel: string): Promise<void> {
     const { bus } = this.#keys(channel);
     this.#watch.unsubscribe(bus);
+    this.#big.delete(bus);
     return this.#topology.unsubscribe(bus);
   }
 
   async read(channel: string, offset: number, limit: number): Promise<LogPage> {
+    return this.#about('read', channel, this.#page(channel, offset, limit));
+  }
+
+  async #page(channel: string, offset: number, limit: number): Promise<LogPage> {
+    const plain = await this.#plainPage(channel, offset, limit).catch((error) => {
+      if (error instanceof RedisError && error.code === 'REDIS_REPLY_TOO_LONG') return undefined;
+      // A Redis that is full refuses every transaction, as it has to be collected.
+      if (error instanceof RedisReplyError && error.prefix === 'OOM') return undefined;
+      throw error;
+    });
+    return plain ?? this.#scriptPage(channel, offset, limit);
+  }
+
+  /**
+   * With plain commands, which cost a quarter of the script; `undefined` where they are not enough. The clock of this
+   * process only says which way is taken.
+   */
+  async #plainPage(channel: string, offset: number, limit: number): Promise<LogPage | undefined> {
     const keys = this.#keys(channel);
-    const reply = (await this.#about(
-      'read',
-      channel,
-      this.#topology.evaluate({
-        script: readScript,
-        keys: [keys.meta, keys.log],
-        args: [
-          epochId(),
-          offset,
-          limit,
-          PAGE_BYTES,
-          this.#idleChannelTtl,
-          ...toArguments(this.#watch.knownOf(keys.bus)),
-        ],
-        returnBuffers: true,
-      }),
-    )) as Buffer[];
-    const [epoch, top, id, first] = reply.slice(0, 4).map(String) as [string, string, string, string];
-    this.#watch.learned(keys.bus, { epoch, offset: Number(top), id });
-    const messages: StoredMessage[] = [];
-    for (let i = 4; i < reply.length; i += 5) {
-      messages.push({
-        channel,
-        epoch,
-        offset: Number(reply[i]),
-        id: String(reply[i + 1]),
-        time: Number(reply[i + 2]),
-        kind: kindOf(String(reply[i + 3])),
-        payload: reply[i + 4]!,
-      });
+    const known = this.#watch.knownOf(keys.bus);
+    if (known === undefined) return undefined;
+    const behind = Math.max(0, known.offset - offset);
+    const wanted = Math.min(limit, behind);
+    if (wanted * (this.#big.get(keys.bus) ?? USUAL_ENTRY) > PAGE_BYTES) return undefined;
+    const from = -(behind + SLACK);
+    const [stored, length, entries] = (await this.#topology.transaction(keys.top, [
+      ['GET', keys.top],
+      ['LLEN', keys.list],
+      ['LRANGE', keys.list, from, Math.min(-1, from + limit + SLACK - 1)],
+    ])) as [Buffer | null, number, Buffer[]];
+    if (stored === null) return undefined;
+    const top = decodeTop(stored);
+    const now = Date.now();
+    if (hasRewound(known, top) || now >= top.renew || top.head <= now - top.age) return undefined;
+    this.#learn(keys.bus, top);
+    const first = top.offset - Math.min(length, top.most) + 1;
+    const messages = this.#decode(channel, top.epoch, entries);
+    const next = Math.max(offset + 1, first);
+    const start = messages.findIndex((message) => message.offset >= next);
+    if (next <= top.offset && messages[start]?.offset !== next) return undefined;
+    const page: StoredMessage[] = [];
+    let bytes = 0;
+    for (let i = start; i !== -1 && i < messages.length && page.length < limit && bytes < PAGE_BYTES; i++) {
+      if (messages[i]!.offset !== next + page.length) return undefined;
+      page.push(messages[i]!);
+      bytes += messages[i]!.payload.length;
     }
-    return { messages, top: { epoch, offset: Number(top), id }, first: Number(first) };
+    // The range began before the log does.
+    const isShort = page.length < limit && bytes < PAGE_BYTES && next + page.length <= top.offset;
+    return isShort ? undefined : { messages: page, top: positionOf(top), first };
+  }
+
+  async #scriptPage(channel: string, offset: number, limit: number): Promise<LogPage> {
+    const keys = this.#keys(channel);
+    const known = encodeKnown(this.#watch.knownOf(keys.bus));
+    const reply = (await this.#topology.evaluate({
+      script: readScript,
+      keys: [keys.top, keys.list, originKey(this.#prefix, this.#topology.slotOf(keys.top))],
+      args: [newStart(), this.#idleChannelTtl, known, offset, limit, PAGE_BYTES],
+      returnBuffers: true,
+    })) as [Buffer, number | Buffer, ...(number | Buffer)[]];
+    const [stored, second, ...rest] = reply;
+    if (stored.length === 0) {
+      const now = Number(rest[0]);
+      const epoch = unusedEpoch(String(second), now - this.#idleChannelTtl, now);
+      return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
+    }
+    const top = decodeTop(stored);
+    this.#learn(keys.bus, top);
+    const messages = this.#decode(channel, top.epoch, rest as Buffer[]);
+    return { messages, top: positionOf(top), first: Number(second) };
+  }
+
+  #decode(channel: string, epoch: string, entries: Buffer[]): StoredMessage[] {
+    return entries.map((entry) => {
+      const message = decodeEntry(channel, epoch, entry, 0, entry.length);
+      if (message === undefined) throw new RedisReplyError('ERR an entry of the log that is no message');
+      return message;
+    });
+  }
+
+  #learn(bus: string, top: Top): void {
+    this.#watch.learned(bus, positionOf(top));
+    if (top.big > USUAL_ENTRY && this.#watch.channelOf(bus) !== undefined) this.#big.set(bus, top.big);
   }
 
   async tops(channels: string[]): Promise<(Position | Error)[]> {
-    const tops = await Promise.allSettled(channels.map((channel) => this.#top(channel)));
-    const failed = tops.find(
-      (top) => top.status === 'rejected' && !(top.reason instanceof DamagedChannelError),
-    );
-    // The store is away, or refuses: that is about all of them.
-    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
-    return tops.map((top) => (top.status === 'fulfilled' ? top.value : (top.reason as Error)));
+    const tops: (Position | Error)[] = new Array(channels.length);
+    const groups = new Map<number | undefined, number[]>();
+    const calls: Promise<void>[] = [];
+    for (const [i, channel] of channels.entries()) {
+      const slot = this.#topology.slotOf(this.#keys(channel).top);
+      const group = groups.get(slot);
+      if (group !== undefined && group.length < TOPS_AT_ONCE) group.push(i);
+      else {
+        const opened = [i];
+        groups.set(slot, opened);
+        // With all that the loop adds to it.
+        calls.push(Promise.resolve().then(() => this.#askTops(channels, opened, tops)));
+      }
+    }
+    await Promise.all(calls);
+    return tops;
   }
 
-  async #top(channel: string): Promise<Position> {
-    const { meta, bus } = this.#keys(channel);
-    const asked = this.#topology.command(meta, ['HMGET', meta, 'epoch', 'offset', 'id']);
-    const [epoch, offset, id] = (await this.#about('top', channel, asked)) as (string | null)[];
-    const top = { epoch: epoch ?? '', offset: Number(offset ?? 0), id: id ?? '' };
-    this.#watch.learned(bus, top);
-    return top;
+  async #askTops(channels: string[], which: number[], tops: (Position | Error)[]): Promise<void> {
+    const keys = which.map((i) => this.#keys(channels[i]!));
+    const names = keys.map(({ top }) => top);
+    const command = ['MGET', ...names] as const;
+    const stored = (await this.#topology.commandBuffers(names[0]!, command)) as (Buffer | null)[];
+    await Promise.all(
+      which.map(async (i, k) => {
+        try {
+          tops[i] = await this.#about(
+            'top',
+            channels[i]!,
+            this.#judgeTop(channels[i]!, keys[k]!, stored[k]!),
+          );
+        } catch (error) {
+          // Otherwise the store is away, or refuses: that is about all of them.
+          if (!(error instanceof DamagedChannelError)) throw error;
+          tops[i] = error;
+        }
+      }),
+    );
+  }
+
+  async #judgeTop(channel: string, { bus, top: key }: ChannelKeys, stored: Buffer | null): Promise<Position> {
+    const known = this.#watch.knownOf(bus);
+    // MGET passes over what is no string.
+    const value =
+      stored ?? (known === undefined ? null : await this.#topology.commandBuffers(key, ['GET', key]));
+    if (value === null) return { epoch: '', offset: 0, id: '' };
+    const top = decodeTop(value as Buffer);
+    if (hasRewound(known, top) || Date.now() >= top.renew) return (await this.#scriptPage(channel, 0, 0)).top;
+    this.#learn(bus, top);
+    return positionOf(top);
   }
 
   async acknowledge({ channel, device, position }: Cursor, ttl: number): Promise<void> {
     const keys = this.#keys(channel);
     const { epoch, offset, id } = position;
+    const { publishCommand } = this.#topology;
     await this.#about(
       'acknowledge',
       channel,
       this.#topology.evaluate({
         script: acknowledgeScript,
-        keys: [keys.meta, keys.cursors],
-        args: [device, epoch, offset, id, ttl, this.#topology.publishCommand, keys.bus, ACK_MAGIC],
+        keys: [keys.top, keys.list, keys.devices],
+        args: [
+          device,
+          epoch,
+          offset,
+          id,
+          bounded(ttl, LONGEST),
+          MAX_DEVICES,
+          publishCommand,
+          keys.bus,
+          ACK_MAGIC,
+        ],
       }),
     );
   }
 
   async cursors(channel: string): Promise<Cursor[]> {
-    const { cursors } = this.#keys(channel);
-    const reply = (await this.#about(
-      'cursors',
-      channel,
-      this.#topology.evaluate({ script: liveScript, keys: [cursors], args: [] }),
-    )) as string[];
+    const { devices } = this.#keys(channel);
+    const asked = this.#topology.command(devices, ['HGETALL', devices]);
+    const reply = (await this.#about('cursors', channel, asked)) as string[];
+    const now = Date.now();
     const result: Cursor[] = [];
-    for (let i = 0; i < reply.length; i += 2) {
-      const [epoch, offset, id] = reply[i + 1]!.split(' ');
+    for (let i = 0; i + 1 < reply.length; i += 2) {
+      const [expires, epoch, offset, id] = reply[i + 1]!.split(' ');
       // What is none was not written here, and moves nothing.
       if (epoch === undefined || id === undefined || !Number.isSafeInteger(Number(offset))) continue;
+      if (!(Number(expires) > now)) continue;
       result.push({ channel, device: reply[i]!, position: { epoch, offset: Number(offset), id } });
     }
     return result;
   }
 
-  async announce(entries: PresenceEntry[], ttl: number): Promise<void> {
-    await Promise.all(
-      byUser(entries).map(([user, sessions]) => {
-        const args = [ttl, ...sessions.flatMap((entry) => [entry.session, JSON.stringify(entry)])];
-        const keys = [presenceKey(this.#prefix, user)];
-        const told = this.#topology.evaluate({ script: announceScript, keys, args });
-        return this.#about('announce', `user:${user}`, told);
-      }),
-    );
+  announce(entries: PresenceEntry[], ttl: number): Promise<void> {
+    return this.#presence.announce(entries, ttl);
   }
 
-  async withdraw(entries: PresenceEntry[]): Promise<void> {
-    await Promise.all(
-      byUser(entries).map(([user, sessions]) => {
-        const key = presenceKey(this.#prefix, user);
-        return this.#topology.command(key, ['HDEL', key, ...sessions.map((entry) => entry.session)]);
-      }),
-    );
+  withdraw(entries: PresenceEntry[]): Promise<void> {
+    return this.#presence.withdraw(entries);
   }
 
-  async presence(user: string): Promise<PresenceEntry[]> {
-    const key = presenceKey(this.#prefix, user);
-    const asked = this.#topology.evaluate({ script: liveScript, keys: [key], args: [] });
-    const reply = (await this.#about('presence', `user:${user}`, asked)) as string[];
-    const entries: PresenceEntry[] = [];
-    for (let i = 1; i < reply.length; i += 2) {
-      try {
-        entries.push(JSON.parse(reply[i]!) as PresenceEntry);
-      } catch {
-        // Not written here, so it is no session; it expires.
-      }
-    }
-    return entries;
+  presence(user: string): Promise<PresenceEntry[]> {
+    return this.#about('presence', `user:${user}`, this.#presence.of(user));
   }
 
   async close(): Promise<void> {
@@ -462,6 +598,7 @@ class RedisBroker implements Broker {
     );
     this.#lanes.close();
     await this.#intake?.stop();
+    await this.#presence.close();
     await this.#topology.close();
     this.#watch.clear();
   }
@@ -475,35 +612,87 @@ class RedisBroker implements Broker {
       if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
       else if (doorbell === null) return;
       else if (isCursor(doorbell)) listener.acknowledged(doorbell);
-      else {
-        this.#watch.heard(bus, doorbell);
-        listener.message(doorbell);
-      }
+      else for (const message of doorbell) this.#heard(bus, message);
     } catch (error) {
       // Anybody may publish anything: it ends no process, not even by a fault of the listener's.
       const what = `what came on ${JSON.stringify(channel)} could not be handled: ${String(error)}`;
       this.#faults.met(`heard ${channel}`, what);
     }
   }
+
+  #heard(bus: string, message: StoredMessage): void {
+    this.#watch.heard(bus, message);
+    if (message.payload.length > USUAL_ENTRY / 2) this.#learnSize(bus, message.payload.length);
+    this.#listener!.message(message);
+  }
+
+  #learnSize(bus: string, bytes: number): void {
+    this.#big.set(bus, Math.max(this.#big.get(bus) ?? USUAL_ENTRY, bytes + ENTRY_OVERHEAD));
+  }
 }
 
-/** For the scripts: epoch, offset and id of a message that the log must still have, or have had trimmed. */
-function toArguments(known: Position | undefined): readonly [string, number, string] {
-  return known === undefined ? ['', 0, ''] : [known.epoch, known.offset, known.id];
+function isKeptAlike(one: PublishOptions, other: PublishOptions | undefined): boolean {
+  if (other === undefined) return false;
+  const { maxAge, maxMessages } = one.retention;
+  return other.retention.maxAge === maxAge && other.retention.maxMessages === maxMessages;
+}
+
+/** Adds a run as lua/publish.lua takes it. */
+function addRun(run: Run, keys: string[], args: RespArgument[], numbers: number[]): void {
+  const { items, known } = run;
+  const { options, payload } = items[0]!;
+  if (options === undefined) {
+    args.push(run.bus, HANDED_ON, payload);
+    return;
+  }
+  keys.push(run.keys.top, run.keys.list);
+  const what = Buffer.allocUnsafe(3 + items.length + known.length);
+  what[0] = items.length;
+  what[1] = numberOf(bounded(options.retention.maxAge, LONGEST), numbers);
+  what[2] = numberOf(bounded(options.retention.maxMessages, MOST_MESSAGES), numbers);
+  known.copy(what, 3 + items.length);
+  args.push(run.bus, what);
+  for (const [i, { id, kind, payload, options }] of items.entries()) {
+    const { idempotencyKey, idempotencyWindow = DEFAULT_IDEMPOTENCY_WINDOW } = options!;
+    what[3 + i] = 0;
+    if (idempotencyKey !== undefined) {
+      what[3 + i] = numberOf(bounded(idempotencyWindow, LONGEST), numbers);
+      keys.push(run.keys.receipt(idempotencyKey));
+    }
+    args.push(encodeMessage(id, kind, payload));
+  }
+}
+const HANDED_ON = Buffer.alloc(1);
+
+/** Which one it is, from 1 on; it is added if it is none yet. */
+function numberOf(value: number, numbers: number[]): number {
+  const at = numbers.indexOf(value);
+  return at === -1 ? numbers.push(value) : at + 1;
+}
+
+/** What became of a message, of what the script answered for it. */
+function toOutcome(reply: string | number | Error, epoch = '', id = ''): Outcome {
+  if (typeof reply === 'number') return `0 ${epoch} ${reply} ${id}`;
+  if (typeof reply === 'string') return reply === '' ? '' : `1 ${reply}`;
+  return new RedisReplyError(reply.message, 'EVALSHA');
+}
+
+/** Whether the log of `top` has lost a message that it is known to have had. */
+function hasRewound(known: Position | undefined, top: Position): boolean {
+  if (known === undefined || known.epoch !== top.epoch) return false;
+  return known.offset > top.offset || (known.offset === top.offset && known.id !== top.id);
+}
+
+function positionOf({ epoch, offset, id }: Position): Position {
+  return { epoch, offset, id };
+}
+
+function bounded(value: number, most: number): number {
+  return Math.max(1, Math.min(Math.ceil(value), most));
 }
 
 /** @param id that this call chose: a receipt with it is of this call's own first attempt, and no duplicate */
 function toReceipt(channel: string, reply: string, id: string): Receipt {
   const [known, epoch, offset, stored] = reply.split(' ') as [string, string, string, string];
   return { channel, epoch, offset: Number(offset), id: stored, duplicate: known === '1' && stored !== id };
-}
-
-function byUser(entries: PresenceEntry[]): [string, PresenceEntry[]][] {
-  const users = new Map<string, PresenceEntry[]>();
-  for (const entry of entries) {
-    const sessions = users.get(entry.user);
-    if (sessions === undefined) users.set(entry.user, [entry]);
-    else sessions.push(entry);
-  }
-  return [...users];
 }

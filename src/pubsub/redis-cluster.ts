@@ -13,6 +13,7 @@ import {
 import { ask, hostOf, isTryAgain, mayPass, redirection } from './redis-redirection.ts';
 import { SLOTS, slotOf } from './redis-slots.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
+import { transaction } from './redis-transaction.ts';
 import { type Replicated, Replication } from './replication.ts';
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
@@ -114,8 +115,26 @@ export class ClusterTopology implements RedisTopology {
     );
   }
 
+  commandBuffers(key: string, args: readonly [string, ...RespArgument[]]): Promise<RespReply> {
+    const [name, ...rest] = args;
+    return this.#route(key, (node, isAsking) =>
+      isAsking ? ask(node.client, args, true) : node.client.commandBuffers(name, ...rest),
+    );
+  }
+
+  slotOf(key: string): number {
+    return slotOf(key);
+  }
+
+  transaction(
+    key: string,
+    commands: readonly (readonly [string, ...RespArgument[]])[],
+  ): Promise<RespReply[]> {
+    return this.#route(key, (node, isAsking) => transaction(node.client, commands, isAsking));
+  }
+
   replicated(message: Replicated, replicas: number, timeout: number): Promise<number> {
-    return this.#route(message.meta, (node) => node.replication.confirm(message, replicas, timeout));
+    return this.#route(message.top, (node) => node.replication.confirm(message, replicas, timeout));
   }
 
   blocking(purpose: string, key: string, args: readonly [string, ...RespArgument[]]): Promise<RespReply> {

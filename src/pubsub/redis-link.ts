@@ -121,6 +121,21 @@ export class RedisLink implements RespSink {
     return true;
   }
 
+  /** As `send`, for some commands that were encoded together. */
+  sendTogether(bytes: Buffer, count: number): boolean {
+    if (!this.#encoder.appendEncoded(bytes)) {
+      this.#write();
+      if (this.#socket!.destroyed) return false;
+      if (!this.#encoder.appendEncoded(bytes)) {
+        this.#socket!.write(bytes);
+        return true;
+      }
+    }
+    this.#unwritten += count;
+    if (!this.#isFlushScheduled) this.#schedule();
+    return true;
+  }
+
   /** Sends what was encoded before, while `isReady`. False if the connection has just ended. */
   sendEncoded(bytes: Buffer): boolean {
     this.#write();

@@ -5,6 +5,7 @@ import type { LinkSettings } from './redis-link.ts';
 import { describeEndpoint, type RedisOptions } from './redis-options.ts';
 import type { SentinelWatch } from './redis-sentinel.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './redis-topology.ts';
+import { transaction } from './redis-transaction.ts';
 import { type Replicated, Replication } from './replication.ts';
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
@@ -83,6 +84,21 @@ export class SingleTopology implements RedisTopology {
 
   command(_key: string, [name, ...args]: readonly [string, ...RespArgument[]]): Promise<RespReply> {
     return this.#client.command(name, ...args);
+  }
+
+  commandBuffers(_key: string, [name, ...args]: readonly [string, ...RespArgument[]]): Promise<RespReply> {
+    return this.#client.commandBuffers(name, ...args);
+  }
+
+  slotOf(): undefined {
+    return undefined;
+  }
+
+  transaction(
+    _key: string,
+    commands: readonly (readonly [string, ...RespArgument[]])[],
+  ): Promise<RespReply[]> {
+    return transaction(this.#client, commands);
   }
 
   replicated(message: Replicated, replicas: number, timeout: number): Promise<number> {

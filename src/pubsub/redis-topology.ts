@@ -40,6 +40,9 @@ export interface RedisTopology {
   /** Which servers, for messages. */
   readonly address: string;
 
+  /** In a Cluster, what the keys of one call have in common; `undefined` where any keys may be in one. */
+  slotOf(key: string): number | undefined;
+
   /** Begins to connect, and to tell. */
   open(hooks: TopologyHooks): void;
 
@@ -49,6 +52,20 @@ export interface RedisTopology {
   evaluate(call: ScriptCall): Promise<RespReply>;
   /** @param key says which node it is for */
   command(key: string, args: readonly [name: string, ...RespArgument[]]): Promise<RespReply>;
+
+  /** As `command`, with strings of the reply as Buffers. */
+  commandBuffers(key: string, args: readonly [name: string, ...RespArgument[]]): Promise<RespReply>;
+
+  /**
+   * Commands that are executed together, nothing in between (MULTI). Strings of the replies are Buffers.
+   *
+   * @param key says which node they are for
+   * @throws {RedisReplyError} what one of them was answered in place of a reply
+   */
+  transaction(
+    key: string,
+    commands: readonly (readonly [name: string, ...RespArgument[]])[],
+  ): Promise<RespReply[]>;
 
   /**
    * Waits for replicas, on a connection that nothing else has to wait on: see `Replication.confirm`.

@@ -6,6 +6,7 @@
 import { clearTimeout, monotonicNow, queueMicrotask, setTimeout } from '../clock.ts';
 import type { Position } from './broker.ts';
 import type { RedisError } from './redis-errors.ts';
+import { decodeTop } from './redis-layout.ts';
 import type { RespClient } from './resp-client.ts';
 
 /** Connections of groups that wait at a time: of those that came later, all join the next. */
@@ -15,8 +16,8 @@ const GRACE = 250;
 
 /** A message whose replication is waited for. */
 export interface Replicated {
-  /** The key that says where its channel stands: a hash with epoch, offset and id. */
-  meta: string;
+  /** The key that says where its channel stands. */
+  top: string;
   /** A key of the same slot, to be written. */
   mark: string;
   position: Position;
@@ -105,12 +106,12 @@ export class Replication {
     const longest = Math.max(...group.map(({ deadline }) => deadline)) - monotonicNow();
     try {
       // One write: another connection in between would have another server, perhaps, at its end.
-      const places = group.map(({ meta }) => client.command('HMGET', meta, 'epoch', 'offset', 'id'));
+      const places = group.map(({ top }) => client.commandBuffers('GET', top));
       const written = client.command('SET', group[0]!.mark, '', 'PX', 1000);
       const waited = client.command('WAIT', replicas, Math.max(1, Math.ceil(longest)));
       const [confirmed, stand] = await Promise.all([waited, Promise.all(places), written]);
       for (const [i, member] of group.entries()) {
-        member.resolve(isThere(member.position, stand[i] as (string | null)[]) ? Number(confirmed) : 0);
+        member.resolve(isThere(member.position, stand[i] as Buffer | null) ? Number(confirmed) : 0);
       }
     } catch (error) {
       for (const member of group) member.reject(error as RedisError);
@@ -121,6 +122,8 @@ export class Replication {
 }
 
 /** Whether the server that was asked has the message: after a failover it may be another one, that lacks it. */
-function isThere({ epoch, offset, id }: Position, [topEpoch, top, topId]: (string | null)[]): boolean {
-  return topEpoch === epoch && (Number(top) > offset || (Number(top) === offset && topId === id));
+function isThere({ epoch, offset, id }: Position, stored: Buffer | null): boolean {
+  if (stored === null) return false;
+  const top = decodeTop(stored);
+  return top.epoch === epoch && (top.offset > offset || (top.offset === offset && top.id === id));
 }

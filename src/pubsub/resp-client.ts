@@ -204,18 +204,21 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
    * failure. `args` begins with the command's name.
    */
   send(handler: ReplyHandler, args: readonly RespArgument[]): void {
-    const link = this.#link;
-    if (
-      this.isReady &&
-      this.#closing === undefined &&
-      this.#waiting.commands === 0 &&
-      !this.#isCongested &&
-      link.send(args)
-    ) {
-      this.#pending.push(handler);
-    } else {
-      this.#enqueue(handler, args);
-    }
+    if (this.#isOpen && this.#link.send(args)) this.#pending.push(handler);
+    else this.#enqueue([handler], encodeCommand(args));
+  }
+
+  /** As `send`, for commands that nothing may come between, and of which none may be sent without the others. */
+  sendTogether(handlers: readonly ReplyHandler[], commands: readonly (readonly RespArgument[])[]): void {
+    const bytes = Buffer.concat(commands.map(encodeCommand));
+    if (this.#isOpen && this.#link.sendTogether(bytes, commands.length)) {
+      for (const handler of handlers) this.#pending.push(handler);
+    } else this.#enqueue([...handlers], bytes);
+  }
+
+  /** Whether a command may go straight to the link. */
+  get #isOpen(): boolean {
+    return this.isReady && this.#closing === undefined && this.#waiting.commands === 0 && !this.#isCongested;
   }
 
   /**
@@ -340,18 +343,21 @@ export class RespClient extends EventEmitter<RespClientEvents> implements LinkOw
     return this.#link.backlog > this.options.queueMaxBytes;
   }
 
-  #enqueue(handler: ReplyHandler, args: readonly RespArgument[]): void {
+  #enqueue(handlers: ReplyHandler[], bytes: Buffer): void {
+    const refuse = (error: RedisError): void => {
+      for (const handler of handlers) fail(handler, error);
+    };
     if (this.#closing !== undefined) {
-      fail(handler, this.#closedError());
+      refuse(this.#closedError());
       return;
     }
     this.#link.connect();
     if (this.options.queueMaxWait === 0 && this.#hold === undefined) {
-      fail(handler, this.#unavailable('there is no connection'));
-    } else if (!this.#waiting.add(encodeCommand(args), handler)) {
+      refuse(this.#unavailable('there is no connection'));
+    } else if (!this.#waiting.add(bytes, handlers)) {
       const held = `${this.#waiting.commands} commands, ${this.#waiting.bytes} bytes`;
       const message = `the queue for Redis at ${this.address} is full (${held})${this.#cause()}`;
-      fail(handler, new RedisError('REDIS_QUEUE_FULL', message, { cause: this.#lastError }));
+      refuse(new RedisError('REDIS_QUEUE_FULL', message, { cause: this.#lastError }));
     } else if (this.isReady) {
       setImmediate(() => this.#drain());
     }

@@ -30,6 +30,13 @@ export class RespEncoder {
     return true;
   }
 
+  /** Appends what was encoded before; false, and nothing appended, where it does not fit. */
+  appendEncoded(bytes: Buffer): boolean {
+    if (this.used + bytes.length > this.buffer.length) return false;
+    this.used += bytes.copy(this.buffer, this.used);
+    return true;
+  }
+
   /** Takes over a slab of its own after the old one was handed to a socket that still reads from it. */
   renew(): void {
     this.buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);

@@ -32,11 +32,11 @@ export class WaitingCommands {
     this.#expired = expired;
   }
 
-  /** False if there is no room. */
-  add(bytes: Buffer, handler: ReplyHandler): boolean {
+  /** False if there is no room. What is added together is sent together, or not at all. */
+  add(bytes: Buffer, handlers: ReplyHandler[]): boolean {
     const { queueMaxCommands, queueMaxBytes } = this.#limits;
     if (this.commands >= queueMaxCommands || this.bytes + bytes.length > queueMaxBytes) return false;
-    this.#entries.push(this.#entry(bytes, [handler]));
+    this.#entries.push(this.#entry(bytes, handlers));
     return true;
   }
 

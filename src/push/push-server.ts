@@ -376,14 +376,11 @@ export class PushServer {
     }
     this.#log('info', 'the store is back');
     this.#publisher.confirmations.lookAgain();
-    this.#presence.refresh();
   }
 
   #sweep(now: number): void {
     this.#lobby.sweep(now);
     this.#router.sweep(now);
-    this.#presence.sweep(now);
-    this.#bus?.sweep(now);
   }
 
   #log(level: LogLevel, message: string): void {

@@ -71,7 +71,7 @@ test('send waits for Redis as long as it is told to', patient, async (t) => {
   const redis = await startRedis([], port);
   t.after(() => redis.stop());
   assert.equal(await program.status(), 0, program.stderr);
-  assert.equal(await ask(redis, 'XLEN', '{tidings:user:alice}:log'), 1);
+  assert.equal(await ask(redis, 'LLEN', '{tidings:user:alice}:list'), 1);
 });
 
 test(
@@ -90,7 +90,7 @@ test(
         headers: { Authorization: 'Bearer T', 'Content-Type': 'application/json' },
         body: '1',
       });
-    await ask(redis, 'SET', '{tidings:user:alice}:log', 'x');
+    await ask(redis, 'SET', '{tidings:user:alice}:list', 'x');
     const refused = await send();
     assert.deepEqual([refused.status, ((await refused.json()) as { error: string }).error], [500, 'damaged']);
     const health = await fetch(`${url}/healthz`);
@@ -101,7 +101,7 @@ test(
     await until('the log line', () =>
       server.stderr.includes('what the store keeps of "user:alice" is damaged'),
     );
-    await ask(redis, 'DEL', '{tidings:user:alice}:log');
+    await ask(redis, 'DEL', '{tidings:user:alice}:list');
     assert.equal((await send()).status, 201);
     assert.equal((await fetch(`${url}/healthz`)).status, 200);
   },

@@ -234,14 +234,14 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     assert.equal((await opening).code, 'REDIS_CLOSED');
   });
 
-  test('a restart without persistence, FLUSHALL and a lost meta key each show as a new epoch', async () => {
+  test('a restart without persistence, FLUSHALL and a lost top key each show as a new epoch', async () => {
     const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
     const epochs = [(await a.publish('c', 'text', text('1'), options())).epoch];
     await ask(redis, 'FLUSHALL');
     assert.deepEqual(await a.tops(['c']), [{ epoch: '', offset: 0, id: '' }]);
     epochs.push((await a.publish('c', 'text', text('2'), options())).epoch);
-    await ask(redis, 'DEL', '{tidings:c}:meta');
+    await ask(redis, 'DEL', '{tidings:c}:top');
     epochs.push((await a.read('c', 0, 10)).top.epoch);
     assert.deepEqual((await a.read('c', 0, 10)).messages, []);
     const { epoch, offset } = await a.publish('c', 'text', text('3'), options());
@@ -257,7 +257,7 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const { epoch, id } = await a.publish('c', 'text', text('1'), options());
-    await ask(redis, 'DEL', '{tidings:c}:log');
+    await ask(redis, 'DEL', '{tidings:c}:list');
     assert.deepEqual(await a.read('c', 0, 10), { messages: [], top: { epoch, offset: 1, id }, first: 2 });
     assert.equal((await a.publish('c', 'text', text('2'), options())).offset, 2);
     assert.equal((await a.read('c', 0, 10)).first, 2);
@@ -316,14 +316,15 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const before = await a.publish('c', 'text', text('1'), options());
-    await a.publish('c', 'text', text('2'), options());
     await a.publish('d', 'text', text('1'), options());
-    await a.publish('d', 'text', text('2'), options());
     for (const channel of ['c', 'd']) {
-      await ask(redis, 'XTRIM', `{tidings:${channel}}:log`, 'MAXLEN', 1);
-      await ask(redis, 'HSET', `{tidings:${channel}}:meta`, 'offset', 1, 'id', before.id);
+      const [top, early] = [`{tidings:${channel}}:top`, `{tidings:${channel}}:early`];
+      await ask(redis, 'COPY', top, early);
+      await a.publish(channel, 'text', text('2'), options());
+      await ask(redis, 'COPY', early, top, 'REPLACE');
+      await ask(redis, 'RPOP', `{tidings:${channel}}:list`);
     }
-    await ask(redis, 'DEL', '{tidings:c}:log');
+    await ask(redis, 'DEL', '{tidings:c}:list');
     assert.notEqual((await a.publish('c', 'text', text('again'), options())).epoch, before.epoch);
     const { top } = await a.read('d', 0, 10);
     assert.notEqual(top.epoch, before.epoch);

@@ -177,12 +177,14 @@ describe('the Redis broker in the field', { ...needs('redis'), timeout: 300_000 
         a.announce([{ session: 's', instance: 'i', user: channel.slice(5), since: 1 }], 1000),
     };
     const damages: [key: string, command: [string, ...string[]], broken: string[]][] = [
-      ['meta', ['SET', 'KEY', 'x'], ['publish', 'read', 'top', 'acknowledge']],
-      ['meta', ['HSET', 'KEY', 'epoch', 'e'], ['publish', 'read']],
-      ['meta', ['HSET', 'KEY', 'epoch', 'e', 'offset', 'many', 'time', '1'], ['publish', 'read']],
-      ['log', ['SET', 'KEY', 'x'], ['publish', 'read']],
-      ['cursors', ['SET', 'KEY', 'x'], ['cursors']],
-      ['presence', ['SET', 'KEY', 'x'], ['presence', 'announce']],
+      ['top', ['SET', 'KEY', 'x'], ['publish', 'read', 'top', 'acknowledge']],
+      ['top', ['SET', 'KEY', ''], ['publish', 'read', 'top', 'acknowledge']],
+      ['top', ['HSET', 'KEY', 'epoch', 'e'], ['publish', 'read', 'top', 'acknowledge']],
+      ['list', ['SET', 'KEY', 'x'], ['publish', 'read']],
+      ['list', ['RPUSH', 'KEY', 'x'], ['read']],
+      ['list', ['RPUSH', 'KEY', '1 2 3'], ['read']],
+      ['devices', ['SET', 'KEY', 'x'], ['cursors']],
+      ['sessions', ['SET', 'KEY', 'x'], ['presence', 'announce']],
     ];
     for (const [i, [key, [name, ...args], broken]] of damages.entries()) {
       const channel = `user:u${i}`;
@@ -208,7 +210,7 @@ describe('the Redis broker in the field', { ...needs('redis'), timeout: 300_000 
       const [top, other] = await a.tops([channel, 'fine']);
       assert.equal(top instanceof Error, broken.includes('top'));
       assert.deepEqual(other, { epoch: '', offset: 0, id: '' });
-      await ask(redis, 'DEL', full, `{tidings:${channel}}:meta`, `{tidings:${channel}}:log`);
+      await ask(redis, 'DEL', full, `{tidings:${channel}}:top`, `{tidings:${channel}}:list`);
       for (const call of Object.values(use)) await call(channel);
       assert.equal(a.faultCount, 0);
     }
@@ -372,7 +374,7 @@ describe('the Redis broker in the field', { ...needs('redis'), timeout: 300_000 
     );
     assert.equal((await b.read('c', 0, 10)).messages.length, 1);
     const client = new RespClient(redis.url, { password: 'master/pw', database: 3 });
-    assert.equal(await client.command('EXISTS', '{tidings:c}:log'), 1);
+    assert.equal(await client.command('EXISTS', '{tidings:c}:list'), 1);
     await client.close();
     const wrong = make(`redis+sentinel://127.0.0.1:${port}/mymaster?sentinelPassword=nope`);
     const errors: Error[] = [];

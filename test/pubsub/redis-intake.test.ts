@@ -191,7 +191,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
 
   test('an entry for a damaged channel is moved aside with the reason', async () => {
     const redis = await redisOf();
-    await ask(redis, 'SET', '{tidings:c}:log', 'x');
+    await ask(redis, 'SET', '{tidings:c}:list', 'x');
     await open(redis.url);
     await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'x');
     await until('it to be moved', async () => (await ask(redis, 'XLEN', 'tidings:in:rejected')) === 1);

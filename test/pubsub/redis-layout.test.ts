@@ -9,7 +9,8 @@ import {
   ChannelKeys,
   decodeDoorbell,
   MESSAGE_MAGIC,
-  presenceKey,
+  originKey,
+  sessionsKey,
 } from '../../src/pubsub/redis-layout.ts';
 import { slotOf } from '../../src/pubsub/redis-slots.ts';
 
@@ -24,12 +25,21 @@ test('slots are those of the Cluster specification', () => {
   assert.equal(slotOf(''), 0);
 });
 
+test('the origin of a slot is in that slot, and under the prefix', () => {
+  for (const slot of [0, 1, 8000, 16_383]) {
+    const key = originKey('tidings', slot);
+    assert.equal(slotOf(key), slot);
+    assert.match(key, /^\{tidings:/);
+  }
+  assert.equal(originKey('tidings', undefined), '{tidings:origin}');
+});
+
 test('everything of a channel is in the slot of its channel on the bus, whatever its name', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.string(), (channel, key) => {
       const keys = new ChannelKeys('tidings', channel);
       const slot = slotOf(keys.bus);
-      for (const name of [keys.meta, keys.log, keys.cursors, keys.receipt(key)])
+      for (const name of [keys.top, keys.list, keys.devices, keys.mark, keys.receipt(key)])
         assert.equal(slotOf(name), slot);
     }),
   );
@@ -43,23 +53,34 @@ test('different channels have different names on the bus, and plain ones their o
     }),
   );
   assert.equal(new ChannelKeys('tidings', 'user:alice').bus, 'tidings:user:alice');
-  assert.equal(presenceKey('tidings', 'alice'), '{tidings:user:alice}:presence');
+  assert.equal(sessionsKey('tidings', 'alice'), '{tidings:user:alice}:sessions');
 });
 
 test('a doorbell is read wherever it lies in a buffer, and no bytes make the reader throw', () => {
-  const bell = Buffer.concat([
-    Buffer.from(`xx${MESSAGE_MAGIC}E 7 I 1700000000000 b\n`),
-    Buffer.from([10, 0, 255]),
+  const entry = Buffer.concat([Buffer.from('7 1700000000000 I b\n'), Buffer.from([10, 0, 255])]);
+  const next = Buffer.from('8 1700000000001 J t\n');
+  const parts = [`xx${MESSAGE_MAGIC}E\n${entry.length} `, entry, `${next.length} `, next];
+  const bell = Buffer.concat(parts.map((part) => Buffer.from(part as string)));
+  assert.deepEqual(decodeDoorbell('c', bell, 2, bell.length), [
+    {
+      channel: 'c',
+      epoch: 'E',
+      offset: 7,
+      id: 'I',
+      time: 1_700_000_000_000,
+      kind: 'binary',
+      payload: Buffer.from([10, 0, 255]),
+    },
+    {
+      channel: 'c',
+      epoch: 'E',
+      offset: 8,
+      id: 'J',
+      time: 1_700_000_000_001,
+      kind: 'text',
+      payload: Buffer.alloc(0),
+    },
   ]);
-  assert.deepEqual(decodeDoorbell('c', bell, 2, bell.length), {
-    channel: 'c',
-    epoch: 'E',
-    offset: 7,
-    id: 'I',
-    time: 1_700_000_000_000,
-    kind: 'binary',
-    payload: Buffer.from([10, 0, 255]),
-  });
   const ack = Buffer.from(`${ACK_MAGIC}E 7 I\nmy phone`);
   assert.deepEqual(decodeDoorbell('c', ack, 0, ack.length), {
     channel: 'c',

@@ -1,101 +1,203 @@
--- Appends messages to a channel's log, assigns their offsets and rings the doorbell for each, in one step.
+-- Stores messages of any number of channels, assigns their offsets and rings the doorbells, in one step.
 --
--- KEYS  1 meta (hash), 2 log (stream), then receipts (strings) of those messages that have an idempotency key
--- ARGV  1 epoch, should the channel have none, 2 milliseconds that an idle channel keeps its epoch,
---       3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 magic of a message doorbell,
---       6 epoch, 7 offset, 8 id of a message that the log is known to have had,
---       then for each message: id, kind (none for what is only handed on, not stored), payload, most messages to
---       keep, milliseconds to keep them, milliseconds to keep the receipt, number of its key or 0
--- Returns for one message, or in a table for each of several: '0 <epoch> <offset> <id>', '1 <epoch> <offset> <id>' of the first time for a known key,
---       '' for what is handed on, or 'E ' and an error that is this message's own. Where the server refuses to
---       write, nothing further is tried: the answer is shorter, or that error.
+-- Messages come in runs: neighbours of one channel, stored together and rung for together. What fails in a run leaves
+-- all others alone. Nothing is deleted before the first message is written: a script that has written is not held to
+-- maxmemory any more.
+--
+-- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
+--       messages with an idempotency key: strings '<epoch> <offset> <id>'
+-- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 twelve characters by chance, 3 milliseconds that an idle channel is remembered,
+--       4 magic of a message doorbell, 5 how many numbers follow, then these; then for each run:
+--       channel on the bus; what it is, in bytes: how many messages, which of the numbers says how many milliseconds
+--       they are kept, which how many of them are kept, for each which one says how long its receipt is kept, or 0,
+--       then a message that the log is known to have had (channel.lua); then for each message '<id> <kind>\n<payload>'.
+--       A run of 0 messages stores nothing, and hands one payload to whoever listens.
+-- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
 
-local epoch, offset, time, head, now_is
-
-local function load()
-  now_is = now()
-  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'time', 'head', 'id')
-  if meta[1] then
-    if has_rewound(meta[1], tonumber(meta[2]), meta[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]) then
-      epoch = ARGV[1]
-    else
-      epoch = meta[1]
-    end
-    -- A clock that steps back must not make a younger message look older than its elders.
-    time = math.max(now_is, tonumber(meta[3]))
-    head = math.min(tonumber(meta[4]) or math.huge, time)
-    offset = meta[2] + 0
-  else
-    -- A log without its meta (evicted, say) can't be told apart from one that lost messages: begin anew. Only where
-    -- there is one: a script that has deleted something is not held to maxmemory any more.
-    if redis.call('XLEN', KEYS[2]) > 0 then
-      redis.call('DEL', KEYS[2])
-    end
-    epoch = ARGV[1]
-    time = now_is
-    head = time
-    offset = 0
-  end
-end
-
-local function store(at)
-  local id, kind, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if kind == '' then
-    redis.call(ARGV[3], ARGV[4], payload)
-    return ''
-  end
-  local key = KEYS[tonumber(ARGV[at + 6])]
-  if key then
-    local receipt = redis.call('GET', key)
-    if receipt then
-      return '1 ' .. receipt
-    end
-  end
-  if not offset then
-    load()
-  end
-
-  local age = tonumber(ARGV[at + 4])
-  local position = string.format('%.0f', offset + 1)
-  local stamp = string.format('%.0f', time)
-  local oldest = math.min(trim(KEYS[2], head, time - age), time)
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[at + 3], position .. '-0', 'i', id, 't', stamp, 'k', kind, 'd', payload)
-  offset = offset + 1
-  head = oldest
-  redis.call('PEXPIRE', KEYS[2], ARGV[at + 4])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', position, 'id', id, 'time', stamp,
-    'head', string.format('%.0f', head), 'age', ARGV[at + 4])
-  local keep = math.max(tonumber(ARGV[2]), age, tonumber(ARGV[at + 5]))
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
-
-  local receipt = epoch .. ' ' .. position .. ' ' .. id
-  if key then
-    redis.call('SET', key, receipt, 'PX', ARGV[at + 5])
-  end
-  redis.call(ARGV[3], ARGV[4], ARGV[5] .. receipt .. ' ' .. stamp .. ' ' .. kind .. '\n' .. payload)
-  return '0 ' .. receipt
-end
-
--- A lone message needs no answer of its own for an error.
-if #ARGV == 15 then
-  return store(9)
-end
-
+local ring, start, idle, magic = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local now = clock()
+local byte = string.byte
+local numbers = {}
 local replies = {}
-for at = 9, #ARGV, 7 do
-  local done, reply = pcall(store, at)
-  if not done then
-    local text = type(reply) == 'table' and reply.err or tostring(reply)
-    if text:match('^%u%u+ ') and not text:match('^WRONGTYPE ') and not text:match('^ERR ') then
-      if #replies == 0 then
-        return redis.error_reply(text)
-      end
-      break
-    end
-    -- The next one, if it can be stored, finds the channel as it is now.
-    offset = nil
-    reply = 'E ' .. (text:match('^%u%u+ ') and text or 'ERR ' .. text)
+
+-- What changes where more than the newest message does, and where a channel begins.
+local function store_rarely(t, found, top_key, list, length, stored)
+  local is_trimmed = length > t.most + math.floor(t.most / 8)
+  if length == stored then
+    t.head = t.time
   end
-  replies[#replies + 1] = reply
+  if is_trimmed then
+    redis_call('LTRIM', list, -t.most, -1)
+    t.head = time_of(redis_call('LINDEX', list, 0))
+  end
+  local is_due = now >= t.renew or length == stored
+  if is_due then
+    renew(t, list, now)
+  end
+  save(t, top_key, found, is_due)
+end
+
+-- Stores the messages of a run, whose replies begin at `first`: those that have one already are left out.
+-- Returns the epoch.
+local function store(at, key, count, first)
+  local what_it_is = ARGV[at + 1]
+  local age_number, most_number = byte(what_it_is, 2, 3)
+  local known = sub(what_it_is, 4 + count)
+  local wanted_age, wanted_most = numbers[age_number], numbers[most_number]
+  local top_key, list = KEYS[key], KEYS[key + 1]
+  local found = redis_call('GET', top_key)
+  local is_stale, is_rare = false, false
+  local epoch, age, most, keep, renew_at, head, big, _, offset, time
+  if found then
+    check_top(found)
+    age, most, keep, renew_at, head, big, _, offset, time = unpack_fields(FIELDS, found, 24)
+    if has_rewound(found, known) then
+      epoch = new_epoch(start, origin_of(start, KEYS[1]))
+      is_rare = true
+    else
+      epoch = sub(found, 1, 23)
+    end
+  else
+    -- A log without its top (evicted, say) can't be told apart from one that lost messages: begin anew.
+    is_stale = redis_call('LLEN', list) > 0
+    local origin = origin_of(start, KEYS[1])
+    epoch = new_epoch(start, origin, not (is_stale or has_lost(known, origin)) and now, idle)
+    age, most, keep, renew_at, head, big, offset, time = 0, 0, idle, 0, now, 0, 0, 0
+  end
+  -- A clock that steps back must not make a younger message look older than its elders.
+  if time < now then
+    time = now
+  end
+  local longest = math.max(keep, idle, wanted_age)
+  local largest = big
+  local middle = ' ' .. time .. ' '
+  local stored, entry, entries, receipts, last = 0, nil, nil, nil, nil
+  local receipt_key = key + 1
+  for i = 1, count do
+    local window = byte(what_it_is, 3 + i)
+    if window > 0 then
+      receipt_key = receipt_key + 1
+    end
+    if replies[first + i] == '' then
+      local own_key = window > 0 and KEYS[receipt_key]
+      local earlier = own_key and receipts and receipts[own_key]
+      if earlier then
+        replies[first + i] = earlier[1]
+      else
+        last = ARGV[at + 1 + i]
+        offset = offset + 1
+        stored = stored + 1
+        entry = offset .. middle .. last
+        if stored == 2 then
+          entries = { entries }
+        end
+        if stored > 1 then
+          entries[stored] = entry
+        else
+          entries = entry
+        end
+        replies[first + i] = offset
+        if #entry > largest then
+          largest = #entry
+        end
+        if own_key then
+          receipts = receipts or {}
+          receipts[own_key] = { epoch .. ' ' .. offset .. ' ' .. sub(last, 1, 16), numbers[window] }
+          longest = math.max(longest, numbers[window])
+        end
+      end
+    end
+  end
+
+  local length
+  if stored == 1 then
+    length = redis_call('RPUSH', list, entry)
+  else
+    length = redis_call('RPUSH', list, unpack(entries))
+  end
+  if is_stale then
+    redis_call('LTRIM', list, -stored, -1)
+    length = stored
+  end
+  local is_same = age == wanted_age and keep == longest and most == wanted_most and big == largest
+  if is_same and not is_rare and now < renew_at and length > stored and length <= most + most / 8 then
+    redis_call('SETRANGE', top_key, 55, sub(last, 1, 16) .. pack('>I6I6', offset, time))
+  else
+    if age ~= wanted_age or keep ~= longest then
+      renew_at = 0
+    end
+    store_rarely({
+      epoch = epoch, age = wanted_age, most = wanted_most, keep = longest, renew = renew_at, head = head,
+      big = largest, id = sub(last, 1, 16), offset = offset, time = time,
+    }, found, top_key, list, length, stored)
+  end
+  if receipts then
+    for own_key, receipt in pairs(receipts) do
+      redis_call('SET', own_key, receipt[1], 'PX', receipt[2])
+    end
+  end
+  if stored == 1 then
+    redis_call(ring, ARGV[at], magic .. epoch .. '\n' .. #entry .. ' ' .. entry)
+  else
+    for i = 1, stored do
+      entries[i] = #entries[i] .. ' ' .. entries[i]
+    end
+    redis_call(ring, ARGV[at], magic .. epoch .. '\n' .. table.concat(entries))
+  end
+  return epoch
+end
+
+local function failure(reason)
+  local text = type(reason) == 'table' and reason.err or tostring(reason)
+  return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
+end
+
+local at = 6 + tonumber(ARGV[5])
+for i = 6, at - 1 do
+  numbers[i - 5] = tonumber(ARGV[i])
+end
+local key, first, last_argument = 2, 1, #ARGV
+while at < last_argument do
+  local what_it_is = ARGV[at + 1]
+  local count = byte(what_it_is)
+  replies[first] = ''
+  if count == 0 then
+    local rung, reason = pcall(redis_call, ring, ARGV[at], ARGV[at + 2])
+    if not rung then
+      replies[first] = failure(reason)
+    end
+    at = at + 3
+  else
+    -- Those with a receipt are answered with it, and the others have an empty answer by now.
+    local receipt_key, fresh, given = key + 1, count, nil
+    for i = 1, count do
+      replies[first + i] = ''
+      if byte(what_it_is, 3 + i) > 0 then
+        receipt_key = receipt_key + 1
+        local receipt = redis.pcall('GET', KEYS[receipt_key])
+        if receipt then
+          replies[first + i] = type(receipt) == 'table' and failure(receipt) or receipt
+          fresh = fresh - 1
+          given = given or {}
+          given[i] = true
+        end
+      end
+    end
+    if fresh > 0 then
+      local done, epoch = pcall(store, at, key, count, first)
+      if done then
+        replies[first] = epoch
+      else
+        for i = 1, count do
+          if not (given and given[i]) then
+            replies[first + i] = failure(epoch)
+          end
+        end
+      end
+    end
+    key = receipt_key + 1
+    at = at + 2 + count
+  end
+  first = first + count + 1
 end
 return replies

@@ -1,65 +1,90 @@
--- A page of a channel's log, and where the channel stands.
+-- A page of a channel's log, and where the channel stands. For what can't be read with plain commands: a channel that
+-- is unused or has lost something, messages that are too old or so large that their bytes must be counted, lifetimes
+-- that have to be set again.
 --
--- KEYS  1 meta (hash), 2 log (stream)
--- ARGV  1 epoch, should the channel have none, 2 read after this offset, 3 most messages, 4 stop after this many
---       bytes of payload, 5 milliseconds that an idle channel keeps its epoch,
---       6 epoch, 7 offset, 8 id of a message that the log is known to have had
--- Returns {epoch, offset, id, lowest retained offset, then per message: offset, id, time, kind, payload}.
+-- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
+-- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
+--       known to have had (channel.lua), 4 read after this offset, 5 most messages, 6 stop after this many bytes
+-- Returns {top, lowest offset that is kept, entries of the list …}; for an unused channel {'', origin, milliseconds}.
+-- Nothing is written for an unused one: whoever looks at channels that nobody writes to must not fill Redis.
 
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id', 'head', 'age')
-if not meta[1] then
-  -- Only where there is one: a script that has deleted something is not held to maxmemory any more.
-  if redis.call('XLEN', KEYS[2]) > 0 then
-    redis.call('DEL', KEYS[2])
+local found = redis.call('GET', KEYS[1])
+local known = ARGV[3]
+local now = clock()
+local t
+if not found then
+  local origin = origin_of(ARGV[1], KEYS[3])
+  if redis.call('LLEN', KEYS[2]) == 0 and not has_lost(known, origin) then
+    return { '', origin, now }
   end
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', '0', 'id', '', 'time', '0')
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  return { ARGV[1], '0', '', '1' }
-end
-
-if has_rewound(meta[1], tonumber(meta[2]), meta[3], ARGV[6], tonumber(ARGV[7]), ARGV[8]) then
-  meta[1] = ARGV[1]
-  redis.call('HSET', KEYS[1], 'epoch', meta[1])
-end
-
-if meta[5] then
-  local head = tonumber(meta[4])
-  local trimmed = trim(KEYS[2], head, now() - meta[5])
-  if trimmed ~= head and trimmed < math.huge then
-    redis.call('HSET', KEYS[1], 'head', string.format('%.0f', trimmed))
+  t = save_anew(ARGV[1], origin, KEYS[1], now, tonumber(ARGV[2]))
+  redis.call('DEL', KEYS[2])
+else
+  t = unpack_top(found)
+  local is_changed = false
+  if has_rewound(found, known) then
+    t.epoch = new_epoch(ARGV[1], origin_of(ARGV[1], KEYS[3]))
+    is_changed = true
+  end
+  local is_due = now >= t.renew
+  if is_due then
+    renew(t, KEYS[2], now)
+  elseif t.head <= now - t.age then
+    t.head = age_out(KEYS[2], now - t.age)
+    is_changed = true
+  end
+  if is_changed or is_due then
+    save(t, KEYS[1], true, is_due)
   end
 end
-local keep = math.max(tonumber(ARGV[5]), tonumber(meta[5] or 0))
-if redis.call('PTTL', KEYS[1]) < keep then
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
+
+-- The list has no holes: entries leave it only at its head. Where somebody else has made one, what is before it counts
+-- as trimmed.
+local length = redis.call('LLEN', KEYS[2])
+local function is_at_its_place(index)
+  local offset = tonumber(redis.call('LINDEX', KEYS[2], index):match('^%d+'))
+  if not offset then
+    error('an entry of the log that is no message', 0)
+  end
+  return offset == t.offset - length + 1 + index
+end
+local function mend()
+  local low, high = 0, length
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if is_at_its_place(middle) then
+      high = middle
+    else
+      low = middle + 1
+    end
+  end
+  redis.call('LTRIM', KEYS[2], low, -1)
+  length = length - low
 end
 
--- The log has no holes: entries leave it only at its head.
-local first = meta[2] - redis.call('XLEN', KEYS[2]) + 1
-local page = { meta[1], meta[2], meta[3], string.format('%.0f', first) }
-local offset = tonumber(ARGV[2])
-local left = tonumber(ARGV[3])
-local bytes = tonumber(ARGV[4])
-while left > 0 and bytes > 0 do
-  local count = math.min(left, 32)
-  local entries = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', offset + 1), '+', 'COUNT', count)
-  for _, entry in ipairs(entries) do
-    local fields = entry[2]
-    local position = entry[1]:match('^%d+')
-    offset = tonumber(position)
-    page[#page + 1] = position
-    page[#page + 1] = fields[2]
-    page[#page + 1] = fields[4]
-    page[#page + 1] = fields[6]
-    page[#page + 1] = fields[8]
+local wanted = tonumber(ARGV[4]) + 1
+local most_wanted = tonumber(ARGV[5])
+local function first_index()
+  return math.max(wanted - t.offset + length - 1, length - t.most, 0)
+end
+local next = first_index()
+if next < length and not (is_at_its_place(next) and is_at_its_place(math.min(next + most_wanted, length) - 1)) then
+  mend()
+  next = first_index()
+end
+local page = { pack_top(t), math.max(t.offset - length, t.offset - t.most) + 1 }
+local left = most_wanted
+local bytes = tonumber(ARGV[6])
+while left > 0 and bytes > 0 and next < length do
+  local entries = redis.call('LRANGE', KEYS[2], next, next + math.min(left, 32) - 1)
+  for i = 1, #entries do
+    page[#page + 1] = entries[i]
     left = left - 1
-    bytes = bytes - #fields[8]
+    bytes = bytes - #entries[i]
     if bytes <= 0 then
       break
     end
   end
-  if #entries < count then
-    break
-  end
+  next = next + #entries
 end
 return page

@@ -8,6 +8,7 @@
  * again.
  */
 import type { Broker, Position, StoredMessage } from '../../pubsub/broker.ts';
+import { leadsTo } from '../../pubsub/epochs.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
 import type { References } from '../sending/references.ts';
@@ -90,6 +91,8 @@ export class Channel {
   /** How many members are live and reached one by one, or further than the channel. */
   #single = 0;
   #state: State = 'finding';
+  readonly #subscribed: Promise<void>;
+  #resolveSubscribed!: () => void;
   #found!: Promise<void>;
   #resolveFound!: () => void;
   /** A doubt arose while the channel was finding its place: once more. */
@@ -111,6 +114,9 @@ export class Channel {
   constructor(name: string, host: ChannelHost) {
     this.name = name;
     this.#host = host;
+    this.#subscribed = new Promise((resolve) => {
+      this.#resolveSubscribed = resolve;
+    });
     this.#beginFinding();
     void this.#find(true);
   }
@@ -124,6 +130,11 @@ export class Channel {
   knows({ epoch, offset, id }: Position): boolean | undefined {
     const known = this.#recent.find((recent) => recent.offset === offset && recent.epoch === epoch);
     return known && known.id === id;
+  }
+
+  /** Resolves when the subscription is in force for the first time: what is asked after that misses nothing. */
+  subscribed(): Promise<void> {
+    return this.#subscribed;
   }
 
   /** Resolves when the subscription is in force and the channel has its place in the log. */
@@ -249,6 +260,7 @@ export class Channel {
     this.#state = 'closed';
     this.#buffer = [];
     this.#queue = [];
+    this.#resolveSubscribed();
     this.#resolveFound();
   }
 
@@ -267,8 +279,9 @@ export class Channel {
       try {
         if (mustSubscribe) await this.#host.broker.subscribe(this.name);
         mustSubscribe = false;
+        this.#resolveSubscribed();
         let top = await this.#host.top(this.name);
-        // Reading gives a channel that was never used its epoch, so that a store that forgets it is noticed.
+        // Reading tells since when a channel has not been used, so that a store that forgets is noticed.
         if (top.epoch === '') ({ top } = await this.#host.broker.read(this.name, 0, 1));
         if (this.#state === 'finding' && !this.#again) this.#take(top);
       } catch {
@@ -341,7 +354,7 @@ export class Channel {
   #follows(message: StoredMessage): boolean {
     const head = this.#head;
     if (message.offset !== head.offset + 1) return false;
-    return message.epoch === head.epoch || (head.offset === 0 && head.epoch === '');
+    return message.epoch === head.epoch || (head.offset === 0 && leadsTo(head.epoch, message.epoch));
   }
 
   #isKnown(message: StoredMessage): boolean {

@@ -3,6 +3,7 @@
  * A position is continued only if the store still has its entry, or its top, with the same id.
  */
 import type { Position } from '../../pubsub/broker.ts';
+import { leadsTo } from '../../pubsub/epochs.ts';
 import type { GapReason } from '../talk/wire.ts';
 
 /** A `LogPage` of the broker, or what was made of one. */
@@ -28,18 +29,20 @@ export function readOffset(position: Position): number {
 
 /**
  * Whether `position` is still the same place as `current`, which the store has just now. A channel that
- * nothing was ever sent to may get its epoch later; one that has lost its epoch is another.
+ * nothing was ever sent to gets its epoch with its first message; one that has lost its epoch is another.
  */
 export function isSame(position: Position, current: Position): boolean {
   if (position.offset !== current.offset || position.id !== current.id) return false;
-  return position.epoch === current.epoch || (position.epoch === '' && position.offset === 0);
+  return (
+    position.epoch === current.epoch || (position.offset === 0 && leadsTo(position.epoch, current.epoch))
+  );
 }
 
 /** @param page read after `readOffset(position)` */
 export function judge<M extends Position>(position: Position, page: Page<M>): Judgement<M> {
   const { top, messages } = page;
   if (position.offset === 0) {
-    if (position.epoch !== top.epoch && position.epoch !== '') return beginAnew('rewound', page);
+    if (!leadsTo(position.epoch, top.epoch)) return beginAnew('rewound', page);
     return page.first > 1 ? beginAnew('trimmed', page) : follow(position, page, 0);
   }
   if (position.id === '') return beginAnew('unknown-position', page);
@@ -61,7 +64,8 @@ export function judge<M extends Position>(position: Position, page: Page<M>): Ju
  */
 export function follow<M extends Position>(position: Position, page: Page<M>, skip: number): Judgement<M> {
   const { messages, top } = page;
-  const from = position.epoch === '' ? { ...position, epoch: top.epoch } : position;
+  const isBefore = position.offset === 0 && leadsTo(position.epoch, top.epoch);
+  const from = isBefore ? { ...position, epoch: top.epoch } : position;
   if (from.epoch !== top.epoch || from.offset > top.offset) return beginAnew('rewound', page);
   let end = skip;
   while (end < messages.length && messages[end]!.offset === from.offset + 1 + end - skip) end++;

@@ -1,5 +1,5 @@
-/** Makes this instance's sessions visible to the others: announced in batches, said again before they expire. */
-import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+/** Makes this instance's sessions visible to the others, in batches. The broker keeps them so. */
+import { clearTimeout, setTimeout } from '../../clock.ts';
 import type { Broker, PresenceEntry } from '../../pubsub/broker.ts';
 
 /** Milliseconds in which sessions that come and go are collected. */
@@ -15,13 +15,11 @@ export class Presence {
   #went = new Map<string, PresenceEntry>();
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
-  #nextRefresh: number;
 
   constructor(broker: Broker, ttl: number, failed: (error: unknown) => void) {
     this.#broker = broker;
     this.#ttl = ttl;
     this.#failed = failed;
-    this.#nextRefresh = monotonicNow() + ttl / 3;
   }
 
   /** Said again with the same session, an entry replaces the former one. */
@@ -39,18 +37,6 @@ export class Presence {
     this.#came.delete(session);
     this.#went.set(session, entry);
     this.#schedule();
-  }
-
-  /** Once a second. */
-  sweep(now: number): void {
-    if (now >= this.#nextRefresh) this.refresh();
-  }
-
-  /** Says everything again. */
-  refresh(): void {
-    this.#nextRefresh = monotonicNow() + this.#ttl / 3;
-    for (const [session, entry] of this.#entries) this.#came.set(session, entry);
-    if (this.#came.size > 0) this.#schedule();
   }
 
   /** Resolves when the store knows what was added and removed so far, or could not be told. */
@@ -78,7 +64,7 @@ export class Presence {
         await this.#broker.announce(came.slice(i, i + ENTRIES_PER_CALL), this.#ttl);
       }
     } catch (error) {
-      // The next refresh says it again, and what is not withdrawn expires.
+      // The broker goes on by itself with what was announced; what is not withdrawn ends with this instance.
       this.#failed(error);
     }
   }

@@ -51,11 +51,6 @@ export class SockJsBus implements Bus {
     return entries.map((entry) => entry.instance);
   }
 
-  /** Once a second. */
-  sweep(now: number): void {
-    this.#claims.sweep(now);
-  }
-
   /** Withdraws the claims of the sessions that are over. */
   close(): Promise<void> {
     return this.#claims.flush();
