@@ -47,6 +47,7 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
+    // Other programs may call JSON what is none: it is text then.
     return text;
   }
 }

@@ -77,6 +77,7 @@ function decoded(value: string): string {
   try {
     return decodeURIComponent(value);
   } catch {
+    // No escapes: a cookie may hold a percent sign of its own.
     return value;
   }
 }

@@ -57,6 +57,7 @@ export class ReferenceChannel {
     try {
       return String(JSON.parse(text));
     } catch {
+      // A bare key that only begins like JSON.
       return text;
     }
   }
