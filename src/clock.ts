@@ -20,6 +20,8 @@ export const nextTick: typeof process.nextTick = original(process, 'nextTick').b
 const performance = original(globalThis, 'performance');
 /** Milliseconds on a clock that never goes back. */
 export const monotonicNow: () => number = performance.now.bind(performance);
+/** The same clock in milliseconds since 1970. It is not set while the process runs, as `Date` may be. */
+export const steadyNow = (): number => performance.timeOrigin + performance.now();
 
 /** A fake of sinon's has its clock, and that has under `_name` what was there before. */
 function original<T extends object, N extends keyof T & string>(holder: T, name: N): T[N] {

@@ -2,7 +2,7 @@
  * The broker within one process: logs in memory, gone when the process ends. Push servers of one process
  * that should act as one share a `MemoryStore`; each has a broker of its own over it.
  */
-import { clearInterval, queueMicrotask, setInterval } from '../clock.ts';
+import { clearInterval, queueMicrotask, setInterval, steadyNow } from '../clock.ts';
 import type {
   Broker,
   BrokerListener,
@@ -41,7 +41,7 @@ class MemoryChannel {
   id = '';
   time = 0;
   maxAge = Number.POSITIVE_INFINITY;
-  lastUsed = Date.now();
+  lastUsed = steadyNow();
   /** Oldest first; those before `head` are trimmed. Offsets in it are contiguous. */
   #messages: StoredMessage[] = [];
   #head = 0;
@@ -50,7 +50,7 @@ class MemoryChannel {
 
   constructor(name: string, origin: string) {
     this.name = name;
-    this.epoch = newEpoch(origin, Date.now() - IDLE_CHANNEL_TTL);
+    this.epoch = newEpoch(origin, steadyNow() - IDLE_CHANNEL_TTL);
   }
 
   get top(): Position {
@@ -79,10 +79,11 @@ class MemoryChannel {
     return message;
   }
 
-  trim(maxMessages: number, now: number): void {
+  trim(maxMessages: number): void {
+    const oldest = Date.now() - this.maxAge;
     const messages = this.#messages;
     let head = Math.max(this.#head, messages.length - maxMessages);
-    while (head < messages.length && messages[head]!.time <= now - this.maxAge) head++;
+    while (head < messages.length && messages[head]!.time <= oldest) head++;
     this.#head = head;
     if (head > 64 && head * 2 > messages.length) {
       this.#messages = messages.slice(head);
@@ -140,7 +141,7 @@ export class MemoryStore {
   publish(name: string, kind: PayloadKind, payload: Buffer, options: PublishOptions): Receipt {
     const channel = this.#channel(name);
     const key = options.idempotencyKey;
-    const now = Date.now();
+    const now = steadyNow();
     if (key !== undefined) {
       const known = channel.receipts?.get(key);
       if (known !== undefined && known.expires > now) return { ...known.receipt, duplicate: true };
@@ -148,7 +149,7 @@ export class MemoryStore {
     // A copy: the caller's bytes may be a view of a buffer that is read into again.
     const message = channel.append(kind, Buffer.from(payload));
     channel.maxAge = options.retention.maxAge;
-    channel.trim(Math.max(1, options.retention.maxMessages), now);
+    channel.trim(Math.max(1, options.retention.maxMessages));
     const receipt: Receipt = {
       channel: name,
       epoch: message.epoch,
@@ -174,13 +175,13 @@ export class MemoryStore {
   /** @internal */
   read(name: string, offset: number, limit: number): LogPage {
     const channel = this.#channels.get(name);
-    const now = Date.now();
+    const now = steadyNow();
     if (channel === undefined) {
       const epoch = unusedEpoch(this.#origin, now - IDLE_CHANNEL_TTL, now);
       return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
     }
     channel.lastUsed = now;
-    channel.trim(Number.POSITIVE_INFINITY, now);
+    channel.trim(Number.POSITIVE_INFINITY);
     const first = channel.first;
     const messages: StoredMessage[] = [];
     let bytes = 0;
@@ -205,10 +206,10 @@ export class MemoryStore {
     if (position.epoch !== channel?.epoch || position.offset > channel.offset) return;
     const there = channel.at(position.offset);
     if (there !== undefined && there.id !== position.id) return;
-    channel.lastUsed = Date.now();
+    channel.lastUsed = steadyNow();
     channel.cursors ??= new Map();
     const known = channel.cursors.get(device);
-    const now = Date.now();
+    const now = steadyNow();
     if (known !== undefined && known.expires > now && known.position.offset >= position.offset) return;
     // The last one is the one that moved last.
     channel.cursors.delete(device);
@@ -219,7 +220,7 @@ export class MemoryStore {
 
   /** @internal */
   cursors(name: string): Cursor[] {
-    const now = Date.now();
+    const now = steadyNow();
     const result: Cursor[] = [];
     for (const [device, { position, expires }] of this.#channels.get(name)?.cursors ?? []) {
       if (expires > now) result.push({ channel: name, device, position: { ...position } });
@@ -259,14 +260,14 @@ export class MemoryStore {
       channel = new MemoryChannel(name, this.#origin);
       this.#channels.set(name, channel);
     }
-    channel.lastUsed = Date.now();
+    channel.lastUsed = steadyNow();
     return channel;
   }
 
   #sweep(): void {
-    const now = Date.now();
+    const now = steadyNow();
     for (const channel of this.#channels.values()) {
-      channel.trim(Number.POSITIVE_INFINITY, now);
+      channel.trim(Number.POSITIVE_INFINITY);
       removeExpired(channel.receipts, now);
       removeExpired(channel.cursors, now);
       const isEmpty = channel.first > channel.offset && !channel.cursors?.size && !channel.receipts?.size;

@@ -244,7 +244,7 @@ for (const [framework, replace] of Object.entries(FRAMEWORKS)) {
       for (const { url } of instances) {
         const late = await Mailbox.open(`${url}?user=${when}`);
         await instances[0]!.push.send(when, 'to a new page');
-        await late.takes('a new page', ['to a new page']);
+        await late.takes(`a new page ${when}`, ['to a new page']);
         late.client.close();
         await until('its end', () => late.client.readyState === WebSocket.CLOSED);
       }
