@@ -7,7 +7,7 @@
  */
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Broker, BrokerListener } from '../src/pubsub/broker.ts';
+import type { Broker, BrokerListener } from '../src/pubsub/store/broker.ts';
 import { type RedisServer, startRedis } from '../test/support/redis.ts';
 import { ask } from '../test/support/redis-groups.ts';
 
@@ -127,8 +127,8 @@ const median = (values: number[]): number =>
   values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 async function begin(name: string, folder: string): Promise<Subject> {
-  const url = pathToFileURL(`${folder}/src/pubsub/redis-broker.ts`);
-  const { redisBroker } = (await import(url.href)) as typeof import('../src/pubsub/redis-broker.ts');
+  const url = pathToFileURL(`${folder}/src/pubsub/store/redis-broker.ts`);
+  const { redisBroker } = (await import(url.href)) as typeof import('../src/pubsub/store/redis-broker.ts');
   const redis = await startRedis();
   const broker = redisBroker(redis.url, { intake: false });
   await broker.open(silent);

@@ -1,12 +1,12 @@
 /**
- * `npm run lua`: writes the text of src/pubsub/lua/*.lua into src/pubsub/lua.ts, so that nothing has to be read
+ * `npm run lua`: writes the text of src/pubsub/store/lua/*.lua into src/pubsub/store/lua.ts, so that nothing has to be read
  * from files beside a module: in a bundle there are none. A test checks that the two agree.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 
-const FOLDER = 'src/pubsub/lua';
-export const LUA_MODULE = 'src/pubsub/lua.ts';
+const FOLDER = 'src/pubsub/store/lua';
+export const LUA_MODULE = 'src/pubsub/store/lua.ts';
 
 /** The module's source. */
 export function luaModule(): string {

@@ -1,10 +1,11 @@
 /** `tidings`: the push server and what it is put together from. */
-export type * from './pubsub/broker.ts';
-export { MemoryStore, memoryBroker } from './pubsub/memory-broker.ts';
-export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/redis-broker.ts';
-export type { ClusterTarget } from './pubsub/redis-cluster.ts';
-export type { SentinelTarget } from './pubsub/redis-sentinel.ts';
-export type { RedisTarget } from './pubsub/redis-target.ts';
+
+export type { ClusterTarget } from './pubsub/redis/cluster.ts';
+export type { SentinelTarget } from './pubsub/redis/sentinel.ts';
+export type { RedisTarget } from './pubsub/redis/target.ts';
+export type * from './pubsub/store/broker.ts';
+export { MemoryStore, memoryBroker } from './pubsub/store/memory-broker.ts';
+export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/store/redis-broker.ts';
 export * from './push/index.ts';
 export type {
   Attributes,

@@ -4,14 +4,14 @@ export {
   type RedisErrorCode,
   RedisReplyError,
   wasNotExecuted,
-} from './pubsub/redis-errors.ts';
-export { parseRedisUrl, type RedisOptions } from './pubsub/redis-options.ts';
-export type { ReplyHandler } from './pubsub/reply-handlers.ts';
+} from './pubsub/redis/errors.ts';
+export { parseRedisUrl, type RedisOptions } from './pubsub/redis/options.ts';
+export type { ReplyHandler } from './pubsub/redis/reply-handlers.ts';
 export {
   type MessageListener,
   RespClient,
   type RespClientEvents,
-} from './pubsub/resp-client.ts';
-export type { RespArgument } from './pubsub/resp-encoder.ts';
-export type { RespReply } from './pubsub/resp-reader.ts';
-export { Script } from './pubsub/script.ts';
+} from './pubsub/redis/resp-client.ts';
+export type { RespArgument } from './pubsub/redis/resp-encoder.ts';
+export type { RespReply } from './pubsub/redis/resp-reader.ts';
+export { Script } from './pubsub/redis/script.ts';

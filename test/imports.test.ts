@@ -28,11 +28,11 @@ const rooms: Record<string, Room> = {
     builtins: ['node:async_hooks', 'node:buffer', 'node:crypto', 'node:zlib'],
     packages: [],
   },
-  server: { rooms: ['protocol', clock, listenFirst], builtins: 'all', packages: [] },
+  server: { rooms: ['protocol', clock, 'queue.ts', listenFirst], builtins: 'all', packages: [] },
   sockjs: { rooms: ['protocol', 'server', clock, waiting, listenFirst], builtins: 'all', packages: [] },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
-  pubsub: { rooms: [clock], builtins: 'all', packages: ['redis-parser'] },
-  push: { rooms: [...below, clock, waiting], builtins: 'all', packages: [] },
+  pubsub: { rooms: [clock, waiting, 'queue.ts'], builtins: 'all', packages: ['redis-parser'] },
+  push: { rooms: [...below, clock, waiting, 'queue.ts'], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },
@@ -127,6 +127,15 @@ test('imports between the folders of src/ go downwards only', () => {
     files.flatMap((file) => violations(file, readFileSync(join('src', file), 'utf8'))),
     [],
   );
+});
+
+test('the Redis client knows nothing of what is stored with it', () => {
+  const upwards = files
+    .filter((file) => file.startsWith('pubsub/redis/'))
+    .filter((file) =>
+      importsOf(readFileSync(join('src', file), 'utf8')).some((path) => path.includes('/store/')),
+    );
+  assert.deepEqual(upwards, []);
 });
 
 test('the check sees every form of import that points upwards', () => {

@@ -1,5 +1,5 @@
 /** `--limit NAME=N`: every bound of the push server that a number can set. docs/configuration.md lists them. */
-import type { Retention } from '../pubsub/broker.ts';
+import type { Retention } from '../pubsub/store/broker.ts';
 import { DEFAULT_LIMITS, DEFAULT_RETENTION, type Limits } from '../push/options.ts';
 import { closest, list, UsageError } from './options.ts';
 

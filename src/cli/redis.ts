@@ -1,6 +1,6 @@
 /** What all commands that use Redis directly can be told about it, besides its URL. */
 import { readFileSync } from 'node:fs';
-import type { RedisBrokerOptions } from '../pubsub/redis-broker.ts';
+import type { RedisBrokerOptions } from '../pubsub/store/redis-broker.ts';
 import { text, UsageError, type Values } from './options.ts';
 
 export const redisOptions = {

@@ -1,7 +1,7 @@
 /** `tidings send` and `tidings publish`: one message to a user or a topic, by HTTP or straight through Redis. */
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Broker, BrokerListener, Receipt } from '../pubsub/broker.ts';
+import type { Broker, BrokerListener, Receipt } from '../pubsub/store/broker.ts';
 import { JsonText } from '../push/payload.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
 import { callAdmin, connection } from './admin-client.ts';
@@ -141,7 +141,7 @@ async function storeInRedis(
 }
 
 async function openBroker(url: string, values: Settings<typeof options>['values']): Promise<Broker> {
-  const { redisBroker } = await import('../pubsub/redis-broker.ts');
+  const { redisBroker } = await import('../pubsub/store/redis-broker.ts');
   try {
     return redisBroker(url, { ...redisSettings(url, values), publishMaxWait: values.wait });
   } catch (error) {

@@ -2,7 +2,7 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { PolicyServerOptions } from '../policy/index.ts';
-import type { Broker, Retention } from '../pubsub/broker.ts';
+import type { Broker, Retention } from '../pubsub/store/broker.ts';
 import type { Origins } from '../server/origin.ts';
 import type { Handler, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';

@@ -1,5 +1,5 @@
 /** What an application's data is in the store, and back. */
-import type { PayloadKind } from '../pubsub/broker.ts';
+import type { PayloadKind } from '../pubsub/store/broker.ts';
 
 export interface Payload {
   kind: PayloadKind;

@@ -6,8 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
-import type { PresenceEntry, Receipt } from '../pubsub/broker.ts';
-import { memoryBroker } from '../pubsub/memory-broker.ts';
+import type { PresenceEntry, Receipt } from '../pubsub/store/broker.ts';
+import { memoryBroker } from '../pubsub/store/memory-broker.ts';
 import { attempt } from '../server/handler-calls.ts';
 import { checkInterceptors } from '../server/options.ts';
 import type { HandshakeRequest } from '../server/transport.ts';

@@ -8,12 +8,12 @@
 import { nextTick } from '../clock.ts';
 import { FIN, Opcode, RSV1 } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
+import { Queue } from '../queue.ts';
 import { asBuffer } from './data.ts';
 import { catchUp, type Encode, type Member, type SharedFrames, shareFrame } from './fan-out.ts';
 import { copied } from './memory.ts';
 import { inItsContext, type Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
-import { Queue } from './queue.ts';
 import { throwLater } from './throw-later.ts';
 import type { SendResult } from './transport.ts';
 

@@ -4,7 +4,7 @@
  * one that is stuck.
  */
 import type { Duplex } from 'node:stream';
-import { Queue } from './queue.ts';
+import { Queue } from '../queue.ts';
 
 export type WriteDone = (error?: Error | null) => void;
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type { PushServerOptions, RedisBrokerOptions } from '../../src/index.ts';
-import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
+import type { RedisTarget } from '../../src/pubsub/redis/target.ts';
 import { freePort } from '../support/net.ts';
 
 export interface InstanceSettings {

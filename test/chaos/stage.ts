@@ -2,7 +2,7 @@
 
 import type { ConnectOptions } from '../../src/client/core.ts';
 import { PushServer, type PushServerOptions, type RedisBrokerOptions, redisBroker } from '../../src/index.ts';
-import type { RedisTarget } from '../../src/pubsub/redis-target.ts';
+import type { RedisTarget } from '../../src/pubsub/redis/target.ts';
 import { until } from '../support/net.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import {

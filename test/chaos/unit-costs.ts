@@ -3,7 +3,7 @@
  * an instance, and Redis for them, is in the rows of `npm run bench -- push`.
  */
 import { redisBroker } from '../../src/index.ts';
-import type { Broker, BrokerListener } from '../../src/pubsub/broker.ts';
+import type { Broker, BrokerListener } from '../../src/pubsub/store/broker.ts';
 import { startRedis } from '../support/redis.ts';
 import { ask } from '../support/redis-groups.ts';
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { adminApi } from '../../src/cli/admin.ts';
-import { memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
 
 const MAX_BODY = 1000;

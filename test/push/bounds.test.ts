@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { createConnection, type Socket } from 'node:net';
 import { after, test } from 'node:test';
-import type { Receipt } from '../../src/pubsub/broker.ts';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import type { Receipt } from '../../src/pubsub/store/broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
 import { client, session } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';

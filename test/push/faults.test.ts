@@ -1,7 +1,7 @@
 /** Everything a store and its doorbells can do wrong, at random, against the one property that counts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { until } from '../support/net.ts';
 import { faultyBroker } from './faulty-broker.ts';
 import { ReturningPage } from './returning-page.ts';

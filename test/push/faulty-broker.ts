@@ -1,5 +1,5 @@
 /** A real broker that is made to fail: doorbells get lost, come late or twice, calls are refused. */
-import type { Broker, BrokerListener, StoredMessage } from '../../src/pubsub/broker.ts';
+import type { Broker, BrokerListener, StoredMessage } from '../../src/pubsub/store/broker.ts';
 
 export interface Faults {
   /** Whether to lose this doorbell. */

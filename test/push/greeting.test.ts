@@ -1,7 +1,7 @@
 /** What an application sends while it is told of a new session: the page gets it, after its welcome. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import type { PushServer } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 import { faultyBroker } from './faulty-broker.ts';

@@ -1,7 +1,7 @@
 /** Names from outside are UTF-8 or refused, wherever they come in, and are keys of maps only. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer, queryUser, signedTicket } from '../../src/push/index.ts';
 import { client } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';

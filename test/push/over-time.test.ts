@@ -1,7 +1,7 @@
 /** What vanishes by itself, and what must not: presence and subscriptions over time. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { until } from '../support/net.ts';
 import { Page, startPush } from './support.ts';
 

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createConnection, type Socket } from 'node:net';
 import { after, test } from 'node:test';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { holdClock } from '../support/held-clock.ts';
 import { until } from '../support/net.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Client } from '../../src/client/core.ts';
 import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 import { Page, type Running, startPush } from './support.ts';

@@ -1,8 +1,8 @@
 /** The stores that promises are held against, each once: what is promised does not depend on the store. */
 import { type TestContext, test } from 'node:test';
 import { redisBroker } from '../../src/index.ts';
-import type { Broker } from '../../src/pubsub/broker.ts';
-import { MemoryStore, memoryBroker } from '../../src/pubsub/memory-broker.ts';
+import type { Broker } from '../../src/pubsub/store/broker.ts';
+import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { needs } from '../support/programs.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 

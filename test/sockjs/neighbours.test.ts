@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { fallbackTransport } from '../../src/client/fallback.ts';
 import { Client } from '../../src/client/index.ts';
 import { MemoryStore, memoryBroker, redisBroker } from '../../src/index.ts';
-import type { Broker } from '../../src/pubsub/broker.ts';
+import type { Broker } from '../../src/pubsub/store/broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';

@@ -7,8 +7,8 @@
  * the channel takes the log's top as its new place; a subscriber that reaches the channel's place is live
  * again.
  */
-import type { Broker, Position, StoredMessage } from '../../pubsub/broker.ts';
-import { leadsTo } from '../../pubsub/epochs.ts';
+import type { Broker, Position, StoredMessage } from '../../pubsub/store/broker.ts';
+import { leadsTo } from '../../pubsub/store/epochs.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
 import type { References } from '../sending/references.ts';

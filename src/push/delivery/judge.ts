@@ -2,8 +2,8 @@
  * Whether a page of a channel's log continues a position: the one place where `recovered` is decided.
  * A position is continued only if the store still has its entry, or its top, with the same id.
  */
-import type { Position } from '../../pubsub/broker.ts';
-import { leadsTo } from '../../pubsub/epochs.ts';
+import type { Position } from '../../pubsub/store/broker.ts';
+import { leadsTo } from '../../pubsub/store/epochs.ts';
 import type { GapReason } from '../talk/wire.ts';
 
 /** A `LogPage` of the broker, or what was made of one. */

@@ -3,7 +3,7 @@
  * shared by all that follow.
  */
 import { isUtf8 } from 'node:buffer';
-import type { PayloadKind, Position, StoredMessage } from '../../pubsub/broker.ts';
+import type { PayloadKind, Position, StoredMessage } from '../../pubsub/store/broker.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Payload } from '../payload.ts';
 import type { References } from '../sending/references.ts';

@@ -10,7 +10,7 @@ import type {
   IntakeMessage,
   Position,
   StoredMessage,
-} from '../../pubsub/broker.ts';
+} from '../../pubsub/store/broker.ts';
 import { Turns } from '../../waiting.ts';
 import type { References } from '../sending/references.ts';
 import { Channel, type ChannelHost, type FanOut } from './channel.ts';

@@ -2,7 +2,7 @@
  * One session's part in one channel: finds where it begins, reads the log up to the channel's place as
  * fast as the session takes it, and is live from then on.
  */
-import type { Position } from '../../pubsub/broker.ts';
+import type { Position } from '../../pubsub/store/broker.ts';
 import type { Transport } from '../../server/transport.ts';
 import { isInbox } from '../talk/names.ts';
 import type { ChannelState } from '../talk/wire.ts';

@@ -1,5 +1,5 @@
 /** What can be set for topics by their names. */
-import type { Retention } from '../../pubsub/broker.ts';
+import type { Retention } from '../../pubsub/store/broker.ts';
 
 /**
  * What happens to a topic's messages for a session that reads too slowly.

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { monotonicNow } from '../../clock.ts';
-import type { PresenceEntry } from '../../pubsub/broker.ts';
+import type { PresenceEntry } from '../../pubsub/store/broker.ts';
 import { attempt } from '../../server/handler-calls.ts';
 import { originOf } from '../../server/origin.ts';
 import type { Handler, HandshakeRequest, Transport } from '../../server/transport.ts';

@@ -3,7 +3,7 @@
  * pages never connect.
  */
 import { randomBytes } from 'node:crypto';
-import type { Broker } from '../../pubsub/broker.ts';
+import type { Broker } from '../../pubsub/store/broker.ts';
 
 /** No topic and no user has a name with a line break. */
 const PREFIX = 'instance\n';

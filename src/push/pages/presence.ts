@@ -1,6 +1,6 @@
 /** Makes this instance's sessions visible to the others, in batches. The broker keeps them so. */
 import { clearTimeout, setTimeout } from '../../clock.ts';
-import type { Broker, PresenceEntry } from '../../pubsub/broker.ts';
+import type { Broker, PresenceEntry } from '../../pubsub/store/broker.ts';
 
 /** Milliseconds in which sessions that come and go are collected. */
 const BATCH_DELAY = 50;

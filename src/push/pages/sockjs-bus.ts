@@ -1,5 +1,5 @@
 /** The broker as what lies between the instances that share SockJS sessions. */
-import type { Broker, PresenceEntry } from '../../pubsub/broker.ts';
+import type { Broker, PresenceEntry } from '../../pubsub/store/broker.ts';
 import type { Bus } from '../../sockjs/index.ts';
 import { Presence } from './presence.ts';
 

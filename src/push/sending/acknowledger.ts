@@ -1,5 +1,5 @@
 /** Hands acknowledgements to the store: one at a time per device and channel, and of what waits the newest. */
-import type { Broker, Cursor } from '../../pubsub/broker.ts';
+import type { Broker, Cursor } from '../../pubsub/store/broker.ts';
 
 export class Acknowledger {
   readonly #broker: Broker;

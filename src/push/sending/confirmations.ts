@@ -1,6 +1,6 @@
 /** Waits until a device of the user has acknowledged what was sent to it. */
 import { clearTimeout, setTimeout } from '../../clock.ts';
-import type { Broker, Cursor, Receipt } from '../../pubsub/broker.ts';
+import type { Broker, Cursor, Receipt } from '../../pubsub/store/broker.ts';
 
 /** The message is stored, but what `confirm` asked for has not happened in time. */
 export class ConfirmTimeoutError extends Error {

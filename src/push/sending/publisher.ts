@@ -1,6 +1,6 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
 import { monotonicNow } from '../../clock.ts';
-import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../../pubsub/broker.ts';
+import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../../pubsub/store/broker.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import type { TopicTable } from '../delivery/topic-options.ts';

@@ -3,7 +3,7 @@
  * them, and all of them store the reference in its user's inbox under one idempotency key: it is there once.
  */
 import { isUtf8 } from 'node:buffer';
-import type { Receipt } from '../../pubsub/broker.ts';
+import type { Receipt } from '../../pubsub/store/broker.ts';
 import { printable } from '../explain.ts';
 import { referenceProblem } from '../talk/names.ts';
 import type { Publisher } from './publisher.ts';

@@ -6,7 +6,7 @@ import {
   type Position,
   type PublishOptions,
   type Receipt,
-} from '../../pubsub/broker.ts';
+} from '../../pubsub/store/broker.ts';
 import { inTime, isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';

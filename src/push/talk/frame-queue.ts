@@ -2,7 +2,7 @@
  * The frames of one session, obeyed one after another, so that none overtakes another while the application
  * or the store thinks about the first. Bounded: frames count until they are done.
  */
-import { Queue } from '../../server/queue.ts';
+import { Queue } from '../../queue.ts';
 
 /**
  * Obeys a frame. Nothing to wait for: `undefined`. Otherwise a promise that never rejects; the next frame

@@ -1,5 +1,5 @@
 /** What happens to a Redis of several servers. */
-import { slotOf } from '../../../src/pubsub/redis-slots.ts';
+import { slotOf } from '../../../src/pubsub/redis/slots.ts';
 import { until } from '../../support/net.ts';
 import { ask, type ClusterGroup, moveSlot } from '../../support/redis-groups.ts';
 import type { Scenario } from '../scenario.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { Position } from '../../../src/pubsub/broker.ts';
+import type { Position } from '../../../src/pubsub/store/broker.ts';
 import { follow, isSame, judge, type Page, readOffset } from '../../../src/push/delivery/judge.ts';
 
 const at = (offset: number, id = `m${offset}`, epoch = 'e'): Position => ({ epoch, offset, id });

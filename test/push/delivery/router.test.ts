@@ -1,7 +1,7 @@
 /** What a channel does while the store is away: nothing that comes then may hide what was lost. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Broker, Position, StoredMessage } from '../../../src/pubsub/broker.ts';
+import type { Broker, Position, StoredMessage } from '../../../src/pubsub/store/broker.ts';
 import type { Subscriber } from '../../../src/push/delivery/channel.ts';
 import { ChannelRouter } from '../../../src/push/delivery/router.ts';
 import { until } from '../../support/net.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryBroker } from '../../../src/pubsub/memory-broker.ts';
+import { memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
 import { faultyBroker } from '../faulty-broker.ts';
 import { Page, startPush } from '../support.ts';
 

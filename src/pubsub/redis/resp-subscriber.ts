@@ -1,0 +1,436 @@
+/**
+ * The subscriptions of one connection, kept in force over its losses. Names are subscribed to in batches, with
+ * a bounded number unconfirmed, so that 100,000 of them block neither Redis nor this process.
+ */
+import { nextTick } from '../../clock.ts';
+import { RedisError, RedisReplyError } from './errors.ts';
+import { type LinkOwner, type LinkSettings, RedisLink } from './link.ts';
+import type { ResolvedRedisOptions } from './options.ts';
+import { rethrow } from './reply-handlers.ts';
+import type { MessageKind, RespReply } from './resp-reader.ts';
+
+/**
+ * Gets a message whose payload is bytes[start, end). They are read into again after the call: copy or decode
+ * what outlives it.
+ */
+export type RawListener = (bytes: Buffer, start: number, end: number, channel: string) => void;
+
+/** SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE. */
+export type SubscriptionKind = 'channel' | 'pattern' | 'shard';
+
+/** What the user of a subscriber is told besides messages. */
+export interface SubscriberHooks {
+  /** The connection was lost: messages are missing from here on. */
+  down?(error: RedisError): void;
+  /** Connected, and every subscription is in force (again). */
+  up?(): void;
+  /** An attempt to connect failed. */
+  retry?(error: RedisError): void;
+  /**
+   * A subscription is no longer in force and was forgotten, because Redis refuses it (ACL) or its slot has
+   * moved to another node.
+   */
+  ended?(name: string, error: RedisError): void;
+  /** A message of more bytes than `maxReplySize` came on this channel, or for this pattern, and was passed over. */
+  missed?(name: string, limit: number): void;
+}
+
+const COMMANDS = {
+  channel: ['SUBSCRIBE', 'UNSUBSCRIBE'],
+  pattern: ['PSUBSCRIBE', 'PUNSUBSCRIBE'],
+  shard: ['SSUBSCRIBE', 'SUNSUBSCRIBE'],
+} as const;
+
+/** Names in one command. */
+const BATCH = 500;
+/** Names asked for and not yet confirmed. */
+const WINDOW = 10_000;
+
+export class RespSubscriber implements LinkOwner {
+  readonly #hooks: SubscriberHooks;
+  readonly #link: RedisLink;
+  readonly #names = {
+    channel: new Map<string, Subscription>(),
+    pattern: new Map<string, Subscription>(),
+    shard: new Map<string, Subscription>(),
+  };
+  /** Those whose state in Redis may not be what is wanted. */
+  #changed: Subscription[] = [];
+  #isPumpScheduled = false;
+  /** Commands whose confirmations are awaited, in order. */
+  #requests: Request[] = [];
+  #unconfirmed = 0;
+  /** Subscriptions that this connection has still to put in force again. */
+  #restoring = 0;
+  #isUp = false;
+
+  constructor(
+    options: ResolvedRedisOptions,
+    hooks: SubscriberHooks = {},
+    settings: Pick<LinkSettings, 'locate' | 'role'> = {},
+  ) {
+    this.#hooks = hooks;
+    this.#link = new RedisLink(this, options, { ...settings, isSubscriber: true });
+  }
+
+  get address(): string {
+    return this.#link.address;
+  }
+
+  /** True while every subscription is in force. */
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** How many names are subscribed to or about to be. */
+  get size(): number {
+    return this.#names.channel.size + this.#names.pattern.size + this.#names.shard.size;
+  }
+
+  connect(): void {
+    this.#link.connect();
+  }
+
+  /**
+   * Resolves when all are in force. Subscribing again to a name replaces its listener.
+   *
+   * @throws {RedisReplyError} if Redis refuses one; `RedisError` `REDIS_CLOSED`
+   */
+  subscribe(kind: SubscriptionKind, names: string | readonly string[], listener: RawListener): Promise<void> {
+    if (this.#link.isClosed) return Promise.reject(this.#closedError());
+    this.#link.connect();
+    return forEach(names, (name) => {
+      let subscription = this.#names[kind].get(name);
+      if (subscription === undefined) {
+        subscription = new Subscription(kind, name, listener);
+        this.#names[kind].set(name, subscription);
+      }
+      subscription.listener = listener;
+      subscription.isWanted = true;
+      return this.#settle(subscription);
+    });
+  }
+
+  /** Resolves, never rejects, when none of them is in force. Their listeners are not called from now on. */
+  unsubscribe(kind: SubscriptionKind, names: string | readonly string[]): Promise<void> {
+    return forEach(names, (name) => {
+      const subscription = this.#names[kind].get(name);
+      if (subscription === undefined) return SETTLED;
+      subscription.isWanted = false;
+      return this.#settle(subscription);
+    });
+  }
+
+  /** Drops the connection and makes another, for one that answers but must not be used. */
+  reconnect(reason: string): void {
+    this.#link.replace(new RedisError('REDIS_CONNECTION', `Redis at ${this.address} ${reason}`));
+  }
+
+  async close(): Promise<void> {
+    this.#link.close();
+    this.#isUp = false;
+    const error = this.#closedError();
+    for (const names of Object.values(this.#names)) {
+      for (const subscription of names.values()) {
+        // What was to end has ended.
+        if (subscription.isWanted) subscription.fail(error);
+        else this.#done(subscription);
+      }
+      names.clear();
+    }
+    this.#changed = [];
+  }
+
+  // ── bringing Redis to what is wanted ──
+
+  #settle(subscription: Subscription): Promise<void> {
+    if (subscription.isSettled) {
+      if (!subscription.isWanted) this.#forget(subscription);
+      return SETTLED;
+    }
+    this.#change(subscription);
+    return new Promise((resolve, reject) => {
+      subscription.waiters ??= [];
+      subscription.waiters.push({ resolve, reject });
+    });
+  }
+
+  #change(subscription: Subscription): void {
+    if (subscription.isQueued || subscription.isInFlight) return;
+    subscription.isQueued = true;
+    this.#changed.push(subscription);
+    if (this.#isPumpScheduled || !this.#link.isReady) return;
+    this.#isPumpScheduled = true;
+    nextTick(() => this.#pump());
+  }
+
+  #pump(): void {
+    this.#isPumpScheduled = false;
+    if (!this.#link.isReady || this.#unconfirmed >= WINDOW) return;
+    const taken = this.#changed.splice(0, WINDOW - this.#unconfirmed);
+    for (const kind of ['channel', 'pattern', 'shard'] as const) {
+      for (const isOn of [true, false]) {
+        const due = taken.filter((s) => s.kind === kind && s.isWanted === isOn);
+        // In a Cluster the names of one SSUBSCRIBE must share a slot.
+        const size = kind === 'shard' ? 1 : BATCH;
+        for (let i = 0; i < due.length; i += size) this.#request(kind, isOn, due.slice(i, i + size));
+      }
+    }
+  }
+
+  #request(kind: SubscriptionKind, isOn: boolean, due: Subscription[]): void {
+    const subscriptions = due.filter((subscription) => {
+      subscription.isQueued = false;
+      if (subscription.isOn !== isOn) return true;
+      this.#done(subscription);
+      return false;
+    });
+    if (subscriptions.length === 0) return;
+    for (const subscription of subscriptions) subscription.isInFlight = true;
+    this.#unconfirmed += subscriptions.length;
+    this.#requests.push({ kind, isOn, subscriptions, confirmed: 0 });
+    this.#link.send([COMMANDS[kind][isOn ? 0 : 1], ...subscriptions.map((s) => s.name)]);
+  }
+
+  #confirmed(subscription: Subscription, isOn: boolean): void {
+    this.#unconfirmed--;
+    subscription.isInFlight = false;
+    subscription.isOn = isOn;
+    if (subscription.isWanted === isOn) this.#done(subscription);
+    else this.#change(subscription);
+  }
+
+  #done(subscription: Subscription): void {
+    if (!subscription.isWanted) this.#forget(subscription);
+    const { waiters } = subscription;
+    subscription.waiters = undefined;
+    if (waiters !== undefined) for (const waiter of waiters) waiter.resolve();
+    this.#restored(subscription);
+  }
+
+  #forget(subscription: Subscription): void {
+    const names = this.#names[subscription.kind];
+    if (names.get(subscription.name) === subscription) names.delete(subscription.name);
+  }
+
+  #restored(subscription: Subscription): void {
+    if (!subscription.isRestoring) return;
+    subscription.isRestoring = false;
+    this.#restoring--;
+    if (this.#restoring === 0) this.#up();
+  }
+
+  #up(): void {
+    this.#isUp = true;
+    this.#hooks.up?.();
+  }
+
+  #ended(subscription: Subscription, error: RedisError): void {
+    this.#forget(subscription);
+    const wasAwaited = subscription.fail(error);
+    if (!wasAwaited && subscription.isWanted) this.#hooks.ended?.(subscription.name, error);
+    this.#restored(subscription);
+  }
+
+  #closedError(): RedisError {
+    return new RedisError('REDIS_CLOSED', `the client of Redis at ${this.address} is closed`);
+  }
+
+  // ── what the link tells ──
+
+  /** @internal */
+  ready(): void {
+    this.#requests = [];
+    this.#unconfirmed = 0;
+    this.#changed = [];
+    this.#restoring = 0;
+    for (const names of Object.values(this.#names)) {
+      for (const subscription of names.values()) {
+        subscription.isOn = false;
+        subscription.isInFlight = false;
+        subscription.isQueued = false;
+        subscription.isRestoring = subscription.isWanted;
+        if (subscription.isWanted) {
+          this.#restoring++;
+          this.#change(subscription);
+        } else {
+          this.#done(subscription);
+        }
+      }
+    }
+    if (this.#restoring === 0) this.#up();
+  }
+
+  /** @internal */
+  lost(error: RedisError): void {
+    this.#isUp = false;
+    // What is no longer wanted needs no connection to be settled.
+    for (const names of Object.values(this.#names)) {
+      for (const subscription of names.values()) {
+        subscription.isOn = false;
+        subscription.isInFlight = false;
+        subscription.isRestoring = false;
+        if (!subscription.isWanted) this.#done(subscription);
+      }
+    }
+    this.#hooks.down?.(error);
+  }
+
+  /** @internal */
+  failed(error: RedisError): void {
+    this.#hooks.retry?.(error);
+  }
+
+  /** @internal */
+  probe(): void {
+    this.#requests.push(PING);
+    this.#link.send(['PING']);
+  }
+
+  /** @internal */
+  reply(value: RespReply): void {
+    const kind = Array.isArray(value) ? String(value[0]) : 'pong';
+    const request = this.#requests[0];
+    if (kind === 'pong') {
+      if (request === PING) this.#requests.shift();
+      return;
+    }
+    const name = String((value as RespReply[])[1]);
+    const expected = request?.subscriptions[request.confirmed];
+    if (request === undefined || expected?.name !== name || !matches(kind, request)) {
+      // Nobody asked: the slot of a sharded channel has moved.
+      const subscription = kind === 'sunsubscribe' ? this.#names.shard.get(name) : undefined;
+      if (subscription?.isOn && !subscription.isInFlight) {
+        subscription.isOn = false;
+        const what = `Redis at ${this.address} ended the subscription to ${name}: its slot has moved`;
+        this.#ended(subscription, new RedisError('REDIS_CONNECTION', what));
+      }
+      return;
+    }
+    request.confirmed++;
+    if (request.confirmed === request.subscriptions.length) this.#requests.shift();
+    this.#confirmed(expected, request.isOn);
+    if (this.#changed.length > 0 && !this.#isPumpScheduled && this.#unconfirmed <= WINDOW / 2) {
+      this.#isPumpScheduled = true;
+      nextTick(() => this.#pump());
+    }
+  }
+
+  /** @internal */
+  replyError(message: string): void {
+    const request = this.#requests.shift();
+    if (request === undefined) {
+      // A server that is about to hang up says why.
+      this.reconnect(`said: ${message}`);
+      return;
+    }
+    const { kind, isOn, subscriptions, confirmed } = request;
+    const refused = subscriptions.slice(confirmed);
+    this.#unconfirmed -= refused.length;
+    for (const subscription of refused) subscription.isInFlight = false;
+    if (refused.length > 1) {
+      // Which of the names it was shows when they are asked for one by one.
+      for (const subscription of refused) this.#request(kind, isOn, [subscription]);
+      return;
+    }
+    for (const subscription of refused) {
+      subscription.isOn = false;
+      if (subscription.isWanted) this.#ended(subscription, new RedisReplyError(message, COMMANDS[kind][0]));
+      else this.#done(subscription);
+    }
+  }
+
+  /** @internal */
+  replyTooLong(limit: number): void {
+    this.reconnect(`answered a subscription with more than ${limit} bytes`);
+  }
+
+  /** @internal */
+  messageTooLong(_kind: MessageKind, name: string, limit: number): void {
+    this.#hooks.missed?.(name, limit);
+  }
+
+  /** @internal */
+  wantsBuffers(): boolean {
+    return false;
+  }
+
+  /** @internal */
+  message(
+    kind: MessageKind,
+    channel: string,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    pattern: string,
+  ): void {
+    const subscription =
+      kind === 'message'
+        ? this.#names.channel.get(channel)
+        : kind === 'smessage'
+          ? this.#names.shard.get(channel)
+          : this.#names.pattern.get(pattern);
+    if (subscription === undefined || !subscription.isWanted) return;
+    try {
+      subscription.listener(bytes, start, end, channel);
+    } catch (error) {
+      rethrow(error);
+    }
+  }
+}
+
+interface Request {
+  kind: SubscriptionKind;
+  isOn: boolean;
+  subscriptions: Subscription[];
+  /** How many of them are confirmed; Redis confirms in the order of the names. */
+  confirmed: number;
+}
+
+/** Stands among the requests for a PING. */
+const PING: Request = { kind: 'channel', isOn: true, subscriptions: [], confirmed: 0 };
+
+function matches(kind: string, request: Request): boolean {
+  return kind === COMMANDS[request.kind][request.isOn ? 0 : 1].toLowerCase();
+}
+
+const SETTLED = Promise.resolve();
+
+async function forEach(
+  names: string | readonly string[],
+  settle: (name: string) => Promise<void>,
+): Promise<void> {
+  if (typeof names === 'string') return settle(names);
+  await Promise.all(names.map(settle));
+}
+
+/** One name: what is wanted, what Redis has confirmed, and who waits for the two to agree. */
+class Subscription {
+  readonly kind: SubscriptionKind;
+  readonly name: string;
+  listener: RawListener;
+  isWanted = true;
+  isOn = false;
+  isInFlight = false;
+  isQueued = false;
+  isRestoring = false;
+  waiters: { resolve: () => void; reject: (error: RedisError) => void }[] | undefined;
+
+  constructor(kind: SubscriptionKind, name: string, listener: RawListener) {
+    this.kind = kind;
+    this.name = name;
+    this.listener = listener;
+  }
+
+  get isSettled(): boolean {
+    return this.isOn === this.isWanted && !this.isInFlight;
+  }
+
+  /** Returns false if nobody waited. */
+  fail(error: RedisError): boolean {
+    const { waiters } = this;
+    this.waiters = undefined;
+    if (waiters !== undefined) for (const waiter of waiters) waiter.reject(error);
+    return waiters !== undefined;
+  }
+}

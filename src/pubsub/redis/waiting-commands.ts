@@ -1,0 +1,91 @@
+/** Commands that wait for a connection: bounded in number, in bytes and in time. */
+import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+import type { ReplyHandler } from './reply-handlers.ts';
+
+interface Entry {
+  /** Encoded. */
+  bytes: Buffer;
+  handlers: ReplyHandler[];
+  deadline: number;
+}
+
+export interface WaitingLimits {
+  queueMaxCommands: number;
+  queueMaxBytes: number;
+  /** Milliseconds. */
+  queueMaxWait: number;
+}
+
+const LEAST_WAIT = 1000;
+
+export class WaitingCommands {
+  readonly #limits: WaitingLimits;
+  readonly #expired: (handlers: ReplyHandler[]) => void;
+  #entries: Entry[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  commands = 0;
+  bytes = 0;
+
+  /** @param expired gets the handlers of what has waited for too long */
+  constructor(limits: WaitingLimits, expired: (handlers: ReplyHandler[]) => void) {
+    this.#limits = limits;
+    this.#expired = expired;
+  }
+
+  /** False if there is no room. What is added together is sent together, or not at all. */
+  add(bytes: Buffer, handlers: ReplyHandler[]): boolean {
+    const { queueMaxCommands, queueMaxBytes } = this.#limits;
+    if (this.commands >= queueMaxCommands || this.bytes + bytes.length > queueMaxBytes) return false;
+    this.#entries.push(this.#entry(bytes, handlers));
+    return true;
+  }
+
+  /** Puts commands before all others: they were sent before, but never written. */
+  putFirst(bytes: Buffer, handlers: ReplyHandler[]): void {
+    const entry = this.#entry(bytes, handlers);
+    // The first is the first to expire.
+    entry.deadline = Math.min(entry.deadline, this.#entries[0]?.deadline ?? entry.deadline);
+    this.#entries.unshift(entry);
+  }
+
+  get first(): Readonly<Entry> | undefined {
+    return this.#entries[0];
+  }
+
+  shift(): void {
+    const entry = this.#entries.shift()!;
+    this.commands -= entry.handlers.length;
+    this.bytes -= entry.bytes.length;
+  }
+
+  /** Empties it and returns whom to tell. */
+  clear(): ReplyHandler[] {
+    clearTimeout(this.#timer);
+    const handlers = this.#entries.flatMap((entry) => entry.handlers);
+    this.#entries = [];
+    this.commands = 0;
+    this.bytes = 0;
+    return handlers;
+  }
+
+  #entry(bytes: Buffer, handlers: ReplyHandler[]): Entry {
+    // Even where nothing may wait for a connection, what is here has one, or was given to it.
+    const queueMaxWait = this.#limits.queueMaxWait || LEAST_WAIT;
+    this.commands += handlers.length;
+    this.bytes += bytes.length;
+    this.#timer ??= setTimeout(() => this.#expire(), queueMaxWait);
+    return { bytes, handlers, deadline: monotonicNow() + queueMaxWait };
+  }
+
+  #expire(): void {
+    this.#timer = undefined;
+    const now = monotonicNow();
+    while (this.#entries.length > 0 && this.#entries[0]!.deadline <= now) {
+      const { handlers } = this.#entries[0]!;
+      this.shift();
+      this.#expired(handlers);
+    }
+    if (this.#entries.length === 0) return;
+    this.#timer = setTimeout(() => this.#expire(), Math.max(1, this.#entries[0]!.deadline - now));
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What is wrong with a store that can be reached: a channel whose keys somebody damaged, a command that is refused.
+ * Each is logged once, and counts until it is over or was not met for a while.
+ */
+import { monotonicNow } from '../../clock.ts';
+
+/** Milliseconds without meeting it again after which a fault counts no more. */
+const MEMORY = 5 * 60_000;
+const MAX_FAULTS = 1000;
+
+export class Faults {
+  readonly #met = new Map<string, number>();
+  readonly #noted = new Set<string>();
+  readonly #warn: (message: string) => void;
+
+  constructor(warn: (message: string) => void) {
+    this.#warn = warn;
+  }
+
+  /** How many there are. */
+  get count(): number {
+    const since = monotonicNow() - MEMORY;
+    for (const [subject, time] of this.#met) if (time < since) this.#met.delete(subject);
+    return this.#met.size;
+  }
+
+  met(subject: string, message: string): void {
+    const isKnown = this.#met.has(subject);
+    if (!isKnown && this.#met.size >= MAX_FAULTS) this.#met.delete(this.#met.keys().next().value!);
+    this.#met.set(subject, monotonicNow());
+    if (!isKnown) this.#warn(message);
+  }
+
+  /** Something that nothing suffers from, to be told once. */
+  note(message: string): void {
+    if (this.#noted.size >= MAX_FAULTS || this.#noted.has(message)) return;
+    this.#noted.add(message);
+    this.#warn(message);
+  }
+
+  over(subject: string): void {
+    if (this.#met.size > 0) this.#met.delete(subject);
+  }
+}

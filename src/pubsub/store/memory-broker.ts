@@ -1,0 +1,389 @@
+/**
+ * The broker within one process: logs in memory, gone when the process ends. Push servers of one process
+ * that should act as one share a `MemoryStore`; each has a broker of its own over it.
+ */
+import { clearInterval, queueMicrotask, setInterval, steadyNow } from '../../clock.ts';
+import type {
+  Broker,
+  BrokerListener,
+  Cursor,
+  LogPage,
+  PayloadKind,
+  Position,
+  PresenceEntry,
+  PublishOptions,
+  Receipt,
+  StoredMessage,
+} from './broker.ts';
+import { newEpoch, newOrigin, unusedEpoch } from './epochs.ts';
+import { messageId } from './random-id.ts';
+
+/** The bound on one page of `read`, in bytes of payload. */
+const PAGE_BYTES = 1024 * 1024;
+const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
+/** How often what has expired is looked for. */
+const SWEEP_INTERVAL = 30_000;
+/** Devices of a user whose cursors are kept. */
+const MAX_DEVICES = 32;
+/** How long the epoch and offset of a channel outlive its last use, so that positions stay comparable. */
+const IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
+
+interface StoredCursor {
+  position: Position;
+  expires: number;
+}
+
+/** One channel's log and what belongs to it. */
+class MemoryChannel {
+  readonly name: string;
+  readonly epoch: string;
+  offset = 0;
+  id = '';
+  time = 0;
+  maxAge = Number.POSITIVE_INFINITY;
+  lastUsed = steadyNow();
+  /** Oldest first; those before `head` are trimmed. Offsets in it are contiguous. */
+  #messages: StoredMessage[] = [];
+  #head = 0;
+  receipts: Map<string, { receipt: Receipt; expires: number }> | undefined;
+  cursors: Map<string, StoredCursor> | undefined;
+
+  constructor(name: string, origin: string) {
+    this.name = name;
+    this.epoch = newEpoch(origin, steadyNow() - IDLE_CHANNEL_TTL);
+  }
+
+  get top(): Position {
+    return { epoch: this.epoch, offset: this.offset, id: this.id };
+  }
+
+  get first(): number {
+    return this.offset - (this.#messages.length - this.#head) + 1;
+  }
+
+  append(kind: PayloadKind, payload: Buffer): StoredMessage {
+    // A clock that steps back must not make a younger message look older than its elders.
+    this.time = Math.max(this.time, Date.now());
+    this.offset++;
+    this.id = messageId();
+    const message: StoredMessage = {
+      channel: this.name,
+      epoch: this.epoch,
+      offset: this.offset,
+      id: this.id,
+      time: this.time,
+      kind,
+      payload,
+    };
+    this.#messages.push(message);
+    return message;
+  }
+
+  trim(maxMessages: number): void {
+    const oldest = Date.now() - this.maxAge;
+    const messages = this.#messages;
+    let head = Math.max(this.#head, messages.length - maxMessages);
+    while (head < messages.length && messages[head]!.time <= oldest) head++;
+    this.#head = head;
+    if (head > 64 && head * 2 > messages.length) {
+      this.#messages = messages.slice(head);
+      this.#head = 0;
+    } else {
+      // The array keeps its length until the next compaction; the payloads need not wait for it.
+      for (let i = head - 1; i >= 0 && messages[i] !== TRIMMED; i--) messages[i] = TRIMMED;
+    }
+  }
+
+  at(offset: number): StoredMessage | undefined {
+    if (offset < this.first || offset > this.offset) return undefined;
+    return this.#messages[this.#head + offset - this.first];
+  }
+}
+
+/** Stands in a log's array for a trimmed message until the array is compacted. */
+const TRIMMED: StoredMessage = {
+  channel: '',
+  epoch: '',
+  offset: 0,
+  id: '',
+  time: 0,
+  kind: 'binary',
+  payload: Buffer.alloc(0),
+};
+
+/** The logs, cursors and presence that the memory brokers of one process share. */
+export class MemoryStore {
+  readonly #channels = new Map<string, MemoryChannel>();
+  readonly #origin = newOrigin();
+  readonly #presence = new Map<string, Map<string, { entry: PresenceEntry; broker: MemoryBroker }>>();
+  readonly #brokers = new Set<MemoryBroker>();
+  #sweeper: NodeJS.Timeout | undefined;
+
+  /** @internal */
+  attach(broker: MemoryBroker): void {
+    this.#brokers.add(broker);
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL).unref();
+  }
+
+  /** @internal */
+  detach(broker: MemoryBroker): void {
+    this.#brokers.delete(broker);
+    for (const [user, sessions] of this.#presence) {
+      for (const [session, entry] of sessions) if (entry.broker === broker) sessions.delete(session);
+      if (sessions.size === 0) this.#presence.delete(user);
+    }
+    if (this.#brokers.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
+  }
+
+  /** @internal */
+  publish(name: string, kind: PayloadKind, payload: Buffer, options: PublishOptions): Receipt {
+    const channel = this.#channel(name);
+    const key = options.idempotencyKey;
+    const now = steadyNow();
+    if (key !== undefined) {
+      const known = channel.receipts?.get(key);
+      if (known !== undefined && known.expires > now) return { ...known.receipt, duplicate: true };
+    }
+    // A copy: the caller's bytes may be a view of a buffer that is read into again.
+    const message = channel.append(kind, Buffer.from(payload));
+    channel.maxAge = options.retention.maxAge;
+    channel.trim(Math.max(1, options.retention.maxMessages));
+    const receipt: Receipt = {
+      channel: name,
+      epoch: message.epoch,
+      offset: message.offset,
+      id: message.id,
+      duplicate: false,
+    };
+    if (key !== undefined) {
+      channel.receipts ??= new Map();
+      const expires = now + (options.idempotencyWindow ?? DEFAULT_IDEMPOTENCY_WINDOW);
+      channel.receipts.set(key, { receipt, expires });
+    }
+    for (const broker of this.#brokers) broker.ring(name, message, MESSAGE);
+    return receipt;
+  }
+
+  /** @internal */
+  notify(name: string, payload: Buffer): void {
+    const copy = Buffer.from(payload);
+    for (const broker of this.#brokers) broker.ring(name, copy, TRANSIENT);
+  }
+
+  /** @internal */
+  read(name: string, offset: number, limit: number): LogPage {
+    const channel = this.#channels.get(name);
+    const now = steadyNow();
+    if (channel === undefined) {
+      const epoch = unusedEpoch(this.#origin, now - IDLE_CHANNEL_TTL, now);
+      return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
+    }
+    channel.lastUsed = now;
+    channel.trim(Number.POSITIVE_INFINITY);
+    const first = channel.first;
+    const messages: StoredMessage[] = [];
+    let bytes = 0;
+    for (let next = Math.max(offset + 1, first); messages.length < limit && bytes < PAGE_BYTES; next++) {
+      const message = channel.at(next);
+      if (message === undefined) break;
+      messages.push(message);
+      bytes += message.payload.length;
+    }
+    return { messages, top: channel.top, first };
+  }
+
+  /** @internal */
+  top(name: string): Position {
+    return this.#channels.get(name)?.top ?? { epoch: '', offset: 0, id: '' };
+  }
+
+  /** @internal */
+  acknowledge(cursor: Cursor, ttl: number): void {
+    const channel = this.#channels.get(cursor.channel);
+    const { position, device } = cursor;
+    if (position.epoch !== channel?.epoch || position.offset > channel.offset) return;
+    const there = channel.at(position.offset);
+    if (there !== undefined && there.id !== position.id) return;
+    channel.lastUsed = steadyNow();
+    channel.cursors ??= new Map();
+    const known = channel.cursors.get(device);
+    const now = steadyNow();
+    if (known !== undefined && known.expires > now && known.position.offset >= position.offset) return;
+    // The last one is the one that moved last.
+    channel.cursors.delete(device);
+    channel.cursors.set(device, { position: { ...position }, expires: now + ttl });
+    if (channel.cursors.size > MAX_DEVICES) channel.cursors.delete(channel.cursors.keys().next().value!);
+    for (const broker of this.#brokers) broker.ring(cursor.channel, cursor, ACKNOWLEDGED);
+  }
+
+  /** @internal */
+  cursors(name: string): Cursor[] {
+    const now = steadyNow();
+    const result: Cursor[] = [];
+    for (const [device, { position, expires }] of this.#channels.get(name)?.cursors ?? []) {
+      if (expires > now) result.push({ channel: name, device, position: { ...position } });
+    }
+    return result;
+  }
+
+  /** @internal */
+  announce(entries: PresenceEntry[], broker: MemoryBroker): void {
+    for (const entry of entries) {
+      let sessions = this.#presence.get(entry.user);
+      if (sessions === undefined) {
+        sessions = new Map();
+        this.#presence.set(entry.user, sessions);
+      }
+      sessions.set(entry.session, { entry: { ...entry }, broker });
+    }
+  }
+
+  /** @internal */
+  withdraw(entries: PresenceEntry[]): void {
+    for (const { user, session } of entries) {
+      const sessions = this.#presence.get(user);
+      sessions?.delete(session);
+      if (sessions?.size === 0) this.#presence.delete(user);
+    }
+  }
+
+  /** @internal */
+  presence(user: string): PresenceEntry[] {
+    return [...(this.#presence.get(user)?.values() ?? [])].map(({ entry }) => ({ ...entry }));
+  }
+
+  #channel(name: string): MemoryChannel {
+    let channel = this.#channels.get(name);
+    if (channel === undefined) {
+      channel = new MemoryChannel(name, this.#origin);
+      this.#channels.set(name, channel);
+    }
+    channel.lastUsed = steadyNow();
+    return channel;
+  }
+
+  #sweep(): void {
+    const now = steadyNow();
+    for (const channel of this.#channels.values()) {
+      channel.trim(Number.POSITIVE_INFINITY);
+      removeExpired(channel.receipts, now);
+      removeExpired(channel.cursors, now);
+      const isEmpty = channel.first > channel.offset && !channel.cursors?.size && !channel.receipts?.size;
+      if (isEmpty && channel.lastUsed < now - IDLE_CHANNEL_TTL) this.#channels.delete(channel.name);
+    }
+  }
+}
+
+function removeExpired<K>(map: Map<K, { expires: number }> | undefined, now: number): void {
+  for (const [key, { expires }] of map ?? []) if (expires <= now) map!.delete(key);
+}
+
+const MESSAGE = 0;
+const TRANSIENT = 1;
+const ACKNOWLEDGED = 2;
+
+class MemoryBroker implements Broker {
+  readonly #store: MemoryStore;
+  readonly #subscribed = new Set<string>();
+  #listener: BrokerListener | undefined;
+  /** What is to be told, in threes: channel, what, which kind of thing. */
+  #bells: unknown[] = [];
+  readonly #deliver = (): void => this.#drain();
+
+  constructor(store: MemoryStore) {
+    this.#store = store;
+  }
+
+  async open(listener: BrokerListener): Promise<void> {
+    this.#listener = listener;
+    this.#store.attach(this);
+  }
+
+  async publish(
+    channel: string,
+    kind: PayloadKind,
+    payload: Buffer,
+    options: PublishOptions,
+  ): Promise<Receipt> {
+    return this.#store.publish(channel, kind, payload, options);
+  }
+
+  async notify(channel: string, payload: Buffer): Promise<void> {
+    this.#store.notify(channel, payload);
+  }
+
+  async subscribe(channel: string): Promise<void> {
+    this.#subscribed.add(channel);
+  }
+
+  async unsubscribe(channel: string): Promise<void> {
+    this.#subscribed.delete(channel);
+  }
+
+  async read(channel: string, offset: number, limit: number): Promise<LogPage> {
+    return this.#store.read(channel, offset, limit);
+  }
+
+  async tops(channels: string[]): Promise<Position[]> {
+    return channels.map((channel) => this.#store.top(channel));
+  }
+
+  async acknowledge(cursor: Cursor, ttl: number): Promise<void> {
+    this.#store.acknowledge(cursor, ttl);
+  }
+
+  async cursors(channel: string): Promise<Cursor[]> {
+    return this.#store.cursors(channel);
+  }
+
+  async announce(entries: PresenceEntry[]): Promise<void> {
+    this.#store.announce(entries, this);
+  }
+
+  async withdraw(entries: PresenceEntry[]): Promise<void> {
+    this.#store.withdraw(entries);
+  }
+
+  async presence(user: string): Promise<PresenceEntry[]> {
+    return this.#store.presence(user);
+  }
+
+  async close(): Promise<void> {
+    this.#store.detach(this);
+    this.#subscribed.clear();
+    this.#listener = undefined;
+    this.#bells = [];
+  }
+
+  /**
+   * Queued, and told after the caller has returned: a listener that publishes in turn would otherwise
+   * reach others before the message that it answers.
+   */
+  ring(channel: string, what: StoredMessage | Buffer | Cursor, kind: number): void {
+    if (!this.#subscribed.has(channel)) return;
+    if (this.#bells.push(channel, what, kind) === 3) queueMicrotask(this.#deliver);
+  }
+
+  #drain(): void {
+    const bells = this.#bells;
+    this.#bells = [];
+    for (let i = 0; i < bells.length && this.#listener !== undefined; i += 3) {
+      const channel = bells[i] as string;
+      if (!this.#subscribed.has(channel)) continue;
+      const kind = bells[i + 2] as number;
+      if (kind === MESSAGE) this.#listener.message(bells[i + 1] as StoredMessage);
+      else if (kind === TRANSIENT) this.#listener.transient(channel, bells[i + 1] as Buffer);
+      else this.#listener.acknowledged(bells[i + 1] as Cursor);
+    }
+  }
+}
+
+/**
+ * A broker that keeps everything in this process. Push servers that get brokers over the same store act
+ * as instances of one system: `const store = new MemoryStore(); memoryBroker(store); memoryBroker(store)`.
+ */
+export function memoryBroker(store: MemoryStore = new MemoryStore()): Broker {
+  return new MemoryBroker(store);
+}

@@ -1,0 +1,234 @@
+/**
+ * How the Redis broker names and writes things: keys, channels on the bus, doorbells. Other programs may rely
+ * on `<prefix>:<channel>` as the channel to PUBLISH to; all else is the broker's own.
+ */
+import { createHash } from 'node:crypto';
+import { RedisReplyError } from '../redis/errors.ts';
+import { slotOf } from '../redis/slots.ts';
+import type { Cursor, PayloadKind, Position, StoredMessage } from './broker.ts';
+import { EPOCH_LENGTH } from './epochs.ts';
+
+/**
+ * What begins a doorbell: bytes that no program publishes by chance, then which kind. Everything else on a
+ * channel is a transient payload.
+ */
+export const MESSAGE_MAGIC = '\0tidings:m ';
+export const ACK_MAGIC = '\0tidings:a ';
+const MAGIC_LENGTH = MESSAGE_MAGIC.length;
+const MAGIC = Buffer.from(MESSAGE_MAGIC.slice(0, -2));
+const MESSAGE_LETTER = 109;
+
+const KIND_LETTERS = { text: 't', json: 'j', binary: 'b', reference: 'r' } as const;
+const KINDS: Record<string, PayloadKind> = { t: 'text', j: 'json', b: 'binary', r: 'reference' };
+
+const kindOf = (letter: string): PayloadKind => KINDS[letter] ?? 'binary';
+
+/** The keys and the bus channel of one channel. In a Cluster they all fall into one slot. */
+export class ChannelKeys {
+  /** The channel to SUBSCRIBE and PUBLISH to. */
+  readonly bus: string;
+  readonly #tag: string;
+
+  /** @param database number for SELECT. Keys belong to it; channels on the bus reach all, so its number is in theirs */
+  constructor(prefix: string, channel: string, database = 0) {
+    const name = busName(prefix, channel);
+    this.#tag = `{${name}}`;
+    this.bus = database === 0 ? name : busName(`${prefix}/${database}`, channel);
+  }
+
+  /** A string: where the channel stands (lua/channel.lua). */
+  get top(): string {
+    return `${this.#tag}:top`;
+  }
+
+  /** A list: the newest messages, oldest first. */
+  get list(): string {
+    return `${this.#tag}:list`;
+  }
+
+  /** A hash: which device has what. */
+  get devices(): string {
+    return `${this.#tag}:devices`;
+  }
+
+  /** Written to wait for replicas (replication.ts). */
+  get mark(): string {
+    return `${this.#tag}:mark`;
+  }
+
+  /** Where the receipt for an idempotency key is kept. A long key is kept as its digest. */
+  receipt(key: string): string {
+    const name = key.length <= 64 ? `k:${key}` : `h:${createHash('sha256').update(key).digest('base64url')}`;
+    return `${this.#tag}:once:${name}`;
+  }
+}
+
+/** The hash of a user's sessions. */
+export function sessionsKey(prefix: string, user: string): string {
+  return `{${busName(prefix, `user:${user}`)}}:sessions`;
+}
+
+/** Is there as long as an instance gives signs of life. */
+export function lifeKey(prefix: string, life: string): string {
+  return `{${prefix}:life:${life}}`;
+}
+
+/** Where the store's origin is kept (epochs.ts). In a Cluster, that of each slot, as scripts reach no other. */
+export function originKey(prefix: string, slot: number | undefined): string {
+  if (slot === undefined) return `{${prefix}:origin}`;
+  let keys = originKeys.get(prefix);
+  if (keys === undefined) {
+    keys = { bySlot: [], tried: 0 };
+    originKeys.set(prefix, keys);
+  }
+  while (keys.bySlot[slot] === undefined) {
+    const key = `{${prefix}:origin:${keys.tried++}}`;
+    keys.bySlot[slotOf(key)] ??= key;
+  }
+  return keys.bySlot[slot];
+}
+const originKeys = new Map<string, { bySlot: string[]; tried: number }>();
+
+/**
+ * Braces would move a key to another slot than the channel of the same name, so they are percent-encoded,
+ * and with them the percent sign.
+ */
+function busName(prefix: string, channel: string): string {
+  return `${prefix}:${ODD.test(channel) ? channel.replace(EVERY_ODD, encodeURIComponent) : channel}`;
+}
+const ODD = /[{}%]/;
+const EVERY_ODD = /[{}%]/g;
+
+// ── what the keys hold: lua/channel.lua is the other side of it ──
+
+const TOP_BYTES = 83;
+
+/** Where a channel stands, and how its messages are kept. */
+export interface Top extends Position {
+  /** Milliseconds that messages are kept. */
+  age: number;
+  /** Most messages that are kept. */
+  most: number;
+  /** When the lifetimes of the keys have to be set again, in milliseconds since 1970. */
+  renew: number;
+  /** No message that is kept was stored before. */
+  head: number;
+  /** Bytes of the largest entry that the log has had. */
+  big: number;
+}
+
+/** @throws {RedisReplyError} for what is none */
+export function decodeTop(bytes: Buffer): Top {
+  if (bytes.length !== TOP_BYTES) throw new RedisReplyError('ERR a string that is no position of a channel');
+  return {
+    epoch: bytes.toString('latin1', 0, 23),
+    age: bytes.readUIntBE(23, 6),
+    most: bytes.readUInt32BE(29),
+    renew: bytes.readUIntBE(39, 6),
+    head: bytes.readUIntBE(45, 6),
+    big: bytes.readUInt32BE(51),
+    id: bytes.toString('latin1', 55, 71).trimEnd(),
+    offset: bytes.readUIntBE(71, 6),
+  };
+}
+
+/** A message that the log is known to have had, for the scripts. */
+export function encodeKnown(known: Position | undefined): Buffer {
+  if (known === undefined || known.epoch.length !== EPOCH_LENGTH || known.id.length !== ID_LENGTH)
+    return NOTHING;
+  const bytes = Buffer.allocUnsafe(KNOWN_BYTES);
+  bytes.write(known.epoch + known.id, 0, 'latin1');
+  bytes.writeUIntBE(known.offset, KNOWN_BYTES - 6, 6);
+  return bytes;
+}
+const NOTHING = Buffer.alloc(0);
+const ID_LENGTH = 16;
+const KNOWN_BYTES = EPOCH_LENGTH + ID_LENGTH + 6;
+
+/** A message as the scripts take it: all of its entry but the offset and the time. */
+export function encodeMessage(id: string, kind: PayloadKind, payload: Buffer): Buffer {
+  const head = `${id} ${KIND_LETTERS[kind]}\n`;
+  const bytes = Buffer.allocUnsafe(head.length + payload.length);
+  bytes.write(head, 0, 'latin1');
+  payload.copy(bytes, head.length);
+  return bytes;
+}
+
+/** The entry of a log, or of a doorbell, in bytes[start, end): its payload is a view of them. */
+export function decodeEntry(
+  channel: string,
+  epoch: string,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): StoredMessage | undefined {
+  const line = bytes.subarray(start, Math.min(end, start + MAX_LINE)).indexOf(10);
+  if (line === -1) return undefined;
+  const [offset, time, id, kind] = bytes.toString('latin1', start, start + line).split(' ');
+  const position = { epoch, offset: Number(offset), id: id ?? '' };
+  const isSound =
+    Number.isSafeInteger(position.offset) && position.offset > 0 && Number.isFinite(Number(time));
+  if (!isSound || id === '' || kind === undefined) return undefined;
+  const payload = bytes.subarray(start + line + 1, end);
+  return { channel, ...position, time: Number(time), kind: kindOf(kind), payload };
+}
+/** Bytes of an entry before its payload, at most. */
+const MAX_LINE = 80;
+
+/**
+ * What came over the bus for `channel` as bytes[start, end): stored messages, an acknowledgement, `undefined` for
+ * a payload that is not a doorbell, `null` for a doorbell that can't be read. Nothing of it is a view of `bytes`.
+ */
+export function decodeDoorbell(
+  channel: string,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): StoredMessage[] | Cursor | null | undefined {
+  for (let i = 0; i < MAGIC.length; i++) if (bytes[start + i] !== MAGIC[i]) return undefined;
+  let line = start + MAGIC_LENGTH;
+  while (line < end && bytes[line] !== 10) line++;
+  if (line >= end) return null;
+  const head = bytes.toString('latin1', start + MAGIC_LENGTH, line);
+  if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
+    return decodeMessages(channel, head, bytes, line + 1, end) ?? null;
+  }
+  const [epoch, offset, id] = head.split(' ');
+  const position = { epoch: epoch ?? '', offset: Number(offset), id: id ?? '' };
+  if (!epoch || !id || !Number.isSafeInteger(position.offset)) return null;
+  return { channel, device: bytes.toString('utf8', line + 1, end), position };
+}
+
+/** Each is its entry, with its length and a space before it. */
+function decodeMessages(
+  channel: string,
+  epoch: string,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): StoredMessage[] | undefined {
+  const messages: StoredMessage[] = [];
+  for (let at = start; at < end; ) {
+    let length = 0;
+    for (let byte = bytes[at++]!; byte !== 32; byte = bytes[at++]!) {
+      if (!(byte >= 48 && byte <= 57) || at >= end) return undefined;
+      length = length * 10 + byte - 48;
+    }
+    const message = length > end - at ? undefined : decodeEntry(channel, epoch, bytes, at, at + length);
+    if (message === undefined) return undefined;
+    message.payload = Buffer.from(message.payload);
+    messages.push(message);
+    at += length;
+  }
+  return messages.length > 0 ? messages : undefined;
+}
+
+export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  bytes.copy(copy, 0, start, end);
+  return copy;
+}
+
+export function isCursor(doorbell: StoredMessage[] | Cursor): doorbell is Cursor {
+  return 'device' in doorbell;
+}
