@@ -19,6 +19,9 @@ export const programs = {
   nc: { names: ['nc'], package: 'netcat-openbsd' },
   curl: { names: ['curl'], package: 'curl' },
   haproxy: { names: ['haproxy'], package: 'haproxy' },
+  java: { names: ['javac'], package: 'default-jdk-headless' },
+  php: { names: ['php'], package: 'php-cli' },
+  python: { names: ['python3'], package: 'python3' },
 } satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof programs;
