@@ -4,7 +4,7 @@ import type { Server as HttpsServer } from 'node:https';
 import type { PolicyServerOptions } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/store/broker.ts';
 import type { Origins } from '../server/origin.ts';
-import type { Handler, Interceptor } from '../server/transport.ts';
+import type { Attributes, Handler, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
 import type { TopicOptions } from './delivery/topic-options.ts';
 import type { Refusals } from './door/refusals.ts';
@@ -83,6 +83,19 @@ export const DEFAULT_RETENTION: { inbox: Retention; topic: Retention } = {
 /** How long an acknowledgement cursor outlives its last move, in milliseconds. */
 export const DEFAULT_CURSOR_TTL = 30 * 24 * HOUR;
 
+/** An interceptor of a push server: it may also say again who a session is, when its page brings a new ticket. */
+export interface PushInterceptor extends Interceptor {
+  /**
+   * Looks at the ticket of a frame `renew`; without one the page only asks whether it may stay. Answers what it says of
+   * the session now, a Response that refuses (its status as in `before`), or nothing, which leaves it to the next
+   * interceptor. A throw, a rejection and no answer within `limits.answer` tell the page to try again.
+   */
+  renew?(
+    ticket: string | undefined,
+    session: Session,
+  ): Attributes | Response | undefined | void | Promise<Attributes | Response | undefined | void>;
+}
+
 /** What clients may do with topics. Left out, the answer is no. */
 export interface Authorize {
   subscribe?(session: Session, topic: string): boolean | Promise<boolean>;
@@ -143,8 +156,11 @@ export interface PushServerOptions {
   instance?: string;
   /** Belongs to the push server from here on: `close` closes it. Default `memoryBroker()`. */
   broker?: Broker;
-  /** They say who the user is (`attributes.user`). Who stays unknown is refused with 401. */
-  interceptors?: Interceptor[];
+  /**
+   * They say who the user is (`attributes.user`), and may say by which `login` and until when (`expires`). Who stays
+   * unknown is refused with 401; what can't be, such as an `expires` that is no number, with 500 and a line in the log.
+   */
+  interceptors?: PushInterceptor[];
   /**
    * Whether who may not come in is told by a close code (4501 for 401, 4503 for 403, 4500 for 400) or by the HTTP
    * status. Default `auto`: `tidings.1` and SockJS by the code, as a page sees no status; others by the status.

@@ -155,6 +155,7 @@ export class PushServer {
       origins: options.origins ?? [],
       interceptors: options.interceptors ?? [],
       log: (level, message) => this.#log(level, message),
+      maxTopics: this.#limits.subscriptions,
       handshakes: this.#limits.handshakes,
       drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
     });

@@ -14,7 +14,7 @@ export interface Transport {
   readonly readyState: 0 | 1 | 2 | 3;
   /** Bytes accepted by `send` that the network has not taken yet. */
   readonly bufferedAmount: number;
-  /** What interceptors have put there; `attributes.user` is the user's name. */
+  /** What interceptors have put there: who it is, and until when. */
   readonly attributes: Attributes;
   /** A string goes as text, bytes as binary. Never throws because of the peer. */
   send(data: string | Buffer): SendResult;
@@ -23,8 +23,16 @@ export interface Transport {
   terminate(): void;
 }
 
+/** What interceptors say of who has come. A push server looks at the named ones once, behind all its interceptors. */
 export interface Attributes {
+  /** The user's name, 1 to 128 characters. */
   user?: string;
+  /** The id of the user's login or session at the application, 1 to 256 characters. */
+  login?: string;
+  /** When that login ends, in milliseconds since 1970. Left out: not by itself. */
+  expires?: number;
+  /** Topics that the session is subscribed to without asking. */
+  topics?: readonly string[];
   [name: string]: unknown;
 }
 

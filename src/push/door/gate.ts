@@ -5,13 +5,14 @@
  */
 import { attempt } from '../../server/handler-calls.ts';
 import type { Origins } from '../../server/origin.ts';
-import type { HandshakeRequest, Interceptor } from '../../server/transport.ts';
+import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { explainFully } from '../explain.ts';
 import type { Log } from '../options.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
-import { inboxOf, userProblem } from '../talk/names.ts';
+import { inboxOf } from '../talk/names.ts';
+import { ClaimsError, claimsOf } from './claims.ts';
 import { refusal } from './interceptors.ts';
 import { originCheck } from './origin.ts';
 import { clientAddress, type Proxies } from './request.ts';
@@ -26,6 +27,8 @@ export interface AdmissionParts {
   origins: Origins;
   interceptors: Interceptor[];
   log: Log;
+  /** Topics that one session may have. */
+  maxTopics: number;
   /** Handshakes at once; 0: any number. */
   handshakes: number;
   /** Seconds after which a client may try again, while the server is going. */
@@ -114,14 +117,27 @@ function guarded(interceptor: Interceptor, log: Log): Interceptor {
   };
 }
 
-function authenticated({ router }: AdmissionParts): Interceptor {
+/** From here on `attributes` holds what can be, or the handshake is refused. */
+function checked(attributes: Attributes, maxTopics: number, log: Log): Response | undefined {
+  try {
+    const claims = claimsOf(attributes, maxTopics);
+    if (claims === undefined) return refusal(401, 'no authenticated user');
+    // What was not said takes no room in a session.
+    for (const [name, claim] of Object.entries(claims)) if (claim !== undefined) attributes[name] = claim;
+    return undefined;
+  } catch (error) {
+    if (error instanceof ClaimsError && error.isUser) return refusal(400, error.message);
+    log('error', `what interceptors say of a session can't be: ${explainFully(error)}`);
+    return refusal(500, 'who this is was not said properly');
+  }
+}
+
+function authenticated({ router, maxTopics, log }: AdmissionParts): Interceptor {
   return {
     async before(_request, attributes) {
-      const { user } = attributes;
-      if (user === undefined) return refusal(401, 'no authenticated user');
-      const problem = userProblem(user);
-      if (problem !== undefined) return refusal(400, problem);
-      const channel = router.acquire(inboxOf(user));
+      const answer = checked(attributes, maxTopics, log);
+      if (answer !== undefined) return answer;
+      const channel = router.acquire(inboxOf(attributes.user!));
       try {
         // While the store is known to be away, or doesn't answer others, waiting would only keep them out.
         if (!channel.isLive && !(await isIn(channel.ready(), router.patience())))

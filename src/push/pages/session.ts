@@ -18,6 +18,8 @@ export class Session implements Recipient {
   /** Unique over all instances. */
   readonly id: string;
   readonly user: string;
+  /** The id of the user's login or session at the application, where an interceptor has named it. */
+  readonly login: string | undefined;
   /** The client's address, as trusted proxies tell it. */
   readonly address: string;
   /** Milliseconds since 1970. */
@@ -27,6 +29,7 @@ export class Session implements Recipient {
   readonly isTidings: boolean;
   /** The client's own id, known after its `hello`. */
   device: string | undefined;
+  #expires: number | undefined;
   /** @internal By the broker's channel name; the inbox is one of them. */
   readonly subscriptions = new Map<string, Subscription>();
   /** @internal */
@@ -57,6 +60,8 @@ export class Session implements Recipient {
   ) {
     this.id = id;
     this.user = user;
+    this.login = transport.attributes.login;
+    this.#expires = transport.attributes.expires;
     this.address = address;
     this.transport = transport;
     this.isTidings = transport.protocol === SUBPROTOCOL;
@@ -67,6 +72,11 @@ export class Session implements Recipient {
 
   get attributes(): Attributes {
     return this.transport.attributes;
+  }
+
+  /** When its login ends, in milliseconds since 1970; undefined: not by itself. */
+  get expires(): number | undefined {
+    return this.#expires;
   }
 
   /** Bytes that wait for the page to read them. */

@@ -2,6 +2,7 @@
 import { BROADCAST, INBOX } from './wire.ts';
 
 const MAX_USER = 128;
+const MAX_LOGIN = 256;
 const MAX_TOPIC = 256;
 const MAX_DEVICE = 64;
 const MAX_INSTANCE = 256;
@@ -20,6 +21,14 @@ export function userProblem(user: unknown): string | undefined {
   if (typeof user !== 'string' || user === '') return 'the user name is empty or no string';
   if (user.length > MAX_USER) return `the user name is longer than ${MAX_USER} characters`;
   if (UNFIT.test(user)) return 'the user name has control characters or lone surrogates';
+  return undefined;
+}
+
+/** What is wrong with the id of a login; undefined if nothing is. */
+export function loginProblem(login: unknown): string | undefined {
+  if (typeof login !== 'string' || login === '') return 'the login is empty or no string';
+  if (login.length > MAX_LOGIN) return `the login is longer than ${MAX_LOGIN} characters`;
+  if (UNFIT.test(login)) return 'the login has control characters or lone surrogates';
   return undefined;
 }
 
