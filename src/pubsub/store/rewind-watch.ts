@@ -148,3 +148,13 @@ function advance(known: Known, { epoch, offset, id }: Position): void {
   if (known.last?.epoch === epoch && known.last.offset >= offset) return;
   known.last = { epoch, offset, id };
 }
+
+/** Whether the log of `top` has lost a message that it is known to have had. */
+export function hasRewound(known: Position | undefined, top: Position): boolean {
+  if (known === undefined || known.epoch !== top.epoch) return false;
+  return known.offset > top.offset || (known.offset === top.offset && known.id !== top.id);
+}
+
+export function positionOf({ epoch, offset, id }: Position): Position {
+  return { epoch, offset, id };
+}

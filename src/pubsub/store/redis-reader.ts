@@ -1,0 +1,186 @@
+/**
+ * Reading the logs that Redis keeps: pages of them, and where channels stand. With plain commands where these are
+ * enough, as they cost a quarter of the script.
+ */
+import { RedisError, RedisReplyError } from '../redis/errors.ts';
+import { DamagedChannelError, type LogPage, type Position, type StoredMessage } from './broker.ts';
+import { newStart, unusedEpoch } from './epochs.ts';
+import { channelScript, type RedisChannels } from './redis-channels.ts';
+import { type ChannelKeys, decodeEntry, decodeTop, encodeKnown, type Top } from './redis-layout.ts';
+import { hasRewound, positionOf, type RewindWatch } from './rewind-watch.ts';
+
+const readScript = channelScript('read');
+
+/** The bound on one page of `read`, in bytes of payload. */
+export const PAGE_BYTES = 1024 * 1024;
+/** Bytes that an entry of a log is taken to have at most, unless it is known to be otherwise. */
+const USUAL_ENTRY = 4096;
+/** Bytes of an entry besides its payload, at most. */
+const ENTRY_OVERHEAD = 80;
+/** Messages that a channel may have got since it was last heard of, for a plain read to be enough. */
+const SLACK = 4;
+/** Channels that are asked for in one command. */
+const TOPS_AT_ONCE = 200;
+
+export class RedisReader {
+  readonly #channels: RedisChannels;
+  readonly #watch: RewindWatch;
+  /** Of subscribed channels with entries that are larger than usual, by name on the bus: the bytes of the largest. */
+  readonly #big = new Map<string, number>();
+
+  constructor(channels: RedisChannels, watch: RewindWatch) {
+    this.#channels = channels;
+    this.#watch = watch;
+  }
+
+  async read(channel: string, offset: number, limit: number): Promise<LogPage> {
+    return this.#channels.about('read', channel, this.#page(channel, offset, limit));
+  }
+
+  async tops(channels: string[]): Promise<(Position | Error)[]> {
+    const tops: (Position | Error)[] = new Array(channels.length);
+    const groups = new Map<number | undefined, number[]>();
+    const calls: Promise<void>[] = [];
+    for (const [i, channel] of channels.entries()) {
+      const slot = this.#channels.topology.slotOf(this.#channels.keys(channel).top);
+      const group = groups.get(slot);
+      if (group !== undefined && group.length < TOPS_AT_ONCE) group.push(i);
+      else {
+        const opened = [i];
+        groups.set(slot, opened);
+        // With all that the loop adds to it.
+        calls.push(Promise.resolve().then(() => this.#askTops(channels, opened, tops)));
+      }
+    }
+    await Promise.all(calls);
+    return tops;
+  }
+
+  /** A message of a subscribed channel has so many bytes. */
+  heard(bus: string, bytes: number): void {
+    if (bytes > USUAL_ENTRY / 2)
+      this.#big.set(bus, Math.max(this.#big.get(bus) ?? USUAL_ENTRY, bytes + ENTRY_OVERHEAD));
+  }
+
+  unsubscribed(bus: string): void {
+    this.#big.delete(bus);
+  }
+
+  async #page(channel: string, offset: number, limit: number): Promise<LogPage> {
+    const plain = await this.#plainPage(channel, offset, limit).catch((error) => {
+      if (error instanceof RedisError && error.code === 'REDIS_REPLY_TOO_LONG') return undefined;
+      // A Redis that is full refuses every transaction, as it has to be collected.
+      if (error instanceof RedisReplyError && error.prefix === 'OOM') return undefined;
+      throw error;
+    });
+    return plain ?? this.#scriptPage(channel, offset, limit);
+  }
+
+  /**
+   * With plain commands, which cost a quarter of the script; `undefined` where they are not enough. The clock of this
+   * process only says which way is taken.
+   */
+  async #plainPage(channel: string, offset: number, limit: number): Promise<LogPage | undefined> {
+    const keys = this.#channels.keys(channel);
+    const known = this.#watch.knownOf(keys.bus);
+    if (known === undefined) return undefined;
+    const behind = Math.max(0, known.offset - offset);
+    const wanted = Math.min(limit, behind);
+    if (wanted * (this.#big.get(keys.bus) ?? USUAL_ENTRY) > PAGE_BYTES) return undefined;
+    const from = -(behind + SLACK);
+    const [stored, length, entries] = (await this.#channels.topology.transaction(keys.top, [
+      ['GET', keys.top],
+      ['LLEN', keys.list],
+      ['LRANGE', keys.list, from, Math.min(-1, from + limit + SLACK - 1)],
+    ])) as [Buffer | null, number, Buffer[]];
+    if (stored === null) return undefined;
+    const top = decodeTop(stored);
+    const now = Date.now();
+    if (hasRewound(known, top) || now >= top.renew || top.head <= now - top.age) return undefined;
+    this.#learn(keys.bus, top);
+    const first = top.offset - Math.min(length, top.most) + 1;
+    const messages = this.#decode(channel, top.epoch, entries);
+    const next = Math.max(offset + 1, first);
+    const start = messages.findIndex((message) => message.offset >= next);
+    if (next <= top.offset && messages[start]?.offset !== next) return undefined;
+    const page: StoredMessage[] = [];
+    let bytes = 0;
+    for (let i = start; i !== -1 && i < messages.length && page.length < limit && bytes < PAGE_BYTES; i++) {
+      if (messages[i]!.offset !== next + page.length) return undefined;
+      page.push(messages[i]!);
+      bytes += messages[i]!.payload.length;
+    }
+    // The range began before the log does.
+    const isShort = page.length < limit && bytes < PAGE_BYTES && next + page.length <= top.offset;
+    return isShort ? undefined : { messages: page, top: positionOf(top), first };
+  }
+
+  async #scriptPage(channel: string, offset: number, limit: number): Promise<LogPage> {
+    const keys = this.#channels.keys(channel);
+    const known = encodeKnown(this.#watch.knownOf(keys.bus));
+    const reply = (await this.#channels.topology.evaluate({
+      script: readScript,
+      keys: [keys.top, keys.list, this.#channels.originKey(keys.top)],
+      args: [newStart(), this.#channels.idleTtl, known, offset, limit, PAGE_BYTES],
+      returnBuffers: true,
+    })) as [Buffer, number | Buffer, ...(number | Buffer)[]];
+    const [stored, second, ...rest] = reply;
+    if (stored.length === 0) {
+      const now = Number(rest[0]);
+      const epoch = unusedEpoch(String(second), now - this.#channels.idleTtl, now);
+      return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
+    }
+    const top = decodeTop(stored);
+    this.#learn(keys.bus, top);
+    const messages = this.#decode(channel, top.epoch, rest as Buffer[]);
+    return { messages, top: positionOf(top), first: Number(second) };
+  }
+
+  #decode(channel: string, epoch: string, entries: Buffer[]): StoredMessage[] {
+    return entries.map((entry) => {
+      const message = decodeEntry(channel, epoch, entry, 0, entry.length);
+      if (message === undefined) throw new RedisReplyError('ERR an entry of the log that is no message');
+      return message;
+    });
+  }
+
+  #learn(bus: string, top: Top): void {
+    this.#watch.learned(bus, positionOf(top));
+    if (top.big > USUAL_ENTRY && this.#watch.channelOf(bus) !== undefined) this.#big.set(bus, top.big);
+  }
+
+  async #askTops(channels: string[], which: number[], tops: (Position | Error)[]): Promise<void> {
+    const keys = which.map((i) => this.#channels.keys(channels[i]!));
+    const names = keys.map(({ top }) => top);
+    const command = ['MGET', ...names] as const;
+    const stored = (await this.#channels.topology.commandBuffers(names[0]!, command)) as (Buffer | null)[];
+    await Promise.all(
+      which.map(async (i, k) => {
+        try {
+          tops[i] = await this.#channels.about(
+            'top',
+            channels[i]!,
+            this.#judgeTop(channels[i]!, keys[k]!, stored[k]!),
+          );
+        } catch (error) {
+          // Otherwise the store is away, or refuses: that is about all of them.
+          if (!(error instanceof DamagedChannelError)) throw error;
+          tops[i] = error;
+        }
+      }),
+    );
+  }
+
+  async #judgeTop(channel: string, { bus, top: key }: ChannelKeys, stored: Buffer | null): Promise<Position> {
+    const known = this.#watch.knownOf(bus);
+    // MGET passes over what is no string.
+    const value =
+      stored ??
+      (known === undefined ? null : await this.#channels.topology.commandBuffers(key, ['GET', key]));
+    if (value === null) return { epoch: '', offset: 0, id: '' };
+    const top = decodeTop(value as Buffer);
+    if (hasRewound(known, top) || Date.now() >= top.renew) return (await this.#scriptPage(channel, 0, 0)).top;
+    this.#learn(bus, top);
+    return positionOf(top);
+  }
+}

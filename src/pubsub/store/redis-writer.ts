@@ -1,0 +1,175 @@
+/**
+ * Storing messages in Redis: in order for each channel, and what is said in one turn in one call to each node
+ * (lua/publish.lua).
+ */
+import { RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
+import type { RespArgument } from '../redis/resp-encoder.ts';
+import type { PublishOptions, Receipt } from './broker.ts';
+import { newStart } from './epochs.ts';
+import { JoinedCalls, type Part } from './joined-calls.ts';
+import { type Item, type LaneSettings, Lanes, type Outcome } from './lanes.ts';
+import { channelScript, type RedisChannels } from './redis-channels.ts';
+import {
+  bounded,
+  type ChannelKeys,
+  encodeKnown,
+  encodeMessage,
+  LONGEST,
+  MESSAGE_MAGIC,
+  originKey,
+} from './redis-layout.ts';
+import type { RewindWatch } from './rewind-watch.ts';
+
+const publishScript = channelScript('publish');
+
+const MOST_MESSAGES = 2 ** 31;
+const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
+
+/** Messages of one channel that are stored together, or something that is only handed on. */
+interface Run {
+  bus: string;
+  keys: ChannelKeys;
+  known: Buffer;
+  items: Item[];
+}
+
+/** What a lane sends at a time. */
+interface Shipment extends Part {
+  runs: Run[];
+}
+
+export class RedisWriter {
+  readonly #channels: RedisChannels;
+  readonly #watch: RewindWatch;
+  readonly #lanes: Lanes;
+  readonly #calls = new JoinedCalls<Shipment, Outcome[]>((shipments, slot) => this.#ship(shipments, slot));
+
+  constructor(channels: RedisChannels, watch: RewindWatch, settings: Omit<LaneSettings, 'call'>) {
+    this.#channels = channels;
+    this.#watch = watch;
+    this.#lanes = new Lanes({ ...settings, call: (items) => this.#store(items) });
+  }
+
+  /** @returns what the script answered: see `toReceipt` */
+  add(channel: string, item: Item): Promise<string> {
+    return this.#lanes.add(channel, item);
+  }
+
+  /** Tries nothing again any more; what is under way settles. */
+  close(): void {
+    this.#lanes.close();
+  }
+
+  /** The call of a lane: all that waits for one channel. */
+  async #store(items: Item[]): Promise<Outcome[]> {
+    const [first] = items;
+    const { keys } = first!;
+    const { bus } = keys;
+    if (items.length === 1 && first!.options === undefined) {
+      await this.#channels.topology.command(bus, [
+        this.#channels.topology.publishCommand,
+        bus,
+        first!.payload,
+      ]);
+      return [''];
+    }
+    const known = encodeKnown(this.#watch.knownOf(bus));
+    const shipment: Shipment = { runs: [], count: items.length, bytes: 0 };
+    let run: Run | undefined;
+    for (const item of items) {
+      shipment.bytes += item.payload.length;
+      const last = run?.items[0]?.options;
+      if (run === undefined || last === undefined || !isKeptAlike(last, item.options)) {
+        run = { bus, keys, known, items: [] };
+        shipment.runs.push(run);
+      }
+      run.items.push(item);
+    }
+    const outcomes = await this.#calls.add(this.#channels.topology.slotOf(keys.top), shipment);
+    // What the server refuses to do just now was not done, and neither shall be what comes after it.
+    const refused = outcomes.findIndex((outcome) => outcome instanceof Error && wasNotExecuted(outcome));
+    if (refused === 0) throw outcomes[0];
+    return refused === -1 ? outcomes : outcomes.slice(0, refused);
+  }
+
+  /** One call for all that goes to one node. */
+  async #ship(shipments: Shipment[], slot: number | undefined): Promise<Outcome[][]> {
+    const keys = [originKey(this.#channels.prefix, slot)];
+    const args: RespArgument[] = [];
+    const numbers: number[] = [];
+    for (const { runs } of shipments) for (const run of runs) addRun(run, keys, args, numbers);
+    const { publishCommand } = this.#channels.topology;
+    args.unshift(
+      publishCommand,
+      newStart(),
+      this.#channels.idleTtl,
+      MESSAGE_MAGIC,
+      numbers.length,
+      ...numbers,
+    );
+    const call = { script: publishScript, keys, args };
+    const replies = (await this.#channels.topology.evaluate(call)) as (string | number | Error)[];
+    let at = 0;
+    return shipments.map(({ runs }) => {
+      const outcomes: Outcome[] = [];
+      for (const { items } of runs) {
+        const epoch = replies[at++]!;
+        if (items[0]!.options === undefined) outcomes.push(toOutcome(epoch));
+        else for (const { id } of items) outcomes.push(toOutcome(replies[at++]!, epoch as string, id));
+      }
+      return outcomes;
+    });
+  }
+}
+
+function isKeptAlike(one: PublishOptions, other: PublishOptions | undefined): boolean {
+  if (other === undefined) return false;
+  const { maxAge, maxMessages } = one.retention;
+  return other.retention.maxAge === maxAge && other.retention.maxMessages === maxMessages;
+}
+
+/** Adds a run as lua/publish.lua takes it. */
+function addRun(run: Run, keys: string[], args: RespArgument[], numbers: number[]): void {
+  const { items, known } = run;
+  const { options, payload } = items[0]!;
+  if (options === undefined) {
+    args.push(run.bus, HANDED_ON, payload);
+    return;
+  }
+  keys.push(run.keys.top, run.keys.list);
+  const what = Buffer.allocUnsafe(3 + items.length + known.length);
+  what[0] = items.length;
+  what[1] = numberOf(bounded(options.retention.maxAge, LONGEST), numbers);
+  what[2] = numberOf(bounded(options.retention.maxMessages, MOST_MESSAGES), numbers);
+  known.copy(what, 3 + items.length);
+  args.push(run.bus, what);
+  for (const [i, { id, kind, payload, options }] of items.entries()) {
+    const { idempotencyKey, idempotencyWindow = DEFAULT_IDEMPOTENCY_WINDOW } = options!;
+    what[3 + i] = 0;
+    if (idempotencyKey !== undefined) {
+      what[3 + i] = numberOf(bounded(idempotencyWindow, LONGEST), numbers);
+      keys.push(run.keys.receipt(idempotencyKey));
+    }
+    args.push(encodeMessage(id, kind, payload));
+  }
+}
+const HANDED_ON = Buffer.alloc(1);
+
+/** Which one it is, from 1 on; it is added if it is none yet. */
+function numberOf(value: number, numbers: number[]): number {
+  const at = numbers.indexOf(value);
+  return at === -1 ? numbers.push(value) : at + 1;
+}
+
+/** What became of a message, of what the script answered for it. */
+function toOutcome(reply: string | number | Error, epoch = '', id = ''): Outcome {
+  if (typeof reply === 'number') return `0 ${epoch} ${reply} ${id}`;
+  if (typeof reply === 'string') return reply === '' ? '' : `1 ${reply}`;
+  return new RedisReplyError(reply.message, 'EVALSHA');
+}
+
+/** @param id that this call chose: a receipt with it is of this call's own first attempt, and no duplicate */
+export function toReceipt(channel: string, reply: string, id: string): Receipt {
+  const [known, epoch, offset, stored] = reply.split(' ') as [string, string, string, string];
+  return { channel, epoch, offset: Number(offset), id: stored, duplicate: known === '1' && stored !== id };
+}
