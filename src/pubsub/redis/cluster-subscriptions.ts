@@ -4,8 +4,8 @@ import { type ClusterMap, REFRESH_PAUSE } from './cluster-map.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import { type RedisError, RedisReplyError } from './errors.ts';
 import { mayPass, redirection } from './redirection.ts';
-import type { RawListener } from './resp-subscriber.ts';
 import { slotOf } from './slots.ts';
+import type { RawListener } from './subscription.ts';
 import type { TopologyHooks } from './topology.ts';
 
 /** A channel of the bus: which node has its subscription. */

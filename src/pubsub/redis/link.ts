@@ -8,7 +8,8 @@ import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { clearInterval, clearTimeout, monotonicNow, nextTick, setInterval, setTimeout } from '../../clock.ts';
 import { delayOf } from '../../waiting.ts';
-import { isForbiddenReply, RedisError, RedisReplyError } from './errors.ts';
+import { RedisError } from './errors.ts';
+import { Login, type LoginResult } from './login.ts';
 import { describeEndpoint, type ResolvedRedisOptions } from './options.ts';
 import { encodeCommand, type RespArgument, RespEncoder } from './resp-encoder.ts';
 import { type MessageKind, RespReader, type RespReply, type RespSink } from './resp-reader.ts';
@@ -72,8 +73,8 @@ export class RedisLink implements RespSink {
   #lastRead = 0;
   #probedAt = 0;
   #checkedAt = 0;
-  /** While logging in: the names of the commands whose replies are awaited, in order. */
-  #greeting: string[] = [];
+  /** While logging in. */
+  #login: Login | undefined;
 
   constructor(owner: LinkOwner, options: ResolvedRedisOptions, settings: LinkSettings) {
     this.#owner = owner;
@@ -189,7 +190,7 @@ export class RedisLink implements RespSink {
       const seconds = this.#options.connectTimeout / 1000;
       this.replace(this.#connectionError(`did not answer within ${seconds} s`));
     }, this.#options.connectTimeout);
-    socket.once(this.#options.tls ? 'secureConnect' : 'connect', () => this.#greet(socket));
+    socket.once(this.#options.tls ? 'secureConnect' : 'connect', () => this.#logIn(socket));
     socket.once('error', (error) => {
       this.#reason ??= this.#connectionError(explain(error), error);
     });
@@ -213,25 +214,22 @@ export class RedisLink implements RespSink {
     return connectTls({ ...servername, ...(tls === true ? {} : tls), ...common } as ConnectionOptions);
   }
 
-  /** Logs in, all in one write. The closing PING is refused while Redis loads its data. */
-  #greet(socket: Socket): void {
-    const { username, password, database, clientName } = this.#options;
-    const commands: string[][] = [];
-    if (password !== undefined) {
-      commands.push(username === undefined ? ['AUTH', password] : ['AUTH', username, password]);
-    }
-    if (clientName !== '') commands.push(['CLIENT', 'SETNAME', clientName]);
-    if (database !== 0) commands.push(['SELECT', String(database)]);
-    if (this.#role !== undefined) commands.push(['ROLE']);
-    commands.push(['PING']);
+  #logIn(socket: Socket): void {
     this.#reader.reset();
     this.#reader.isSubscriber = false;
-    this.#greeting = commands.map((args) => args[0]!);
-    socket.write(Buffer.concat(commands.map(encodeCommand)));
+    this.#login = new Login(this.#options, this.#role);
+    socket.write(this.#login.encode());
   }
 
-  #greeted(): void {
+  #loggedIn(result: LoginResult): void {
+    if (result === undefined) return;
+    if (result.done) this.#begin();
+    else this.replace(this.#connectionError(result.why));
+  }
+
+  #begin(): void {
     clearTimeout(this.#timer);
+    this.#login = undefined;
     this.#state = 'ready';
     this.#reader.isSubscriber = this.#settings.isSubscriber;
     this.#lastRead = this.#checkedAt = this.#readyAt = monotonicNow();
@@ -338,50 +336,16 @@ export class RedisLink implements RespSink {
     return new RedisError('REDIS_CONNECTION', `Redis at ${this.address} ${what}`, { cause });
   }
 
-  // ── replies: the greeting's are the link's, all others the owner's ──
+  // ── replies: those to the login are the link's, all others the owner's ──
 
   reply(value: RespReply): void {
-    if (this.#state === 'ready') {
-      this.#owner.reply(value);
-      return;
-    }
-    if (this.#reason !== undefined) return;
-    const command = this.#greeting.shift();
-    if (command === 'ROLE' && Array.isArray(value) && value[0] !== this.#role) {
-      const role = value[0] === 'slave' ? 'read-only replica' : 'server of another kind';
-      this.replace(this.#connectionError(`is a ${role}, not a ${this.#role}`));
-    } else if (command === 'PING') {
-      this.#greeted();
-    }
+    if (this.#state === 'ready') this.#owner.reply(value);
+    else if (this.#reason === undefined) this.#loggedIn(this.#login?.reply(value));
   }
 
   replyError(message: string): void {
-    if (this.#state === 'ready') {
-      this.#owner.replyError(message);
-      return;
-    }
-    if (this.#reason !== undefined) return;
-    const command = this.#greeting.shift();
-    // A user that may not name its connection or ask for the role can do without, and one that may not PING is
-    // logged in. A replica that passes for a master answers READONLY.
-    if (isForbiddenReply(message) && command !== 'AUTH' && command !== 'SELECT') {
-      if (command === 'PING') this.#greeted();
-      return;
-    }
-    this.replace(this.#connectionError(this.#explainRefusal(command, message)));
-  }
-
-  /** In Redis' own words, but for the password, which it repeats where it does not know AUTH. */
-  #explainRefusal(command: string | undefined, message: string): string {
-    const { password } = this.#options;
-    let words = message.replace(/,? with args beginning with:.*/s, '');
-    if (password) words = words.replaceAll(password, '…');
-    const { prefix } = new RedisReplyError(words);
-    if (prefix === 'LOADING') return 'is loading its data';
-    const isLogin =
-      ['WRONGPASS', 'NOAUTH'].includes(prefix) || (command === 'AUTH' && /\b(?:AUTH|password)\b/.test(words));
-    if (isLogin && !isForbiddenReply(words)) return `refused the user or password (${words})`;
-    return `refused ${command === 'SELECT' || command === 'ROLE' ? command : 'the connection'}: ${words}`;
+    if (this.#state === 'ready') this.#owner.replyError(message);
+    else if (this.#reason === undefined) this.#loggedIn(this.#login?.replyError(message));
   }
 
   replyTooLong(limit: number): void {

@@ -11,9 +11,10 @@ import { PromisedReply, type ReplyHandler } from './reply-handlers.ts';
 import { type CommandHooks, RespCommands } from './resp-commands.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
-import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
+import { RespSubscriber } from './resp-subscriber.ts';
 import type { Script } from './script.ts';
 import { ScriptReply } from './script-reply.ts';
+import type { RawListener } from './subscription.ts';
 
 export interface RespClientEvents {
   /** Connected and logged in, the first time or again. */

@@ -8,15 +8,7 @@ import { type LinkOwner, type LinkSettings, RedisLink } from './link.ts';
 import type { ResolvedRedisOptions } from './options.ts';
 import { rethrow } from './reply-handlers.ts';
 import type { MessageKind, RespReply } from './resp-reader.ts';
-
-/**
- * Gets a message whose payload is bytes[start, end). They are read into again after the call: copy or decode
- * what outlives it.
- */
-export type RawListener = (bytes: Buffer, start: number, end: number, channel: string) => void;
-
-/** SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE. */
-export type SubscriptionKind = 'channel' | 'pattern' | 'shard';
+import { type RawListener, type Subscription, type SubscriptionKind, Subscriptions } from './subscription.ts';
 
 /** What the user of a subscriber is told besides messages. */
 export interface SubscriberHooks {
@@ -49,11 +41,7 @@ const WINDOW = 10_000;
 export class RespSubscriber implements LinkOwner {
   readonly #hooks: SubscriberHooks;
   readonly #link: RedisLink;
-  readonly #names = {
-    channel: new Map<string, Subscription>(),
-    pattern: new Map<string, Subscription>(),
-    shard: new Map<string, Subscription>(),
-  };
+  readonly #names = new Subscriptions();
   /** Those whose state in Redis may not be what is wanted. */
   #changed: Subscription[] = [];
   #isPumpScheduled = false;
@@ -84,7 +72,7 @@ export class RespSubscriber implements LinkOwner {
 
   /** How many names are subscribed to or about to be. */
   get size(): number {
-    return this.#names.channel.size + this.#names.pattern.size + this.#names.shard.size;
+    return this.#names.size;
   }
 
   connect(): void {
@@ -99,22 +87,13 @@ export class RespSubscriber implements LinkOwner {
   subscribe(kind: SubscriptionKind, names: string | readonly string[], listener: RawListener): Promise<void> {
     if (this.#link.isClosed) return Promise.reject(this.#closedError());
     this.#link.connect();
-    return forEach(names, (name) => {
-      let subscription = this.#names[kind].get(name);
-      if (subscription === undefined) {
-        subscription = new Subscription(kind, name, listener);
-        this.#names[kind].set(name, subscription);
-      }
-      subscription.listener = listener;
-      subscription.isWanted = true;
-      return this.#settle(subscription);
-    });
+    return forEach(names, (name) => this.#settle(this.#names.want(kind, name, listener)));
   }
 
   /** Resolves, never rejects, when none of them is in force. Their listeners are not called from now on. */
   unsubscribe(kind: SubscriptionKind, names: string | readonly string[]): Promise<void> {
     return forEach(names, (name) => {
-      const subscription = this.#names[kind].get(name);
+      const subscription = this.#names.get(kind, name);
       if (subscription === undefined) return SETTLED;
       subscription.isWanted = false;
       return this.#settle(subscription);
@@ -130,13 +109,11 @@ export class RespSubscriber implements LinkOwner {
     this.#link.close();
     this.#isUp = false;
     const error = this.#closedError();
-    for (const names of Object.values(this.#names)) {
-      for (const subscription of names.values()) {
-        // What was to end has ended.
-        if (subscription.isWanted) subscription.fail(error);
-        else this.#done(subscription);
-      }
-      names.clear();
+    for (const subscription of this.#names) {
+      // What was to end has ended.
+      if (subscription.isWanted) subscription.fail(error);
+      else this.#done(subscription);
+      this.#names.forget(subscription);
     }
     this.#changed = [];
   }
@@ -145,7 +122,7 @@ export class RespSubscriber implements LinkOwner {
 
   #settle(subscription: Subscription): Promise<void> {
     if (subscription.isSettled) {
-      if (!subscription.isWanted) this.#forget(subscription);
+      if (!subscription.isWanted) this.#names.forget(subscription);
       return SETTLED;
     }
     this.#change(subscription);
@@ -201,16 +178,11 @@ export class RespSubscriber implements LinkOwner {
   }
 
   #done(subscription: Subscription): void {
-    if (!subscription.isWanted) this.#forget(subscription);
+    if (!subscription.isWanted) this.#names.forget(subscription);
     const { waiters } = subscription;
     subscription.waiters = undefined;
     if (waiters !== undefined) for (const waiter of waiters) waiter.resolve();
     this.#restored(subscription);
-  }
-
-  #forget(subscription: Subscription): void {
-    const names = this.#names[subscription.kind];
-    if (names.get(subscription.name) === subscription) names.delete(subscription.name);
   }
 
   #restored(subscription: Subscription): void {
@@ -226,7 +198,7 @@ export class RespSubscriber implements LinkOwner {
   }
 
   #ended(subscription: Subscription, error: RedisError): void {
-    this.#forget(subscription);
+    this.#names.forget(subscription);
     const wasAwaited = subscription.fail(error);
     if (!wasAwaited && subscription.isWanted) this.#hooks.ended?.(subscription.name, error);
     this.#restored(subscription);
@@ -244,18 +216,16 @@ export class RespSubscriber implements LinkOwner {
     this.#unconfirmed = 0;
     this.#changed = [];
     this.#restoring = 0;
-    for (const names of Object.values(this.#names)) {
-      for (const subscription of names.values()) {
-        subscription.isOn = false;
-        subscription.isInFlight = false;
-        subscription.isQueued = false;
-        subscription.isRestoring = subscription.isWanted;
-        if (subscription.isWanted) {
-          this.#restoring++;
-          this.#change(subscription);
-        } else {
-          this.#done(subscription);
-        }
+    for (const subscription of this.#names) {
+      subscription.isOn = false;
+      subscription.isInFlight = false;
+      subscription.isQueued = false;
+      subscription.isRestoring = subscription.isWanted;
+      if (subscription.isWanted) {
+        this.#restoring++;
+        this.#change(subscription);
+      } else {
+        this.#done(subscription);
       }
     }
     if (this.#restoring === 0) this.#up();
@@ -265,13 +235,11 @@ export class RespSubscriber implements LinkOwner {
   lost(error: RedisError): void {
     this.#isUp = false;
     // What is no longer wanted needs no connection to be settled.
-    for (const names of Object.values(this.#names)) {
-      for (const subscription of names.values()) {
-        subscription.isOn = false;
-        subscription.isInFlight = false;
-        subscription.isRestoring = false;
-        if (!subscription.isWanted) this.#done(subscription);
-      }
+    for (const subscription of this.#names) {
+      subscription.isOn = false;
+      subscription.isInFlight = false;
+      subscription.isRestoring = false;
+      if (!subscription.isWanted) this.#done(subscription);
     }
     this.#hooks.down?.(error);
   }
@@ -299,7 +267,7 @@ export class RespSubscriber implements LinkOwner {
     const expected = request?.subscriptions[request.confirmed];
     if (request === undefined || expected?.name !== name || !matches(kind, request)) {
       // Nobody asked: the slot of a sharded channel has moved.
-      const subscription = kind === 'sunsubscribe' ? this.#names.shard.get(name) : undefined;
+      const subscription = kind === 'sunsubscribe' ? this.#names.get('shard', name) : undefined;
       if (subscription?.isOn && !subscription.isInFlight) {
         subscription.isOn = false;
         const what = `Redis at ${this.address} ended the subscription to ${name}: its slot has moved`;
@@ -366,10 +334,10 @@ export class RespSubscriber implements LinkOwner {
   ): void {
     const subscription =
       kind === 'message'
-        ? this.#names.channel.get(channel)
+        ? this.#names.get('channel', channel)
         : kind === 'smessage'
-          ? this.#names.shard.get(channel)
-          : this.#names.pattern.get(pattern);
+          ? this.#names.get('shard', channel)
+          : this.#names.get('pattern', pattern);
     if (subscription === undefined || !subscription.isWanted) return;
     try {
       subscription.listener(bytes, start, end, channel);
@@ -402,35 +370,4 @@ async function forEach(
 ): Promise<void> {
   if (typeof names === 'string') return settle(names);
   await Promise.all(names.map(settle));
-}
-
-/** One name: what is wanted, what Redis has confirmed, and who waits for the two to agree. */
-class Subscription {
-  readonly kind: SubscriptionKind;
-  readonly name: string;
-  listener: RawListener;
-  isWanted = true;
-  isOn = false;
-  isInFlight = false;
-  isQueued = false;
-  isRestoring = false;
-  waiters: { resolve: () => void; reject: (error: RedisError) => void }[] | undefined;
-
-  constructor(kind: SubscriptionKind, name: string, listener: RawListener) {
-    this.kind = kind;
-    this.name = name;
-    this.listener = listener;
-  }
-
-  get isSettled(): boolean {
-    return this.isOn === this.isWanted && !this.isInFlight;
-  }
-
-  /** Returns false if nobody waited. */
-  fail(error: RedisError): boolean {
-    const { waiters } = this;
-    this.waiters = undefined;
-    if (waiters !== undefined) for (const waiter of waiters) waiter.reject(error);
-    return waiters !== undefined;
-  }
 }

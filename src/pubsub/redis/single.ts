@@ -7,8 +7,9 @@ import { type Replicated, Replication } from './replication.ts';
 import { RespClient } from './resp-client.ts';
 import type { RespArgument } from './resp-encoder.ts';
 import type { RespReply } from './resp-reader.ts';
-import { type RawListener, RespSubscriber } from './resp-subscriber.ts';
+import { RespSubscriber } from './resp-subscriber.ts';
 import type { SentinelWatch } from './sentinel.ts';
+import type { RawListener } from './subscription.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './topology.ts';
 import { transaction } from './transaction.ts';
 
