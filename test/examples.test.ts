@@ -88,6 +88,6 @@ test('cookie-session.mjs: a cookie from signing in says who the page is, and not
 test('no example is without its test', () => {
   // embed.mjs is the program of the README: test/readme.test.ts. The ws-*.mjs: test/ws/users.test.ts.
   const others = readdirSync('examples').filter((name) => name !== 'embed.mjs' && !name.startsWith('ws-'));
-  // tickets/: test/tickets.test.ts.
-  assert.deepEqual(others.sort(), ['cookie-session.mjs', 'express.mjs', 'tickets']);
+  // tickets/: test/tickets.test.ts. spring-mvc/: test/story.
+  assert.deepEqual(others.sort(), ['cookie-session.mjs', 'express.mjs', 'spring-mvc', 'tickets']);
 });

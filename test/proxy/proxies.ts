@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Certificates, makeCertificates } from '../support/certificates.ts';
 import { freePort, until } from '../support/net.ts';
+import { editedText, nginxArguments, type Replacement } from '../support/nginx.ts';
 import { find } from '../support/programs.ts';
 
 export type ProxyName = 'nginx' | 'haproxy';
@@ -79,17 +80,7 @@ function nginx({ folder, certificates, port, tlsPort }: Places, options: ProxyOp
       ? ([['proxy_set_header Upgrade $http_upgrade;', 'proxy_set_header Upgrade "";']] as const)
       : []),
   ]);
-  writeFileSync(join(folder, 'site.conf'), site);
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (kind) => `${kind}_temp_path ${folder}/${kind};`,
-  );
-  writeFileSync(
-    join(folder, 'main.conf'),
-    `${process.getuid?.() === 0 ? 'user root;' : ''} daemon off; master_process off; pid ${folder}/pid;
-     error_log ${folder}/error.log; events { worker_connections 256; }
-     http { access_log off; ${temporary.join(' ')} include ${folder}/site.conf; }`,
-  );
-  return ['-p', folder, '-e', join(folder, 'error.log'), '-c', join(folder, 'main.conf')];
+  return nginxArguments(folder, site);
 }
 
 function haproxy({ folder, certificates, port, tlsPort }: Places, options: ProxyOptions): string[] {
@@ -119,15 +110,9 @@ function haproxy({ folder, certificates, port, tlsPort }: Places, options: Proxy
   return ['-f', file, '-db'];
 }
 
-/** The file of deploy/, with replacements that must each be found: the tests run what the documents show. */
-function edited(name: string, replacements: readonly (readonly [string, string])[]): string {
-  let text = readFileSync(new URL(`../../deploy/${name}`, import.meta.url), 'utf8');
-  for (const [from, to] of replacements) {
-    if (!text.includes(from)) throw new Error(`deploy/${name} has no ${from}`);
-    text = text.replaceAll(from, to);
-  }
-  return text;
-}
+/** The file of deploy/, with replacements: the tests run what the documents show. */
+const edited = (name: string, replacements: readonly Replacement[]): string =>
+  editedText(`deploy/${name}`, replacements);
 
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -21,6 +21,7 @@ export const programs = {
   haproxy: { names: ['haproxy'], package: 'haproxy' },
   java: { names: ['javac'], package: 'default-jdk-headless' },
   php: { names: ['php'], package: 'php-cli' },
+  openssl: { names: ['openssl'], package: 'openssl' },
   python: { names: ['python3'], package: 'python3' },
 } satisfies Record<string, Program>;
 
@@ -46,11 +47,15 @@ export function find(name: ProgramName): string | undefined {
   return undefined;
 }
 
-/** Installs what is missing where that can be done: on Debian, as root. */
+/** Installs the programs that are missing where that can be done. */
 export function provide(): void {
   const missing = (Object.keys(programs) as ProgramName[]).filter((name) => find(name) === undefined);
-  if (missing.length === 0 || !existsSync('/etc/debian_version') || process.getuid?.() !== 0) return;
-  const packages = missing.map((name) => programs[name].package);
+  install(missing.map((name) => programs[name].package));
+}
+
+/** Installs packages on Debian, as root; elsewhere it does nothing. */
+export function install(packages: string[]): void {
+  if (packages.length === 0 || !existsSync('/etc/debian_version') || process.getuid?.() !== 0) return;
   console.error(`installing ${packages.join(', ')} for the tests`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore', env });

@@ -1,0 +1,101 @@
+package mail;
+
+import java.io.IOException;
+import java.util.UUID;
+import javax.servlet.http.Cookie;
+import javax.servlet.http.HttpServletResponse;
+import org.apache.shiro.SecurityUtils;
+import org.apache.shiro.authc.AuthenticationException;
+import org.apache.shiro.authc.LockedAccountException;
+import org.apache.shiro.authc.UsernamePasswordToken;
+import org.apache.shiro.session.Session;
+import org.apache.shiro.subject.Subject;
+import org.springframework.beans.factory.annotation.Autowired;
+import org.springframework.http.HttpStatus;
+import org.springframework.stereotype.Controller;
+import org.springframework.ui.Model;
+import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.PostMapping;
+import org.springframework.web.bind.annotation.RequestParam;
+import org.springframework.web.bind.annotation.ResponseStatus;
+
+/** What the user sees, and what he does. */
+@Controller
+public class Pages {
+  /** In the session: what tidings knows this login by. The session's own id is a secret, and stays here. */
+  static final String LOGIN = "login";
+
+  @Autowired
+  private Accounts accounts;
+  @Autowired
+  private Tidings tidings;
+  @Autowired
+  private Ways ways;
+
+  @GetMapping("/login")
+  public String login() {
+    return "login";
+  }
+
+  @PostMapping("/login")
+  public String signIn(@RequestParam("name") String name, @RequestParam("password") String password, Model model) {
+    Subject subject = SecurityUtils.getSubject();
+    // Shiro 1 would go on with the session that the browser came with, whoever began it.
+    subject.logout();
+    try {
+      subject.login(new UsernamePasswordToken(name, password));
+    } catch (AuthenticationException refusal) {
+      model.addAttribute("problem", refusal instanceof LockedAccountException ? "locked" : "wrong");
+      return "login";
+    }
+    Session session = subject.getSession();
+    session.setTimeout(accounts.sessionMillis(name));
+    session.setAttribute(LOGIN, UUID.randomUUID().toString());
+    return "redirect:/";
+  }
+
+  /** The page with the script as it was before there was tidings.js. */
+  @GetMapping("/")
+  public String mail(Model model, HttpServletResponse response) throws Exception {
+    ticket(response);
+    model.addAttribute("user", user());
+    return "mail";
+  }
+
+  /** The same page with tidings.js. */
+  @GetMapping("/client")
+  public String client(Model model, HttpServletResponse response) throws Exception {
+    ticket(response);
+    model.addAttribute("user", user());
+    return "client";
+  }
+
+  /** A form and not a link: another site's page must not sign anybody out. */
+  @PostMapping("/logout")
+  public String signOut() {
+    SecurityUtils.getSubject().logout();
+    return "redirect:/login";
+  }
+
+  @PostMapping("/mail")
+  @ResponseStatus(HttpStatus.NO_CONTENT)
+  public void send(@RequestParam("to") String to, @RequestParam("text") String text, @RequestParam("way") String way,
+      @RequestParam("id") String id) throws IOException, InterruptedException {
+    // Here your application stores the mail in its own database. Then:
+    ways.send(way, to, Tidings.json("id", id, "from", user(), "text", text), id);
+  }
+
+  /** For tidings: who this page is. */
+  private void ticket(HttpServletResponse response) throws Exception {
+    Cookie cookie = new Cookie("tidings_ticket", tidings.ticket(user(), accounts.sessionMillis(user())));
+    cookie.setPath("/");
+    cookie.setSecure(true);
+    cookie.setHttpOnly(true);
+    response.addCookie(cookie);
+  }
+
+  private static String user() {
+    return (String) SecurityUtils.getSubject().getPrincipal();
+  }
+}

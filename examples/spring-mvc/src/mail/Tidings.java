@@ -1,0 +1,159 @@
+package mail;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.HttpURLConnection;
+import java.net.URL;
+import java.net.URLEncoder;
+import java.security.GeneralSecurityException;
+import java.util.Base64;
+import java.util.UUID;
+import javax.crypto.Mac;
+import javax.crypto.spec.SecretKeySpec;
+
+/**
+ * The admin API of tidings, for Java 8 and later, without dependencies. Takes the addresses of all instances: where
+ * one is away, the next is asked, and a message is stored once, however often it had to be sent.
+ */
+public class Tidings {
+  private static final int PATIENCE = 10_000;
+  private static final int TIMEOUT = 3_000;
+  private final String[] addresses;
+  private final String token;
+  private final String secret;
+  private volatile int current;
+
+  /** @param addresses such as {@code http://10.0.0.5:8080}, separated by commas */
+  public Tidings(String addresses, String token, String secret) {
+    this.secret = secret;
+    this.addresses = addresses.split(",");
+    this.token = token;
+  }
+
+  /**
+   * Stores a message for all pages of a user.
+   *
+   * @param json the data, any JSON value
+   * @param key the same for the same message, so that it is stored once; null for one made up
+   * @return the receipt, as JSON
+   * @throws IOException if it could not be stored within 10 s: send it again with the same key
+   */
+  public String send(String user, String json, String key) throws IOException {
+    return call("POST", "/api/users/" + encode(user) + "/messages", json, key);
+  }
+
+  /** The same for all pages that have subscribed to a topic. */
+  public String publish(String topic, String json, String key) throws IOException {
+    return call("POST", "/api/topics/" + encode(topic) + "/messages", json, key);
+  }
+
+  /** What a page shows to say whose it is, for so many milliseconds. */
+  public String ticket(String user, long lifetime) throws GeneralSecurityException {
+    Base64.Encoder base64 = Base64.getUrlEncoder().withoutPadding();
+    String content = "{\"u\":" + quote(user) + ",\"x\":" + (System.currentTimeMillis() + lifetime) + "}";
+    String signed = "t1." + base64.encodeToString(content.getBytes(UTF_8));
+    Mac mac = Mac.getInstance("HmacSHA256");
+    mac.init(new SecretKeySpec(secret.getBytes(UTF_8), "HmacSHA256"));
+    return signed + "." + base64.encodeToString(mac.doFinal(signed.getBytes(UTF_8)));
+  }
+
+  private String call(String method, String path, String body, String key) throws IOException {
+    String once = key == null ? UUID.randomUUID().toString() : key;
+    long deadline = System.nanoTime() + PATIENCE * 1_000_000L;
+    for (int attempt = 1;; attempt++) {
+      int index = current;
+      IOException problem;
+      try {
+        return ask(addresses[index], method, path, body, once);
+      } catch (Refused refused) {
+        throw refused;
+      } catch (IOException failure) {
+        problem = failure;
+      }
+      current = (index + 1) % addresses.length;
+      if (System.nanoTime() > deadline) throw problem;
+      if (attempt % addresses.length == 0) pause();
+    }
+  }
+
+  private String ask(String address, String method, String path, String body, String key) throws IOException {
+    HttpURLConnection connection = (HttpURLConnection) new URL(address + path).openConnection();
+    connection.setRequestMethod(method);
+    connection.setConnectTimeout(TIMEOUT);
+    connection.setReadTimeout(TIMEOUT);
+    connection.setRequestProperty("Authorization", "Bearer " + token);
+    // HttpURLConnection itself may send a POST twice: the key makes that harmless.
+    connection.setRequestProperty("Idempotency-Key", key);
+    if (body != null) {
+      byte[] bytes = body.getBytes(UTF_8);
+      connection.setDoOutput(true);
+      connection.setRequestProperty("Content-Type", "application/json");
+      connection.setFixedLengthStreamingMode(bytes.length);
+      try (OutputStream out = connection.getOutputStream()) {
+        out.write(bytes);
+      }
+    }
+    int status = connection.getResponseCode();
+    // Read to its end, so that the connection is used again.
+    String answer = read(status < 400 ? connection.getInputStream() : connection.getErrorStream());
+    if (status < 300) return answer;
+    String what = method + " " + path + ": " + status + " " + answer;
+    if (status == 429 || status >= 502) throw new IOException(what);
+    throw new Refused(what);
+  }
+
+  private static String read(InputStream in) throws IOException {
+    if (in == null) return "";
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    byte[] buffer = new byte[4096];
+    try (InputStream stream = in) {
+      for (int n = stream.read(buffer); n >= 0; n = stream.read(buffer)) out.write(buffer, 0, n);
+    }
+    return out.toString("UTF-8");
+  }
+
+  private static void pause() throws IOException {
+    try {
+      Thread.sleep(100);
+    } catch (InterruptedException stop) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", stop);
+    }
+  }
+
+  /** For a part of a path: URLEncoder is made for forms, where a space is a plus. */
+  public static String encode(String name) throws IOException {
+    return URLEncoder.encode(name, "UTF-8").replace("+", "%20");
+  }
+
+  /** A JSON object of strings: name, value, name, value … Use Jackson where you have it. */
+  public static String json(String... pairs) {
+    StringBuilder out = new StringBuilder("{");
+    for (int i = 0; i < pairs.length; i += 2) {
+      if (i > 0) out.append(',');
+      out.append(quote(pairs[i])).append(':').append(quote(pairs[i + 1]));
+    }
+    return out.append('}').toString();
+  }
+
+  public static String quote(String text) {
+    StringBuilder out = new StringBuilder("\"");
+    for (char c : text.toCharArray()) {
+      if (c == '"' || c == '\\') out.append('\\').append(c);
+      else if (c < ' ') out.append(String.format("\\u%04x", (int) c));
+      else out.append(c);
+    }
+    return out.append('"').toString();
+  }
+
+  /** tidings has understood, and says no: asking again is of no use. */
+  public static class Refused extends IOException {
+    Refused(String message) {
+      super(message);
+    }
+  }
+}

@@ -1,0 +1,187 @@
+/** What happens in the story, chapter by chapter. */
+import assert from 'node:assert/strict';
+import type { Browser } from 'playwright-core';
+import { until } from '../support/net.ts';
+import type { Stack } from './stack.ts';
+import { Person, type Tab } from './tabs.ts';
+
+const WAYS = ['sender', 'http-client', 'url-connection', 'rest-template', 'xadd', 'publish'];
+/** Mails of the rolling update: while fewer have come, the next instance is not touched. */
+const FLOW = 25;
+
+export interface Chapter {
+  name: string;
+  /** @returns a figure to show */
+  play(): Promise<string | undefined>;
+}
+
+export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; errors(): string[] } {
+  const people: Person[] = [];
+  const person = async (name: string): Promise<Person> => {
+    const someone = await Person.open(browser, stack.url, name);
+    people.push(someone);
+    return someone;
+  };
+  let alice: Person;
+  let zhang: Person;
+
+  /** Which instances the user's pages are connected to, by the admin API of the second one. */
+  async function instancesOf(user: string, of = stack.pushes[1]): Promise<string[]> {
+    const answer = await fetch(`${of.url}/api/users/${encodeURIComponent(user)}/sessions`, {
+      headers: { Authorization: `Bearer ${stack.token}` },
+    });
+    assert.equal(answer.status, 200);
+    const sessions = (await answer.json()) as { instance: string }[];
+    return sessions.map(({ instance }) => instance);
+  }
+
+  /** Closes and opens the tab until the user's pages are on both instances: nginx takes them by turns. */
+  async function onBoth(someone: Person): Promise<void> {
+    const spare = someone.tabs.at(-1)!;
+    await until(`${someone.name}'s pages on both instances`, async () => {
+      if (new Set(await instancesOf(someone.name)).size === 2) return true;
+      await spare.page.reload();
+      await spare.connected();
+      return false;
+    });
+  }
+
+  async function everyTab(someone: Person, id: string): Promise<void> {
+    await Promise.all(someone.tabs.map((tab) => tab.has(id)));
+  }
+
+  /**
+   * Mail from one page to zhang, one after another, until it is stopped. What the application could not send is sent
+   * again with the same id.
+   */
+  function flow(): { sent: string[]; again: number; stop(): Promise<void> } {
+    const state = { sent: [] as string[], again: 0, stop: async (): Promise<void> => {} };
+    let isOn = true;
+    const run = async (): Promise<void> => {
+      for (let n = 1; isOn; n++) {
+        const id = `flow-${n}-${Date.now()}`;
+        const form = { to: zhang.name, text: `第 ${n} 封`, way: 'sender', id };
+        const isSent = async (): Promise<boolean> => {
+          const answer = await alice.context.request
+            .post('/mail', { form, maxRedirects: 0 })
+            .catch(() => undefined);
+          if (answer?.status() !== 204) state.again++;
+          return answer?.status() === 204;
+        };
+        await until(`mail ${n} to be sent`, isSent);
+        state.sent.push(id);
+      }
+    };
+    const running = run();
+    running.catch(() => {});
+    state.stop = () => {
+      isOn = false;
+      return running;
+    };
+    return state;
+  }
+
+  /** In the tab with tidings.js: all, once, in order. */
+  async function complete(tab: Tab, sent: string[]): Promise<void> {
+    await tab.has(sent.at(-1)!);
+    const wanted = new Set(sent);
+    assert.deepEqual(
+      (await tab.mail()).filter((id) => wanted.has(id)),
+      sent,
+    );
+  }
+
+  const chapters: Chapter[] = [
+    {
+      name: 'sign in: who is not signed in is sent to the form, a wrong password is refused',
+      async play() {
+        alice = await person('alice');
+        assert.equal(await alice.signIn('guess'), '用户名或密码错误');
+        assert.equal(await alice.signIn('alice-1'), undefined);
+        zhang = await person('张伟');
+        assert.equal(await zhang.signIn('zhangwei-1'), undefined);
+        return undefined;
+      },
+    },
+    {
+      name: 'three tabs each, two with a script of their own and one with tidings.js, on both instances',
+      async play() {
+        for (const someone of [alice, zhang]) {
+          for (const kind of ['plain', 'plain', 'client'] as const) await someone.open(kind);
+          await onBoth(someone);
+        }
+        const answer = await alice.context.request.get('/who');
+        assert.equal(answer.status(), 404, 'what tidings asks is not for pages');
+        return undefined;
+      },
+    },
+    {
+      name: `mail from Java by every way: ${WAYS.join(', ')}`,
+      async play() {
+        for (const way of WAYS) {
+          const text = `${way}：你好，世界 😀 <b>&amp;"\\`;
+          const id = await alice.tabs[0]!.write(zhang.name, text, way);
+          await everyTab(zhang, id);
+          for (const tab of zhang.tabs) assert.equal(await tab.text(id), `alice：${text}`);
+        }
+        for (const tab of zhang.tabs) {
+          const mail = await tab.mail();
+          assert.equal(mail.length, new Set(mail).size, 'none of them twice');
+        }
+        assert.deepEqual(await alice.tabs[0]!.mail(), [], 'and nobody else has it');
+        return undefined;
+      },
+    },
+    {
+      name: 'after a minute of silence the script of the page says "ping", and hears hb_ok',
+      async play() {
+        const tab = zhang.tabs[0]!;
+        await tab.later(60);
+        await until('hb_ok', () => tab.frames.includes('hb_ok'));
+        await tab.later(60);
+        assert.equal(await tab.state(), '已连接');
+        return undefined;
+      },
+    },
+    {
+      name: 'an instance is killed while mail flows: tidings.js misses nothing, the script comes back after 10 s',
+      async play() {
+        const mail = flow();
+        await until('mail to flow', () => mail.sent.length > FLOW);
+        await stack.pushes[0].program.kill();
+        const before = mail.sent.length;
+        await until('mail to flow on', () => mail.sent.length > before + FLOW);
+        await until('zhang to be on the other one', async () => {
+          for (const tab of zhang.tabs)
+            if ((await tab.state()) === '已断开') await tab.later(10).catch(() => {});
+          return (await instancesOf(zhang.name)).filter((name) => name === 'tidings-2').length === 3;
+        });
+        for (const tab of zhang.tabs) await tab.connected();
+        await mail.stop();
+        await complete(zhang.tabs[2]!, mail.sent);
+        await everyTab(zhang, await alice.tabs[2]!.write(zhang.name, '还在', 'sender'));
+        await stack.pushes[0].start();
+        return `${mail.sent.length} mails, ${mail.again} sent again by the page`;
+      },
+    },
+    {
+      name: 'a rolling update of all four instances while mail flows',
+      async play() {
+        await onBoth(zhang);
+        const mail = flow();
+        for (const instance of [...stack.pushes, ...stack.apps]) {
+          const before = mail.sent.length;
+          await until('mail to flow', () => mail.sent.length > before + FLOW);
+          await instance.program.stop();
+          const without = mail.sent.length;
+          await until('mail to flow without it', () => mail.sent.length > without + FLOW);
+          await instance.start();
+        }
+        await mail.stop();
+        await complete(zhang.tabs[2]!, mail.sent);
+        return `${mail.sent.length} mails, ${mail.again} sent again by the page`;
+      },
+    },
+  ];
+  return { chapters, errors: () => people.flatMap((someone) => someone.errors()) };
+}
