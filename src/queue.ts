@@ -11,6 +11,12 @@ export class Queue<T> {
     this.#items.push(item);
   }
 
+  /** Before all others, in their order. It costs what is there: put many at a time. */
+  addFirst(items: readonly T[]): void {
+    this.#items = [...items, ...this.#items.slice(this.#first)];
+    this.#first = 0;
+  }
+
   get first(): T | undefined {
     return this.#items[this.#first];
   }
@@ -18,6 +24,11 @@ export class Queue<T> {
   take(): T | undefined {
     const item = this.#items[this.#first];
     if (item === undefined) return undefined;
+    if (this.#items.length === 1) {
+      // One comes and goes: the array stays.
+      this.#items.pop();
+      return item;
+    }
     this.#items[this.#first++] = undefined;
     if (this.#first === this.#items.length) {
       this.#items = [];
@@ -27,5 +38,9 @@ export class Queue<T> {
       this.#first = 0;
     }
     return item;
+  }
+
+  *[Symbol.iterator](): Generator<T> {
+    for (let i = this.#first; i < this.#items.length; i++) yield this.#items[i]!;
   }
 }

@@ -1,5 +1,6 @@
 /** Who gets a command's reply, and the order in which replies are awaited. */
 import { monotonicNow, nextTick, queueMicrotask } from '../../clock.ts';
+import { Queue } from '../../queue.ts';
 import type { RedisError } from './errors.ts';
 import type { RespReply } from './resp-reader.ts';
 
@@ -72,11 +73,11 @@ export class PendingReplies {
   #sent = 0;
   #answered = 0;
   /** When the commands up to and including number `end` were sent: once per tick, as a clock costs. */
-  #batches: { end: number; time: number }[] = [];
+  readonly #batches = new Queue<{ end: number; time: number }>();
   #isBatchOpen = false;
   readonly #closeBatch = (): void => {
     this.#isBatchOpen = false;
-    this.#batches.push({ end: this.#sent, time: monotonicNow() });
+    this.#batches.add({ end: this.#sent, time: monotonicNow() });
   };
 
   get first(): ReplyHandler | undefined {
@@ -93,14 +94,15 @@ export class PendingReplies {
     queueMicrotask(this.#closeBatch);
   }
 
-  shift(): ReplyHandler | undefined {
+  take(): ReplyHandler | undefined {
     const handler = this.#ring[this.#head];
     if (handler === undefined) return undefined;
     this.#ring[this.#head] = undefined;
     this.#head = (this.#head + 1) & this.#mask;
     this.length--;
     this.#answered++;
-    if (this.#batches.length > 0 && this.#batches[0]!.end <= this.#answered) this.#batches.shift();
+    const batch = this.#batches.first;
+    if (batch !== undefined && batch.end <= this.#answered) this.#batches.take();
     return handler;
   }
 
@@ -120,7 +122,14 @@ export class PendingReplies {
   /** The handlers of commands sent before `time`. Their places stay, for replies that may still come. */
   takeOverdue(time: number): ReplyHandler[] {
     let end = this.#answered;
-    while (this.#batches.length > 0 && this.#batches[0]!.time <= time) end = this.#batches.shift()!.end;
+    for (
+      let batch = this.#batches.first;
+      batch !== undefined && batch.time <= time;
+      batch = this.#batches.first
+    ) {
+      end = batch.end;
+      this.#batches.take();
+    }
     const taken: ReplyHandler[] = [];
     for (let i = 0; i < end - this.#answered; i++) {
       const at = (this.#head + i) & this.#mask;

@@ -49,7 +49,7 @@ export class RespCommands implements LinkOwner {
    * back undone and must not fall behind later commands is sent first.
    */
   #hold: { resume: () => void; timer: NodeJS.Timeout | undefined } | undefined;
-  readonly #undone: { handler: ReplyHandler; bytes: Buffer }[] = [];
+  #undone: { handlers: [ReplyHandler]; bytes: Buffer }[] = [];
 
   constructor(
     options: ResolvedRedisOptions,
@@ -116,7 +116,7 @@ export class RespCommands implements LinkOwner {
       fail(handler, this.#closedError());
       return;
     }
-    this.#undone.push({ handler, bytes: encodeCommand(args) });
+    this.#undone.push({ handlers: [handler], bytes: encodeCommand(args) });
     this.#holdUntilAnswered(() => this.#drain());
   }
 
@@ -130,7 +130,8 @@ export class RespCommands implements LinkOwner {
     this.#isClosing = true;
     const error = this.#closedError();
     for (const handler of this.#waiting.clear()) fail(handler, error);
-    for (const { handler } of this.#undone.splice(0)) fail(handler, error);
+    for (const { handlers } of this.#undone) fail(handlers[0], error);
+    this.#undone = [];
     if (this.#link.isReady && this.#pending.length > 0) {
       await new Promise<void>((resolve) => {
         this.#settled = resolve;
@@ -171,8 +172,8 @@ export class RespCommands implements LinkOwner {
 
   /** What came back undone is the first of what waits. */
   #requeue(): void {
-    for (const { handler, bytes } of this.#undone.splice(0).reverse())
-      this.#waiting.putFirst(bytes, [handler]);
+    this.#waiting.putFirst(this.#undone);
+    this.#undone = [];
   }
 
   /** The socket takes less than is written: what comes now waits, so that the queue's bounds hold. */
@@ -209,7 +210,7 @@ export class RespCommands implements LinkOwner {
         return;
       }
       if (!this.#link.sendEncoded(entry.bytes)) return;
-      this.#waiting.shift();
+      this.#waiting.take();
       for (const handler of entry.handlers) this.#pending.push(handler);
     }
   }
@@ -243,7 +244,7 @@ export class RespCommands implements LinkOwner {
 
   #failPending(cause: RedisError): void {
     const name = `Redis at ${this.address}`;
-    for (let handler = this.#pending.shift(); handler !== undefined; handler = this.#pending.shift()) {
+    for (let handler = this.#pending.take(); handler !== undefined; handler = this.#pending.take()) {
       const command = handler.command ?? 'a command';
       fail(handler, outcomeUnknown(`${name}: connection lost before the reply to ${command}`, cause));
     }
@@ -271,7 +272,7 @@ export class RespCommands implements LinkOwner {
     clearInterval(this.#sweeper);
     clearTimeout(this.#hold?.timer);
     this.#hold = undefined;
-    if (count > 0) this.#waiting.putFirst(unwritten, this.#pending.popLast(count));
+    if (count > 0) this.#waiting.putFirst([{ bytes: unwritten, handlers: this.#pending.popLast(count) }]);
     this.#requeue();
     this.#failPending(error);
     this.#hooks.down(error);
@@ -338,7 +339,7 @@ export class RespCommands implements LinkOwner {
   messageTooLong(): void {}
 
   #answeredHandler(): ReplyHandler | undefined {
-    const handler = this.#pending.shift();
+    const handler = this.#pending.take();
     if (this.#pending.length === 0) {
       if (this.#settled !== undefined) nextTick(this.#settled);
       if (this.#hold !== undefined) nextTick(() => this.#resume());

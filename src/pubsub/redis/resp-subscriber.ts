@@ -3,6 +3,7 @@
  * a bounded number unconfirmed, so that 100,000 of them block neither Redis nor this process.
  */
 import { nextTick } from '../../clock.ts';
+import { Queue } from '../../queue.ts';
 import { RedisError, RedisReplyError } from './errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './link.ts';
 import type { ResolvedRedisOptions } from './options.ts';
@@ -43,10 +44,10 @@ export class RespSubscriber implements LinkOwner {
   readonly #link: RedisLink;
   readonly #names = new Subscriptions();
   /** Those whose state in Redis may not be what is wanted. */
-  #changed: Subscription[] = [];
+  #changed = new Queue<Subscription>();
   #isPumpScheduled = false;
   /** Commands whose confirmations are awaited, in order. */
-  #requests: Request[] = [];
+  #requests = new Queue<Request>();
   #unconfirmed = 0;
   /** Subscriptions that this connection has still to put in force again. */
   #restoring = 0;
@@ -115,7 +116,7 @@ export class RespSubscriber implements LinkOwner {
       else this.#done(subscription);
       this.#names.forget(subscription);
     }
-    this.#changed = [];
+    this.#changed = new Queue();
   }
 
   // ── bringing Redis to what is wanted ──
@@ -135,7 +136,7 @@ export class RespSubscriber implements LinkOwner {
   #change(subscription: Subscription): void {
     if (subscription.isQueued || subscription.isInFlight) return;
     subscription.isQueued = true;
-    this.#changed.push(subscription);
+    this.#changed.add(subscription);
     if (this.#isPumpScheduled || !this.#link.isReady) return;
     this.#isPumpScheduled = true;
     nextTick(() => this.#pump());
@@ -144,7 +145,9 @@ export class RespSubscriber implements LinkOwner {
   #pump(): void {
     this.#isPumpScheduled = false;
     if (!this.#link.isReady || this.#unconfirmed >= WINDOW) return;
-    const taken = this.#changed.splice(0, WINDOW - this.#unconfirmed);
+    const taken: Subscription[] = [];
+    while (this.#changed.length > 0 && this.#unconfirmed + taken.length < WINDOW)
+      taken.push(this.#changed.take()!);
     for (const kind of ['channel', 'pattern', 'shard'] as const) {
       for (const isOn of [true, false]) {
         const due = taken.filter((s) => s.kind === kind && s.isWanted === isOn);
@@ -165,7 +168,7 @@ export class RespSubscriber implements LinkOwner {
     if (subscriptions.length === 0) return;
     for (const subscription of subscriptions) subscription.isInFlight = true;
     this.#unconfirmed += subscriptions.length;
-    this.#requests.push({ kind, isOn, subscriptions, confirmed: 0 });
+    this.#requests.add({ kind, isOn, subscriptions, confirmed: 0 });
     this.#link.send([COMMANDS[kind][isOn ? 0 : 1], ...subscriptions.map((s) => s.name)]);
   }
 
@@ -212,9 +215,9 @@ export class RespSubscriber implements LinkOwner {
 
   /** @internal */
   ready(): void {
-    this.#requests = [];
+    this.#requests = new Queue();
     this.#unconfirmed = 0;
-    this.#changed = [];
+    this.#changed = new Queue();
     this.#restoring = 0;
     for (const subscription of this.#names) {
       subscription.isOn = false;
@@ -251,16 +254,16 @@ export class RespSubscriber implements LinkOwner {
 
   /** @internal */
   probe(): void {
-    this.#requests.push(PING);
+    this.#requests.add(PING);
     this.#link.send(['PING']);
   }
 
   /** @internal */
   reply(value: RespReply): void {
     const kind = Array.isArray(value) ? String(value[0]) : 'pong';
-    const request = this.#requests[0];
+    const request = this.#requests.first;
     if (kind === 'pong') {
-      if (request === PING) this.#requests.shift();
+      if (request === PING) this.#requests.take();
       return;
     }
     const name = String((value as RespReply[])[1]);
@@ -276,7 +279,7 @@ export class RespSubscriber implements LinkOwner {
       return;
     }
     request.confirmed++;
-    if (request.confirmed === request.subscriptions.length) this.#requests.shift();
+    if (request.confirmed === request.subscriptions.length) this.#requests.take();
     this.#confirmed(expected, request.isOn);
     if (this.#changed.length > 0 && !this.#isPumpScheduled && this.#unconfirmed <= WINDOW / 2) {
       this.#isPumpScheduled = true;
@@ -286,7 +289,7 @@ export class RespSubscriber implements LinkOwner {
 
   /** @internal */
   replyError(message: string): void {
-    const request = this.#requests.shift();
+    const request = this.#requests.take();
     if (request === undefined) {
       // A server that is about to hang up says why.
       this.reconnect(`said: ${message}`);

@@ -1,5 +1,6 @@
 /** Commands that wait for a connection: bounded in number, in bytes and in time. */
 import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+import { Queue } from '../../queue.ts';
 import type { ReplyHandler } from './reply-handlers.ts';
 
 interface Entry {
@@ -21,7 +22,7 @@ const LEAST_WAIT = 1000;
 export class WaitingCommands {
   readonly #limits: WaitingLimits;
   readonly #expired: (handlers: ReplyHandler[]) => void;
-  #entries: Entry[] = [];
+  #entries = new Queue<Entry>();
   #timer: NodeJS.Timeout | undefined;
   commands = 0;
   bytes = 0;
@@ -36,33 +37,40 @@ export class WaitingCommands {
   add(bytes: Buffer, handlers: ReplyHandler[]): boolean {
     const { queueMaxCommands, queueMaxBytes } = this.#limits;
     if (this.commands >= queueMaxCommands || this.bytes + bytes.length > queueMaxBytes) return false;
-    this.#entries.push(this.#entry(bytes, handlers));
+    this.#entries.add(this.#entry(bytes, handlers));
     return true;
   }
 
-  /** Puts commands before all others: they were sent before, but never written. */
-  putFirst(bytes: Buffer, handlers: ReplyHandler[]): void {
-    const entry = this.#entry(bytes, handlers);
+  /** Puts commands before all others, in their order: they were sent before, but are not executed. */
+  putFirst(commands: readonly Pick<Entry, 'bytes' | 'handlers'>[]): void {
+    if (commands.length === 0) return;
+    const entries = commands.map(({ bytes, handlers }) => this.#entry(bytes, handlers));
     // The first is the first to expire.
-    entry.deadline = Math.min(entry.deadline, this.#entries[0]?.deadline ?? entry.deadline);
-    this.#entries.unshift(entry);
+    const deadline = Math.min(
+      entries[0]!.deadline,
+      this.#entries.first?.deadline ?? Number.POSITIVE_INFINITY,
+    );
+    for (const entry of entries) entry.deadline = deadline;
+    this.#entries.addFirst(entries);
   }
 
   get first(): Readonly<Entry> | undefined {
-    return this.#entries[0];
+    return this.#entries.first;
   }
 
-  shift(): void {
-    const entry = this.#entries.shift()!;
+  take(): Entry | undefined {
+    const entry = this.#entries.take();
+    if (entry === undefined) return undefined;
     this.commands -= entry.handlers.length;
     this.bytes -= entry.bytes.length;
+    return entry;
   }
 
   /** Empties it and returns whom to tell. */
   clear(): ReplyHandler[] {
     clearTimeout(this.#timer);
-    const handlers = this.#entries.flatMap((entry) => entry.handlers);
-    this.#entries = [];
+    const handlers = [...this.#entries].flatMap((entry) => entry.handlers);
+    this.#entries = new Queue();
     this.commands = 0;
     this.bytes = 0;
     return handlers;
@@ -80,12 +88,12 @@ export class WaitingCommands {
   #expire(): void {
     this.#timer = undefined;
     const now = monotonicNow();
-    while (this.#entries.length > 0 && this.#entries[0]!.deadline <= now) {
-      const { handlers } = this.#entries[0]!;
-      this.shift();
-      this.#expired(handlers);
+    let first = this.#entries.first;
+    for (; first !== undefined && first.deadline <= now; first = this.#entries.first) {
+      this.take();
+      this.#expired(first.handlers);
     }
-    if (this.#entries.length === 0) return;
-    this.#timer = setTimeout(() => this.#expire(), Math.max(1, this.#entries[0]!.deadline - now));
+    if (first !== undefined)
+      this.#timer = setTimeout(() => this.#expire(), Math.max(1, first.deadline - now));
   }
 }
