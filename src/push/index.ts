@@ -1,6 +1,7 @@
 /** The push server, and how handshakes say who a page's user is. */
 
 export type { Origins } from '../server/origin.ts';
+export { type AskApplicationOptions, askApplication } from './door/ask-application.ts';
 export { cookieSession, queryUser, signedTicket } from './door/interceptors.ts';
 export { originCheck } from './door/origin.ts';
 export {

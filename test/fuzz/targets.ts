@@ -13,6 +13,7 @@ import {
   parseResponse,
 } from '../../src/protocol/index.ts';
 import { RequestHeadError, RequestHeadReader } from '../../src/server/request-head.ts';
+import { answers } from './answers.ts';
 import { connections } from './connections.ts';
 import { frames } from './frames.ts';
 import { chunkEnds } from './mutate.ts';
@@ -144,4 +145,5 @@ export const targets: readonly { target: Target; weight: number }[] = [
   { target: requests, weight: 3 },
   { target: responses, weight: 3 },
   { target: extensions, weight: 5 },
+  { target: answers, weight: 2 },
 ];

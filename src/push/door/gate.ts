@@ -12,6 +12,7 @@ import { explainFully } from '../explain.ts';
 import type { Log } from '../options.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf } from '../talk/names.ts';
+import { arrived } from './arrival.ts';
 import { ClaimsError, claimsOf } from './claims.ts';
 import { refusal } from './interceptors.ts';
 import { originCheck } from './origin.ts';
@@ -44,7 +45,7 @@ export function admission(parts: AdmissionParts): Interceptor[] {
  * A place first: what is refused here costs nothing else. Then a turn: when thousands come at once, because another
  * instance has gone, so many are asked about at a time, and the others wait.
  */
-function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): Interceptor {
+function gate({ registry, proxies, handshakes, drainingFor, log }: AdmissionParts): Interceptor {
   /** Those that have a place, with their addresses, until they are told how it ended. */
   const addresses = new Map<HandshakeRequest, string>();
   const underWay = new Set<HandshakeRequest>();
@@ -59,6 +60,7 @@ function gate({ registry, proxies, handshakes, drainingFor }: AdmissionParts): I
       const answer = going();
       if (answer !== undefined) return answer;
       const address = clientAddress(request, proxies);
+      arrived(request, { address, log });
       const full = waiting.size >= MAX_WAITING ? 'instance' : registry.reserve(address);
       if (full === 'instance') {
         return refusal(503, 'this instance has as many sessions as it may have', { 'Retry-After': '10' });

@@ -5,6 +5,7 @@
  */
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { CloseCode } from '../talk/wire.ts';
+import { refusal } from './interceptors.ts';
 
 /**
  * - `auto`: who offers `tidings.1`, and every SockJS session, by a close code; all others by an HTTP status.
@@ -21,14 +22,28 @@ export interface Refusal {
 const MAX_REASON = 123;
 
 const refusals = new WeakMap<Attributes, Refusal>();
+/** Those that will not be for long, which a page may be told, too. */
+const passing = new WeakSet<Response>();
 
 /** What a transport with these attributes is to be closed with at once. */
 export function refusalOf(attributes: Attributes): Refusal | undefined {
   return refusals.get(attributes);
 }
 
-/** What a page is told in place of this status; undefined for what may be otherwise the next time. */
-function codeOf(status: number): number | undefined {
+/** A refusal of whom another attempt may let in. @param seconds after which */
+export function tryAgain(message: string, seconds: number): Response {
+  const answer = refusal(503, message, { 'Retry-After': String(seconds) });
+  passing.add(answer);
+  return answer;
+}
+
+/**
+ * What a page is told in place of a status; undefined for what may be otherwise the next time, and is not worth a
+ * connection: there are too many already.
+ */
+function codeOf(answer: Response): number | undefined {
+  if (passing.has(answer)) return CloseCode.TRY_AGAIN;
+  const { status } = answer;
   if (status === 401) return CloseCode.NOT_AUTHENTICATED;
   if (status === 400) return CloseCode.MALFORMED;
   return status === 403 ? CloseCode.FORBIDDEN : undefined;
@@ -52,7 +67,7 @@ export function closingRefusals(
   ): Promise<undefined> => {
     const text = await answer.text();
     delete attributes.user;
-    refusals.set(attributes, { code: codeOf(answer.status)!, reason: reasonOf(text) });
+    refusals.set(attributes, { code: codeOf(answer)!, reason: reasonOf(text) });
     refused.set(request, {
       by,
       error: new Error(`An interceptor refused the handshake with ${answer.status}`),
@@ -65,7 +80,7 @@ export function closingRefusals(
       attributes: Attributes,
     ): Response | undefined | Promise<undefined> => {
       if (!(answer instanceof Response)) return answer ?? undefined;
-      const isClosed = codeOf(answer.status) !== undefined && closes(request);
+      const isClosed = codeOf(answer) !== undefined && closes(request);
       return isClosed ? judge(index, answer, request, attributes) : answer;
     };
     return {

@@ -36,7 +36,7 @@ export class NotUtf8Error extends Error {
 }
 
 /** Undefined if it is not UTF-8. A percent sign that begins no escape stands for itself. */
-function formText(encoded: string): string | undefined {
+export function formText(encoded: string): string | undefined {
   const bytes = Buffer.alloc(Buffer.byteLength(encoded));
   // Node hands on what is no ASCII byte by byte.
   const source = Buffer.from(encoded, /^[\u0000-\u00ff]*$/.test(encoded) ? 'latin1' : 'utf8');

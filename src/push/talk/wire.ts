@@ -198,6 +198,7 @@ export type ServerFrame =
 export const CloseCode = {
   HEARTBEAT_TIMEOUT: 4408,
   DRAIN: 4412,
+  TRY_AGAIN: 4424,
   RATE_LIMIT: 4429,
   TOO_SLOW: 4430,
   MALFORMED: 4500,
