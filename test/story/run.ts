@@ -46,11 +46,14 @@ function stop(): Promise<void> {
 }
 
 for (const [signal, status] of [
+  ['SIGHUP', 129],
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
   // A second one does not wait: what is left is killed on exit.
   process.on(signal, () => {
+    // What fails from here on fails because it was told to end.
+    console.log = console.error = () => {};
     if (cleaning !== undefined) process.exit(status);
     void stop().finally(() => process.exit(status));
   });

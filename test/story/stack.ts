@@ -48,7 +48,10 @@ export async function startStack(): Promise<Stack> {
   const certificates = makeCertificates();
   process.once('exit', certificates.remove);
   const redis = await startRedis();
-  process.once('exit', () => redis.process.kill('SIGKILL'));
+  process.once('exit', () => {
+    redis.process.kill('SIGKILL');
+    rmSync(redis.folder, { recursive: true, force: true });
+  });
   const token = randomBytes(16).toString('hex');
   const secret = randomBytes(16).toString('hex');
   const [tls, ask, app1, app2, push1, push2] = [

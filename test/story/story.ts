@@ -46,6 +46,16 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
     });
   }
 
+  /** Pages with a script of their own wait for ten seconds, by their own clock, before they come back. */
+  async function reconnected(someone: Person): Promise<void> {
+    await until(`${someone.name}'s pages to be connected again`, async () => {
+      const states = await Promise.all(someone.tabs.map((tab) => tab.state()));
+      const waiting = someone.tabs.filter((tab, i) => tab.kind === 'plain' && states[i] !== '已连接');
+      for (const tab of waiting) await tab.later(10);
+      return states.every((state) => state === '已连接');
+    });
+  }
+
   async function everyTab(someone: Person, id: string): Promise<void> {
     await Promise.all(someone.tabs.map((tab) => tab.has(id)));
   }
@@ -151,12 +161,13 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
         await stack.pushes[0].program.kill();
         const before = mail.sent.length;
         await until('mail to flow on', () => mail.sent.length > before + FLOW);
-        await until('zhang to be on the other one', async () => {
-          for (const tab of zhang.tabs)
-            if ((await tab.state()) === '已断开') await tab.later(10).catch(() => {});
-          return (await instancesOf(zhang.name)).filter((name) => name === 'tidings-2').length === 3;
-        });
-        for (const tab of zhang.tabs) await tab.connected();
+        for (const someone of [alice, zhang]) {
+          await reconnected(someone);
+          await until('all to be on the other one', async () => {
+            const there = (await instancesOf(someone.name)).filter((name) => name === 'tidings-2');
+            return there.length === someone.tabs.length;
+          });
+        }
         await mail.stop();
         await complete(zhang.tabs[2]!, mail.sent);
         await everyTab(zhang, await alice.tabs[2]!.write(zhang.name, '还在', 'sender'));
@@ -179,6 +190,7 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
         }
         await mail.stop();
         await complete(zhang.tabs[2]!, mail.sent);
+        for (const someone of [alice, zhang]) await reconnected(someone);
         return `${mail.sent.length} mails, ${mail.again} sent again by the page`;
       },
     },

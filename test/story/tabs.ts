@@ -46,7 +46,7 @@ export class Person {
     const page = await this.context.newPage();
     // Plain pages wait 10 and 60 seconds by their own clock: the story puts it forward.
     if (kind === 'plain') await page.clock.install();
-    const tab = new Tab(`${this.name} ${this.tabs.length + 1} (${kind})`, page);
+    const tab = new Tab(`${this.name} ${this.tabs.length + 1} (${kind})`, kind, page);
     this.tabs.push(tab);
     await page.goto(PATHS[kind]);
     await tab.connected();
@@ -61,18 +61,25 @@ export class Person {
 
 export class Tab {
   readonly name: string;
+  readonly kind: Kind;
   readonly page: Page;
   readonly errors: string[];
   /** Frames that the page's sockets got. */
   readonly frames: string[] = [];
+  /** When its last connection ended. */
+  closed = Number.NaN;
 
-  constructor(name: string, page: Page) {
+  constructor(name: string, kind: Kind, page: Page) {
     this.name = name;
+    this.kind = kind;
     this.page = page;
     this.errors = recordErrors(page);
-    page.on('websocket', (socket) =>
-      socket.on('framereceived', ({ payload }) => this.frames.push(String(payload))),
-    );
+    page.on('websocket', (socket) => {
+      socket.on('framereceived', ({ payload }) => this.frames.push(String(payload)));
+      socket.on('close', () => {
+        this.closed = performance.now();
+      });
+    });
   }
 
   async connected(): Promise<void> {
@@ -107,6 +114,22 @@ export class Tab {
     const id = await until(`${this.name} to have sent`, () => this.page.textContent('#sent'));
     assert.match(id, /^m/, `sent by ${way}`);
     return id;
+  }
+
+  /** Waits for the page to be signed out. @returns what it was told */
+  async left(): Promise<string> {
+    return until(`${this.name} to be signed out`, () =>
+      this.page.evaluate<string>(`document.getElementById('left')?.textContent ?? ''`),
+    );
+  }
+
+  /** Presses the button. @returns when it was answered */
+  async signOut(): Promise<number> {
+    await this.page.bringToFront();
+    const answer = this.page.waitForResponse((response) => response.url().endsWith('/logout'));
+    await this.page.click('#logout button');
+    await answer;
+    return performance.now();
   }
 
   /** Puts the clock of a plain page forward. */
