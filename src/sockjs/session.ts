@@ -47,6 +47,8 @@ export class SockJsSession implements Transport {
   #receiver: Receiver | undefined;
   #queue: string[] = [];
   #queuedBytes = 0;
+  /** What was sent before the session was closed, and waits for a receiver to say it before the close frame. */
+  #lastFrame = '';
   #closeFrame = '';
   #hasFailed = false;
 
@@ -80,7 +82,9 @@ export class SockJsSession implements Transport {
   /** A later receiver. There may be only one at a time; a closed session answers with its close frame. */
   attach(receiver: Receiver, now: number): void {
     if (this.readyState > 1) {
-      receiver.send(this.#closeFrame);
+      const last = this.#lastFrame;
+      this.#lastFrame = '';
+      if (last === '' || receiver.send(last)) receiver.send(this.#closeFrame);
       receiver.end();
     } else if (this.#receiver !== undefined || this.readyState === 0) {
       receiver.send(close(2010, 'Another connection still open'));
@@ -137,7 +141,12 @@ export class SockJsSession implements Transport {
 
   close(code = 1000, reason = ''): void {
     if (this.readyState > 1) return;
-    this.#flush();
+    // Who does not read gets no more of it.
+    if (this.#queue.length > 0 && code !== TOO_SLOW) {
+      const frame = messages(this.#queue);
+      if (this.#receiver === undefined) this.#lastFrame = frame;
+      else this.#write(frame);
+    }
     this.#finish(code, reason, code);
   }
 
@@ -166,7 +175,8 @@ export class SockJsSession implements Transport {
       if (this.#hasFailed) return;
       this.#hasFailed = true;
       this.transportError(asError(thrown));
-      this.close(1011, 'internal error');
+      this.#flush();
+      if (this.readyState === 1) this.#finish(1011, 'internal error', 1011);
     });
   }
 

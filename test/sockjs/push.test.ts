@@ -95,3 +95,26 @@ test('a server that closes sends SockJS sessions away and refuses new ones', asy
 test('sockjs without a place to listen is a mistake', () => {
   assert.throws(() => new PushServer({ sockjs: { prefix: '/echo' } }), TypeError);
 });
+
+test('what is sent before the session is closed arrives before the close frame, over polling as well', async (t) => {
+  const { push, http } = await start();
+  t.after(() => push.close());
+  const path = session();
+  await http.post(`${path}/xhr?user=alice`);
+  const [opened] = push.localSessions();
+  opened!.send('one');
+  opened!.send('two');
+  opened!.close(3000, 'bye');
+  assert.equal((await http.post(`${path}/xhr`)).body, 'a["one","two"]\n');
+  assert.equal((await http.post(`${path}/xhr`)).body, 'c[3000,"bye"]\n');
+  assert.equal((await http.post(`${path}/xhr`)).body, 'c[3000,"bye"]\n');
+  const other = session();
+  await http.post(`${other}/xhr?user=bob`);
+  const [streamed] = push.localSessions();
+  streamed!.send('three');
+  streamed!.close(3000, 'bye');
+  const stream = await http.openPost(`${other}/xhr_streaming`);
+  assert.match(await stream.chunk(), /^h+\n$/);
+  assert.equal(await stream.chunk(), 'a["three"]\n');
+  assert.equal(await stream.chunk(), 'c[3000,"bye"]\n');
+});
