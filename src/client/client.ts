@@ -80,9 +80,11 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   #helloLimit = Number.POSITIVE_INFINITY;
   #helloLength = 0;
   #isWelcome = false;
-  /** Topics that the server could not join for want of its store, and when they are asked for again. */
+  /** Topics that the server could not join, as its store is away or damaged, and when they are asked for again. */
   readonly #unavailable = new Set<string>();
   #later: ReturnType<typeof setTimeout> | undefined;
+  /** Channels that the server's store can't use, as the page was told. */
+  readonly #damaged = new Set<string>();
   #resumed = false;
 
   /** @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket */
@@ -383,6 +385,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   #begin(channel: string, state: ChannelState): void {
     const { position, recovered, reason, acked } = state;
     this.#channels.begin(channel, position, recovered);
+    this.#damaged.delete(channel);
     const topic = this.#topics.get(channel);
     if (topic !== undefined) {
       topic.state = { position, recovered, ...(reason && { reason }), ...(acked && { acked }) };
@@ -402,7 +405,14 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       return;
     }
     const topic = channel === undefined ? undefined : this.#topics.get(channel);
-    if (topic !== undefined && topic.state === undefined) {
+    if (code === 'damaged' && channel !== undefined) {
+      if (topic !== undefined) {
+        topic.state = undefined;
+        this.#joinLater(channel);
+      }
+      if (this.#damaged.has(channel)) return;
+      this.#damaged.add(channel);
+    } else if (topic !== undefined && topic.state === undefined) {
       if (code === 'unavailable') {
         this.#joinLater(channel as string);
         return;

@@ -35,13 +35,15 @@ export function reconnectDelay(
     return attempt > (options.attempts ?? 20) ? undefined : Math.min(options.delay ?? 10_000, MAX_DELAY);
   if (attempt > (options.attempts ?? Number.POSITIVE_INFINITY)) return undefined;
   const max = Math.min(options.max ?? 20_000, MAX_DELAY);
-  // Told to slow down, or told nonsense: a client that has just been connected would otherwise be back at once.
-  if (code === CloseCode.RATE_LIMIT || code === NONSENSE) return random * max;
+  // A client that has just been connected would otherwise be back at once.
+  if (LATER.includes(code)) return random * max;
   return random * Math.min(max, (options.min ?? 500) * 2 ** (attempt - 1));
 }
 
 /** What the client closes with when the server says what can't be understood (RFC 6455 §7.4.1). */
 export const NONSENSE = 1007;
+/** Told to slow down, that somebody must repair something first, or nonsense. */
+const LATER: number[] = [CloseCode.RATE_LIMIT, CloseCode.DAMAGED, NONSENSE];
 
 /** Whether the server asks not to come back. */
 export function isFinal(code: number): boolean {

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
-import type { PresenceEntry, Receipt } from '../pubsub/store/broker.ts';
+import { isUnusable, type PresenceEntry, type Receipt } from '../pubsub/store/broker.ts';
 import { memoryBroker } from '../pubsub/store/memory-broker.ts';
 import { attempt } from '../server/handler-calls.ts';
 import { checkInterceptors } from '../server/options.ts';
@@ -142,8 +142,14 @@ export class PushServer {
       this.#log('warn', `presence could not be told to the store: ${explain(error)}`),
     );
     this.#publisher = new Publisher(this.#router, this.#limits.message, this.#topics, options.retention);
-    this.#acknowledger = new Acknowledger(broker, options.cursorTtl ?? DEFAULT_CURSOR_TTL, (cursor, error) =>
-      this.#log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`),
+    this.#acknowledger = new Acknowledger(
+      broker,
+      options.cursorTtl ?? DEFAULT_CURSOR_TTL,
+      (cursor, error) => {
+        // Of what is damaged the broker tells, once.
+        if (isUnusable(error)) return;
+        this.#log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`);
+      },
     );
     this.#referenceChannel =
       references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));

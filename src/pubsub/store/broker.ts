@@ -103,6 +103,16 @@ export class DamagedChannelError extends Error {
 }
 
 /**
+ * Whether a channel can't be used until somebody has changed something at the store or in the settings: it is damaged,
+ * or has a message that is too long for this broker. Trying again by itself is of no use. The broker has told `warn`.
+ */
+export function isUnusable(error: unknown): error is Error {
+  return (
+    error instanceof DamagedChannelError || (error as { code?: unknown })?.code === 'REDIS_REPLY_TOO_LONG'
+  );
+}
+
+/**
  * What a broker tells the push server. Calls come in the order of events; none may throw. Messages and
  * payloads are the listener's for good, never a view of something read into again.
  */

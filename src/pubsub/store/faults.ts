@@ -9,7 +9,7 @@ const MEMORY = 5 * 60_000;
 const MAX_FAULTS = 1000;
 
 export class Faults {
-  readonly #met = new Map<string, number>();
+  readonly #met = new Map<string, { time: number; message: string }>();
   readonly #noted = new Set<string>();
   readonly #warn: (message: string) => void;
 
@@ -17,18 +17,19 @@ export class Faults {
     this.#warn = warn;
   }
 
-  /** How many there are. */
+  /** How many there are. One may show in several ways. */
   get count(): number {
     const since = monotonicNow() - MEMORY;
-    for (const [subject, time] of this.#met) if (time < since) this.#met.delete(subject);
-    return this.#met.size;
+    for (const [subject, { time }] of this.#met) if (time < since) this.#met.delete(subject);
+    return new Set([...this.#met.values()].map(({ message }) => message)).size;
   }
 
   met(subject: string, message: string): void {
     const isKnown = this.#met.has(subject);
+    const isTold = isKnown || [...this.#met.values()].some((fault) => fault.message === message);
     if (!isKnown && this.#met.size >= MAX_FAULTS) this.#met.delete(this.#met.keys().next().value!);
-    this.#met.set(subject, monotonicNow());
-    if (!isKnown) this.#warn(message);
+    this.#met.set(subject, { time: monotonicNow(), message });
+    if (!isTold) this.#warn(message);
   }
 
   /** Something that nothing suffers from, to be told once. */

@@ -43,6 +43,7 @@ export class RedisChannels {
     try {
       const value = await answer;
       this.#faults.over(`${what} ${channel}`);
+      this.#faults.over(`forbidden ${what}`);
       return value;
     } catch (error) {
       throw this.blame(what, channel, error);
@@ -56,8 +57,12 @@ export class RedisChannels {
       this.#faults.met(subject, `${JSON.stringify(channel)} can't be read: ${error.message}`);
       return error;
     }
-    const isDamage =
-      error instanceof RedisReplyError && ['WRONGTYPE', 'ERR'].includes(error.prefix) && !isForbidden(error);
+    if (isForbidden(error)) {
+      const words = (error as RedisReplyError).message;
+      this.#faults.met(`forbidden ${what}`, `Redis forbids what is needed to ${what}: ${words}`);
+      return error;
+    }
+    const isDamage = error instanceof RedisReplyError && ['WRONGTYPE', 'ERR'].includes(error.prefix);
     if (!isDamage || wasNotExecuted(error)) return error;
     const { top } = this.keys(channel);
     const why = `${error.reply}; see the keys that begin with ${top.slice(0, -':top'.length)}`;

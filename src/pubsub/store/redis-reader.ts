@@ -151,16 +151,16 @@ export class RedisReader {
 
   async #askTops(channels: string[], which: number[], tops: (Position | Error)[]): Promise<void> {
     const keys = which.map((i) => this.#channels.keys(channels[i]!));
-    const names = keys.map(({ top }) => top);
-    const command = ['MGET', ...names] as const;
-    const stored = (await this.#channels.topology.commandBuffers(names[0]!, command)) as (Buffer | null)[];
+    // Of what is no string, MGET says nothing. A list that is one was overwritten by somebody.
+    const command = ['MGET', ...keys.flatMap(({ top, list }) => [top, list])] as const;
+    const stored = (await this.#channels.topology.commandBuffers(command[1]!, command)) as (Buffer | null)[];
     await Promise.all(
       which.map(async (i, k) => {
         try {
           tops[i] = await this.#channels.about(
             'top',
             channels[i]!,
-            this.#judgeTop(channels[i]!, keys[k]!, stored[k]!),
+            this.#judgeTop(channels[i]!, keys[k]!, stored[2 * k]!, stored[2 * k + 1]!),
           );
         } catch (error) {
           // Otherwise the store is away, or refuses: that is about all of them.
@@ -171,7 +171,13 @@ export class RedisReader {
     );
   }
 
-  async #judgeTop(channel: string, { bus, top: key }: ChannelKeys, stored: Buffer | null): Promise<Position> {
+  async #judgeTop(
+    channel: string,
+    { bus, top: key }: ChannelKeys,
+    stored: Buffer | null,
+    list: Buffer | null,
+  ): Promise<Position> {
+    if (list !== null) throw new RedisReplyError('WRONGTYPE the log is a string and no list');
     const known = this.#watch.knownOf(bus);
     // MGET passes over what is no string.
     const value =

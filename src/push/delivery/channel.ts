@@ -7,7 +7,7 @@
  * the channel takes the log's top as its new place; a subscriber that reaches the channel's place is live
  * again.
  */
-import type { Broker, Position, StoredMessage } from '../../pubsub/store/broker.ts';
+import { type Broker, isUnusable, type Position, type StoredMessage } from '../../pubsub/store/broker.ts';
 import { leadsTo } from '../../pubsub/store/epochs.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
@@ -71,8 +71,9 @@ export interface ChannelHost {
  * - `finding`: subscribing, or asking for the log's top; live messages wait.
  * - `live`: messages are passed on.
  * - `verifying`: an offset came again; live messages wait while the log is asked whether it has rewound.
+ * - `unusable`: what the store keeps of it can't be read, and nobody waits for it; whoever asks again, looks again.
  */
-type State = 'finding' | 'live' | 'verifying' | 'closed';
+type State = 'finding' | 'live' | 'verifying' | 'unusable' | 'closed';
 
 export class Channel {
   readonly name: string;
@@ -95,6 +96,7 @@ export class Channel {
   #resolveSubscribed!: () => void;
   #found!: Promise<void>;
   #resolveFound!: () => void;
+  #rejectFound!: (error: Error) => void;
   /** A doubt arose while the channel was finding its place: once more. */
   #again = false;
   /** The last message taken up. */
@@ -137,8 +139,15 @@ export class Channel {
     return this.#subscribed;
   }
 
-  /** Resolves when the subscription is in force and the channel has its place in the log. */
+  /**
+   * Resolves when the subscription is in force and the channel has its place in the log. Rejects where the channel is
+   * unusable (`isUnusable`); asked again, it looks whether it still is.
+   */
   ready(): Promise<void> {
+    if (this.#state === 'unusable') {
+      this.#beginFinding();
+      void this.#find(false);
+    }
     return this.#found;
   }
 
@@ -215,6 +224,7 @@ export class Channel {
   receive(message: StoredMessage): void {
     this.isBusy = true;
     if (this.#state === 'live' && this.#follows(message)) this.#accept(message);
+    else if (this.#state === 'unusable') return;
     else if (this.#state !== 'live') this.#keep(message);
     else if (!this.#isKnown(message)) {
       this.#keep(message);
@@ -239,7 +249,7 @@ export class Channel {
 
   /** Messages may be missing: everybody back to the log. */
   doubt(): void {
-    if (this.#state === 'closed') return;
+    if (this.#state === 'closed' || this.#state === 'unusable') return;
     if (this.#state === 'finding') {
       this.#again = true;
       return;
@@ -266,9 +276,12 @@ export class Channel {
 
   #beginFinding(): void {
     this.#state = 'finding';
-    this.#found = new Promise((resolve) => {
+    this.#found = new Promise((resolve, reject) => {
       this.#resolveFound = resolve;
+      this.#rejectFound = reject;
     });
+    // Nobody may be waiting.
+    this.#found.catch(() => {});
   }
 
   /** Subscribes, takes the log's top as the channel's place, and goes on with what came meanwhile. */
@@ -284,11 +297,21 @@ export class Channel {
         // Reading tells since when a channel has not been used, so that a store that forgets is noticed.
         if (top.epoch === '') ({ top } = await this.#host.broker.read(this.name, 0, 1));
         if (this.#state === 'finding' && !this.#again) this.#take(top);
-      } catch {
-        await this.#host.pause(attempt);
+      } catch (error) {
+        if (isUnusable(error)) this.#give(error);
+        else await this.#host.pause(attempt);
       }
     }
     this.#resolveFound();
+  }
+
+  /** Who waits for the channel is told, and all others, as they went back to the log before. */
+  #give(error: Error): void {
+    if (this.#state !== 'finding') return;
+    this.#state = 'unusable';
+    this.#buffer = [];
+    this.#bufferedBytes = 0;
+    this.#rejectFound(error);
   }
 
   #take(top: Position): void {

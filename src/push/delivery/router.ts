@@ -97,9 +97,10 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   waitedInVain(channel: Channel): void {
     if (this.#isSlow) return;
     this.#isSlow = true;
-    void channel.ready().then(() => {
+    const again = (): void => {
       this.#isSlow = false;
-    });
+    };
+    channel.ready().then(again, again);
   }
 
   get size(): number {
@@ -176,8 +177,9 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
         const tops = await this.broker.tops(part.map(({ name }) => name));
         for (const [k, channel] of part.entries()) {
           const top = tops[k]!;
-          // A channel that can't be read is told by the broker.
-          if (!channel.isBusy && !(top instanceof Error)) channel.compare(top);
+          // Of one that can't be used, the pages are told as they go back to the log.
+          if (top instanceof Error) channel.doubt();
+          else if (!channel.isBusy) channel.compare(top);
         }
       }
     } catch {

@@ -2,7 +2,7 @@
  * One session's part in one channel: finds where it begins, reads the log up to the channel's place as
  * fast as the session takes it, and is live from then on.
  */
-import type { Position } from '../../pubsub/store/broker.ts';
+import { isUnusable, type Position } from '../../pubsub/store/broker.ts';
 import type { Transport } from '../../server/transport.ts';
 import { isInbox } from '../talk/names.ts';
 import type { ChannelState } from '../talk/wire.ts';
@@ -29,6 +29,8 @@ export interface Recipient {
   gap(channel: string, state: ChannelState): void;
   /** A subscription has become live. */
   caughtUp(): void;
+  /** A subscription that had begun has ended, as its channel can't be used any more. */
+  unusable(channel: string, error: Error): void;
 }
 
 export interface Start {
@@ -108,7 +110,10 @@ export class Subscription implements Subscriber {
     return this.channel.knows(position);
   }
 
-  /** Finds the place to begin at. Waits for the store where it is away. `run` sends what follows. */
+  /**
+   * Finds the place to begin at. Waits for the store where it is away. `run` sends what follows.
+   * Rejects where the channel is unusable: then the subscription is of no use, and to be closed.
+   */
   begin(start: Start): Promise<ChannelState> {
     this.#begun = this.#find(start);
     return this.#begun;
@@ -154,12 +159,22 @@ export class Subscription implements Subscriber {
 
   /** For a session that can't say where it was. */
   runFromNow(): void {
-    void this.begin({}).then(() => this.run());
+    this.begin({}).then(
+      () => this.run(),
+      (error) => this.#fail(error),
+    );
   }
 
   /** Sends what the log has behind the place found, then goes live. */
   run(): void {
-    void this.#recover();
+    this.#recover().catch((error) => this.#fail(error));
+  }
+
+  /** @throws what is no fault of the channel's */
+  #fail(error: unknown): void {
+    if (!isUnusable(error)) throw error;
+    if (!this.#isOver) this.#recipient.unusable(this.channel.name, error);
+    this.close();
   }
 
   async #recover(): Promise<void> {
@@ -219,7 +234,7 @@ export class Subscription implements Subscriber {
     return true;
   }
 
-  /** Tries until the store answers; `undefined` if the session ends before that. */
+  /** Tries until the store answers; `undefined` if the session ends before that. Rejects where it is of no use. */
   async #read(
     verdict: (position: Position, page: OutgoingPage, skip: number) => Judgement<Outgoing>,
   ): Promise<Judgement<Outgoing> | undefined> {
@@ -228,7 +243,8 @@ export class Subscription implements Subscriber {
       try {
         const page = await this.channel.page(this.#position, this.#isAnchored && verdict === follow);
         return this.#isOver ? undefined : verdict(this.#position, page, 0);
-      } catch {
+      } catch (error) {
+        if (isUnusable(error)) throw error;
         await this.#router.pause(attempt);
       }
     }

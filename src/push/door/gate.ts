@@ -144,6 +144,8 @@ function authenticated({ router, maxTopics, log }: AdmissionParts): Interceptor 
         // While the store is known to be away, or doesn't answer others, waiting would only keep them out.
         if (!channel.isLive && !(await isIn(channel.ready(), router.patience())))
           router.waitedInVain(channel);
+      } catch {
+        // Its inbox can't be used, which the session is told, as a page sees no status.
       } finally {
         // It lingers until the session takes it.
         router.release(channel);

@@ -8,7 +8,7 @@ import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../de
 import type { Recipient, Subscription } from '../delivery/subscription.ts';
 import { encodeData } from '../payload.ts';
 import type { FrameQueue } from '../talk/frame-queue.ts';
-import { inboxOf, wireName } from '../talk/names.ts';
+import { inboxOf, isInbox, wireName } from '../talk/names.ts';
 import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL } from '../talk/wire.ts';
 
 /** Recovery and lossy topics write while less than this waits for a session, in bytes. */
@@ -161,6 +161,16 @@ export class Session implements Recipient {
     for (const subscription of this.subscriptions.values()) if (!subscription.isLive) return;
     this.#isBehind = false;
     this.sendFrame({ type: 'status', behind: false });
+  }
+
+  /** @internal Without its inbox a page is of no use to its user: it comes again until somebody has mended it. */
+  unusable(channel: string): void {
+    this.subscriptions.get(channel)?.close();
+    this.subscriptions.delete(channel);
+    const message = 'the store can not read this channel until it was repaired';
+    if (this.isTidings)
+      this.sendFrame({ type: 'error', code: 'damaged', message, channel: wireName(channel) });
+    if (isInbox(channel)) this.close(CloseCode.DAMAGED, message);
   }
 
   /** @internal Checked before a frame, not after it: one message is always let through, however big. */

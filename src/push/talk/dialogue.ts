@@ -2,7 +2,7 @@
 
 import {
   type Cursor,
-  DamagedChannelError,
+  isUnusable,
   type Position,
   type PublishOptions,
   type Receipt,
@@ -126,8 +126,10 @@ export class Dialogue {
   /** What goes wrong on our side is for the log; the client only learns whether it may try again. */
   #explain(session: Session, error: unknown, channel: string | undefined): FrameError {
     if (error instanceof FrameError) return error;
+    // The broker has told that, once.
+    if (isUnusable(error)) return new FrameError('damaged', 'the store can not use this channel', channel);
     if (session.phase !== 'closed') this.#host.warn(`a frame of ${session.user} failed: ${explain(error)}`);
-    const isFinal = [DamagedChannelError, RangeError, TypeError].some((kind) => error instanceof kind);
+    const isFinal = [RangeError, TypeError].some((kind) => error instanceof kind);
     if (isFinal) return new FrameError('rejected', 'this can not be done as things are', channel);
     return new FrameError('unavailable', 'try again', channel);
   }
@@ -160,11 +162,12 @@ export class Dialogue {
         const { state } = await this.#join(session, channel, start);
         channels.set(wireName(channel), state);
       } catch (error) {
-        refusals.push(this.#explain(session, error, wireName(channel)));
+        if (isUnusable(error) && isInbox(channel)) session.unusable(channel);
+        else refusals.push(this.#explain(session, error, wireName(channel)));
       }
     });
     await Promise.all(joining);
-    if (session.phase !== 'greeting') return;
+    if (session.phase !== 'greeting' || !session.subscriptions.has(inboxOf(session.user))) return;
 
     session.phase = 'open';
     this.#host.opened(session);
@@ -189,7 +192,22 @@ export class Dialogue {
   ): Promise<{ subscription: Subscription; state: ChannelState }> {
     if (isInbox(channel)) return this.#joinInbox(session, channel, start);
     const subscription = await this.#admit(session, channel);
-    return { subscription, state: await subscription.begin(start) };
+    return { subscription, state: await this.#begun(session, subscription, start) };
+  }
+
+  /** Where it begins. One that can't is none of the session's. */
+  async #begun(session: Session, subscription: Subscription, start: Start): Promise<ChannelState> {
+    try {
+      return await subscription.begin(start);
+    } catch (error) {
+      const { name } = subscription.channel;
+      subscription.close();
+      if (session.subscriptions.get(name) === subscription) {
+        session.subscriptions.delete(name);
+        if (isInbox(name)) session.unusable(name);
+      }
+      throw error;
+    }
   }
 
   /** A new subscription, in the place of a former one. @throws {FrameError} if it may not be */
@@ -227,7 +245,8 @@ export class Dialogue {
     for (let attempt = 0; session.phase !== 'closed'; attempt++) {
       try {
         return await this.#host.router.broker.cursors(channel);
-      } catch {
+      } catch (error) {
+        if (isUnusable(error)) throw error;
         await this.#host.router.pause(attempt);
       }
     }
@@ -273,7 +292,7 @@ export class Dialogue {
       return;
     }
     const subscription = await this.#admit(session, channel);
-    const state = await this.#held(subscription.begin(start), proceed);
+    const state = await this.#held(this.#begun(session, subscription, start), proceed);
     // Where it took so long that others went ahead, one of them may have ended it.
     if (session.subscriptions.get(channel) !== subscription) return;
     session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });

@@ -177,8 +177,13 @@ export type ErrorCode =
   | 'bad-ack'
   /** The store did not take it: try again, with the same idempotency key. */
   | 'unavailable'
-  /** It can't be stored, or the channel can't be read, as they are: trying again is of no use. */
-  | 'rejected';
+  /** It can't be stored as it is: trying again is of no use. */
+  | 'rejected'
+  /**
+   * What the store keeps of the channel can't be used until somebody has repaired it; the session is not subscribed to
+   * it (any more). Try again later; where it is the inbox, the connection ends with 4425.
+   */
+  | 'damaged';
 
 export type ServerFrame =
   | Welcome
@@ -199,6 +204,7 @@ export const CloseCode = {
   HEARTBEAT_TIMEOUT: 4408,
   DRAIN: 4412,
   TRY_AGAIN: 4424,
+  DAMAGED: 4425,
   RATE_LIMIT: 4429,
   TOO_SLOW: 4430,
   MALFORMED: 4500,

@@ -184,7 +184,7 @@ describe('the Redis broker in the field', { ...needs('redis'), timeout: 300_000 
       ['top', ['SET', 'KEY', 'x'], ['publish', 'read', 'top', 'acknowledge']],
       ['top', ['SET', 'KEY', ''], ['publish', 'read', 'top', 'acknowledge']],
       ['top', ['HSET', 'KEY', 'epoch', 'e'], ['publish', 'read', 'top', 'acknowledge']],
-      ['list', ['SET', 'KEY', 'x'], ['publish', 'read']],
+      ['list', ['SET', 'KEY', 'x'], ['publish', 'read', 'top']],
       ['list', ['RPUSH', 'KEY', 'x'], ['read']],
       ['list', ['RPUSH', 'KEY', '1 2 3'], ['read']],
       ['devices', ['SET', 'KEY', 'x'], ['cursors']],

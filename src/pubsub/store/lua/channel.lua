@@ -48,7 +48,10 @@ end
 
 -- The store's origin. `start`: eight characters by chance for an epoch, then four for an origin, should there be none.
 local function origin_of(start, origin_key)
-  local origin = redis_call('GET', origin_key)
+  local origin = redis.pcall('GET', origin_key)
+  if origin and (type(origin) == 'table' or #origin ~= 4) then
+    error('what is kept at ' .. origin_key .. ' is no origin of a store', 0)
+  end
   if not origin then
     origin = sub(start, 9, 12)
     redis_call('SET', origin_key, origin)
