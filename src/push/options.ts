@@ -8,6 +8,7 @@ import type { Attributes, Handler, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
 import type { TopicOptions } from './delivery/topic-options.ts';
 import type { Refusals } from './door/refusals.ts';
+import type { ExpiryOptions } from './pages/logins.ts';
 import type { Session } from './pages/session.ts';
 import type { Resolve } from './sending/references.ts';
 
@@ -87,8 +88,9 @@ export const DEFAULT_CURSOR_TTL = 30 * 24 * HOUR;
 export interface PushInterceptor extends Interceptor {
   /**
    * Looks at the ticket of a frame `renew`; without one the page only asks whether it may stay. Answers what it says of
-   * the session now, a Response that refuses (its status as in `before`), or nothing, which leaves it to the next
-   * interceptor. A throw, a rejection and no answer within `limits.answer` tell the page to try again.
+   * the session now, as `session.renew` takes it; or a Response that refuses: 403 sends the page away, after 401 it stays
+   * until its end; or nothing, which leaves it to the next interceptor. A throw, a rejection, another status and no
+   * answer within `limits.answer` tell the page to try again.
    */
   renew?(
     ticket: string | undefined,
@@ -137,6 +139,7 @@ export type PushSockJsOptions = Pick<
 >;
 
 export type { Overflow, TopicOptions } from './delivery/topic-options.ts';
+export type { ExpiryOptions } from './pages/logins.ts';
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string) => void;
@@ -166,6 +169,8 @@ export interface PushServerOptions {
    * status. Default `auto`: `tidings.1` and SockJS by the code, as a page sees no status; others by the status.
    */
   refusals?: Refusals;
+  /** What becomes of sessions when their login ends (`expires`). */
+  expiry?: ExpiryOptions;
   /** The application's part in the life of sessions. Gets what plain mode sends besides pings. */
   handler?: Handler<Session>;
   /** Pages that may connect besides those of the same origin; `*` for all. */

@@ -18,6 +18,7 @@ import { TopicTable } from './delivery/topic-options.ts';
 import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
+import { Renewals } from './door/renewal.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
 import { explain, printable } from './explain.ts';
 import { checkedHeartbeat, checkedLimits } from './limits.ts';
@@ -30,6 +31,7 @@ import {
 } from './options.ts';
 import { Drain } from './pages/drain.ts';
 import { InstanceName } from './pages/instance-name.ts';
+import { checkedExpiry, Logins } from './pages/logins.ts';
 import { Presence } from './pages/presence.ts';
 import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
@@ -40,7 +42,7 @@ import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
 import { Dialogue, type DialogueHost } from './talk/dialogue.ts';
 import { instanceProblem, isInbox, topicProblem, userOf } from './talk/names.ts';
-import { BROADCAST, INBOX } from './talk/wire.ts';
+import { BROADCAST, CloseCode, INBOX } from './talk/wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;
@@ -78,6 +80,7 @@ export class PushServer {
   readonly #registry: SessionRegistry;
   readonly #router: ChannelRouter;
   readonly #presence: Presence;
+  readonly #logins: Logins;
   readonly #publisher: Publisher;
   readonly #acknowledger: Acknowledger;
   readonly #lobby: Lobby;
@@ -153,6 +156,9 @@ export class PushServer {
     );
     this.#referenceChannel =
       references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));
+    this.#logins = new Logins(checkedExpiry(options.expiry), this.#limits.subscriptions, (session) =>
+      this.#lobby.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
+    );
     checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,
@@ -161,19 +167,26 @@ export class PushServer {
       origins: options.origins ?? [],
       interceptors: options.interceptors ?? [],
       log: (level, message) => this.#log(level, message),
-      maxTopics: this.#limits.subscriptions,
+      logins: this.#logins,
       handshakes: this.#limits.handshakes,
       drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
     });
     const addressOf = (request: HandshakeRequest): string => clientAddress(request, proxies);
+    const renewals = new Renewals(
+      options.interceptors ?? [],
+      this.#logins,
+      this.#limits.answer,
+      (level, message) => this.#log(level, message),
+    );
     this.#lobby = new Lobby({
       instance: this.instance,
       limits: this.#limits,
       registry: this.#registry,
       router: this.#router,
       presence: this.#presence,
+      logins: this.#logins,
       pacer: this.#pacer,
-      dialogue: new Dialogue(this.#dialogueHost()),
+      dialogue: new Dialogue(this.#dialogueHost(renewals)),
       handler: options.handler ?? {},
       addressOf,
       log: (level, message) => this.#log(level, message),
@@ -323,7 +336,7 @@ export class PushServer {
     }
   }
 
-  #dialogueHost(): DialogueHost {
+  #dialogueHost(renewals: Renewals): DialogueHost {
     return {
       instance: this.instance,
       limits: this.#limits,
@@ -334,6 +347,8 @@ export class PushServer {
       acknowledger: this.#acknowledger,
       topics: this.#topics,
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
+      renew: (ticket, session) => renewals.ask(ticket, session),
+      dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
       greeted: (session) => {
         this.#lobby.greeted(session);
         this.#drain?.tell(session);
@@ -388,6 +403,7 @@ export class PushServer {
   #sweep(now: number): void {
     this.#lobby.sweep(now);
     this.#router.sweep(now);
+    this.#logins.sweep(now);
   }
 
   #log(level: LogLevel, message: string): void {

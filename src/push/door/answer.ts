@@ -1,7 +1,7 @@
 /** What an application has answered who a page is, looked at before anything is built on it. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Attributes } from '../../server/transport.ts';
-import { type Claims, ClaimsError, claimsOf } from './claims.ts';
+import { type Claims, ClaimsError, claimsOf } from '../pages/claims.ts';
 
 /** Bytes of an answer. */
 export const MAX_ANSWER = 64 * 1024;

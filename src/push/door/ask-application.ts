@@ -6,9 +6,8 @@ import type { Backoff } from '../../waiting.ts';
 import type { PushInterceptor } from '../options.ts';
 import { type Answered, Application } from './application.ts';
 import { arrivalOf } from './arrival.ts';
-import { refusal } from './interceptors.ts';
 import { checkedHeaders, DEFAULT_HEADERS } from './question.ts';
-import { tryAgain } from './refusals.ts';
+import { refusal, tryAgain } from './refusals.ts';
 import { attributesOf, changesOf, leaveStanding, standingOf } from './standing.ts';
 
 export interface AskApplicationOptions {

@@ -10,12 +10,13 @@ import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { explainFully } from '../explain.ts';
 import type { Log } from '../options.ts';
+import { ClaimsError } from '../pages/claims.ts';
+import type { Logins } from '../pages/logins.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf } from '../talk/names.ts';
 import { arrived } from './arrival.ts';
-import { ClaimsError, claimsOf } from './claims.ts';
-import { refusal } from './interceptors.ts';
 import { originCheck } from './origin.ts';
+import { refusal } from './refusals.ts';
 import { clientAddress, type Proxies } from './request.ts';
 
 /** Handshakes that wait for their turn. More are refused. */
@@ -28,8 +29,7 @@ export interface AdmissionParts {
   origins: Origins;
   interceptors: Interceptor[];
   log: Log;
-  /** Topics that one session may have. */
-  maxTopics: number;
+  logins: Logins;
   /** Handshakes at once; 0: any number. */
   handshakes: number;
   /** Seconds after which a client may try again, while the server is going. */
@@ -120,10 +120,11 @@ function guarded(interceptor: Interceptor, log: Log): Interceptor {
 }
 
 /** From here on `attributes` holds what can be, or the handshake is refused. */
-function checked(attributes: Attributes, maxTopics: number, log: Log): Response | undefined {
+function checked(attributes: Attributes, logins: Logins, log: Log): Response | undefined {
   try {
-    const claims = claimsOf(attributes, maxTopics);
+    const claims = logins.claims(attributes);
     if (claims === undefined) return refusal(401, 'no authenticated user');
+    if (logins.isOver(claims.expires)) return refusal(401, 'the login has ended');
     // What was not said takes no room in a session.
     for (const [name, claim] of Object.entries(claims)) if (claim !== undefined) attributes[name] = claim;
     return undefined;
@@ -134,10 +135,10 @@ function checked(attributes: Attributes, maxTopics: number, log: Log): Response 
   }
 }
 
-function authenticated({ router, maxTopics, log }: AdmissionParts): Interceptor {
+function authenticated({ router, logins, log }: AdmissionParts): Interceptor {
   return {
     async before(_request, attributes) {
-      const answer = checked(attributes, maxTopics, log);
+      const answer = checked(attributes, logins, log);
       if (answer !== undefined) return answer;
       const channel = router.acquire(inboxOf(attributes.user!));
       try {

@@ -2,7 +2,9 @@
  * Handshake interceptors that say who a session's user is. Each leaves a request alone that it can't
  * judge, so that several can be combined; the push server refuses with 401 who is unknown to all.
  */
-import type { HandshakeRequest, Interceptor } from '../../server/transport.ts';
+import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
+import type { PushInterceptor } from '../options.ts';
+import { refusal } from './refusals.ts';
 import { cookies, NotUtf8Error, offeredProtocols, queryParameter } from './request.ts';
 import { secretsOf, TicketError, type TicketSecret, verifyTicket } from './ticket.ts';
 
@@ -10,43 +12,59 @@ const TICKET_PROTOCOL = 'ticket.';
 const TICKET_COOKIE = 'tidings_ticket';
 const TICKET_PARAMETER = 'ticket';
 
-/** An HTTP answer that refuses a handshake, in plain text. */
-export function refusal(status: number, message: string, headers: Record<string, string> = {}): Response {
-  const type = { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' };
-  return new Response(`${message}\n`, { status, headers: { ...type, ...headers } });
-}
-
 /**
  * Takes a ticket of `signTicket` from the subprotocol `ticket.<ticket>`, the query parameter `ticket` or
- * the cookie `tidings_ticket`, in this order. One that is not valid refuses the handshake with 401.
+ * the cookie `tidings_ticket`, in this order. One that is not valid refuses the handshake with 401; a JWT is left to
+ * the next interceptor. The session ends with the ticket, unless its page brings another one before.
  *
  * @throws {TypeError} if a secret is shorter than 16 bytes
  */
-export function signedTicket(options: TicketSecret): Interceptor {
+export function signedTicket(options: TicketSecret): PushInterceptor {
   secretsOf(options);
+  const said = (ticket: string | undefined): Attributes | Response | undefined => {
+    if (ticket === undefined || isJwt(ticket)) return undefined;
+    try {
+      return { ...verifyTicket(ticket, options) };
+    } catch (error) {
+      if (error instanceof TicketError) return refusal(401, error.message);
+      throw error;
+    }
+  };
   return {
     before(request, attributes) {
       try {
-        const ticket = ticketOf(request);
-        if (ticket === undefined) return undefined;
-        attributes.user = verifyTicket(ticket, options).user;
+        const answer = said(ticketOf(request));
+        if (answer instanceof Response) return answer;
+        say(attributes, answer);
       } catch (error) {
-        if (error instanceof TicketError) return refusal(401, error.message);
         if (error instanceof NotUtf8Error) return refusal(400, error.message);
         throw error;
       }
       return undefined;
     },
+    renew: said,
   };
 }
 
-function ticketOf(request: HandshakeRequest): string | undefined {
+/** In place of whoever an interceptor before has named: a login and an end belong to a user. */
+export function say(attributes: Attributes, said: Attributes | undefined): void {
+  if (said === undefined) return;
+  for (const name of ['login', 'expires', 'topics']) delete attributes[name];
+  Object.assign(attributes, said);
+}
+
+export function ticketOf(request: HandshakeRequest): string | undefined {
   const protocol = offeredProtocols(request).find((name) => name.startsWith(TICKET_PROTOCOL));
   return (
     protocol?.slice(TICKET_PROTOCOL.length) ??
     queryParameter(request, TICKET_PARAMETER) ??
     cookies(request).get(TICKET_COOKIE)
   );
+}
+
+/** Whether it has the form of a JSON Web Token: three parts, of which the first begins as JSON does. */
+export function isJwt(text: string): boolean {
+  return /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/.test(text);
 }
 
 /** Which of the offered subprotocols the server takes; see docs/wire.md, Opening. */

@@ -16,6 +16,7 @@ import { Subscription } from '../delivery/subscription.ts';
 import { explainFully } from '../explain.ts';
 import { queueLimits } from '../limits.ts';
 import type { Limits, Log } from '../options.ts';
+import type { Logins } from '../pages/logins.ts';
 import type { Presence } from '../pages/presence.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { Session } from '../pages/session.ts';
@@ -39,6 +40,7 @@ export interface LobbyParts {
   registry: SessionRegistry;
   router: ChannelRouter;
   presence: Presence;
+  logins: Logins;
   pacer: Pacer;
   dialogue: Dialogue;
   /** The application's. */
@@ -63,7 +65,7 @@ export class Lobby implements Handler<Transport> {
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
-    const { registry, presence, limits, addressOf, handler } = this.#parts;
+    const { registry, presence, limits, logins, addressOf, handler } = this.#parts;
     const refusal = refusalOf(transport.attributes);
     if (refusal !== undefined) {
       transport.close(refusal.code, refusal.reason);
@@ -85,6 +87,7 @@ export class Lobby implements Handler<Transport> {
       transport,
       limits.outbox,
       new FrameQueue(queue.frames, queue.bytes),
+      logins,
     );
     this.#sessions.set(transport, session);
     this.count++;
@@ -94,6 +97,7 @@ export class Lobby implements Handler<Transport> {
       presence.remove(closing.id);
       closing.close(CloseCode.REPLACED, 'a newer session of this user has taken its place');
     }
+    logins.watch(session);
     presence.add(this.#entryOf(session));
     const inbox = inboxOf(user);
     // From here on the user's messages are this session's, also those that `opened` sends.
@@ -111,7 +115,7 @@ export class Lobby implements Handler<Transport> {
   /** `data` is only valid during the call. */
   message(transport: Transport, data: Buffer, isBinary: boolean): void {
     const session = this.#sessions.get(transport);
-    if (session === undefined) return;
+    if (session === undefined || session.phase === 'closed') return;
     const { limits, dialogue, handler } = this.#parts;
     const { messagesPerSecond, bytesPerSecond, message } = limits;
     if (!session.countFrame(data.length, messagesPerSecond, bytesPerSecond)) {
@@ -133,13 +137,25 @@ export class Lobby implements Handler<Transport> {
     const session = this.#sessions.get(transport);
     if (session === undefined) return;
     this.#sessions.delete(transport);
-    this.#silent.delete(session);
-    this.#parts.registry.delete(session);
+    this.#leave(session);
     this.#parts.registry.free(session.address);
-    this.#parts.presence.remove(session.id);
-    session.end();
     if (closed.hasSubscribers) closed.publish({ session, code, reason });
     this.#tell(() => this.#parts.handler.closed?.(session, code, reason));
+  }
+
+  /** Sends a session away: from here on it is told nothing, and nothing that it says is obeyed, however long it takes to go. */
+  dismiss(session: Session, code: number, reason: string): void {
+    this.#leave(session);
+    session.close(code, reason);
+  }
+
+  #leave(session: Session): void {
+    const { registry, presence, logins } = this.#parts;
+    this.#silent.delete(session);
+    registry.delete(session);
+    presence.remove(session.id);
+    logins.forget(session);
+    session.end();
   }
 
   /** The session has said hello. */

@@ -1,7 +1,7 @@
 /** The origin check as an interceptor. */
 import { OriginPolicy, type Origins } from '../../server/origin.ts';
 import type { Interceptor } from '../../server/transport.ts';
-import { refusal } from './interceptors.ts';
+import { refusal } from './refusals.ts';
 
 /** Refuses with 403 a page that is neither of its own Host nor in the list. */
 export function originCheck(allowed: Origins = []): Interceptor {

@@ -5,7 +5,6 @@
  */
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { CloseCode } from '../talk/wire.ts';
-import { refusal } from './interceptors.ts';
 
 /**
  * - `auto`: who offers `tidings.1`, and every SockJS session, by a close code; all others by an HTTP status.
@@ -28,6 +27,12 @@ const passing = new WeakSet<Response>();
 /** What a transport with these attributes is to be closed with at once. */
 export function refusalOf(attributes: Attributes): Refusal | undefined {
   return refusals.get(attributes);
+}
+
+/** An HTTP answer that refuses a handshake, in plain text. */
+export function refusal(status: number, message: string, headers: Record<string, string> = {}): Response {
+  const type = { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' };
+  return new Response(`${message}\n`, { status, headers: { ...type, ...headers } });
 }
 
 /** A refusal of whom another attempt may let in. @param seconds after which */

@@ -1,11 +1,12 @@
 /**
- * Signed tickets: the application says, without a shared session store, who a page's user is and until
- * when. `t1.<payload>.<HMAC-SHA256>`, both parts base64url, so that a ticket also fits into a URL, a
- * cookie and a subprotocol's name.
+ * Signed tickets: the application says, without a shared session store, who a page's user is, by which login, and until
+ * when. `t1.<payload>.<HMAC-SHA256>`, both parts base64url, so that a ticket also fits into a URL, a cookie and a
+ * subprotocol's name.
  */
 import { isUtf8 } from 'node:buffer';
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { userProblem } from '../talk/names.ts';
+import type { Attributes } from '../../server/transport.ts';
+import { claimsOf } from '../pages/claims.ts';
 
 const VERSION = 't1';
 const DEFAULT_LIFETIME = 10 * 60 * 1000;
@@ -17,6 +18,18 @@ export interface Ticket {
   user: string;
   /** Milliseconds since 1970. */
   expires: number;
+  /** The id of the user's login or session at the application. */
+  login?: string;
+  /** Topics that the session is subscribed to without asking. */
+  topics?: readonly string[];
+  /** Whatever else the application has said: `attributes.claims` of the session. */
+  claims?: Readonly<Record<string, unknown>>;
+}
+
+/** What a ticket can say besides the user. */
+export interface TicketContent extends Pick<Ticket, 'login' | 'topics' | 'claims'> {
+  /** Milliseconds until it expires. Default 600,000. */
+  lifetime?: number;
 }
 
 export interface TicketSecret {
@@ -36,17 +49,28 @@ export class TicketError extends Error {
 }
 
 /**
- * @param options.lifetime milliseconds until it expires; default 600,000
- * @throws {TypeError} for an unfit user name or a secret that is too short
+ * All in one ticket has at most 2,048 characters, three for each two bytes.
+ *
+ * @throws {TypeError} for what a ticket can't say, or a secret that is too short
  */
-export function signTicket(user: string, options: TicketSecret & { lifetime?: number }): string {
-  const problem = userProblem(user);
-  if (problem !== undefined) throw new TypeError(problem);
-  const expires = Date.now() + (options.lifetime ?? DEFAULT_LIFETIME);
+export function signTicket(user: string, options: TicketSecret & TicketContent): string {
+  const { lifetime, login, topics, claims } = options;
+  const expires = Date.now() + (lifetime ?? DEFAULT_LIFETIME);
   if (!Number.isFinite(expires)) throw new TypeError('lifetime is no number of milliseconds');
-  const payload = Buffer.from(JSON.stringify({ u: user, x: expires })).toString('base64url');
+  // Left out where undefined, as JSON does.
+  const content = { u: user, x: expires, l: login, t: topics, c: claims };
+  claimsOf({ user: user ?? '', login, topics }, Number.POSITIVE_INFINITY);
+  if (claims !== undefined && !isObject(claims)) throw new TypeError('claims is no object');
+  const payload = Buffer.from(JSON.stringify(content)).toString('base64url');
   const signed = `${VERSION}.${payload}`;
-  return `${signed}.${mac(signed, secretsOf(options)[0]!).toString('base64url')}`;
+  const ticket = `${signed}.${mac(signed, secretsOf(options)[0]!).toString('base64url')}`;
+  if (ticket.length > MAX_TICKET) throw new TypeError(`the ticket has more than ${MAX_TICKET} characters`);
+  return ticket;
+}
+
+/** Whether it says of itself that it is a ticket of this kind, valid or not. */
+export function isTicket(text: string): boolean {
+  return text.startsWith(`${VERSION}.`);
 }
 
 /** @throws {TicketError} saying whether it is malformed, not ours, or expired */
@@ -64,9 +88,10 @@ export function verifyTicket(ticket: string, options: TicketSecret): Ticket {
     if (given.length === expected.length && timingSafeEqual(given, expected)) isOurs = true;
   }
   if (!isOurs) throw new TicketError('TICKET_SIGNATURE', 'the ticket was not signed with our secret');
-  const { user, expires } = contentOf(parts[1]!);
+  const content = contentOf(parts[1]!);
+  const { expires } = content;
   if (expires <= Date.now()) throw new TicketError('TICKET_EXPIRED', `the ticket expired ${moment(expires)}`);
-  return { user, expires };
+  return content;
 }
 
 /** What was signed; whoever signs without `signTicket` may have signed anything. @throws {TicketError} */
@@ -78,13 +103,30 @@ function contentOf(payload: string): Ticket {
   } catch {
     // No JSON, so no object either.
   }
-  const { u: user, x: expires } = (content ?? {}) as { u?: unknown; x?: unknown };
-  const problem = userProblem(user);
-  if (problem !== undefined) throw new TicketError('TICKET_MALFORMED', `in the ticket, ${problem}`);
+  const { u: user, x: expires, l: login, t: topics, c: claims } = (content ?? {}) as Record<string, unknown>;
+  try {
+    // Without a name it is `claimsOf` that finds nothing to look at.
+    claimsOf({ user: user ?? '', login, topics } as Attributes, Number.POSITIVE_INFINITY);
+  } catch (error) {
+    throw new TicketError('TICKET_MALFORMED', `in the ticket, ${(error as Error).message}`);
+  }
   if (typeof expires !== 'number' || !Number.isFinite(expires)) {
     throw new TicketError('TICKET_MALFORMED', 'the ticket does not say in numbers when it expires');
   }
-  return { user: user as string, expires };
+  if (claims !== undefined && !isObject(claims)) {
+    throw new TicketError('TICKET_MALFORMED', "the ticket's claims are no object");
+  }
+  return {
+    user: user as string,
+    expires,
+    ...(login !== undefined && { login: login as string }),
+    ...(topics !== undefined && { topics: topics as string[] }),
+    ...(claims !== undefined && { claims }),
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A time that a Date can't be has no ISO form. */

@@ -9,17 +9,22 @@ import type { Recipient, Subscription } from '../delivery/subscription.ts';
 import { encodeData } from '../payload.ts';
 import type { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf, isInbox, wireName } from '../talk/names.ts';
-import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL } from '../talk/wire.ts';
+import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL, type Validity } from '../talk/wire.ts';
+import { type Claims, ClaimsError } from './claims.ts';
 
 /** Recovery and lossy topics write while less than this waits for a session, in bytes. */
 const BUSY = 256 * 1024;
+
+/** Who knows what may be said of a session, and ends it in time. */
+export interface LoginKeeper {
+  claims(attributes: Attributes): Claims | undefined;
+  watch(session: Session): void;
+}
 
 export class Session implements Recipient {
   /** Unique over all instances. */
   readonly id: string;
   readonly user: string;
-  /** The id of the user's login or session at the application, where an interceptor has named it. */
-  readonly login: string | undefined;
   /** The client's address, as trusted proxies tell it. */
   readonly address: string;
   /** Milliseconds since 1970. */
@@ -29,7 +34,11 @@ export class Session implements Recipient {
   readonly isTidings: boolean;
   /** The client's own id, known after its `hello`. */
   device: string | undefined;
+  readonly #logins: LoginKeeper;
+  #login: string | undefined;
   #expires: number | undefined;
+  /** @internal Seconds of the monotonic clock at which its login is over, as its keeper counts them. */
+  due = 0;
   /** @internal By the broker's channel name; the inbox is one of them. */
   readonly subscriptions = new Map<string, Subscription>();
   /** @internal */
@@ -57,10 +66,12 @@ export class Session implements Recipient {
     transport: Transport,
     outboxLimit: number,
     frames: FrameQueue,
+    logins: LoginKeeper,
   ) {
     this.id = id;
     this.user = user;
-    this.login = transport.attributes.login;
+    this.#logins = logins;
+    this.#login = transport.attributes.login;
     this.#expires = transport.attributes.expires;
     this.address = address;
     this.transport = transport;
@@ -72,6 +83,11 @@ export class Session implements Recipient {
 
   get attributes(): Attributes {
     return this.transport.attributes;
+  }
+
+  /** The id of the user's login or session at the application, where an interceptor has named it. */
+  get login(): string | undefined {
+    return this.#login;
   }
 
   /** When its login ends, in milliseconds since 1970; undefined: not by itself. */
@@ -91,6 +107,31 @@ export class Session implements Recipient {
    */
   send(data: unknown): void {
     this.sendTransient(new OutgoingTransient(inboxOf(this.user), encodeData(data).bytes));
+  }
+
+  /**
+   * Says anew by which login it is, and until when: another `expires`, or none for no end by itself. A login, topics and
+   * other attributes that are not named stay as they were. A page in `tidings.1` is told.
+   *
+   * @throws {TypeError} for another user, or what can't be
+   */
+  renew(said: Attributes): void {
+    const claims = this.#logins.claims({ ...said, user: said.user ?? this.user });
+    if (claims?.user !== this.user) throw new ClaimsError('a session stays that of its user');
+    if (this.phase === 'closed') return;
+    const { login = this.#login, expires, topics } = claims;
+    Object.assign(this.attributes, said, { login, expires });
+    if (topics !== undefined) this.attributes.topics = topics;
+    this.#login = login;
+    this.#expires = expires;
+    this.#logins.watch(this);
+    if (this.isTidings && this.phase === 'open') this.sendFrame({ type: 'renewed', ...this.validity() });
+  }
+
+  /** @internal Until when it may stay, as frames say it. */
+  validity(): Validity {
+    const expires = this.#expires;
+    return expires === undefined ? {} : { expires, expiresIn: Math.max(0, expires - Date.now()) };
   }
 
   close(code = 1000, reason = ''): void {

@@ -7,6 +7,7 @@ import {
   type PublishOptions,
   type Receipt,
 } from '../../pubsub/store/broker.ts';
+import type { Attributes } from '../../server/transport.ts';
 import { inTime, isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
@@ -28,6 +29,7 @@ import {
   type RawFrame,
   refOf,
   startOf,
+  ticketOf,
 } from './frames.ts';
 import { inboxOf, isInbox, wireName } from './names.ts';
 import { type ChannelState, CloseCode } from './wire.ts';
@@ -46,6 +48,10 @@ export interface DialogueHost {
   readonly acknowledger: Acknowledger;
   readonly topics: TopicTable;
   publish(topic: string, data: unknown, options: Pick<PublishOptions, 'idempotencyKey'>): Promise<Receipt>;
+  /** What is said of the session by its new ticket. @throws {FrameError} */
+  renew(ticket: string | undefined, session: Session): Promise<Attributes>;
+  /** Sends it away. */
+  dismiss(session: Session, code: number, reason: string): void;
   /** The client has said who it is and where it wants to go on. */
   greeted(session: Session): void;
   /** Its phase is `open` now. */
@@ -101,6 +107,8 @@ export class Dialogue {
         return this.#ack(session, frame);
       case 'publish':
         return this.#publish(session, frame, proceed);
+      case 'renew':
+        return this.#renew(session, frame);
       default:
         throw new FrameError('unknown-type', `no frame of a client has the type ${frame.type.slice(0, 64)}`);
     }
@@ -177,6 +185,7 @@ export class Dialogue {
       instance,
       user: session.user,
       heartbeat: { interval: heartbeat.interval, timeout: heartbeat.timeout },
+      ...session.validity(),
       channels: Object.fromEntries(channels),
     });
     session.welcomed();
@@ -368,6 +377,19 @@ export class Dialogue {
     });
     const answer = { type: 'published', channel: topic, ...wirePosition(position), duplicate } as const;
     session.sendFrame(ref === undefined ? answer : { ...answer, ref });
+  }
+
+  async #renew(session: Session, frame: Record<string, unknown>): Promise<void> {
+    try {
+      const said = await this.#host.renew(ticketOf(frame['ticket']), session);
+      if (session.phase !== 'closed') session.renew(said);
+    } catch (error) {
+      this.#refuse(session, frame, error);
+      // Not only the frame: the page shows what is not its user's.
+      if (error instanceof FrameError && error.code === 'forbidden') {
+        this.#host.dismiss(session, CloseCode.FORBIDDEN, error.message);
+      }
+    }
   }
 }
 

@@ -4,6 +4,8 @@ import { type ErrorCode, INBOX, type WirePosition } from './wire.ts';
 
 const MAX_ID = 64;
 const MAX_REF = 64;
+/** Characters. Longer ones are looked at by nobody. */
+const MAX_TICKET = 16_384;
 /** Levels of arrays and objects in a frame. Deep JSON costs many times what flat JSON does. */
 const MAX_DEPTH = 500;
 
@@ -126,6 +128,13 @@ export function idempotencyKeyOf(value: unknown): string | undefined {
   const problem = keyProblem(value);
   if (problem !== undefined) throw new FrameError('bad-frame', problem);
   return value as string;
+}
+
+/** @throws {FrameError} bad-frame */
+export function ticketOf(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'string' && value !== '' && value.length <= MAX_TICKET) return value;
+  throw new FrameError('bad-frame', `ticket is a string of 1 to ${MAX_TICKET} characters`);
 }
 
 /** Looks at brackets outside of strings only; whether they match, the parser says. */

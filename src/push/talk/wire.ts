@@ -80,12 +80,28 @@ export interface Publish {
 export interface Ping {
   type: 'ping';
 }
-export type ClientFrame = Hello | Subscribe | Unsubscribe | Ack | Publish | Ping;
+/**
+ * A new ticket, of the same user, before the old one ends; without one the page asks whether it may stay. Answered by
+ * `renewed`, or by `error` with the same `ref`.
+ */
+export interface Renew {
+  type: 'renew';
+  ticket?: string;
+  ref?: string;
+}
+export type ClientFrame = Hello | Subscribe | Unsubscribe | Ack | Publish | Renew | Ping;
 
 // ── server → client ────────────────────────────────────────────────────────────────────────────────
 
+/** Until when the session may stay, unless it is renewed before. Left out: it does not end by itself. */
+export interface Validity {
+  /** Milliseconds since 1970, by the server's clock. */
+  expires?: number;
+  /** The same in milliseconds from now, for pages whose clock is wrong. */
+  expiresIn?: number;
+}
 /** Answers `hello`, before any message. */
-export interface Welcome {
+export interface Welcome extends Validity {
   type: 'welcome';
   session: string;
   instance: string;
@@ -146,6 +162,10 @@ export interface Published extends WirePosition {
   ref?: string;
   duplicate: boolean;
 }
+/** The session has another end: after `renew`, or because the application says so. */
+export interface Renewed extends Validity {
+  type: 'renewed';
+}
 export interface Pong {
   type: 'pong';
 }
@@ -169,6 +189,8 @@ export type ErrorCode =
   | 'bad-frame'
   /** Not a channel that a client may name, or a name that is too long. */
   | 'bad-channel'
+  /** The ticket of `renew` is not valid; the session goes on until its end. */
+  | 'not-authenticated'
   /** The application does not permit it. */
   | 'forbidden'
   | 'too-many-subscriptions'
@@ -195,6 +217,7 @@ export type ServerFrame =
   | Gap
   | Status
   | Published
+  | Renewed
   | Pong
   | Drain
   | ErrorFrame;

@@ -16,7 +16,7 @@ export interface Claims {
 }
 
 /** What was said can't be. */
-export class ClaimsError extends Error {
+export class ClaimsError extends TypeError {
   /** Whether the name is at fault, which may be the page's own; the rest is the application's. */
   readonly isUser: boolean;
   constructor(message: string, isUser = false) {

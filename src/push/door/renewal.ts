@@ -1,0 +1,75 @@
+/**
+ * Who a session is from now on: a page brings a new ticket, and the interceptors that can look at one are asked, in
+ * their order, until one of them says something.
+ */
+import type { Attributes } from '../../server/transport.ts';
+import { inTime } from '../../waiting.ts';
+import { explainFully } from '../explain.ts';
+import type { Log, PushInterceptor } from '../options.ts';
+import type { Logins } from '../pages/logins.ts';
+import type { Session } from '../pages/session.ts';
+import { FrameError } from '../talk/frames.ts';
+
+export class Renewals {
+  readonly #interceptors: readonly PushInterceptor[];
+  readonly #logins: Logins;
+  readonly #patience: number;
+  readonly #log: Log;
+
+  /** @param patience milliseconds for all interceptors together. @throws {TypeError} */
+  constructor(interceptors: readonly PushInterceptor[], logins: Logins, patience: number, log: Log) {
+    this.#interceptors = interceptors.filter(({ renew }) => renew !== undefined);
+    if (this.#interceptors.some(({ renew }) => typeof renew !== 'function')) {
+      throw new TypeError("an interceptor's `renew` must be a function of the form renew(ticket, session)");
+    }
+    this.#logins = logins;
+    this.#patience = patience;
+    this.#log = log;
+  }
+
+  /**
+   * @param ticket undefined: the page only asks whether it may stay
+   * @returns what is said of the session now
+   * @throws {FrameError} that the page is told; with `forbidden` it has to go
+   */
+  async ask(ticket: string | undefined, session: Session): Promise<Attributes> {
+    const said = await this.#answer(ticket, session);
+    if (said === undefined) throw new FrameError('not-authenticated', 'nobody here knows this ticket');
+    if (said.user !== undefined && said.user !== session.user) {
+      this.#log('warn', `a page of ${session.user} was sent away: it brought the ticket of another user`);
+      throw new FrameError('forbidden', 'the ticket is of another user');
+    }
+    if (this.#logins.isOver(said.expires)) throw new FrameError('not-authenticated', 'the login has ended');
+    return said;
+  }
+
+  async #answer(ticket: string | undefined, session: Session): Promise<Attributes | undefined> {
+    try {
+      return await inTime(this.#patience, this.#first(ticket, session));
+    } catch (error) {
+      if (error instanceof FrameError) throw error;
+      this.#log('error', `an interceptor's \`renew\` failed: ${explainFully(error)}`);
+      throw new FrameError('unavailable', 'try again');
+    }
+  }
+
+  async #first(ticket: string | undefined, session: Session): Promise<Attributes | undefined> {
+    for (const interceptor of this.#interceptors) {
+      const answer = await interceptor.renew!(ticket, session);
+      if (answer instanceof Response) throw await refusalOf(answer);
+      if (answer == null) continue;
+      if (typeof answer !== 'object') throw new TypeError('it answers neither attributes nor a Response');
+      return answer;
+    }
+    return undefined;
+  }
+}
+
+async function refusalOf(answer: Response): Promise<FrameError> {
+  const [reason = ''] = (await answer.text()).split('\n', 1);
+  if (answer.status === 403) return new FrameError('forbidden', reason || 'it may not stay');
+  if (answer.status === 401 || answer.status === 400) {
+    return new FrameError('not-authenticated', reason || 'the ticket is not valid');
+  }
+  return new FrameError('unavailable', reason || 'try again');
+}
