@@ -1,4 +1,5 @@
 /** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
+import { authOptions } from './auth-url.ts';
 import { limitOption } from './limits.ts';
 import { flag, integer, list, text } from './options.ts';
 import { redisOptions } from './redis.ts';
@@ -18,6 +19,7 @@ export const serveOptions = {
     'SECRET',
     'Pages sign in with tickets signed with this (see tidings ticket); at least 16 bytes',
   ),
+  ...authOptions,
   queryUser: text(
     'PARAMETER',
     'Believe the bare user name in this query parameter. Anyone can be anyone: for closed networks only',

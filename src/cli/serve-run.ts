@@ -15,6 +15,7 @@ import {
   signedTicket,
 } from '../index.ts';
 import { adminApi } from './admin.ts';
+import { authInterceptor } from './auth-url.ts';
 import { parseLimits } from './limits.ts';
 import { type Settings, UsageError } from './options.ts';
 import { parseGrants, parsePolicyPort, servePolicy } from './policy.ts';
@@ -133,8 +134,12 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
   const interceptors: Interceptor[] = [];
   try {
     if (secret !== undefined) interceptors.push(signedTicket({ secret }));
+    const asking = authInterceptor(settings);
+    if (asking !== undefined) interceptors.push(asking);
     if (parameter !== undefined) interceptors.push(queryUser(parameter));
-    if (interceptors.length === 0) warn('no page can sign in: give --secret, --query-user or --demo');
+    if (interceptors.length === 0) {
+      warn('no page can sign in: give --secret, --auth-url, --query-user or --demo');
+    }
     return new PushServer({
       server,
       path,

@@ -1,0 +1,64 @@
+/**
+ * The application itself is asked who a page is, when it comes and again while it is open; who signs out has no open page
+ * any more: `node examples/ask-application.mjs`, sign in at http://127.0.0.1:8080/ in two tabs, and sign out in one.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { askApplication, PushServer } from 'tidings';
+
+const script = readFileSync(new URL(import.meta.resolve('tidings/tidings.js')));
+const sessions = new Map();
+const sessionOf = (request) => /(?:^|; )session=([\w-]+)/.exec(request.headers.cookie ?? '')?.[1];
+
+const signIn =
+  '<form method="post" action="/login">I am <input name="name" required> <button>Sign in</button></form>';
+const mail = `<form method="post" action="/logout"><button>Sign out</button></form><ul></ul>
+  <script src="/tidings.js"></script><script>
+  const push = tidings.connect();
+  push.on('message', ({ data }) => {
+    document.querySelector('ul').append(Object.assign(document.createElement('li'), { textContent: data }));
+  });
+  push.on('close', ({ willReconnect }) => willReconnect || location.reload());
+</script>`;
+
+const http = createServer(async (request, response) => {
+  const id = sessionOf(request);
+  const user = sessions.get(id);
+  // What tidings asks, with the cookies of a page: is anybody signed in, and who?
+  if (request.url === '/who') {
+    if (user === undefined) return response.writeHead(401).end();
+    response.setHeader('Content-Type', 'application/json');
+    return response.end(JSON.stringify({ user, login: id }));
+  }
+  if (request.url === '/tidings.js') return response.end(script);
+  if (request.method !== 'POST') {
+    response.setHeader('Content-Type', 'text/html; charset=utf-8');
+    return response.end(user === undefined ? signIn : mail);
+  }
+  if (request.url === '/login') {
+    const form = new URLSearchParams(await text(request));
+    const fresh = randomBytes(16).toString('base64url');
+    sessions.set(fresh, form.get('name'));
+    response.setHeader('Set-Cookie', `session=${fresh}; HttpOnly; SameSite=Lax; Path=/`);
+  } else if (user !== undefined) {
+    sessions.delete(id);
+    // Asks now, not only after `recheck`. The pages of this session end; those of alice's other sessions stay.
+    await push.recheck(user);
+  }
+  response.writeHead(303, { Location: '/' }).end();
+});
+http.listen(Number(process.env.PORT ?? 8080), '127.0.0.1');
+await once(http, 'listening');
+const address = `http://127.0.0.1:${http.address().port}`;
+const push = new PushServer({
+  server: http,
+  interceptors: [askApplication({ url: `${address}/who`, recheck: 60_000 })],
+});
+console.log(`listening on ${address}/`);
+process.once('SIGTERM', async () => {
+  await push.close({ drain: 1000 });
+  http.close();
+});
