@@ -85,9 +85,42 @@ test('cookie-session.mjs: a cookie from signing in says who the page is, and not
   assert.equal(await stop(), 0);
 });
 
+test('ask-application.mjs: signing out ends the pages of that session, and no others', async (t) => {
+  const { url, stop } = await start(t, 'ask-application.mjs');
+  const post = (path: string, form: Record<string, string>, headers: Record<string, string> = {}) =>
+    fetch(url + path, { method: 'POST', body: new URLSearchParams(form), headers, redirect: 'manual' });
+  const signIn = async () => {
+    const [cookie = ''] = (await post('/login', { name: 'alice' })).headers.getSetCookie();
+    return { Cookie: cookie.split(';')[0] as string };
+  };
+  const open = async (headers: Record<string, string>) => {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/socketServer`, { headers });
+    t.after(() => socket.terminate());
+    await once(socket, 'open');
+    return { socket, ended: once(socket, 'close') as Promise<[number]> };
+  };
+  const [first, second] = [await signIn(), await signIn()];
+  const pages = [await open(first), await open(first), await open(second)];
+  assert.equal((await post('/logout', {}, first)).status, 303);
+  for (const { ended } of pages.slice(0, 2)) assert.equal((await ended)[0], 4501);
+  assert.equal(pages[2]?.socket.readyState, WebSocket.OPEN);
+  const stranger = new WebSocket(`${url.replace('http', 'ws')}/socketServer`, { headers: first });
+  stranger.on('error', () => {});
+  const [, refusal] = (await once(stranger, 'unexpected-response')) as [unknown, { statusCode: number }];
+  assert.equal(refusal.statusCode, 401);
+  stranger.terminate();
+  assert.equal(await stop(), 0);
+});
+
 test('no example is without its test', () => {
   // embed.mjs is the program of the README: test/readme.test.ts. The ws-*.mjs: test/ws/users.test.ts.
   const others = readdirSync('examples').filter((name) => name !== 'embed.mjs' && !name.startsWith('ws-'));
   // tickets/: test/tickets.test.ts. spring-mvc/: test/story.
-  assert.deepEqual(others.sort(), ['cookie-session.mjs', 'express.mjs', 'spring-mvc', 'tickets']);
+  assert.deepEqual(others.sort(), [
+    'ask-application.mjs',
+    'cookie-session.mjs',
+    'express.mjs',
+    'spring-mvc',
+    'tickets',
+  ]);
 });

@@ -13,6 +13,7 @@ export interface AdminTarget {
   send(user: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
   publish(topic: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
   sessions(user: string): Promise<unknown>;
+  recheck(user: string): Promise<unknown>;
   stats(): unknown;
 }
 
@@ -51,6 +52,10 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
     {
       pattern: /^\/api\/users\/([^/]+)\/sessions$/,
       methods: { GET: async ({ name }) => ({ status: 200, body: await target.sessions(name) }) },
+    },
+    {
+      pattern: /^\/api\/users\/([^/]+)\/recheck$/,
+      methods: { POST: async ({ name }) => ({ status: 200, body: await target.recheck(name) }) },
     },
     { pattern: /^\/api\/stats$/, methods: { GET: async () => ({ status: 200, body: target.stats() }) } },
   ];

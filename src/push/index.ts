@@ -4,6 +4,7 @@ export type { Origins } from '../server/origin.ts';
 export { type AskApplicationOptions, askApplication } from './door/ask-application.ts';
 export { cookieSession, queryUser, signedTicket } from './door/interceptors.ts';
 export { originCheck } from './door/origin.ts';
+export type { Rechecked } from './door/recheck.ts';
 export {
   signTicket,
   type Ticket,

@@ -18,6 +18,7 @@ import { TopicTable } from './delivery/topic-options.ts';
 import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
+import { type Rechecked, Rechecks } from './door/recheck.ts';
 import { Renewals } from './door/renewal.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
 import { explain, printable } from './explain.ts';
@@ -41,7 +42,7 @@ import { type Pending, Publisher, type PublishSettings, type SendReceipt } from 
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
 import { Dialogue, type DialogueHost } from './talk/dialogue.ts';
-import { instanceProblem, isInbox, topicProblem, userOf } from './talk/names.ts';
+import { instanceProblem, isInbox, topicProblem, userOf, userProblem } from './talk/names.ts';
 import { BROADCAST, CloseCode, INBOX } from './talk/wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
@@ -81,6 +82,7 @@ export class PushServer {
   readonly #router: ChannelRouter;
   readonly #presence: Presence;
   readonly #logins: Logins;
+  readonly #rechecks: Rechecks;
   readonly #publisher: Publisher;
   readonly #acknowledger: Acknowledger;
   readonly #lobby: Lobby;
@@ -159,6 +161,10 @@ export class PushServer {
     this.#logins = new Logins(checkedExpiry(options.expiry), this.#limits.subscriptions, (session) =>
       this.#lobby.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
     );
+    this.#rechecks = new Rechecks({
+      dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
+      log: (level, message) => this.#log(level, message),
+    });
     checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,
@@ -185,6 +191,7 @@ export class PushServer {
       router: this.#router,
       presence: this.#presence,
       logins: this.#logins,
+      rechecks: this.#rechecks,
       pacer: this.#pacer,
       dialogue: new Dialogue(this.#dialogueHost(renewals)),
       handler: options.handler ?? {},
@@ -292,6 +299,21 @@ export class PushServer {
   /** Where it listens, as `net.Server#address`; null while it doesn't. */
   address(): ReturnType<Listeners['address']> {
     return this.#listeners.address();
+  }
+
+  // ── who may stay ──────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Asks the application again whether the user's pages may stay (`askApplication`), of this instance, because something
+   * has changed there. Who is on the way in is asked about again, too.
+   *
+   * @returns once there is an answer for each, or it is known that there is none
+   * @throws {TypeError} for a name that can't be
+   */
+  async recheck(user: string): Promise<Rechecked> {
+    const problem = userProblem(user);
+    if (problem !== undefined) throw new TypeError(problem);
+    return this.#rechecks.recheck(user, this.#registry.of(user));
   }
 
   // ── life ───────────────────────────────────────────────────────────────────────────────────────
@@ -404,6 +426,7 @@ export class PushServer {
     this.#lobby.sweep(now);
     this.#router.sweep(now);
     this.#logins.sweep(now);
+    this.#rechecks.sweep(now);
   }
 
   #log(level: LogLevel, message: string): void {

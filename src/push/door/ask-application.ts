@@ -4,6 +4,7 @@
  */
 import type { Backoff } from '../../waiting.ts';
 import type { PushInterceptor } from '../options.ts';
+import { CloseCode } from '../talk/wire.ts';
 import { type Answered, Application } from './application.ts';
 import { arrivalOf } from './arrival.ts';
 import { checkedHeaders, DEFAULT_HEADERS } from './question.ts';
@@ -86,11 +87,16 @@ export function askApplication(options: AskApplicationOptions): PushInterceptor 
         ticket === undefined ? standing.question : application.questions.with(ticket, standing.question);
       if (question === undefined) return refusal(401, 'this is no ticket');
       const answered = await application.ask(question, log, { isNew: true });
-      if (!('known' in answered)) return refusalOf(answered, application);
-      const { known, asked } = answered;
-      if (known.user !== before.user) return refusal(403, 'this is the ticket of another user');
-      leaveStanding(session.attributes, { application, question, known, asked, log });
-      return changesOf(before, known);
+      if ('known' in answered) {
+        const { known, asked } = answered;
+        if (known.user !== before.user) return refusal(403, 'somebody else has signed in');
+        leaveStanding(session.attributes, { application, question, known, asked, log });
+        return { ...changesOf(before, known), user: session.user };
+      }
+      // A ticket may be wrong, and the page may stay by its old one. What it came with is no good any more.
+      const isOver = ticket === undefined && 'refused' in answered && answered.refused === 401;
+      if (isOver) session.close(CloseCode.NOT_AUTHENTICATED, 'the login has ended');
+      return refusalOf(answered, application);
     },
   };
 }

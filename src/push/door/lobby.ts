@@ -24,6 +24,7 @@ import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
+import type { Rechecks } from './recheck.ts';
 import { refusalOf } from './refusals.ts';
 
 const opened = diagnosticsChannel('tidings:session:open');
@@ -41,6 +42,7 @@ export interface LobbyParts {
   router: ChannelRouter;
   presence: Presence;
   logins: Logins;
+  rechecks: Rechecks;
   pacer: Pacer;
   dialogue: Dialogue;
   /** The application's. */
@@ -110,6 +112,7 @@ export class Lobby implements Handler<Transport> {
     }
     if (opened.hasSubscribers) opened.publish({ session });
     this.#tell(() => handler.opened?.(session, request));
+    this.#parts.rechecks.watch(session);
   }
 
   /** `data` is only valid during the call. */
@@ -150,11 +153,12 @@ export class Lobby implements Handler<Transport> {
   }
 
   #leave(session: Session): void {
-    const { registry, presence, logins } = this.#parts;
+    const { registry, presence, logins, rechecks } = this.#parts;
     this.#silent.delete(session);
     registry.delete(session);
     presence.remove(session.id);
     logins.forget(session);
+    rechecks.forget(session);
     session.end();
   }
 

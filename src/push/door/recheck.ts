@@ -1,0 +1,212 @@
+/**
+ * Asks the application again whether those who are here may stay: all pages of whom the same would be asked together, at
+ * their time, by the one sweep of the push server. Whoever may not is sent away.
+ */
+import { monotonicNow } from '../../clock.ts';
+import { delayOf } from '../../waiting.ts';
+import { explain } from '../explain.ts';
+import type { Log } from '../options.ts';
+import type { Session } from '../pages/session.ts';
+import { type Due, Wheel } from '../pages/wheel.ts';
+import { CloseCode } from '../talk/wire.ts';
+import type { Known } from './answer.ts';
+import type { Answered } from './application.ts';
+import { changesOf, leaveStanding, type Standing, standingOf } from './standing.ts';
+
+/** Milliseconds between questions while there is no answer, the first time and at most. */
+const RETRY = { min: 1_000, max: 30_000 };
+/** The part of the interval by which pages that came together are spread. */
+const JITTER = 0.2;
+/** Milliseconds after which no handshake is under way any more that was so when it was told to ask again. */
+const HANDSHAKE = 60_000;
+
+/** What has come of asking again. */
+export interface Rechecked {
+  /** Sessions that were asked about. */
+  sessions: number;
+  /** Those of them that may not stay. */
+  ended: number;
+  /** Those of whom there was no answer; they are asked about until there is one. */
+  unanswered: number;
+}
+
+interface Group extends Due {
+  readonly standing: Standing;
+  readonly sessions: Set<Session>;
+  /** Since when there has been no answer, in milliseconds of the monotonic clock. */
+  failing: number | undefined;
+  attempts: number;
+}
+
+export interface RecheckParts {
+  /** Sends a session away. */
+  dismiss(session: Session, code: number, reason: string): void;
+  log: Log;
+}
+
+export class Rechecks {
+  readonly #parts: RecheckParts;
+  readonly #groups = new Map<string, Group>();
+  readonly #groupOf = new Map<Session, Group>();
+  readonly #wheel: Wheel<Group>;
+  /** When it was told to ask about a user again, in that order: who was on the way in is asked about, too. */
+  readonly #told = new Map<string, number>();
+
+  constructor(parts: RecheckParts) {
+    this.#parts = parts;
+    this.#wheel = new Wheel((group) => void this.#ask(group, false));
+  }
+
+  /** What is asked from time to time, however many sessions it is about. */
+  get size(): number {
+    return this.#groups.size;
+  }
+
+  /** A session has come. */
+  watch(session: Session): void {
+    const standing = standingOf(session.attributes);
+    if (standing === undefined) return;
+    const group = this.#join(session, standing);
+    const told = this.#told.get(session.user);
+    if (told !== undefined && told >= standing.asked) void this.#ask(group, true);
+  }
+
+  forget(session: Session): void {
+    const group = this.#groupOf.get(session);
+    if (group === undefined) return;
+    this.#groupOf.delete(session);
+    group.sessions.delete(session);
+    if (group.sessions.size > 0) return;
+    this.#groups.delete(group.standing.question.key);
+    this.#wheel.delete(group);
+  }
+
+  /** Asks again at once. @param sessions all those of the user */
+  async recheck(user: string, sessions: Iterable<Session>): Promise<Rechecked> {
+    this.#told.delete(user);
+    this.#told.set(user, monotonicNow());
+    const groups = new Set<Group>();
+    for (const session of [...sessions]) {
+      const group = this.#current(session);
+      if (group !== undefined) groups.add(group);
+    }
+    const sum = { sessions: 0, ended: 0, unanswered: 0 };
+    for (const each of await Promise.all([...groups].map((group) => this.#ask(group, true)))) {
+      sum.sessions += each.sessions;
+      sum.ended += each.ended;
+      sum.unanswered += each.unanswered;
+    }
+    return sum;
+  }
+
+  /** Once a second. @param now milliseconds of the monotonic clock */
+  sweep(now: number): void {
+    this.#wheel.sweep(now);
+    for (const [user, time] of this.#told) {
+      if (now - time < HANDSHAKE) break;
+      this.#told.delete(user);
+    }
+  }
+
+  #join(session: Session, standing: Standing): Group {
+    const { key } = standing.question;
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = { standing, sessions: new Set(), failing: undefined, attempts: 0, due: 0 };
+      this.#groups.set(key, group);
+    }
+    const others = [...group.sessions];
+    group.sessions.add(session);
+    this.#groupOf.set(session, group);
+    if (others.length === 0) this.#schedule(group);
+    if (group.standing === standing) return group;
+    leaveStanding(session.attributes, group.standing);
+    // Whichever was asked later counts for all of them.
+    if (standing.asked >= group.standing.asked) this.#answered(group, standing, others);
+    else this.#apply(session, standing.known, group.standing.known);
+    return group;
+  }
+
+  /** A new ticket may have brought it among others. */
+  #current(session: Session): Group | undefined {
+    const group = this.#groupOf.get(session);
+    const standing = standingOf(session.attributes);
+    if (group === undefined || standing === undefined || standing === group.standing) return group;
+    this.forget(session);
+    return this.#join(session, standing);
+  }
+
+  async #ask(group: Group, isNew: boolean): Promise<Rechecked> {
+    for (const session of [...group.sessions]) this.#current(session);
+    const { application, question } = group.standing;
+    if (group.sessions.size > 0) {
+      const answered = await application.ask(question, this.#parts.log, { isNew });
+      if (group.sessions.size > 0) return this.#settle(group, answered);
+    }
+    return { sessions: 0, ended: 0, unanswered: 0 };
+  }
+
+  #settle(group: Group, answered: Answered): Rechecked {
+    const sessions = group.sessions.size;
+    if ('refused' in answered) {
+      const [code, reason] =
+        answered.refused === 401
+          ? [CloseCode.NOT_AUTHENTICATED, 'the login has ended']
+          : [CloseCode.FORBIDDEN, 'the application does not let this page stay'];
+      this.#end(group, code, reason);
+    } else if ('problem' in answered) {
+      group.failing ??= answered.asked;
+      const left = group.failing + group.standing.application.grace - monotonicNow();
+      if (left > 0) this.#wheel.add(group, monotonicNow() + Math.min(left, delayOf(group.attempts++, RETRY)));
+      else
+        this.#end(group, CloseCode.TRY_AGAIN, 'the application can not be asked whether this page may stay');
+      return { sessions, ended: sessions - group.sessions.size, unanswered: sessions };
+    } else {
+      this.#answered(group, answered, [...group.sessions]);
+      this.#schedule(group);
+    }
+    return { sessions, ended: sessions - group.sessions.size, unanswered: 0 };
+  }
+
+  /** @param sessions those that were let in by an earlier answer */
+  #answered(group: Group, { known, asked }: { known: Known; asked: number }, sessions: Session[]): void {
+    const { standing } = group;
+    group.failing = undefined;
+    group.attempts = 0;
+    // An answer may come later than one that was asked for after it.
+    if (asked < standing.asked) return;
+    const before = standing.known;
+    standing.known = known;
+    standing.asked = asked;
+    for (const session of sessions) this.#apply(session, before, known);
+  }
+
+  #apply(session: Session, before: Known, now: Known): void {
+    if (before.user !== now.user) {
+      this.#parts.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'somebody else has signed in');
+      return;
+    }
+    try {
+      if (areSame(before, now)) Object.assign(session.attributes, changesOf(before, now));
+      else session.renew(changesOf(before, now));
+    } catch (error) {
+      this.#parts.log('error', `what the application says of a page now can't be: ${explain(error)}`);
+    }
+  }
+
+  #end(group: Group, code: number, reason: string): void {
+    for (const session of [...group.sessions]) this.#parts.dismiss(session, code, reason);
+  }
+
+  #schedule(group: Group): void {
+    const { recheck } = group.standing.application;
+    if (recheck === 0 || group.sessions.size === 0) return;
+    this.#wheel.add(group, monotonicNow() + recheck * (1 - JITTER * Math.random()));
+  }
+}
+
+/** Whether the page need not be told. */
+function areSame(before: Known, now: Known): boolean {
+  const text = ({ login, expires, topics }: Known): string => JSON.stringify([login, expires, topics]);
+  return text(before) === text(now);
+}
