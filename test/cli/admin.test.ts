@@ -57,6 +57,13 @@ test('a POST to a user or a topic is stored and answered 201 with the receipt', 
   );
 });
 
+test('a user can be asked about again; who has no page here is nobody to ask about', async () => {
+  const { status, body } = await call('/api/users/alice/recheck');
+  assert.deepEqual([status, body], [200, { sessions: 0, ended: 0, unanswered: 0 }]);
+  assert.equal((await call('/api/users/a%0Ab/recheck')).status, 400);
+  assert.equal((await call('/api/users/alice/recheck', { method: 'GET' })).status, 405);
+});
+
 test('JSON is stored as it came, whatever JavaScript would make of it', async () => {
   const texts = [
     '{"id":1724442618569203714}',

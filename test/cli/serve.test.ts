@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
+import { AnApplication, byCookie } from '../push/door/an-application.ts';
 import { type Program, tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
@@ -168,6 +169,66 @@ test('with --secret, tickets let pages in and nothing else does', async (t) => {
   const { messages } = await page(t, `${ws}?ticket=${ticket}`);
   await output(t, ['send', 'alice', 'hello', '--url', url, '--token', 'T']);
   await until('the message', () => messages.includes('hello'));
+});
+
+test('with --auth-url, the application says whose a page is, and whether it may stay', async (t) => {
+  const application = await AnApplication.start(t, byCookie);
+  const { program, url, ws } = await serve(
+    t,
+    ...[
+      '--auth-url',
+      `${application.url}?key=S3CRET`,
+      '--auth-headers',
+      'cookie,x-tenant',
+      '--auth-timeout',
+      '1',
+    ],
+    ...['--recheck', '0', '--auth-grace', '60', '--admin-token', 'T'],
+  );
+  const stranger = new WebSocket(`${ws}?operator=alice`);
+  stranger.on('error', () => {});
+  const [, refusal] = (await once(stranger, 'unexpected-response')) as [unknown, { statusCode: number }];
+  assert.equal(refusal.statusCode, 401);
+  stranger.terminate();
+
+  const headers = { Cookie: 'user=alice', 'X-Tenant': 'blue', Origin: url };
+  const { socket, messages } = await page(t, `${ws}?operator=bob`, { headers });
+  await output(t, ['send', 'alice', 'hello', '--url', url, '--token', 'T']);
+  await until('the message', () => messages.includes('hello'));
+  const asked = application.asked.at(-1)!;
+  assert.equal(asked.url, '/who?key=S3CRET&operator=bob');
+  assert.deepEqual([asked.headers['x-tenant'], asked.headers.origin], ['blue', undefined]);
+
+  const ended = once(socket, 'close') as Promise<[number]>;
+  const recheck = async () => {
+    const request = { method: 'POST', headers: { Authorization: 'Bearer T' } };
+    return (await fetch(`${url}/api/users/alice/recheck`, request)).json();
+  };
+  application.answering = (_request, response) => response.writeHead(500).end();
+  assert.deepEqual(await recheck(), { sessions: 1, ended: 0, unanswered: 1 });
+  application.answering = (_request, response) => response.writeHead(401).end();
+  assert.deepEqual(await recheck(), { sessions: 1, ended: 1, unanswered: 0 });
+  assert.equal((await ended)[0], 4501);
+  assert.match(program.stderr, /the application at http:\/\/127\.0\.0\.1:\d+\/who: it answers 500/);
+  assert.ok(!program.stderr.includes('S3CRET') && !program.stderr.includes('user=alice'), program.stderr);
+});
+
+test('an --auth-url that can not be asked, and headers that are not passed on, are told at the start', async (t) => {
+  const url = 'http://127.0.0.1:1/who';
+  for (const [args, said] of [
+    [['--auth-url', 'who'], /--auth-url: not an address/],
+    [['--auth-url', 'ws://127.0.0.1/'], /--auth-url: ws:\/\/ is none of/],
+    [
+      ['--auth-url', url, '--auth-headers', 'X-Forwarded-For'],
+      /--auth-headers: x-forwarded-for is not passed on/,
+    ],
+    [['--auth-url', url, '--auth-ca', '/dev/null'], /--auth-ca is for an https: --auth-url/],
+    [['--auth-url', url, '--recheck', '-1'], /--recheck/],
+  ] as const) {
+    const program = tidings(t, ['serve', '--port', '0', ...args]);
+    assert.equal(await program.status(), 2);
+    assert.match(program.stderr, said);
+  }
 });
 
 test('pages of other origins are refused but those of --origins', async (t) => {

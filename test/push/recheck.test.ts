@@ -174,6 +174,17 @@ describe('rechecks', () => {
     assert.equal(await again.ended(), 401);
   });
 
+  test('a login that is longer by now does not end at its former end', async (t) => {
+    const { push, logins, page } = await start(t, { recheck: 600_000 }, { expiry: { leeway: 0 } });
+    const later = Date.now() + 3_600_000;
+    logins.said.set('a', { user: 'alice', expires: Date.now() + 4_000 });
+    const alice = await page('a');
+    logins.said.set('a', { user: 'alice', expires: later });
+    assert.equal((await alice.frame('renewed')).expires, later);
+    assert.equal([...push.localSessions()][0]!.expires, later);
+    assert.equal(alice.closeCode, undefined);
+  });
+
   test('topics that can not be change nothing, and are in the log', async (t) => {
     const { push, logins, page, log } = await start(t, {}, { limits: { subscriptions: 1 } });
     logins.said.set('a', { user: 'alice', topics: ['one'] });

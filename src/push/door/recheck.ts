@@ -17,6 +17,10 @@ import { changesOf, leaveStanding, type Standing, standingOf } from './standing.
 const RETRY = { min: 1_000, max: 30_000 };
 /** The part of the interval by which pages that came together are spread. */
 const JITTER = 0.2;
+/** The part of what is left of a login after which it is asked whether there is more. */
+const BEFORE_END = 0.9;
+/** Milliseconds: what is left is too little to ask again before. */
+const SHORTEST = 1_000;
 /** Milliseconds after which no handshake is under way any more that was so when it was told to ask again. */
 const HANDSHAKE = 60_000;
 
@@ -198,10 +202,14 @@ export class Rechecks {
     for (const session of [...group.sessions]) this.#parts.dismiss(session, code, reason);
   }
 
+  /** Also shortly before the login's end, which may have been moved meanwhile, as the user was there. */
   #schedule(group: Group): void {
-    const { recheck } = group.standing.application;
+    const { application, known } = group.standing;
+    const { recheck } = application;
     if (recheck === 0 || group.sessions.size === 0) return;
-    this.#wheel.add(group, monotonicNow() + recheck * (1 - JITTER * Math.random()));
+    const left = known.expires === undefined ? recheck : (known.expires - Date.now()) * BEFORE_END;
+    const wait = left < SHORTEST ? recheck : Math.min(left, recheck);
+    this.#wheel.add(group, monotonicNow() + wait * (1 - JITTER * Math.random()));
   }
 }
 
