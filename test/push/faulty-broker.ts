@@ -56,6 +56,7 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
     unsubscribe: (channel) => inner.unsubscribe(channel),
     read: (...all) => tried('read', () => inner.read(...all)),
     tops: (channels) => tried('tops', () => inner.tops(channels)),
+    opening: (channel) => tried('tops', () => inner.opening(channel)),
     acknowledge: (...all) => inner.acknowledge(...all),
     cursors: (channel) => tried('cursors', () => inner.cursors(channel)),
     announce: (...all) => inner.announce(...all),

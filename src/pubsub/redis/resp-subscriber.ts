@@ -36,6 +36,8 @@ const COMMANDS = {
 
 /** Names in one command. */
 const BATCH = 500;
+/** Commands under way while which names are collected, for the next command to have them all. */
+const AT_ONCE = 2;
 /** Names asked for and not yet confirmed. */
 const WINDOW = 10_000;
 
@@ -137,7 +139,14 @@ export class RespSubscriber implements LinkOwner {
     if (subscription.isQueued || subscription.isInFlight) return;
     subscription.isQueued = true;
     this.#changed.add(subscription);
-    if (this.#isPumpScheduled || !this.#link.isReady) return;
+    this.#schedule();
+  }
+
+  /** Few commands are sent where there is much to do, and nobody waits where there is little. */
+  #schedule(): void {
+    if (this.#isPumpScheduled || this.#changed.length === 0 || !this.#link.isReady) return;
+    const isFull = this.#changed.length >= BATCH && this.#unconfirmed <= WINDOW / 2;
+    if (this.#requests.length >= AT_ONCE && !isFull) return;
     this.#isPumpScheduled = true;
     nextTick(() => this.#pump());
   }
@@ -264,6 +273,7 @@ export class RespSubscriber implements LinkOwner {
     const request = this.#requests.first;
     if (kind === 'pong') {
       if (request === PING) this.#requests.take();
+      this.#schedule();
       return;
     }
     const name = String((value as RespReply[])[1]);
@@ -281,10 +291,7 @@ export class RespSubscriber implements LinkOwner {
     request.confirmed++;
     if (request.confirmed === request.subscriptions.length) this.#requests.take();
     this.#confirmed(expected, request.isOn);
-    if (this.#changed.length > 0 && !this.#isPumpScheduled && this.#unconfirmed <= WINDOW / 2) {
-      this.#isPumpScheduled = true;
-      nextTick(() => this.#pump());
-    }
+    this.#schedule();
   }
 
   /** @internal */
@@ -309,6 +316,7 @@ export class RespSubscriber implements LinkOwner {
       if (subscription.isWanted) this.#ended(subscription, new RedisReplyError(message, COMMANDS[kind][0]));
       else this.#done(subscription);
     }
+    this.#schedule();
   }
 
   /** @internal */

@@ -69,6 +69,14 @@ export interface Cursor {
   position: Position;
 }
 
+/** What a page needs that opens on a channel. */
+export interface Opening {
+  /** As `read` tells it, with nothing read. */
+  top: Position;
+  /** As `cursors` tells them; `undefined` where they have to be asked for by that, as they can't be read. */
+  cursors: Cursor[] | undefined;
+}
+
 /** A session as other instances see it. */
 export interface PresenceEntry {
   session: string;
@@ -183,6 +191,12 @@ export interface Broker {
    * does not know has an empty epoch and offset 0. One that can't be read has an error for its place.
    */
   tops(channels: string[]): Promise<(Position | Error)[]>;
+
+  /**
+   * What a page needs that opens, in one round trip, which it shares with others that open at the same time (in a
+   * Cluster, on the same slot). Nothing is created by looking.
+   */
+  opening(channel: string): Promise<Opening>;
 
   /**
    * Moves a device's cursor forward, never back within an epoch, and tells subscribers of the channel if

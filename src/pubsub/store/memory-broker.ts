@@ -8,6 +8,7 @@ import type {
   BrokerListener,
   Cursor,
   LogPage,
+  Opening,
   PayloadKind,
   Position,
   PresenceEntry,
@@ -328,6 +329,10 @@ class MemoryBroker implements Broker {
 
   async tops(channels: string[]): Promise<Position[]> {
     return channels.map((channel) => this.#store.top(channel));
+  }
+
+  async opening(channel: string): Promise<Opening> {
+    return { top: this.#store.read(channel, 0, 0).top, cursors: this.#store.cursors(channel) };
   }
 
   async acknowledge(cursor: Cursor, ttl: number): Promise<void> {

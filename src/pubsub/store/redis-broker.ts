@@ -15,6 +15,7 @@ import type {
   BrokerListener,
   Cursor,
   LogPage,
+  Opening,
   PayloadKind,
   Position,
   PresenceEntry,
@@ -280,6 +281,10 @@ class RedisBroker implements Broker {
 
   tops(channels: string[]): Promise<(Position | Error)[]> {
     return this.#reader.tops(channels);
+  }
+
+  opening(channel: string): Promise<Opening> {
+    return this.#reader.opening(channel);
   }
 
   acknowledge(cursor: Cursor, ttl: number): Promise<void> {

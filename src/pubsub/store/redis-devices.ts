@@ -46,15 +46,20 @@ export class RedisDevices {
     const { devices } = this.#channels.keys(channel);
     const asked = this.#channels.topology.command(devices, ['HGETALL', devices]);
     const reply = (await this.#channels.about('cursors', channel, asked)) as string[];
-    const now = Date.now();
-    const result: Cursor[] = [];
-    for (let i = 0; i + 1 < reply.length; i += 2) {
-      const [expires, epoch, offset, id] = reply[i + 1]!.split(' ');
-      // What is none was not written here, and moves nothing.
-      if (epoch === undefined || id === undefined || !Number.isSafeInteger(Number(offset))) continue;
-      if (!(Number(expires) > now)) continue;
-      result.push({ channel, device: reply[i]!, position: { epoch, offset: Number(offset), id } });
-    }
-    return result;
+    return decodeCursors(channel, reply);
   }
+}
+
+/** @param reply what HGETALL gives for a channel's devices */
+export function decodeCursors(channel: string, reply: readonly (string | Buffer)[]): Cursor[] {
+  const now = Date.now();
+  const result: Cursor[] = [];
+  for (let i = 0; i + 1 < reply.length; i += 2) {
+    const [expires, epoch, offset, id] = String(reply[i + 1]!).split(' ');
+    // What is none was not written here, and moves nothing.
+    if (epoch === undefined || id === undefined || !Number.isSafeInteger(Number(offset))) continue;
+    if (!(Number(expires) > now)) continue;
+    result.push({ channel, device: String(reply[i]!), position: { epoch, offset: Number(offset), id } });
+  }
+  return result;
 }

@@ -3,13 +3,31 @@
  * enough, as they cost a quarter of the script.
  */
 import { RedisError, RedisReplyError } from '../redis/errors.ts';
-import { DamagedChannelError, type LogPage, type Position, type StoredMessage } from './broker.ts';
+import { Script } from '../redis/script.ts';
+import {
+  DamagedChannelError,
+  type LogPage,
+  type Opening,
+  type Position,
+  type StoredMessage,
+} from './broker.ts';
 import { newStart, unusedEpoch } from './epochs.ts';
+import { JoinedCalls, type Part } from './joined-calls.ts';
+import { lua } from './lua.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
-import { type ChannelKeys, decodeEntry, decodeTop, encodeKnown, type Top } from './redis-layout.ts';
+import { decodeCursors } from './redis-devices.ts';
+import {
+  type ChannelKeys,
+  decodeEntry,
+  decodeTop,
+  encodeKnown,
+  originKey,
+  type Top,
+} from './redis-layout.ts';
 import { hasRewound, positionOf, type RewindWatch } from './rewind-watch.ts';
 
 const readScript = channelScript('read');
+const openScript = new Script(lua.open);
 
 /** The bound on one page of `read`, in bytes of payload. */
 export const PAGE_BYTES = 1024 * 1024;
@@ -22,9 +40,24 @@ const SLACK = 4;
 /** Channels that are asked for in one command. */
 const TOPS_AT_ONCE = 200;
 
+interface OpeningPart extends Part {
+  keys: ChannelKeys;
+}
+
+/** What lua/open.lua says of one channel. */
+interface Found {
+  /** The length of the list, where there is no top. */
+  top: Buffer | number | Error;
+  devices: Buffer[] | Error;
+  /** The store's, and its clock: only where some channel has no top. */
+  origin: string;
+  now: number;
+}
+
 export class RedisReader {
   readonly #channels: RedisChannels;
   readonly #watch: RewindWatch;
+  readonly #openings = new JoinedCalls<OpeningPart, Found>((parts, slot) => this.#open(parts, slot));
   /** Of subscribed channels with entries that are larger than usual, by name on the bus: the bytes of the largest. */
   readonly #big = new Map<string, number>();
 
@@ -37,6 +70,7 @@ export class RedisReader {
     return this.#channels.about('read', channel, this.#page(channel, offset, limit));
   }
 
+  /** As Broker.tops. */
   async tops(channels: string[]): Promise<(Position | Error)[]> {
     const tops: (Position | Error)[] = new Array(channels.length);
     const groups = new Map<number | undefined, number[]>();
@@ -54,6 +88,18 @@ export class RedisReader {
     }
     await Promise.all(calls);
     return tops;
+  }
+
+  /** As Broker.opening. */
+  async opening(channel: string): Promise<Opening> {
+    const keys = this.#channels.keys(channel);
+    const part = { keys, count: 1, bytes: 0 };
+    const found = await this.#channels.about(
+      'open',
+      channel,
+      this.#openings.add(this.#channels.topology.slotOf(keys.top), part),
+    );
+    return this.#channels.about('open', channel, this.#judgeOpening(channel, keys, found));
   }
 
   /** A message of a subscribed channel has so many bytes. */
@@ -126,9 +172,7 @@ export class RedisReader {
     })) as [Buffer, number | Buffer, ...(number | Buffer)[]];
     const [stored, second, ...rest] = reply;
     if (stored.length === 0) {
-      const now = Number(rest[0]);
-      const epoch = unusedEpoch(String(second), now - this.#channels.idleTtl, now);
-      return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
+      return { messages: [], top: this.#unused(String(second), Number(rest[0])), first: 1 };
     }
     const top = decodeTop(stored);
     this.#learn(keys.bus, top);
@@ -171,6 +215,33 @@ export class RedisReader {
     );
   }
 
+  async #open(parts: OpeningPart[], slot: number | undefined): Promise<Found[]> {
+    const keys = [originKey(this.#channels.prefix, slot)];
+    for (const { top, list, devices } of parts.map((part) => part.keys)) keys.push(top, list, devices);
+    const call = { script: openScript, keys, args: [newStart()], returnBuffers: true };
+    const reply = await this.#channels.topology.evaluate(call);
+    const [origin, now, ...found] = reply as [Buffer, number, ...(Buffer | number | Buffer[] | Error)[]];
+    return parts.map((_, i) => ({
+      top: found[2 * i] as Buffer | number | Error,
+      devices: found[2 * i + 1] as Buffer[] | Error,
+      origin: String(origin),
+      now,
+    }));
+  }
+
+  async #judgeOpening(channel: string, { bus }: ChannelKeys, found: Found): Promise<Opening> {
+    const { top, devices, origin, now } = found;
+    if (top instanceof Error) throw new RedisReplyError(top.message, 'GET');
+    const cursors = devices instanceof Error ? undefined : decodeCursors(channel, devices);
+    if (typeof top === 'object') return { top: await this.#topOf(channel, bus, decodeTop(top)), cursors };
+    // Without a top, it was never used or has lost something.
+    const isUnused = top === 0 && this.#watch.knownOf(bus) === undefined;
+    return {
+      top: isUnused ? this.#unused(origin, now) : (await this.#scriptPage(channel, 0, 0)).top,
+      cursors,
+    };
+  }
+
   async #judgeTop(
     channel: string,
     { bus, top: key }: ChannelKeys,
@@ -184,9 +255,17 @@ export class RedisReader {
       stored ??
       (known === undefined ? null : await this.#channels.topology.commandBuffers(key, ['GET', key]));
     if (value === null) return { epoch: '', offset: 0, id: '' };
-    const top = decodeTop(value as Buffer);
-    if (hasRewound(known, top) || Date.now() >= top.renew) return (await this.#scriptPage(channel, 0, 0)).top;
+    return this.#topOf(channel, bus, decodeTop(value as Buffer));
+  }
+
+  async #topOf(channel: string, bus: string, top: Top): Promise<Position> {
+    const isDue = hasRewound(this.#watch.knownOf(bus), top) || Date.now() >= top.renew;
+    if (isDue) return (await this.#scriptPage(channel, 0, 0)).top;
     this.#learn(bus, top);
     return positionOf(top);
+  }
+
+  #unused(origin: string, now: number): Position {
+    return { epoch: unusedEpoch(origin, now - this.#channels.idleTtl, now), offset: 0, id: '' };
   }
 }

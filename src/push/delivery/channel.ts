@@ -7,7 +7,14 @@
  * the channel takes the log's top as its new place; a subscriber that reaches the channel's place is live
  * again.
  */
-import { type Broker, isUnusable, type Position, type StoredMessage } from '../../pubsub/store/broker.ts';
+import {
+  type Broker,
+  type Cursor,
+  isUnusable,
+  type Opening,
+  type Position,
+  type StoredMessage,
+} from '../../pubsub/store/broker.ts';
 import { leadsTo } from '../../pubsub/store/epochs.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
@@ -59,8 +66,8 @@ export interface ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
   readonly fanOut: FanOut | undefined;
-  /** The channel's newest position; asked for together with others. */
-  top(channel: string): Promise<Position>;
+  /** Where the channel stands, and what its devices have. */
+  opening(channel: string): Promise<Opening>;
   /** Resolves after `attempt`-dependent backoff, or at once when the store has come back. */
   pause(attempt: number): Promise<void>;
   /** Runs reads of the log, only so many at a time. */
@@ -92,8 +99,6 @@ export class Channel {
   /** How many members are live and reached one by one, or further than the channel. */
   #single = 0;
   #state: State = 'finding';
-  readonly #subscribed: Promise<void>;
-  #resolveSubscribed!: () => void;
   #found!: Promise<void>;
   #resolveFound!: () => void;
   #rejectFound!: (error: Error) => void;
@@ -110,15 +115,13 @@ export class Channel {
   /** How many of the buffer came before the log was asked. */
   #cleared = 0;
   #recent: Position[] = [];
+  #cursors: Cursor[] | undefined;
   /** Reads under way, by where they begin. */
   #pages: Map<string, Promise<OutgoingPage>> | undefined;
 
   constructor(name: string, host: ChannelHost) {
     this.name = name;
     this.#host = host;
-    this.#subscribed = new Promise((resolve) => {
-      this.#resolveSubscribed = resolve;
-    });
     this.#beginFinding();
     void this.#find(true);
   }
@@ -128,15 +131,25 @@ export class Channel {
     return this.#delivered;
   }
 
+  /**
+   * What the channel's devices have, where that was asked when the channel took its place, and none has moved since. Once:
+   * whoever comes later asks the store.
+   */
+  takeCursors(): Cursor[] | undefined {
+    const cursors = this.#cursors;
+    this.#cursors = undefined;
+    return cursors;
+  }
+
+  /** A device has acknowledged something. */
+  acknowledged(): void {
+    this.#cursors = undefined;
+  }
+
   /** Whether this is the message that had this offset; `undefined` for one that came too long ago. */
   knows({ epoch, offset, id }: Position): boolean | undefined {
     const known = this.#recent.find((recent) => recent.offset === offset && recent.epoch === epoch);
     return known && known.id === id;
-  }
-
-  /** Resolves when the subscription is in force for the first time: what is asked after that misses nothing. */
-  subscribed(): Promise<void> {
-    return this.#subscribed;
   }
 
   /**
@@ -173,6 +186,8 @@ export class Channel {
    */
   attach(subscriber: Subscriber, position: Position, finding: number): boolean {
     if (!this.isLive) return false;
+    // Who begins has been told.
+    this.#cursors = undefined;
     const { epoch, offset } = this.#delivered;
     if (isSame(position, this.#delivered)) this.#setPlace(subscriber, 'live');
     else if (finding === this.finding && position.epoch === epoch && position.offset > offset) {
@@ -255,6 +270,7 @@ export class Channel {
       return;
     }
     this.#beginFinding();
+    this.#cursors = undefined;
     this.#queue = [];
     const from = this.#delivered;
     for (const subscriber of this.#members) {
@@ -270,7 +286,6 @@ export class Channel {
     this.#state = 'closed';
     this.#buffer = [];
     this.#queue = [];
-    this.#resolveSubscribed();
     this.#resolveFound();
   }
 
@@ -292,11 +307,8 @@ export class Channel {
       try {
         if (mustSubscribe) await this.#host.broker.subscribe(this.name);
         mustSubscribe = false;
-        this.#resolveSubscribed();
-        let top = await this.#host.top(this.name);
-        // Reading tells since when a channel has not been used, so that a store that forgets is noticed.
-        if (top.epoch === '') ({ top } = await this.#host.broker.read(this.name, 0, 1));
-        if (this.#state === 'finding' && !this.#again) this.#take(top);
+        const { top, cursors } = await this.#host.opening(this.name);
+        if (this.#state === 'finding' && !this.#again) this.#take(top, cursors);
       } catch (error) {
         if (isUnusable(error)) this.#give(error);
         else await this.#host.pause(attempt);
@@ -314,7 +326,9 @@ export class Channel {
     this.#rejectFound(error);
   }
 
-  #take(top: Position): void {
+  #take(top: Position, cursors: Cursor[] | undefined): void {
+    // Only a page that comes wants them.
+    if (this.finding === 0) this.#cursors = cursors;
     if (!isSame(this.#head, top)) this.#recent = [];
     this.finding++;
     this.#pages = undefined;

@@ -2,12 +2,13 @@
  * The channels of one instance: brings the broker's doorbells to them, keeps a channel a little longer
  * than its last user, and asks the store in batches what the quiet ones may have missed.
  */
-import { clearTimeout, monotonicNow, setImmediate, setTimeout } from '../../clock.ts';
+import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
 import type {
   Broker,
   BrokerListener,
   Cursor,
   IntakeMessage,
+  Opening,
   Position,
   StoredMessage,
 } from '../../pubsub/store/broker.ts';
@@ -52,8 +53,6 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly #channels = new Map<string, Channel>();
   readonly #idle = new Set<Channel>();
   readonly #listened = new Set<string>();
-  /** Who wants to know which channel's top, to be asked together at the end of the tick. */
-  #wanted: { channel: string; resolve: (top: Position) => void; reject: (error: unknown) => void }[] = [];
   #pausing = new Set<() => void>();
   readonly #reads = new Turns(MAX_READS);
   #nextCheck = 0;
@@ -209,6 +208,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   acknowledged(cursor: Cursor): void {
+    this.#channels.get(cursor.channel)?.acknowledged();
     this.#events.acknowledged(cursor);
   }
 
@@ -247,32 +247,10 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#events.warn(message);
   }
 
-  top(channel: string): Promise<Position> {
+  opening(channel: string): Promise<Opening> {
     // Until it is back and has been compared, its word would not do.
     if (this.#isAwayTold) return Promise.reject(new Error('the store is away'));
-    return new Promise((resolve, reject) => {
-      if (this.#wanted.push({ channel, resolve, reject }) === 1) setImmediate(() => this.#askTops());
-    });
-  }
-
-  #askTops(): void {
-    const wanted = this.#wanted;
-    this.#wanted = [];
-    for (let i = 0; i < wanted.length; i += TOPS_PER_CALL) {
-      const part = wanted.slice(i, i + TOPS_PER_CALL);
-      this.broker.tops(part.map(({ channel }) => channel)).then(
-        (tops) => {
-          for (const [k, { resolve, reject }] of part.entries()) {
-            const top = tops[k]!;
-            if (top instanceof Error) reject(top);
-            else resolve(top);
-          }
-        },
-        (error) => {
-          for (const { reject } of part) reject(error);
-        },
-      );
-    }
+    return this.broker.opening(channel);
   }
 
   pause(attempt: number): Promise<void> {

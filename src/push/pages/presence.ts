@@ -1,4 +1,7 @@
-/** Makes this instance's sessions visible to the others, in batches. The broker keeps them so. */
+/**
+ * Makes this instance's sessions visible to the others, in batches. The broker keeps them so. A page that comes and goes
+ * within one batch costs the store nothing.
+ */
 import { clearTimeout, setTimeout } from '../../clock.ts';
 import type { Broker, PresenceEntry } from '../../pubsub/store/broker.ts';
 
@@ -12,6 +15,8 @@ export class Presence {
   readonly #failed: (error: unknown) => void;
   readonly #entries = new Map<string, PresenceEntry>();
   #came = new Map<string, PresenceEntry>();
+  /** Of these, whom the broker has never been told of. */
+  #new = new Set<string>();
   #went = new Map<string, PresenceEntry>();
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
@@ -24,9 +29,10 @@ export class Presence {
 
   /** Said again with the same session, an entry replaces the former one. */
   add(entry: PresenceEntry): void {
-    this.#entries.set(entry.session, entry);
-    this.#came.set(entry.session, entry);
-    this.#went.delete(entry.session);
+    const { session } = entry;
+    if (!this.#went.delete(session) && !this.#entries.has(session)) this.#new.add(session);
+    this.#entries.set(session, entry);
+    this.#came.set(session, entry);
     this.#schedule();
   }
 
@@ -35,6 +41,8 @@ export class Presence {
     if (entry === undefined) return;
     this.#entries.delete(session);
     this.#came.delete(session);
+    // Who comes and goes within one batch was never there.
+    if (this.#new.delete(session)) return;
     this.#went.set(session, entry);
     this.#schedule();
   }
@@ -55,6 +63,7 @@ export class Presence {
     const came = [...this.#came.values()];
     const went = [...this.#went.values()];
     this.#came = new Map();
+    this.#new = new Set();
     this.#went = new Map();
     try {
       for (let i = 0; i < went.length; i += ENTRIES_PER_CALL) {

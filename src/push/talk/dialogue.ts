@@ -239,10 +239,8 @@ export class Dialogue {
     start: Start,
   ): Promise<{ subscription: Subscription; state: ChannelState }> {
     const subscription = session.subscriptions.get(channel)!;
-    // In one turn with what the channel asks. Where the store is away, the channel alone waits for it.
-    if (this.#host.router.isAway) await subscription.channel.ready();
-    else await subscription.channel.subscribed();
-    const [cursors] = await Promise.all([this.#cursors(session, channel), subscription.channel.ready()]);
+    await subscription.channel.ready();
+    const cursors = subscription.channel.takeCursors() ?? (await this.#cursors(session, channel));
     const own = cursors.find(({ device }) => device === session.device)?.position;
     const begin = start.position === undefined && own !== undefined ? { position: own } : start;
     const state = await subscription.begin(begin);

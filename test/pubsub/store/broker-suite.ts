@@ -344,6 +344,44 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
     assert.deepEqual(await a.tops([]), []);
   });
 
+  promise(
+    'an opening tells what read and cursors tell, of a hundred channels at once and of every kind',
+    async (a, b) => {
+      const channels = Array.from({ length: 120 }, () => nextChannel());
+      const used = channels.filter((_, i) => i % 3 > 0);
+      await Promise.all(used.map((channel) => a.publish(channel, 'text', text('x'), options())));
+      for (const [i, channel] of used.entries()) {
+        if (i % 2 > 0) continue;
+        const { messages } = await a.read(channel, 0, 1);
+        const { epoch, offset, id } = messages[0]!;
+        for (const device of ['phone', 'Gerät'])
+          await a.acknowledge({ channel, device, position: { epoch, offset, id } }, 60_000);
+      }
+      for (const broker of [a, b]) {
+        const openings = await Promise.all(channels.map((channel) => broker.opening(channel)));
+        for (const [i, channel] of channels.entries()) {
+          const opening = openings[i]!;
+          const { top } = await broker.read(channel, 0, 0);
+          const unused = (position: Position): string => position.epoch.slice(0, 5);
+          if (top.offset > 0) assert.deepEqual(opening.top, top);
+          else assert.deepEqual([opening.top.offset, unused(opening.top)], [0, unused(top)]);
+          const byDevice = (cursors: Cursor[]): Cursor[] =>
+            cursors.sort((x, y) => x.device.localeCompare(y.device));
+          assert.deepEqual(byDevice(opening.cursors!), byDevice(await broker.cursors(channel)));
+        }
+      }
+      // Looking has not begun any of them.
+      assert.equal((await positions(a, [channels[0]!]))[0]!.epoch, '');
+    },
+  );
+
+  promise('who found a channel unused by an opening can tell later that nothing was missed', async (a, b) => {
+    const channel = nextChannel();
+    const { top } = await b.opening(channel);
+    const receipt = await a.publish(channel, 'text', text('x'), options());
+    assert.ok(leadsTo(top.epoch, receipt.epoch));
+  });
+
   promise('a cursor moves forward only, and subscribers are told when it moves', async (a, b, _ra, rb) => {
     const channel = nextChannel();
     await b.subscribe(channel);

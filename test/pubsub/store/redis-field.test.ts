@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
-import { type Broker, type BrokerListener, DamagedChannelError } from '../../../src/pubsub/store/broker.ts';
+import {
+  type Broker,
+  type BrokerListener,
+  DamagedChannelError,
+  type Opening,
+} from '../../../src/pubsub/store/broker.ts';
 import {
   type RedisBrokerOptions,
   ReplicationError,
@@ -214,8 +219,17 @@ describe('the Redis broker in the field', { ...needs('redis'), timeout: 300_000 
       const [top, other] = await a.tops([channel, 'fine']);
       assert.equal(top instanceof Error, broken.includes('top'));
       assert.deepEqual(other, { epoch: '', offset: 0, id: '' });
+      const [opening, another] = await Promise.allSettled([a.opening(channel), a.opening('fine')]);
+      if (broken.includes('top')) {
+        assert.ok((opening as PromiseRejectedResult).reason instanceof DamagedChannelError);
+      } else {
+        const { value } = opening as PromiseFulfilledResult<Opening>;
+        assert.equal(value.cursors === undefined, broken.includes('cursors'));
+      }
+      assert.deepEqual((another as PromiseFulfilledResult<Opening>).value.cursors, []);
       await ask(redis, 'DEL', full, `{tidings:${channel}}:top`, `{tidings:${channel}}:list`);
       for (const call of Object.values(use)) await call(channel);
+      await a.opening(channel);
       assert.equal(a.faultCount, 0);
     }
     assert.deepEqual(ra.told, []);

@@ -1,0 +1,84 @@
+/** What a page that opens and leaves asks of Redis: round trips, counted between the two. */
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { redisBroker } from '../../src/pubsub/store/redis-broker.ts';
+import { type CountingProxy, startCountingProxy } from '../support/counting-proxy.ts';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+import { Page, type Running, startPush } from './support.ts';
+
+/** Of presence: how long a page must stay to be told is no promise here (presence.test.ts). */
+const PRESENCE = new Set(['HSET', 'PEXPIRE', 'HDEL', 'SET', 'PING']);
+
+describe('round trips to Redis', { ...needs('redis'), timeout: 120_000 }, () => {
+  let redis: RedisServer;
+  let proxy: CountingProxy;
+  let running: Running;
+  before(async () => {
+    redis = await startRedis();
+    proxy = await startCountingProxy(redis.port);
+    running = await startPush({
+      broker: redisBroker(proxy.url, { intake: false }),
+      // What quiet channels may have missed is looked up for all of them together.
+      checkInterval: 3_600_000,
+    });
+    // Redis knows the script from then on.
+    await Page.open(running.url, 'first');
+    await until('the first look at quiet channels', () => proxy.trips.flat().includes('MGET'));
+  });
+  after(async () => {
+    await running.push.close();
+    await proxy.close();
+    await redis.stop();
+  });
+  beforeEach(() => {
+    proxy.trips.length = 0;
+  });
+
+  const trips = (): string[] =>
+    proxy.trips
+      .filter((names) => !names.every((name) => PRESENCE.has(name)))
+      .map((names) => names.filter((name) => !PRESENCE.has(name)).join(' '));
+  const isOver = (): Promise<unknown> =>
+    until('the subscription to end', () => trips().some((names) => names.includes('UNSUBSCRIBE')), 20_000);
+  const left = async (page: Page): Promise<void> => {
+    page.socket.close();
+    await isOver();
+  };
+
+  test('a lone page of a new user costs three: subscribe, open, unsubscribe', async () => {
+    await left(await Page.open(running.url, 'new', { device: 'd' }));
+    assert.deepEqual(trips(), ['SUBSCRIBE', 'EVALSHA', 'UNSUBSCRIBE']);
+  });
+
+  test('a lone page whose device has everything costs three, in either mode', async () => {
+    const first = await Page.open(running.url, 'ann', { device: 'd' });
+    await running.push.send('ann', 'one');
+    await running.push.send('ann', 'two');
+    await until('both', () => first.messages().length === 2);
+    const { channel, epoch, offset, id } = first.messages()[1]!;
+    first.say({ type: 'ack', channel, position: { epoch, offset, id } });
+    await first.frame('acked');
+    await left(first);
+
+    proxy.trips.length = 0;
+    const page = await Page.open(running.url, 'ann', { device: 'd' });
+    assert.equal(page.frames('welcome')[0]!.channels['inbox']!.acked!.offset, 2);
+    await left(page);
+    assert.equal(trips().length, 3, trips().join(', '));
+
+    proxy.trips.length = 0;
+    await left(await Page.plain(running.url, 'ann'));
+    assert.equal(trips().length, 3, trips().join(', '));
+  });
+
+  test('a thousand pages that open together share their calls', async () => {
+    const pages = await Promise.all(
+      Array.from({ length: 1000 }, (_, i) => Page.open(running.url, `many-${i}`, { device: 'd' })),
+    );
+    const { length } = trips();
+    assert.ok(length < 1000, `${length} round trips for 1,000 pages`);
+    for (const page of pages) page.socket.terminate();
+  });
+});
