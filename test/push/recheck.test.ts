@@ -231,6 +231,22 @@ describe('rechecks', () => {
     for (const line of log) assert.ok(!line.includes('sid='), line);
   });
 
+  test('how a page is told that nobody can be asked is what `refusals` says', async (t) => {
+    for (const [refusals, program, page] of [
+      ['auto', 503, 4424],
+      ['http', 503, 503],
+      ['close', 4424, 4424],
+    ] as const) {
+      const { push, url, logins } = await start(t, {}, { refusals, ...SOCKJS });
+      await logins.application.stop();
+      const outcome = (protocols: string[]) => new Page(url, '', protocols, { cookie: 'sid=a' }).ended();
+      assert.deepEqual([await outcome([]), await outcome(['tidings.1'])], [program, page], refusals);
+      const { opened } = await sockJs(push, 'a');
+      assert.equal(opened.startsWith('o'), refusals !== 'http');
+      assert.equal(push.stats().sessions, 0);
+    }
+  });
+
   test('the application stays away: pages end after the grace, with a code that reconnects', async (t) => {
     const { logins, page } = await start(t, { recheck: 500, grace: 1_000, timeout: 200 }, SOCKJS);
     logins.said.set('a', { user: 'alice' });

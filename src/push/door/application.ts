@@ -67,7 +67,8 @@ export class Application {
   readonly #target: { [name: string]: unknown };
   readonly #isSecure: boolean;
   readonly #turns: Turns;
-  #waiting = 0;
+  /** Questions that wait for their turn, or have it. */
+  #open = 0;
   readonly #breaker: Breaker;
   readonly #complaints = new Complaints();
   readonly #underWay = new Map<string, UnderWay>();
@@ -124,15 +125,15 @@ export class Application {
 
   async #inTurn(question: Question, log: Log): Promise<Answered> {
     const came = monotonicNow();
-    const { waiting, timeout } = this.#settings;
+    const { concurrency, waiting, timeout } = this.#settings;
     if (!this.#breaker.lets) return { problem: LEFT_ALONE, asked: came };
-    if (this.#waiting >= waiting)
+    if (this.#open >= concurrency + waiting) {
       return { problem: tooMany(`${waiting} questions wait already`), asked: came };
-    this.#waiting++;
+    }
+    this.#open++;
     return new Promise((resolve) => {
       // The turn lasts until the connection is free again, which can be after the answer.
-      void this.#turns.run(async () => {
-        this.#waiting--;
+      const turn = this.#turns.run(async () => {
         const asked = monotonicNow();
         if (asked - came > timeout) {
           resolve({ problem: tooMany(`a question has waited for more than ${timeout} ms`), asked });
@@ -145,6 +146,7 @@ export class Application {
           });
         }
       });
+      void turn.then(() => this.#open--);
     });
   }
 
@@ -158,8 +160,9 @@ export class Application {
     }
   }
 
-  #complain({ kind, text }: Problem, log: Log): void {
-    if (text === LEFT_ALONE.text) return;
+  #complain(problem: Problem, log: Log): void {
+    if (problem === LEFT_ALONE) return;
+    const { kind, text } = problem;
     const line = `who a page is can't be asked of the application at ${this.#name}: ${printable(text)}`;
     this.#complaints.say(log, 'warn', kind, line);
   }

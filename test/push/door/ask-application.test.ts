@@ -504,6 +504,17 @@ test('more questions than may wait are refused at once; who waits too long is no
   assert.ok(log.some((line) => line.includes('2 questions wait already')));
 });
 
+test('where none may wait, those that need not are asked about', async (t) => {
+  const application = await AnApplication.start(t, byCookie);
+  const { come } = door({ url: application.url, concurrency: 2, waiting: 0 });
+  const outcomes = await Promise.all(Array.from({ length: 5 }, (_, n) => come(cookie(`user=u${n}`))));
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    [undefined, undefined, 503, 503, 503],
+  );
+  await until('the next one', async () => (await come(cookie('user=u5'))).status === undefined);
+});
+
 test('an application that was killed and is back is asked again, also over connections that were kept', async (t) => {
   const application = await AnApplication.start(t, byCookie);
   const { come } = door({ url: application.url, failures: 100 });
