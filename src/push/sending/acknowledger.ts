@@ -1,12 +1,31 @@
-/** Hands acknowledgements to the store: one at a time per device and channel, and of what waits the newest. */
+/**
+ * Hands acknowledgements to the store: the first at the end of the turn, and what comes in the moment after that
+ * together. One at a time for each session, and of what waits the newest.
+ */
+import { setImmediate, setTimeout } from '../../clock.ts';
 import type { Broker, Cursor } from '../../pubsub/store/broker.ts';
+
+/** Milliseconds from one handing over to the next. Nobody waits for one: a page has its message, and waits itself. */
+const GATHER = 20;
+
+/** What a session has acknowledged, and what of it is not with the store. */
+interface Entry {
+  readonly session: object;
+  /** To be handed over when the one before it is with the store. */
+  next: Cursor | undefined;
+  isUnderWay: boolean;
+}
 
 export class Acknowledger {
   readonly #broker: Broker;
   readonly #ttl: number;
   readonly #failed: (cursor: Cursor, error: unknown) => void;
-  /** What is under way, with what is to follow it. */
-  readonly #underWay = new Map<string, { next: Cursor | undefined; done: Promise<void> }>();
+  readonly #entries = new Map<object, Entry>();
+  #due: Entry[] = [];
+  /** Something is about to be handed over, or was a moment ago. */
+  #isPaced = false;
+  /** Who waits until there is nothing left. */
+  #flushing: (() => void)[] = [];
 
   constructor(broker: Broker, ttl: number, failed: (cursor: Cursor, error: unknown) => void) {
     this.#broker = broker;
@@ -14,37 +33,68 @@ export class Acknowledger {
     this.#failed = failed;
   }
 
-  /** Lost if the store is away: clients acknowledge cumulatively, so the next one makes up for it. */
-  add(cursor: Cursor): void {
-    const key = `${cursor.device} ${cursor.channel}`;
-    const busy = this.#underWay.get(key);
-    if (busy === undefined) {
-      const entry = { next: undefined as Cursor | undefined, done: Promise.resolve() };
-      this.#underWay.set(key, entry);
-      entry.done = this.#work(key, cursor, entry);
+  /**
+   * Lost if the store is away: clients acknowledge cumulatively, so the next one makes up for it.
+   *
+   * @param session that has said it: it speaks for one device, of one inbox
+   */
+  add(session: object, cursor: Cursor): void {
+    let entry = this.#entries.get(session);
+    if (entry === undefined) {
+      entry = { session, next: undefined, isUnderWay: false };
+      this.#entries.set(session, entry);
+    }
+    const { next } = entry;
+    if (next === undefined) {
+      entry.next = cursor;
+      if (!entry.isUnderWay) this.#plan(entry);
     } else if (
-      busy.next === undefined ||
-      busy.next.position.epoch !== cursor.position.epoch ||
-      busy.next.position.offset < cursor.position.offset
+      next.position.epoch !== cursor.position.epoch ||
+      next.position.offset < cursor.position.offset
     ) {
-      busy.next = cursor;
+      entry.next = cursor;
     }
   }
 
   /** Resolves when all that was added is with the store or has failed. */
-  async flush(): Promise<void> {
-    await Promise.all([...this.#underWay.values()].map(({ done }) => done));
+  flush(): Promise<void> {
+    if (this.#entries.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#flushing.push(resolve));
   }
 
-  async #work(key: string, first: Cursor, entry: { next: Cursor | undefined }): Promise<void> {
-    for (let cursor: Cursor | undefined = first; cursor !== undefined; cursor = entry.next) {
-      entry.next = undefined;
-      try {
-        await this.#broker.acknowledge(cursor, this.#ttl);
-      } catch (error) {
-        this.#failed(cursor, error);
-      }
+  #plan(entry: Entry): void {
+    this.#due.push(entry);
+    if (this.#isPaced) return;
+    this.#isPaced = true;
+    setImmediate(() => this.#handOver());
+  }
+
+  #handOver(): void {
+    const due = this.#due;
+    this.#isPaced = due.length > 0;
+    if (!this.#isPaced) return;
+    this.#due = [];
+    for (const entry of due) void this.#store(entry);
+    setTimeout(() => this.#handOver(), GATHER);
+  }
+
+  async #store(entry: Entry): Promise<void> {
+    const cursor = entry.next!;
+    entry.next = undefined;
+    entry.isUnderWay = true;
+    try {
+      await this.#broker.acknowledge(cursor, this.#ttl);
+    } catch (error) {
+      this.#failed(cursor, error);
     }
-    this.#underWay.delete(key);
+    entry.isUnderWay = false;
+    if (entry.next !== undefined) {
+      this.#plan(entry);
+      return;
+    }
+    this.#entries.delete(entry.session);
+    if (this.#entries.size > 0) return;
+    for (const resolve of this.#flushing) resolve();
+    this.#flushing = [];
   }
 }

@@ -334,21 +334,21 @@ export class Dialogue {
     if (device === undefined) throw new FrameError('bad-ack', 'hello named no device', wireName(channel));
     if (position.offset === 0) return undefined;
     const isSent = subscription.hasSent(position);
-    if (isSent === undefined) return this.#ackOld({ channel, device, position });
+    if (isSent === undefined) return this.#ackOld(session, { channel, device, position });
     this.#checkSent(isSent, channel);
-    this.#host.acknowledger.add({ channel, device, position });
+    this.#host.acknowledger.add(session, { channel, device, position });
     return undefined;
   }
 
   /** Of a message that this session may have got too long ago to remember its id: the store does. */
-  async #ackOld(cursor: Cursor): Promise<void> {
+  async #ackOld(session: Session, cursor: Cursor): Promise<void> {
     const { channel, position } = cursor;
     const { messages } = await this.#host.router.broker.read(channel, position.offset - 1, 1);
     const [entry] = messages;
     // What is no longer retained can't be told from what never was. A cursor there would be of no use.
     if (entry?.offset !== position.offset) return;
     this.#checkSent(entry.epoch === position.epoch && entry.id === position.id, channel);
-    this.#host.acknowledger.add(cursor);
+    this.#host.acknowledger.add(session, cursor);
   }
 
   #checkSent(isSent: boolean, channel: string): void {

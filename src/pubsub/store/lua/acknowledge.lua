@@ -1,57 +1,76 @@
--- Moves a device's cursor forward and tells the channel's subscribers.
+-- Moves cursors of devices forward and tells the channels' subscribers.
 --
--- KEYS  1 top, 2 list (channel.lua), 3 devices (hash of device to '<expires> <epoch> <offset> <id>')
--- ARGV  1 device, 2 epoch, 3 offset, 4 id, 5 milliseconds to keep it, 6 most devices to keep,
---       7 PUBLISH or SPUBLISH, 8 channel on the bus, 9 magic of an acknowledgement doorbell
--- Returns 1 if the cursor moved.
+-- KEYS  for each cursor: top, list (channel.lua), devices (hash of device to '<expires> <epoch> <offset> <id>')
+-- ARGV  1 most devices of a channel to keep, 2 PUBLISH or SPUBLISH, 3 magic of an acknowledgement doorbell; then for
+--       each cursor: device, '<epoch> <offset> <id>', milliseconds to keep it, channel on the bus
+-- Returns for each cursor 1 if it moved, 0 if not, or an error: what is wrong with one channel leaves the others alone.
 
-local found = redis.call('GET', KEYS[1])
-if not found then
-  return 0
-end
-local t = unpack_top(found)
-local offset = tonumber(ARGV[3])
-if t.epoch ~= ARGV[2] or offset > t.offset then
-  return 0
-end
--- What was never sent can't have been received. A message that is not kept any more is believed.
-local id = t.id
-if offset < t.offset then
-  local entry = redis.call('LINDEX', KEYS[2], offset - t.offset - 1)
-  local at, there = string.match(entry or '', '^(%d+) %d+ (%S+)')
-  id = tonumber(at) == offset and there or ARGV[4]
-end
-if id ~= ARGV[4] then
-  return 0
-end
-
+local most, ring, magic = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local now = clock()
-local ttl = tonumber(ARGV[5])
-local known = redis.call('HGET', KEYS[3], ARGV[1])
-if known then
-  local expires, epoch, at = known:match('^(%d+) (%S+) (%d+)')
-  if expires and tonumber(expires) > now and epoch == ARGV[2] and tonumber(at) >= offset then
+
+local function move(top, list, devices, device, position, ttl, bus)
+  local found = redis_call('GET', top)
+  local epoch, at, id = position:match('^(%S+) (%d+) (.*)$')
+  if not found or not epoch then
     return 0
   end
-end
+  local t = unpack_top(found)
+  local offset = tonumber(at)
+  if t.epoch ~= epoch or offset > t.offset then
+    return 0
+  end
+  -- What was never sent can't have been received. A message that is not kept any more is believed.
+  local there = t.id
+  if offset < t.offset then
+    local entry = redis_call('LINDEX', list, offset - t.offset - 1)
+    local its_offset, its_id = string.match(entry or '', '^(%d+) %d+ (%S+)')
+    there = tonumber(its_offset) == offset and its_id or id
+  end
+  if there ~= id then
+    return 0
+  end
 
-local position = ARGV[2] .. ' ' .. offset .. ' ' .. ARGV[4]
-redis.call('HSET', KEYS[3], ARGV[1], (now + ttl) .. ' ' .. position)
-if not known and redis.call('HLEN', KEYS[3]) > tonumber(ARGV[6]) then
-  -- Devices come and go, and anybody can make them up: the one that was heard of least lately makes room. There are
-  -- never more than a few over the limit, so this takes the same time however many there were.
-  local all = redis.call('HGETALL', KEYS[3])
-  local oldest, expired
-  for i = 1, #all, 2 do
-    local expires = tonumber(all[i + 1]:match('^%d+')) or 0
-    if all[i] ~= ARGV[1] and (not oldest or expires < oldest) then
-      oldest, expired = expires, all[i]
+  local known = redis_call('HGET', devices, device)
+  if known then
+    local expires, its_epoch, its_offset = known:match('^(%d+) (%S+) (%d+)')
+    if expires and tonumber(expires) > now and its_epoch == epoch and tonumber(its_offset) >= offset then
+      return 0
     end
   end
-  redis.call('HDEL', KEYS[3], expired)
+
+  redis_call('HSET', devices, device, (now + ttl) .. ' ' .. position)
+  if not known and redis_call('HLEN', devices) > most then
+    -- Devices come and go, and anybody can make them up: the one that was heard of least lately makes room. There are
+    -- never more than a few over the limit, so this takes the same time however many there were.
+    local all = redis_call('HGETALL', devices)
+    local oldest, expired
+    for i = 1, #all, 2 do
+      local expires = tonumber(all[i + 1]:match('^%d+')) or 0
+      if all[i] ~= device and (not oldest or expires < oldest) then
+        oldest, expired = expires, all[i]
+      end
+    end
+    redis_call('HDEL', devices, expired)
+  end
+  if redis_call('PTTL', devices) < ttl then
+    redis_call('PEXPIRE', devices, math.floor(ttl * 1.25) + 1)
+  end
+  redis_call(ring, bus, magic .. position .. '\n' .. device)
+  return 1
 end
-if redis.call('PTTL', KEYS[3]) < ttl then
-  redis.call('PEXPIRE', KEYS[3], math.floor(ttl * 1.25) + 1)
+
+local replies = {}
+for i = 1, #KEYS / 3 do
+  local key, at = 3 * i, 4 * i
+  local done, reply =
+    pcall(move, KEYS[key - 2], KEYS[key - 1], KEYS[key], ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3])
+  if not done then
+    reply = failure(reply)
+    if not (reply.err:match('^ERR ') or reply.err:match('^WRONGTYPE ')) then
+      -- It is the server that refuses, and so it does with all of them.
+      return reply
+    end
+  end
+  replies[i] = reply
 end
-redis.call(ARGV[7], ARGV[8], ARGV[9] .. position .. '\n' .. ARGV[1])
-return 1
+return replies

@@ -1,4 +1,4 @@
--- Shared beginning of publish.lua, read.lua and renew.lua: what is kept of a channel.
+-- Shared beginning of the other scripts: what is kept of a channel.
 --
 -- top   string, 83 bytes: where the channel stands.
 --         epoch   23  eight characters by chance, four of the store's origin, eleven hexadecimal digits: milliseconds;
@@ -25,6 +25,12 @@ local pack, unpack_fields = struct.pack, struct.unpack
 local function clock()
   local time = redis_call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- What `pcall` caught, as a reply.
+local function failure(reason)
+  local text = type(reason) == 'table' and reason.err or tostring(reason)
+  return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
 end
 
 local function check_top(top)

@@ -147,11 +147,6 @@ local function store(at, key, count, first)
   return epoch
 end
 
-local function failure(reason)
-  local text = type(reason) == 'table' and reason.err or tostring(reason)
-  return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
-end
-
 local at = 6 + tonumber(ARGV[5])
 for i = 6, at - 1 do
   numbers[i - 5] = tonumber(ARGV[i])
