@@ -30,6 +30,7 @@ import {
   type LogLevel,
   type PushServerOptions,
 } from './options.ts';
+import { AckedNews } from './pages/acked-news.ts';
 import { Drain } from './pages/drain.ts';
 import { InstanceName } from './pages/instance-name.ts';
 import { checkedExpiry, Logins } from './pages/logins.ts';
@@ -42,8 +43,8 @@ import { type Pending, Publisher, type PublishSettings, type SendReceipt } from 
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
 import { Dialogue, type DialogueHost } from './talk/dialogue.ts';
-import { instanceProblem, isInbox, topicProblem, userOf, userProblem } from './talk/names.ts';
-import { BROADCAST, CloseCode, INBOX } from './talk/wire.ts';
+import { instanceProblem, topicProblem, userProblem } from './talk/names.ts';
+import { BROADCAST, CloseCode } from './talk/wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;
@@ -85,6 +86,7 @@ export class PushServer {
   readonly #rechecks: Rechecks;
   readonly #publisher: Publisher;
   readonly #acknowledger: Acknowledger;
+  readonly #ackedNews: AckedNews;
   readonly #lobby: Lobby;
   readonly #referenceChannel: ReferenceChannel | undefined;
   readonly #topics: TopicTable;
@@ -127,7 +129,10 @@ export class PushServer {
         maxMessage: this.#limits.message,
       },
       {
-        acknowledged: (cursor) => this.#onAcknowledged(cursor),
+        acknowledged: (cursor) => {
+          this.#publisher.confirmations.acknowledged(cursor);
+          this.#ackedNews.tell(cursor);
+        },
         broadcast: (message) => this.#onBroadcast(message),
         intake: (message) => this.#publisher.take(message),
         heard: (channel, payload) => {
@@ -143,6 +148,7 @@ export class PushServer {
       this.#log('error', `another instance is named ${this.instance}, too: give each a name of its own`),
     );
     this.#registry = new SessionRegistry(this.#limits);
+    this.#ackedNews = new AckedNews(this.#registry);
     this.#presence = new Presence(broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
       this.#log('warn', `presence could not be told to the store: ${explain(error)}`),
     );
@@ -334,6 +340,7 @@ export class PushServer {
     this.#listeners.stop();
     await this.#drain.run();
     clearInterval(this.#sweeper);
+    this.#ackedNews.close();
     await Promise.all([this.#acknowledger.flush(), this.#presence.flush()]);
     await this.#listeners.close();
     await this.#bus?.close();
@@ -383,16 +390,6 @@ export class PushServer {
   }
 
   // ── the store ──────────────────────────────────────────────────────────────────────────────────
-
-  #onAcknowledged(cursor: Parameters<Publisher['confirmations']['acknowledged']>[0]): void {
-    this.#publisher.confirmations.acknowledged(cursor);
-    const { channel, device, position } = cursor;
-    if (!isInbox(channel)) return;
-    for (const session of this.#registry.of(userOf(channel))) {
-      if (!session.isTidings || session.phase !== 'open') continue;
-      session.sendFrame({ type: 'acked', channel: INBOX, device, position });
-    }
-  }
 
   #onBroadcast(message: OutgoingTransient): void {
     if (this.#registry.size === 0) return;

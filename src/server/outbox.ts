@@ -319,6 +319,12 @@ export class Outbox {
     this.#sliced?.handOver();
   }
 
+  /** What is written from here on leaves with the end of the read callback or turn. */
+  beginWait(): void {
+    if (reading === this) this.#hasAnswered = true;
+    else this.#putOff();
+  }
+
   /** The end of the turn has come. */
   endWait(): void {
     this.#waits = false;

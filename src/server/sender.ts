@@ -21,6 +21,8 @@ export interface MessageOptions {
   /** False for a part of a message of which more is to come. */
   fin: boolean;
   compress: boolean;
+  /** It has no hurry: what the turn sends next leaves with it. */
+  isPatient?: true;
 }
 
 /** The same object serves all connections of a server. */
@@ -120,6 +122,7 @@ export class Sender {
     catchUp(this.#host);
     if (this.#isClosing) return this.#tooLate(callback);
     if (this.#isSkipping || !this.#hasRoomFor(data)) return this.#dropPart(options, callback);
+    if (options.isPatient) this.#outbox.beginWait();
     const first = this.#firstByte(isBinary, options.fin);
     const deflate = this.#compressorFor(first, options, data.length);
     if (this.#queue !== null) {

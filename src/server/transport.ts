@@ -7,6 +7,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 /** `sent`: handed to the kernel or on its way this tick; `queued`: the peer reads slower than we write; `dropped`: not accepted. */
 export type SendResult = 'sent' | 'queued' | 'dropped';
 
+/** Module-internal: the name of a transport's `send` for what has no hurry. */
+export const sendSoon = Symbol('send soon');
+
 export interface Transport {
   /** The subprotocol in use; empty where there is none. */
   readonly protocol: string;
@@ -18,6 +21,8 @@ export interface Transport {
   readonly attributes: Attributes;
   /** A string goes as text, bytes as binary. Never throws because of the peer. */
   send(data: string | Buffer): SendResult;
+  /** Module-internal: text that leaves in one write with what this turn sends next. Absent: as `send`. */
+  [sendSoon]?(data: string): void;
   close(code?: number, reason?: string): void;
   /** Cuts the connection without a closing handshake. */
   terminate(): void;

@@ -36,7 +36,7 @@ import { type IteratedMessage, iterateMessages } from './message-iterator.ts';
 import { checkClientOptions } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
 import type { Topics } from './topics.ts';
-import type { Attributes, Handler, SendResult, Transport } from './transport.ts';
+import { type Attributes, type Handler, type SendResult, sendSoon, type Transport } from './transport.ts';
 
 const READY_STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const;
 const BINARY_TYPES = ['nodebuffer', 'arraybuffer', 'fragments', 'blob'] as const;
@@ -153,6 +153,7 @@ export let failHandler: (websocket: WebSocket, thrown: unknown) => void;
 
 const EMPTY = Buffer.alloc(0);
 const WHOLE: SendOptions = { fin: true, compress: true };
+const PATIENT: SendOptions = { fin: true, compress: true, isPatient: true };
 
 // Symbols, as what is named with `#` is not there for a Proxy of a WebSocket or an object made from one, and
 // a plain name could be one that a class of the application's uses.
@@ -332,6 +333,11 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     if (isBlob(data)) return connection.sendLater(data.size, bytesOf(data), isBinary, frame, done);
     // As ws: a number is its digits, nothing at all is empty.
     return connection.send(isText ? String(data) : toBytes(data ?? EMPTY), isBinary, frame, done);
+  }
+
+  [sendSoon](data: string): void {
+    const connection = this[kConnection];
+    if (connection !== null && connection.state === 1) connection.send(data, false, PATIENT);
   }
 
   /**

@@ -3,7 +3,7 @@
  * goes through here, so that its outbox stays within bounds.
  */
 import { monotonicNow } from '../../clock.ts';
-import type { Attributes, Transport } from '../../server/transport.ts';
+import { type Attributes, sendSoon, type Transport } from '../../server/transport.ts';
 import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../delivery/outgoing.ts';
 import type { Recipient, Subscription } from '../delivery/subscription.ts';
 import { encodeData } from '../payload.ts';
@@ -47,6 +47,11 @@ export class Session implements Recipient {
   readonly frames: FrameQueue;
   /** @internal Bytes that wait for it from which on nothing is read for it. */
   readonly busy: number;
+  /** @internal The offset up to which this very page has acknowledged its inbox. */
+  acknowledged = 0;
+  /** What it is to be told, but not at once. */
+  #owed: string | undefined;
+  #owedBy = 0;
   readonly #outboxLimit: number;
   /** Sent before `welcome`, which comes first. */
   #early: OutgoingTransient[] | undefined;
@@ -214,9 +219,36 @@ export class Session implements Recipient {
     if (isInbox(channel)) this.close(CloseCode.DAMAGED, message);
   }
 
+  /**
+   * @internal Leaves with the next frame, or with `pay`. The newest alone is owed.
+   *
+   * @param by a number of the caller's, for `pay`, where nothing is owed yet
+   * @returns whether nothing was owed before
+   */
+  owe(frame: string, by: number): boolean {
+    const isFirst = this.#owed === undefined;
+    this.#owed = frame;
+    if (isFirst) this.#owedBy = by;
+    return isFirst;
+  }
+
+  /** @internal What was owed by `by`, unless that was paid. */
+  pay(by = this.#owedBy): void {
+    if (by !== this.#owedBy) return;
+    const { transport } = this;
+    const frame = this.#owed;
+    this.#owed = undefined;
+    // What can be said again by the next one makes no slow page slower.
+    if (frame === undefined || transport.readyState !== 1 || transport.bufferedAmount > this.#outboxLimit)
+      return;
+    if (transport[sendSoon] === undefined) transport.send(frame);
+    else transport[sendSoon](frame);
+  }
+
   /** @internal Checked before a frame, not after it: one message is always let through, however big. */
   write(frame: Frame): void {
     const { transport } = this;
+    if (this.#owed !== undefined) this.pay();
     if (transport.readyState !== 1) return;
     if (transport.bufferedAmount > this.#outboxLimit) {
       transport.close(CloseCode.TOO_SLOW, 'the page reads too slowly');
@@ -244,6 +276,7 @@ export class Session implements Recipient {
   end(): void {
     this.phase = 'closed';
     this.#early = undefined;
+    this.#owed = undefined;
     for (const subscription of this.subscriptions.values()) subscription.close();
     this.subscriptions.clear();
   }

@@ -336,7 +336,7 @@ export class Dialogue {
     const isSent = subscription.hasSent(position);
     if (isSent === undefined) return this.#ackOld(session, { channel, device, position });
     this.#checkSent(isSent, channel);
-    this.#host.acknowledger.add(session, { channel, device, position });
+    this.#acknowledge(session, { channel, device, position });
     return undefined;
   }
 
@@ -348,6 +348,11 @@ export class Dialogue {
     // What is no longer retained can't be told from what never was. A cursor there would be of no use.
     if (entry?.offset !== position.offset) return;
     this.#checkSent(entry.epoch === position.epoch && entry.id === position.id, channel);
+    this.#acknowledge(session, cursor);
+  }
+
+  #acknowledge(session: Session, cursor: Cursor): void {
+    session.acknowledged = cursor.position.offset;
     this.#host.acknowledger.add(session, cursor);
   }
 
