@@ -6,6 +6,7 @@ import { duplexPair, PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { sharedBuffer } from '../../src/server/memory.ts';
 import { Outbox } from '../../src/server/outbox.ts';
+import { sendSoon } from '../../src/server/transport.ts';
 import { WebSocket } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
 import { frame, listen, RawPeer } from './support.ts';
@@ -51,6 +52,41 @@ test('the first message of a turn leaves at once, the rest of the turn in one wr
   assert.equal(writes(), 2);
   assert.equal(String((await peer.frame()).payload), 'first');
   for (let i = 0; i < 20; i++) assert.equal(String((await peer.frame()).payload), `message ${i}`);
+  await close();
+});
+
+test('what has no hurry leaves in one write with what follows in its turn, or alone at its end', async () => {
+  const { ws, peer, writes, close } = await pair();
+  const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  await turn();
+  ws[sendSoon]('early');
+  ws.send('message');
+  assert.equal(writes(), 0);
+  await turn();
+  assert.equal(writes(), 1);
+  ws[sendSoon]('alone');
+  await turn();
+  assert.equal(writes(), 2);
+  ws.send('at once');
+  assert.equal(writes(), 3);
+  for (const text of ['early', 'message', 'alone', 'at once']) {
+    assert.equal(String((await peer.frame()).payload), text);
+  }
+  ws.close();
+  ws[sendSoon]('too late');
+  await close();
+});
+
+test('what has no hurry goes with the answers of the read that it is said in', async () => {
+  const { ws, peer, writes, close } = await pair();
+  ws.on('message', () => {
+    ws[sendSoon]('early');
+    ws.send('answer');
+  });
+  peer.socket.write(frame(1, 'x'));
+  assert.equal(String((await peer.frame()).payload), 'early');
+  assert.equal(String((await peer.frame()).payload), 'answer');
+  assert.equal(writes(), 1);
   await close();
 });
 

@@ -205,6 +205,15 @@ export interface Broker {
    * the one that has not moved for the longest time makes room.
    */
   acknowledge(cursor: Cursor, ttl: number): Promise<void>;
+  /**
+   * Many at once, for less than as many calls would cost. Calls back for each, in any order, with its place in `cursors`
+   * and what kept it from that, if anything did.
+   */
+  acknowledgeAll?(
+    cursors: readonly Cursor[],
+    ttl: number,
+    done: (index: number, error: unknown) => void,
+  ): void;
   /** The cursors of all the channel's devices. */
   cursors(channel: string): Promise<Cursor[]>;
 

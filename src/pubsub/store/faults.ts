@@ -24,6 +24,10 @@ export class Faults {
     return new Set([...this.#met.values()].map(({ message }) => message)).size;
   }
 
+  get isEmpty(): boolean {
+    return this.#met.size === 0;
+  }
+
   met(subject: string, message: string): void {
     const isKnown = this.#met.has(subject);
     const isTold = isKnown || [...this.#met.values()].some((fault) => fault.message === message);

@@ -291,6 +291,14 @@ class RedisBroker implements Broker {
     return this.#devices.acknowledge(cursor, ttl);
   }
 
+  acknowledgeAll(
+    cursors: readonly Cursor[],
+    ttl: number,
+    done: (index: number, error: unknown) => void,
+  ): void {
+    this.#devices.acknowledgeAll(cursors, ttl, done);
+  }
+
   cursors(channel: string): Promise<Cursor[]> {
     return this.#devices.cursors(channel);
   }

@@ -42,12 +42,24 @@ export class RedisChannels {
   async about<T>(what: string, channel: string, answer: Promise<T>): Promise<T> {
     try {
       const value = await answer;
-      this.#faults.over(`${what} ${channel}`);
-      this.#faults.over(`forbidden ${what}`);
+      this.#worked(what, channel);
       return value;
     } catch (error) {
       throw this.blame(what, channel, error);
     }
+  }
+
+  /** As `about`, for what has been answered: what is wrong, if anything is. */
+  outcome(what: string, channel: string, error: unknown): unknown {
+    if (error !== undefined) return this.blame(what, channel, error);
+    this.#worked(what, channel);
+    return undefined;
+  }
+
+  #worked(what: string, channel: string): void {
+    if (this.#faults.isEmpty) return;
+    this.#faults.over(`${what} ${channel}`);
+    this.#faults.over(`forbidden ${what}`);
   }
 
   /** What to throw in place of `error`. */

@@ -1,7 +1,6 @@
 /** The cursors of a channel's devices in Redis: what each of them has acknowledged. */
 import { RedisReplyError } from '../redis/errors.ts';
 import type { Cursor } from './broker.ts';
-import { JoinedCalls, type Part } from './joined-calls.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
 import { ACK_MAGIC, bounded, type ChannelKeys, LONGEST } from './redis-layout.ts';
 
@@ -9,47 +8,78 @@ const acknowledgeScript = channelScript('acknowledge');
 
 /** Devices of a user whose cursors are kept. */
 const MAX_DEVICES = 32;
-/** Bytes that a cursor is taken to have in a call. */
-const CURSOR_BYTES = 400;
-
-interface Move extends Part {
-  keys: ChannelKeys;
-  cursor: Cursor;
-  ttl: number;
-}
+/** Cursors in one call, which Redis does nothing else beside. */
+const AT_ONCE = 64;
 
 export class RedisDevices {
   readonly #channels: RedisChannels;
-  readonly #calls = new JoinedCalls<Move, number | Error>((moves) => this.#move(moves));
 
   constructor(channels: RedisChannels) {
     this.#channels = channels;
   }
 
-  /** As Broker.acknowledge. What is acknowledged in one turn goes in one call to each node. */
+  /** As Broker.acknowledge. */
   acknowledge(cursor: Cursor, ttl: number): Promise<void> {
-    const { channel } = cursor;
-    return this.#channels.about('acknowledge', channel, this.#acknowledge(cursor, ttl));
+    return new Promise((resolve, reject) => {
+      this.acknowledgeAll([cursor], ttl, (_, error) => (error === undefined ? resolve() : reject(error)));
+    });
   }
 
-  async #acknowledge(cursor: Cursor, ttl: number): Promise<void> {
-    const keys = this.#channels.keys(cursor.channel);
-    const slot = this.#channels.topology.slotOf(keys.top);
-    const reply = await this.#calls.add(slot, { keys, cursor, ttl, count: 1, bytes: CURSOR_BYTES });
-    if (reply instanceof Error) throw new RedisReplyError(reply.message, 'EVALSHA');
+  /** As Broker.acknowledgeAll: calls for each node, of which none waits for another. */
+  acknowledgeAll(
+    cursors: readonly Cursor[],
+    ttl: number,
+    done: (index: number, error: unknown) => void,
+  ): void {
+    const open = new Map<number | undefined, Call>();
+    const calls: Call[] = [];
+    for (const [i, { channel }] of cursors.entries()) {
+      const keys = this.#channels.keys(channel);
+      const slot = this.#channels.topology.slotOf(keys.top);
+      let call = open.get(slot);
+      if (call === undefined || call.indexes.length === AT_ONCE) {
+        call = { indexes: [], keys: [] };
+        open.set(slot, call);
+        calls.push(call);
+      }
+      call.indexes.push(i);
+      call.keys.push(keys);
+    }
+    for (const call of calls) void this.#move(cursors, call, ttl, done);
   }
 
-  /** One call for all that goes to one node. */
-  async #move(moves: Move[]): Promise<(number | Error)[]> {
+  async #move(
+    cursors: readonly Cursor[],
+    { indexes, keys: own }: Call,
+    ttl: number,
+    done: (index: number, error: unknown) => void,
+  ): Promise<void> {
     const { topology } = this.#channels;
     const keys: string[] = [];
-    const args: (string | number)[] = [MAX_DEVICES, topology.publishCommand, ACK_MAGIC];
-    for (const { keys: own, cursor, ttl } of moves) {
-      const { epoch, offset, id } = cursor.position;
-      keys.push(own.top, own.list, own.devices);
-      args.push(cursor.device, `${epoch} ${offset} ${id}`, bounded(ttl, LONGEST), own.bus);
+    const args: (string | number)[] = [
+      MAX_DEVICES,
+      topology.publishCommand,
+      ACK_MAGIC,
+      bounded(ttl, LONGEST),
+    ];
+    for (const [i, index] of indexes.entries()) {
+      const { device, position } = cursors[index]!;
+      const { top, list, devices, bus } = own[i]!;
+      keys.push(top, list, devices);
+      args.push(device, `${position.epoch} ${position.offset} ${position.id}`, bus);
     }
-    return (await topology.evaluate({ script: acknowledgeScript, keys, args })) as (number | Error)[];
+    let replies: unknown[] = [];
+    let failure: unknown;
+    try {
+      replies = (await topology.evaluate({ script: acknowledgeScript, keys, args })) as unknown[];
+    } catch (error) {
+      failure = error;
+    }
+    for (const [i, index] of indexes.entries()) {
+      const reply = replies[i];
+      const error = reply instanceof Error ? new RedisReplyError(reply.message, 'EVALSHA') : failure;
+      done(index, this.#channels.outcome('acknowledge', cursors[index]!.channel, error));
+    }
   }
 
   /** As Broker.cursors. */
@@ -73,4 +103,10 @@ export function decodeCursors(channel: string, reply: readonly (string | Buffer)
     result.push({ channel, device: String(reply[i]!), position: { epoch, offset: Number(offset), id } });
   }
   return result;
+}
+
+/** Cursors whose keys are in one slot, by their places. */
+interface Call {
+  indexes: number[];
+  keys: ChannelKeys[];
 }

@@ -74,19 +74,34 @@ export class Acknowledger {
     this.#isPaced = due.length > 0;
     if (!this.#isPaced) return;
     this.#due = [];
-    for (const entry of due) void this.#store(entry);
+    const cursors: Cursor[] = [];
+    for (const entry of due) {
+      cursors.push(entry.next!);
+      entry.next = undefined;
+      entry.isUnderWay = true;
+    }
+    this.#acknowledge(cursors, (i, error) => {
+      if (error !== undefined) this.#failed(cursors[i]!, error);
+      this.#finish(due[i]!);
+    });
     setTimeout(() => this.#handOver(), GATHER);
   }
 
-  async #store(entry: Entry): Promise<void> {
-    const cursor = entry.next!;
-    entry.next = undefined;
-    entry.isUnderWay = true;
-    try {
-      await this.#broker.acknowledge(cursor, this.#ttl);
-    } catch (error) {
-      this.#failed(cursor, error);
+  #acknowledge(cursors: Cursor[], done: (index: number, error: unknown) => void): void {
+    const broker = this.#broker;
+    if (broker.acknowledgeAll !== undefined) {
+      broker.acknowledgeAll(cursors, this.#ttl, done);
+      return;
     }
+    for (const [i, cursor] of cursors.entries()) {
+      broker.acknowledge(cursor, this.#ttl).then(
+        () => done(i, undefined),
+        (error) => done(i, error ?? new Error('no reason was given')),
+      );
+    }
+  }
+
+  #finish(entry: Entry): void {
     entry.isUnderWay = false;
     if (entry.next !== undefined) {
       this.#plan(entry);

@@ -87,7 +87,8 @@ export class Confirmations {
   }
 
   acknowledged(cursor: Cursor): void {
-    for (const waiting of this.#waiting.get(cursor.channel) ?? []) waiting.see(cursor);
+    const own = this.#waiting.get(cursor.channel);
+    if (own !== undefined) for (const waiting of own) waiting.see(cursor);
   }
 
   /** The store was away: acknowledgements may have been missed. */

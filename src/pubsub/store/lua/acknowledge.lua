@@ -1,14 +1,14 @@
 -- Moves cursors of devices forward and tells the channels' subscribers.
 --
 -- KEYS  for each cursor: top, list (channel.lua), devices (hash of device to '<expires> <epoch> <offset> <id>')
--- ARGV  1 most devices of a channel to keep, 2 PUBLISH or SPUBLISH, 3 magic of an acknowledgement doorbell; then for
---       each cursor: device, '<epoch> <offset> <id>', milliseconds to keep it, channel on the bus
+-- ARGV  1 most devices of a channel to keep, 2 PUBLISH or SPUBLISH, 3 magic of an acknowledgement doorbell,
+--       4 milliseconds to keep them; then for each cursor: device, '<epoch> <offset> <id>', channel on the bus
 -- Returns for each cursor 1 if it moved, 0 if not, or an error: what is wrong with one channel leaves the others alone.
 
-local most, ring, magic = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local most, ring, magic, ttl = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = clock()
 
-local function move(top, list, devices, device, position, ttl, bus)
+local function move(top, list, devices, device, position, bus)
   local found = redis_call('GET', top)
   local epoch, at, id = position:match('^(%S+) (%d+) (.*)$')
   if not found or not epoch then
@@ -61,9 +61,9 @@ end
 
 local replies = {}
 for i = 1, #KEYS / 3 do
-  local key, at = 3 * i, 4 * i
+  local key, at = 3 * i, 3 * i + 2
   local done, reply =
-    pcall(move, KEYS[key - 2], KEYS[key - 1], KEYS[key], ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3])
+    pcall(move, KEYS[key - 2], KEYS[key - 1], KEYS[key], ARGV[at], ARGV[at + 1], ARGV[at + 2])
   if not done then
     reply = failure(reply)
     if not (reply.err:match('^ERR ') or reply.err:match('^WRONGTYPE ')) then
