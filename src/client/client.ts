@@ -117,6 +117,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         state: (state) => this.#changed(state),
         closed: (event) => this.#closed(event),
         heartbeat: (roundTrip) => this.emit('heartbeat', { roundTrip }),
+        renew: (ticket) => options.plain || this.#send({ type: 'renew', ticket }),
         failed: ({ message }) => this.emit('error', { code: 'connect', message }),
       },
     );
@@ -285,6 +286,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     this.#isWelcome = true;
     this.#leaving.clear();
     this.#connection.established(frame.heartbeat?.interval, frame.heartbeat?.timeout);
+    this.#connection.endsIn(frame.expiresIn);
     this.#opened(frame);
     for (const [name, state] of Object.entries(frame.channels))
       if (name === INBOX || this.#topics.has(name)) this.#begin(name, state);
@@ -352,6 +354,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         return;
       case 'published':
         this.#publishes.answered(frame);
+        return;
+      case 'renewed':
+        this.#connection.endsIn(frame.expiresIn);
         return;
       case 'drain':
         this.#connection.drain(frame.window);
@@ -515,8 +520,11 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
 
   #closed(event: CloseEvent): void {
     this.emit('close', event);
-    if (!event.willReconnect && isFinal(event.code))
-      this.#tell(FINAL.get(event.code) ?? 'closed', event.reason || `the server closed with ${event.code}`);
+    if (event.willReconnect || !isFinal(event.code)) return;
+    const { code, reason } = event;
+    if (code !== CloseCode.MALFORMED && code !== CloseCode.REPLACED)
+      this.emit('signed-out', { code, reason });
+    this.#tell(FINAL.get(code) ?? 'closed', reason || `the server closed with ${code}`);
   }
 }
 

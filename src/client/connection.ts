@@ -7,6 +7,7 @@ import type { CloseEvent, ConnectionState } from './events.ts';
 import { Heartbeat, MAX_DELAY } from './heartbeat.ts';
 import type { ConnectOptions, TicketSource } from './options.ts';
 import { reconnectDelay } from './reconnect.ts';
+import { Renewal } from './renewal.ts';
 import type { Transport, TransportFactory } from './transport.ts';
 import { isHidden, onWake } from './wake.ts';
 
@@ -27,7 +28,9 @@ export interface ConnectionUser {
   state(state: ConnectionState): void;
   closed(event: CloseEvent): void;
   heartbeat(roundTrip: number | undefined): void;
-  /** An attempt could not even begin. */
+  /** There is a new ticket for this session. */
+  renew(ticket: string): void;
+  /** A ticket could not be had, or an attempt not even begin. */
   failed(error: Error): void;
 }
 
@@ -45,6 +48,7 @@ export class Connection {
   #state: ConnectionState = { name: 'closed', code: 1000, reason: '' };
   #transport: Transport | undefined;
   #heartbeat: Heartbeat | undefined;
+  readonly #renewal = new Renewal(() => this.#renew());
   #unwake: (() => void) | undefined;
   /** Counts attempts, so that what comes late from an earlier one is known. */
   #turn = 0;
@@ -96,9 +100,10 @@ export class Connection {
     this.#open();
   }
 
-  /** From the next attempt on; where there is none yet that is welcome, this is one. */
+  /** Where there is a connection it goes on with this one; where there is none yet that is welcome, this is an attempt. */
   setTicket(ticket: TicketSource): void {
     this.#ticket = ticket;
+    if (this.isConnected) this.#renew();
     if (this.#state.name === 'connecting') this.#end(1000, '');
     if (this.#state.name !== 'closed' && !this.isConnected) this.#open();
   }
@@ -127,11 +132,16 @@ export class Connection {
     this.#heard(true);
   }
 
+  /** The session ends in so many milliseconds; undefined: not by itself. */
+  endsIn(left: number | undefined): void {
+    if (typeof this.#ticket === 'function') this.#renewal.begin(left);
+  }
+
   /** The server has answered: connected. Times are the server's wishes; the page's options come first. */
   established(interval?: number, timeout?: number): void {
     this.alive(interval, timeout);
     this.#attempt = 0;
-    this.#isSecondTicket = this.#hasRedialled = false;
+    this.#hasRedialled = false;
     this.#setState({ name: 'connected' });
     if (isHidden()) this.#hide();
   }
@@ -139,6 +149,7 @@ export class Connection {
   /** The server is there, though perhaps not ready: from here on the heartbeat judges it, not the connect timeout. */
   alive(interval = 60_000, timeout = 60_000): void {
     if (this.isConnected) return;
+    this.#isSecondTicket = false;
     clearTimeout(this.#timer);
     this.#heartbeat?.stop();
     const wishes = this.#options.heartbeat;
@@ -206,15 +217,14 @@ export class Connection {
     this.#setState({ name: 'connecting', attempt: this.#attempt });
     this.#dial(turn).catch((error: unknown) => {
       if (turn !== this.#turn) return;
-      this.#user.failed(error instanceof Error ? error : new Error(String(error)));
+      this.#user.failed(asError(error));
       if (turn === this.#turn) this.lost(1006, String(error));
     });
   }
 
   async #dial(turn: number): Promise<void> {
     const { ticketParameter } = this.#options;
-    const ticket = this.#ticket;
-    const value = typeof ticket === 'function' ? await ticket() : ticket;
+    const value = await this.#askTicket();
     if (turn !== this.#turn) return;
     const url = new URL(this.#url);
     const protocols = [...this.#protocols];
@@ -237,6 +247,21 @@ export class Connection {
     });
   }
 
+  async #askTicket(): Promise<string | null | undefined> {
+    const ticket = this.#ticket;
+    return typeof ticket === 'function' ? ticket() : ticket;
+  }
+
+  async #renew(): Promise<void> {
+    const turn = this.#turn;
+    try {
+      const ticket = await this.#askTicket();
+      if (turn === this.#turn && ticket) this.#user.renew(ticket);
+    } catch (error) {
+      if (turn === this.#turn) this.#user.failed(asError(error));
+    }
+  }
+
   #end(code: number, reason: string): void {
     this.#turn++;
     clearTimeout(this.#timer);
@@ -244,6 +269,7 @@ export class Connection {
     clearTimeout(this.#hiding);
     this.#heartbeat?.stop();
     this.#heartbeat = undefined;
+    this.#renewal.begin();
     const transport = this.#transport;
     this.#transport = undefined;
     try {
@@ -266,8 +292,10 @@ export class Connection {
     clearTimeout(this.#hiding);
     const { name } = this.#state;
     if (name === 'waiting' || (name === 'paused' && !isHidden())) this.#open();
-    else if (this.#heartbeat !== undefined) this.#heartbeat.probe(WAKE_PATIENCE);
-    else if (name === 'connecting' && Date.now() - this.#opened > WAKE_PATIENCE) {
+    else if (this.#heartbeat !== undefined) {
+      this.#heartbeat.probe(WAKE_PATIENCE);
+      this.#renewal.look();
+    } else if (name === 'connecting' && Date.now() - this.#opened > WAKE_PATIENCE) {
       // It may have begun in another network, or before the machine slept.
       this.#end(1000, '');
       this.#open();
@@ -295,4 +323,8 @@ export class Connection {
     this.#state = state;
     this.#user.state(state);
   }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

@@ -86,4 +86,9 @@ export interface ClientEvents<Data = unknown> {
    */
   error: { code: string; message: string; channel?: string };
   close: CloseEvent;
+  /**
+   * The user is signed out, or may not be here: the server has closed with 4501, 4503 or a final code of the
+   * application's, and a ticket function knew no other ticket. `connect({ ticket })` begins anew.
+   */
+  'signed-out': { code: number; reason: string };
 }

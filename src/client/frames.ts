@@ -66,6 +66,7 @@ const fits = new Map<string, (frame: Fields) => boolean>([
   ['pong', () => true],
   ['status', ({ behind }) => typeof behind === 'boolean'],
   ['drain', ({ window }) => isTime(window)],
+  ['renewed', ({ expiresIn }) => isOptional(expiresIn, isTime)],
   ['unsubscribed', ofChannel(() => true)],
   ['subscribed', ofChannel(isState)],
   ['gap', ofChannel(isState)],
@@ -89,8 +90,9 @@ const fits = new Map<string, (frame: Fields) => boolean>([
   ],
   [
     'welcome',
-    ({ session, instance, user, heartbeat, channels }) =>
+    ({ session, instance, user, heartbeat, channels, expiresIn }) =>
       [session, instance, user].every(isText) &&
+      isOptional(expiresIn, isTime) &&
       isRecord(channels) &&
       Object.values(channels).every(isState) &&
       isOptional(

@@ -15,8 +15,9 @@ export interface ConnectOptions {
   /** That parameter's name. Default `operator`. */
   userParameter?: string;
   /**
-   * A signed ticket, or a function that gets a fresh one: it is asked before every attempt, and once more where the
-   * server refused what it gave. With one that is refused the client stops: `client.connect({ ticket })` goes on.
+   * A signed ticket, or a function that gets a fresh one: it is asked before every attempt, while connected before the
+   * session ends, and once more where the server refused what it gave. With one that is refused the client stops:
+   * `client.connect({ ticket })` goes on.
    */
   ticket?: TicketSource;
   /**

@@ -20,6 +20,17 @@ for (const [what, bundle, limit] of [
   });
 }
 
+test('the scripts have what the modules have', async () => {
+  for (const [bundle, module] of [
+    [clientBundle, await import('../../src/client/index.ts')],
+    [coreBundle, await import('../../src/client/core.ts')],
+  ] as const) {
+    const context = createContext({ URL, crypto });
+    runInContext(await script(bundle), context);
+    assert.deepEqual([...runInContext('Object.keys(tidings)', context)].sort(), Object.keys(module).sort());
+  }
+});
+
 test('the script brings one global, tidings, and needs nothing of Node', async () => {
   const context = createContext({ URL, setTimeout, clearTimeout, crypto, queueMicrotask });
   const before = new Set(Object.keys(context));
