@@ -13,9 +13,12 @@ import { type Running, start } from './processes.ts';
 
 const EXAMPLE = 'examples/spring-mvc';
 /** Milliseconds that a session of kim's lives without a request. */
-export const SHORT_SESSION = 3_000;
+export const SHORT_SESSION = 4_000;
 /** Milliseconds over which pages are sent away from an instance that is going. */
 const DRAIN = 1_000;
+
+/** Seconds after which the application is asked again, so that the story need not wait for five minutes. */
+const RECHECK = 2;
 
 /** In the logs of Tomcat and tidings. */
 const UNWANTED = /^(SEVERE|WARNING)|\berror\b|Exception/i;
@@ -53,7 +56,6 @@ export async function startStack(): Promise<Stack> {
     rmSync(redis.folder, { recursive: true, force: true });
   });
   const token = randomBytes(16).toString('hex');
-  const secret = randomBytes(16).toString('hex');
   const [tls, ask, app1, app2, push1, push2] = [
     await freePort(),
     await freePort(),
@@ -74,9 +76,10 @@ export async function startStack(): Promise<Stack> {
           'dist/cli.js',
           'serve',
           ...['--instance', name, '--port', String(port), '--redis', redis.url],
+          ...['--auth-url', `http://127.0.0.1:${ask}/who`, '--recheck', String(RECHECK)],
           ...['--proxies', '127.0.0.1', '--drain', String(DRAIN)],
         ],
-        { TIDINGS_ADMIN_TOKEN: token, TIDINGS_SECRET: secret },
+        { TIDINGS_ADMIN_TOKEN: token },
       ),
     );
   const pushes: Stack['pushes'] = [push('tidings-1', push1), push('tidings-2', push2)];
@@ -85,7 +88,6 @@ export async function startStack(): Promise<Stack> {
     'redis.port': redis.port,
     'tidings.addresses': pushes.map(({ url }) => url).join(','),
     'tidings.token': token,
-    'tidings.secret': secret,
   };
   const app = (name: string, port: number): Instance =>
     instance(name, `http://127.0.0.1:${port}`, () =>

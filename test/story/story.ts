@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Browser } from 'playwright-core';
 import { until } from '../support/net.ts';
-import type { Stack } from './stack.ts';
+import { SHORT_SESSION, type Stack } from './stack.ts';
 import { Person, type Tab } from './tabs.ts';
 
 const WAYS = ['sender', 'http-client', 'url-connection', 'rest-template', 'xadd', 'publish'];
@@ -192,6 +192,26 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
         await complete(zhang.tabs[2]!, mail.sent);
         for (const someone of [alice, zhang]) await reconnected(someone);
         return `${mail.sent.length} mails, ${mail.again} sent again by the page`;
+      },
+    },
+    {
+      name: 'a session that runs out ends its pages; one that is used does not',
+      async play() {
+        const kim = await person('kim');
+        assert.equal(await kim.signIn('kim-1'), undefined);
+        const tabs = [await kim.open('plain'), await kim.open('client')];
+        let used = performance.now();
+        const begun = used;
+        await until('one and a half sessions long', async () => {
+          assert.equal((await kim.context.request.get('/', { maxRedirects: 0 })).status(), 200);
+          used = performance.now();
+          return used - begun > 1.5 * SHORT_SESSION;
+        });
+        for (const tab of tabs) assert.equal(await tab.state(), '已连接', 'while it is used');
+        for (const tab of tabs) await tab.left();
+        const waited = Math.min(...tabs.map(({ closed }) => closed)) - used;
+        assert.ok(waited > SHORT_SESSION - 500, `ended after ${waited} ms`);
+        return `${(waited / 1000).toFixed(1)} s after the last request`;
       },
     },
   ];

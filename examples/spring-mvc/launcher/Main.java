@@ -23,6 +23,7 @@ public class Main {
     connector.setProperty("address", "127.0.0.1");
     connector.setURIEncoding("UTF-8");
 
+    tomcat.setSilent(true);
     Context context = tomcat.addWebapp("", new File(args[1]).getAbsolutePath());
     // The jars are on the class path of this program. Debian's manifests name others that aren't installed.
     StandardJarScanner scanner = (StandardJarScanner) context.getJarScanner();

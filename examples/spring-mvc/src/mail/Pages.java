@@ -2,8 +2,6 @@ package mail;
 
 import java.io.IOException;
 import java.util.UUID;
-import javax.servlet.http.Cookie;
-import javax.servlet.http.HttpServletResponse;
 import org.apache.shiro.SecurityUtils;
 import org.apache.shiro.authc.AuthenticationException;
 import org.apache.shiro.authc.LockedAccountException;
@@ -15,7 +13,6 @@ import org.springframework.http.HttpStatus;
 import org.springframework.stereotype.Controller;
 import org.springframework.ui.Model;
 import org.springframework.web.bind.annotation.GetMapping;
-import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.PostMapping;
 import org.springframework.web.bind.annotation.RequestParam;
 import org.springframework.web.bind.annotation.ResponseStatus;
@@ -57,16 +54,14 @@ public class Pages {
 
   /** The page with the script as it was before there was tidings.js. */
   @GetMapping("/")
-  public String mail(Model model, HttpServletResponse response) throws Exception {
-    ticket(response);
+  public String mail(Model model) {
     model.addAttribute("user", user());
     return "mail";
   }
 
   /** The same page with tidings.js. */
   @GetMapping("/client")
-  public String client(Model model, HttpServletResponse response) throws Exception {
-    ticket(response);
+  public String client(Model model) {
     model.addAttribute("user", user());
     return "client";
   }
@@ -84,15 +79,6 @@ public class Pages {
       @RequestParam("id") String id) throws IOException, InterruptedException {
     // Here your application stores the mail in its own database. Then:
     ways.send(way, to, Tidings.json("id", id, "from", user(), "text", text), id);
-  }
-
-  /** For tidings: who this page is. */
-  private void ticket(HttpServletResponse response) throws Exception {
-    Cookie cookie = new Cookie("tidings_ticket", tidings.ticket(user(), accounts.sessionMillis(user())));
-    cookie.setPath("/");
-    cookie.setSecure(true);
-    cookie.setHttpOnly(true);
-    response.addCookie(cookie);
   }
 
   private static String user() {

@@ -9,11 +9,7 @@ import java.io.OutputStream;
 import java.net.HttpURLConnection;
 import java.net.URL;
 import java.net.URLEncoder;
-import java.security.GeneralSecurityException;
-import java.util.Base64;
 import java.util.UUID;
-import javax.crypto.Mac;
-import javax.crypto.spec.SecretKeySpec;
 
 /**
  * The admin API of tidings, for Java 8 and later, without dependencies. Takes the addresses of all instances: where
@@ -24,12 +20,10 @@ public class Tidings {
   private static final int TIMEOUT = 3_000;
   private final String[] addresses;
   private final String token;
-  private final String secret;
   private volatile int current;
 
   /** @param addresses such as {@code http://10.0.0.5:8080}, separated by commas */
-  public Tidings(String addresses, String token, String secret) {
-    this.secret = secret;
+  public Tidings(String addresses, String token) {
     this.addresses = addresses.split(",");
     this.token = token;
   }
@@ -49,16 +43,6 @@ public class Tidings {
   /** The same for all pages that have subscribed to a topic. */
   public String publish(String topic, String json, String key) throws IOException {
     return call("POST", "/api/topics/" + encode(topic) + "/messages", json, key);
-  }
-
-  /** What a page shows to say whose it is, for so many milliseconds. */
-  public String ticket(String user, long lifetime) throws GeneralSecurityException {
-    Base64.Encoder base64 = Base64.getUrlEncoder().withoutPadding();
-    String content = "{\"u\":" + quote(user) + ",\"x\":" + (System.currentTimeMillis() + lifetime) + "}";
-    String signed = "t1." + base64.encodeToString(content.getBytes(UTF_8));
-    Mac mac = Mac.getInstance("HmacSHA256");
-    mac.init(new SecretKeySpec(secret.getBytes(UTF_8), "HmacSHA256"));
-    return signed + "." + base64.encodeToString(mac.doFinal(signed.getBytes(UTF_8)));
   }
 
   private String call(String method, String path, String body, String key) throws IOException {

@@ -16,6 +16,9 @@ import org.springframework.web.bind.annotation.GetMapping;
  */
 @Controller
 public class Who {
+  /** The topic of those who have the role "dispatcher". */
+  static final String DISPATCH = "dispatch";
+
   @Autowired
   private Accounts accounts;
 
@@ -39,6 +42,6 @@ public class Who {
     response.getWriter().write("{\"user\":" + Tidings.quote(user)
         + ",\"login\":" + Tidings.quote((String) session.getAttribute(Pages.LOGIN))
         + ",\"expires\":" + expires
-        + ",\"topics\":" + (roles.contains("dispatcher") ? "[\"dispatch\"]" : "[]") + "}");
+        + ",\"topics\":[" + (roles.contains("dispatcher") ? Tidings.quote(DISPATCH) : "") + "]}");
   }
 }
