@@ -46,6 +46,8 @@ export class Login {
 
   replyError(message: string): LoginResult {
     const command = this.#next();
+    // One that can't save what it has refuses writes, and PING so that it is noticed; it can be read and subscribed to.
+    if (command === 'PING' && new RedisReplyError(message).prefix === 'MISCONF') return { done: true };
     // A user that may not name its connection or ask for the role can do without, and one that may not PING is
     // logged in. A replica that passes for a master answers READONLY.
     if (isForbiddenReply(message) && command !== 'AUTH' && command !== 'SELECT') {
