@@ -18,6 +18,7 @@ import { lua } from './lua.ts';
 import { randomId } from './random-id.ts';
 
 const finishScript = new Script(lua.finish);
+const straysScript = new Script(lua.strays);
 
 const GROUP = 'tidings';
 /** Entries in one read. */
@@ -167,7 +168,9 @@ export class RedisIntake {
       if (reply === undefined) break;
       await this.#handle(reply[1]);
       cursor = String(reply[0]);
-      if (cursor === '0-0') break;
+      if (cursor !== '0-0') continue;
+      await this.#gather();
+      break;
     }
     const consumers = (await this.#optional(
       this.#command('XINFO', 'CONSUMERS', this.#stream, GROUP),
@@ -180,6 +183,25 @@ export class RedisIntake {
         await this.#command('XGROUP', 'DELCONSUMER', this.#stream, GROUP, String(about.get('name')));
       }
     }
+  }
+
+  /** What was read and is nobody's any more is taken as if it came now: its key tells whether it was stored. */
+  async #gather(): Promise<void> {
+    const call = { script: straysScript, keys: [this.#stream], args: [GROUP, BATCH] };
+    const without = 'what was acknowledged and not deleted stays in the stream';
+    const strays = (await this.#optional(this.#topology.evaluate(call), without)) as string[] | undefined;
+    if (strays === undefined || strays.length === 0) return;
+    const claimed = this.#blocking(
+      'XCLAIM',
+      this.#stream,
+      GROUP,
+      this.#consumer,
+      0,
+      ...strays.map(String),
+      'FORCE',
+    );
+    const entries = (await this.#optional(claimed, without)) as (Entry | null)[] | undefined;
+    await this.#handle(entries?.filter((entry) => entry !== null) ?? []);
   }
 
   async #handle(entries: Entry[]): Promise<void> {
@@ -218,24 +240,22 @@ export class RedisIntake {
         );
         return undefined;
       }
-      await this.#reject((error as Error).message, fields);
-      return id;
+      return this.#reject(id, (error as Error).message, fields);
     }
   }
 
-  async #reject(reason: string, fields: Buffer[]): Promise<void> {
+  /** Returns the entry's id once it is moved aside. */
+  async #reject(id: string, reason: string, fields: Buffer[]): Promise<string | undefined> {
     const key = `${this.#stream}:rejected`;
-    await this.#topology.command(key, [
-      'XADD',
-      key,
-      'MAXLEN',
-      '~',
-      MAX_REJECTED,
-      '*',
-      'reason',
-      reason,
-      ...fields,
-    ]);
+    const entry = ['*', 'reason', reason, ...fields];
+    try {
+      await this.#topology.command(key, ['XADD', key, 'MAXLEN', '~', MAX_REJECTED, ...entry]);
+      this.#faults.over(key);
+      return id;
+    } catch (error) {
+      this.#faults.met(key, `an entry of ${this.#stream} can't be moved to ${key}: ${String(error)}`);
+      return undefined;
+    }
   }
 
   async #createGroup(): Promise<void> {

@@ -1,8 +1,13 @@
 /** What other programs XADD to the intake stream is stored exactly once, whichever instance takes it. */
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect as connectTo, createServer } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
+import { Script } from '../../../src/pubsub/redis/script.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
 import type { Broker, IntakeMessage, Receipt } from '../../../src/pubsub/store/broker.ts';
+import { lua } from '../../../src/pubsub/store/lua.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
@@ -136,6 +141,108 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
       messages.map((m) => m.payload.toString()),
       ['stored', 'lost'],
     );
+  });
+
+  test('what was acknowledged and not deleted, or lost its consumer, is cleared up: each entry is stored once', async () => {
+    const redis = await redisOf();
+    await ask(redis, 'XGROUP', 'CREATE', 'tidings:in', 'tidings', '0', 'MKSTREAM');
+    const add = async (data: string): Promise<string> =>
+      String(await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', data));
+    const ids = [await add('acknowledged'), await add('forgotten')];
+    for (const consumer of ['one', 'two']) {
+      await ask(redis, 'XREADGROUP', 'GROUP', 'tidings', consumer, 'COUNT', 1, 'STREAMS', 'tidings:in', '>');
+    }
+    // One had stored its entry and died between the two commands; the other was removed with what it had.
+    const publisher = redisBroker(redis.url);
+    cleanups.push(() => publisher.close());
+    await publisher.open(new Recorder());
+    const known = options({ idempotencyKey: `in:${ids[0]}` });
+    await publisher.publish('c', 'text', Buffer.from('acknowledged'), known);
+    await ask(redis, 'XACK', 'tidings:in', 'tidings', ids[0]!);
+    await ask(redis, 'XGROUP', 'DELCONSUMER', 'tidings:in', 'tidings', 'two');
+
+    const takers = await Promise.all([open(redis.url), open(redis.url)]);
+    await add('new');
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    const { messages } = await takers[0]!.broker.read('c', 0, 10);
+    assert.deepEqual(messages.map((m) => m.payload.toString()).sort(), ['acknowledged', 'forgotten', 'new']);
+    const pending = (await ask(redis, 'XPENDING', 'tidings:in', 'tidings')) as unknown[];
+    assert.equal(pending[0], 0);
+  });
+
+  for (const when of ['before', 'after'] as const) {
+    test(`an instance that is killed just ${when} Redis has ended its entries leaves nothing, and nothing is stored twice`, async () => {
+      const redis = await redisOf();
+      const digest = new Script(lua.finish).digest;
+      let dying: ChildProcess;
+      // Redis knows the script, so that one command ends them.
+      await ask(redis, 'SCRIPT', 'LOAD', lua.finish);
+      let isReached = false;
+      // Between the instance and Redis: what ends the entries comes through or doesn't, its answer never.
+      const proxy = createServer((client) => {
+        const upstream = connectTo(redis.port, '127.0.0.1');
+        for (const socket of [client, upstream]) socket.on('error', () => {});
+        client.on('data', (chunk) => {
+          const isEnd = chunk.includes(digest) || chunk.includes('XDEL');
+          if (!isEnd) return void upstream.write(chunk);
+          upstream.off('data', pass);
+          if (when === 'after') upstream.write(chunk);
+          dying.kill('SIGKILL');
+          isReached = true;
+        });
+        const pass = (chunk: Buffer): void => void client.write(chunk);
+        upstream.on('data', pass);
+        client.on('close', () => upstream.end());
+      });
+      proxy.listen(0, '127.0.0.1');
+      cleanups.push(async () => proxy.close());
+      await once(proxy, 'listening');
+      for (let n = 0; n < 5; n++) await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', `${n}`);
+      const { port } = proxy.address() as AddressInfo;
+      const program = `
+        import { PushServer, redisBroker } from ${JSON.stringify(new URL('../../../src/index.ts', import.meta.url))};
+        new PushServer({ broker: redisBroker('redis://127.0.0.1:${port}') });
+      `;
+      const args = ['--import', 'tsx', '--input-type=module', '-e', program];
+      dying = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+      const ended = once(dying, 'exit');
+      await until('the end of its entries', () => isReached);
+      assert.deepEqual(await ended, [null, 'SIGKILL']);
+      await until(
+        'Redis to have done it',
+        async () => (await ask(redis, 'XLEN', 'tidings:in')) === (when === 'after' ? 0 : 5),
+      );
+      // What it has left is another's after a while, which need not be waited for.
+      const left = (await ask(redis, 'XPENDING', 'tidings:in', 'tidings', '-', '+', 10)) as string[][];
+      for (const [id, consumer] of left) {
+        const idle = ['IDLE', 3_600_000, 'JUSTID'] as const;
+        await ask(redis, 'XCLAIM', 'tidings:in', 'tidings', consumer!, 0, id!, ...idle);
+      }
+      const a = await open(redis.url);
+      await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'next');
+      await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+      const { messages } = await a.broker.read('c', 0, 20);
+      assert.deepEqual(
+        messages.map((m) => m.payload.toString()),
+        ['0', '1', '2', '3', '4', 'next'],
+      );
+      assert.deepEqual(((await ask(redis, 'XPENDING', 'tidings:in', 'tidings')) as unknown[])[0], 0);
+    });
+  }
+
+  test('where what can not be stored can not be moved aside, the entries beside it are finished all the same', async () => {
+    const redis = await redisOf();
+    await ask(redis, 'SET', 'tidings:in:rejected', 'x');
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'good');
+    await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'kind', 'json', 'data', '{');
+    const a = await open(redis.url);
+    await until('it to be told', () => a.warnings.length === 1);
+    await until('the good one to be finished', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 1);
+    assert.match(a.warnings[0]!, /can't be moved to tidings:in:rejected: .*WRONGTYPE/);
+    await ask(redis, 'DEL', 'tidings:in:rejected');
+    await until('the bad one', async () => (await ask(redis, 'XLEN', 'tidings:in:rejected')) === 1);
+    await until('the stream to be empty', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    assert.equal(a.broker.faultCount, 0);
   });
 
   test('a FLUSHALL and a restart do not end it; closing removes the consumer', async () => {
