@@ -4,6 +4,7 @@ export type { ClusterTarget } from './pubsub/redis/cluster.ts';
 export type { SentinelTarget } from './pubsub/redis/sentinel.ts';
 export type { RedisTarget } from './pubsub/redis/target.ts';
 export type * from './pubsub/store/broker.ts';
+export { type ControlLog, UnconfirmedError } from './pubsub/store/control.ts';
 export { MemoryStore, memoryBroker } from './pubsub/store/memory-broker.ts';
 export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/store/redis-broker.ts';
 export * from './push/index.ts';

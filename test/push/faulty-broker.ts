@@ -32,6 +32,7 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
   };
   const broker: FaultyBroker = {
     faults,
+    control: inner.control,
     listener: undefined as never,
     open(listener) {
       broker.listener = listener;
@@ -48,6 +49,7 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
         acknowledged: (cursor) => listener.acknowledged(cursor),
         down: (error) => listener.down(error),
         up: () => listener.up(),
+        ...(listener.control !== undefined && { control: listener.control }),
       });
     },
     publish: (...all) => inner.publish(...all),

@@ -4,6 +4,8 @@
  * behavioural test file runs against both.
  */
 
+import type { ControlListener, ControlLog } from './control.ts';
+
 /**
  * Where a message stands in its channel. Offsets count 1, 2, 3 … within an epoch; offset 0 with an empty
  * id stands before the first message. The id is unguessable, so a store that rewound and counts again
@@ -149,9 +151,19 @@ export interface BrokerListener {
    * it never can be, with anything else to be asked again later. Without this method, the broker takes nothing in.
    */
   intake?(message: IntakeMessage): Promise<unknown>;
+  /**
+   * Carries out what is said on the control log. With it, this instance takes a lease there, and `open` and `up` come
+   * only while it has one; without it, it needs none.
+   */
+  readonly control?: ControlListener;
+  /** Milliseconds of that lease: the same on all instances. Default 5,000. */
+  readonly lease?: number;
 }
 
 export interface Broker {
+  /** What all instances are told to do, and whether this one may deliver. */
+  readonly control: ControlLog;
+
   /**
    * Connects and begins to call `listener`. Resolves when the store is reachable for the first time.
    *

@@ -223,6 +223,122 @@ local function save_anew(start, origin, top_key, now, idle)
   return t
 end
 `,
+  command: `-- Appends a command, changes a record with it, and rings.
+--
+-- KEYS  control.lua
+-- ARGV  1 control.lua, 2 id, 3 command as JSON, 4 most commands to keep, 5 PUBLISH or SPUBLISH, 6 channel on the bus,
+--       7 most records, 8 key of a record (empty: none), 9 until (empty: it is removed), 10 value
+-- Returns { epoch, number }, or { 'full' } where there are too many records.
+
+local s = load_state()
+-- An attempt whose answer got lost.
+for back = 1, math.min(s.top, 100) do
+  local entry = call('LINDEX', LOG, -back)
+  if entry and id_of(entry) == ARGV[2] then
+    return { s.epoch, s.top - back + 1 }
+  end
+end
+
+if ARGV[8] ~= '' then
+  if ARGV[9] == '' then
+    call('HDEL', RECORDS, ARGV[8])
+  else
+    if call('HLEN', RECORDS) >= tonumber(ARGV[7]) and call('HEXISTS', RECORDS, ARGV[8]) == 0 then
+      local all = call('HGETALL', RECORDS)
+      for i = 1, #all, 2 do
+        local till = string.match(all[i + 1], '^%d+ (%S+)')
+        if till ~= 'inf' and tonumber(till) <= s.now then
+          call('HDEL', RECORDS, all[i])
+        end
+      end
+      if call('HLEN', RECORDS) >= tonumber(ARGV[7]) then
+        return { 'full' }
+      end
+    end
+    call('HSET', RECORDS, ARGV[8], s.now .. ' ' .. ARGV[9] .. ' ' .. ARGV[10])
+  end
+end
+append(s, ARGV[2], s.now, ARGV[3], tonumber(ARGV[4]))
+save(s)
+call(ARGV[5], ARGV[6], '')
+return { s.epoch, s.top }
+`,
+  control: `-- Shared beginning of lease.lua, command.lua, progress.lua and restore.lua: the control log.
+--
+-- state    hash: epoch (by chance; another one when commands may have been lost), top and id (number and id of the newest
+--            command), run (of the server that has written last), since (milliseconds: when that run was met), longest
+--            (milliseconds of the longest lease)
+-- log      list of the newest commands, oldest first: '<number> <id> <milliseconds> <command as JSON>'
+-- leases   hash: instance -> '<number of the last command that it has carried out> <name>'
+-- records  hash: key -> '<milliseconds when it was set> <until, or inf> <value>'
+-- lease    one string for each instance, which lasts as long as its lease. Lengthening it takes no memory, so that a
+--            server that is full refuses it nobody.
+-- count    one hash for each command, kept for a minute: instance -> what it was about
+--
+-- KEYS     1 state, 2 log, 3 leases, 4 records, 5 what begins the keys of leases, 6 what begins those of counts
+-- ARGV     1 an epoch, should a new one be needed
+
+local call = redis.call
+local STATE, LOG, LEASES, RECORDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+local function clock()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Where a server that is full refuses it, the next one tries again.
+local function save(s)
+  redis.pcall('HSET', STATE, 'epoch', s.epoch, 'top', s.top, 'id', s.id, 'run', s.run, 'since', s.since, 'longest', s.longest)
+end
+
+-- A server that was restarted, or has taken over from another one, may not know of all leases: they run as long as
+-- they can have been given for, from the moment on at which that is noticed.
+local function load_state()
+  local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest')
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
+  local s = {
+    epoch = found[1] or ARGV[1], top = tonumber(found[2] or 0), id = found[3] or '-', run = run,
+    since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(),
+  }
+  if not found[1] or found[4] ~= run then
+    s.since = s.now
+    save(s)
+  end
+  return s
+end
+
+local function entry_at(s, number)
+  if number > s.top then
+    return false
+  end
+  return call('LINDEX', LOG, number - s.top - 1)
+end
+
+local function id_of(entry)
+  return entry and string.match(entry, '^%d+ (%S+)')
+end
+
+-- Whether the log still goes on from here. A command that is not kept any more is believed.
+local function goes_on(s, epoch, number, id)
+  if epoch ~= s.epoch or number > s.top then
+    return false
+  end
+  if number == s.top then
+    return id == s.id
+  end
+  local entry = number > 0 and entry_at(s, number)
+  return not entry or id_of(entry) == id
+end
+
+
+local function append(s, id, time, json, most)
+  s.top = s.top + 1
+  s.id = id
+  call('RPUSH', LOG, s.top .. ' ' .. id .. ' ' .. time .. ' ' .. json)
+  call('LTRIM', LOG, -most, -1)
+end
+`,
   finish: `-- Ends entries of the intake stream, in one step: acknowledged without being deleted, they would stay for ever.
 --
 -- KEYS  1 the stream
@@ -246,6 +362,66 @@ for i = 1, #ARGV, 2 do
   end
 end
 return removed
+`,
+  lease: `-- Renews an instance's lease, and returns the commands that it has not carried out yet.
+--
+-- KEYS  control.lua
+-- ARGV  1 control.lua, 2 instance, 3 its name, 4 milliseconds of the lease, 5 epoch, number and id of the last command
+--       that it has carried out (an empty epoch: it begins), 8 most commands to return, then by turns the id of a
+--       command and what that was about
+-- Returns { 'ok', epoch, number and id that it goes on from, milliseconds, { commands }, { records, if it begins } };
+-- 'missed' in place of 'ok' where commands are not kept any more: then it begins at the top. { 'lost' } where commands may
+-- have been lost: no lease before it has said what it knows (restore.lua).
+
+local s = load_state()
+local epoch, number, id = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local status = 'ok'
+local entries, records = {}, {}
+if epoch == '' then
+  number, id = s.top, s.id
+  records = call('HGETALL', RECORDS)
+  -- Instances that have ended without a word.
+  for _, other in ipairs(call('HKEYS', LEASES)) do
+    if call('EXISTS', KEYS[5] .. other) == 0 then
+      call('HDEL', LEASES, other)
+    end
+  end
+elseif not goes_on(s, epoch, number, id) then
+  if epoch == s.epoch then
+    s.epoch = ARGV[1]
+    save(s)
+  end
+  return { 'lost' }
+elseif s.top - number > call('LLEN', LOG) then
+  status = 'missed'
+  number, id = s.top, s.id
+  records = call('HGETALL', RECORDS)
+end
+
+local most = tonumber(ARGV[8])
+if number < s.top then
+  local from = number - s.top
+  entries = call('LRANGE', LOG, from, math.min(-1, from + most - 1))
+end
+
+local lease = tonumber(ARGV[4])
+if call('PEXPIRE', KEYS[5] .. ARGV[2], lease) == 0 then
+  call('SET', KEYS[5] .. ARGV[2], '', 'PX', lease)
+end
+local told = number .. ' ' .. ARGV[3]
+if call('HGET', LEASES, ARGV[2]) ~= told then
+  redis.pcall('HSET', LEASES, ARGV[2], told)
+end
+if lease > s.longest then
+  s.longest = lease
+  save(s)
+end
+for i = 9, #ARGV, 2 do
+  local key = KEYS[6] .. ARGV[i]
+  redis.pcall('HSET', key, ARGV[2], ARGV[i + 1])
+  call('PEXPIRE', key, 60000)
+end
+return { status, s.epoch, number, id, s.now, entries, records }
 `,
   open: `-- What pages need that open: where their channels stand, and what their devices have. Any number of channels at once.
 --
@@ -279,6 +455,33 @@ if is_unused then
   replies[2] = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 return replies
+`,
+  progress: `-- Who has not carried out a command yet.
+--
+-- KEYS  control.lua
+-- ARGV  1 control.lua, 2 epoch, 3 number and 4 id of the command, 5 milliseconds of a lease
+-- Returns { 'lost' } where the log has no such command any more, otherwise { 'ok', milliseconds until leases that nobody
+-- here knows of are over, { name, milliseconds of the lease … }, { what it was about … } }.
+
+local s = load_state()
+local number = tonumber(ARGV[3])
+if not goes_on(s, ARGV[2], number, ARGV[4]) then
+  return { 'lost' }
+end
+local pending = {}
+local all = call('HGETALL', LEASES)
+for i = 1, #all, 2 do
+  local left = call('PTTL', KEYS[5] .. all[i])
+  local done, name = string.match(all[i + 1], '^(%d+) (.*)$')
+  if left < 0 then
+    call('HDEL', LEASES, all[i])
+  elseif tonumber(done) < number then
+    pending[#pending + 1] = name
+    pending[#pending + 1] = left
+  end
+end
+local longest = math.max(s.longest, tonumber(ARGV[5]))
+return { 'ok', math.max(0, s.since + longest - s.now), pending, call('HVALS', KEYS[6] .. ARGV[4]) }
 `,
   publish: `-- Stores messages of any number of channels, assigns their offsets and rings the doorbells, in one step.
 --
@@ -607,6 +810,47 @@ end
 t.epoch = new_epoch(ARGV[1], origin)
 save(t, KEYS[1], true)
 return 1
+`,
+  restore: `-- After commands may have been lost: writes again what an instance knows and the store does not, and returns all.
+--
+-- KEYS  control.lua
+-- ARGV  1 control.lua, 2 most commands to keep, 3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 how many records, then for
+--       each its key, when it was set, until (empty: it was removed) and value, the id of a command for it and the
+--       command; then for each command its id, milliseconds and the command, oldest first
+-- Returns { epoch, top, id, milliseconds, { all commands }, { all records } }.
+
+local s = load_state()
+local most = tonumber(ARGV[2])
+local known = {}
+for _, entry in ipairs(call('LRANGE', LOG, 0, -1)) do
+  known[id_of(entry)] = true
+end
+local before = s.top
+local at = 6
+for _ = 1, tonumber(ARGV[5]) do
+  local key, set, till, value = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
+  local there = call('HGET', RECORDS, key)
+  local stored = there and tonumber(string.match(there, '^%d+')) or 0
+  if set > stored and (there or till ~= '') then
+    if till == '' then
+      call('HDEL', RECORDS, key)
+    else
+      call('HSET', RECORDS, key, set .. ' ' .. till .. ' ' .. value)
+    end
+    append(s, ARGV[at + 4], s.now, ARGV[at + 5], most)
+  end
+  at = at + 6
+end
+for i = at, #ARGV, 3 do
+  if not known[ARGV[i]] then
+    append(s, ARGV[i], ARGV[i + 1], ARGV[i + 2], most)
+  end
+end
+if s.top > before then
+  save(s)
+  call(ARGV[3], ARGV[4], '')
+end
+return { s.epoch, s.top, s.id, s.now, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
 `,
   strays: `-- Entries of the intake stream that were read and are nobody's: acknowledged and, as somebody died in between, not
 -- deleted; or of a consumer that somebody removed.

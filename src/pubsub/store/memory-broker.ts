@@ -16,7 +16,9 @@ import type {
   Receipt,
   StoredMessage,
 } from './broker.ts';
+import type { ControlLog } from './control.ts';
 import { newEpoch, newOrigin, unusedEpoch } from './epochs.ts';
+import { MemoryCommands, MemoryControl } from './memory-control.ts';
 import { messageId } from './random-id.ts';
 
 /** The bound on one page of `read`, in bytes of payload. */
@@ -118,6 +120,8 @@ export class MemoryStore {
   readonly #origin = newOrigin();
   readonly #presence = new Map<string, Map<string, { entry: PresenceEntry; broker: MemoryBroker }>>();
   readonly #brokers = new Set<MemoryBroker>();
+  /** @internal */
+  readonly commands = new MemoryCommands();
   #sweeper: NodeJS.Timeout | undefined;
 
   /** @internal */
@@ -286,6 +290,7 @@ const TRANSIENT = 1;
 const ACKNOWLEDGED = 2;
 
 class MemoryBroker implements Broker {
+  readonly control: ControlLog;
   readonly #store: MemoryStore;
   readonly #subscribed = new Set<string>();
   #listener: BrokerListener | undefined;
@@ -295,11 +300,13 @@ class MemoryBroker implements Broker {
 
   constructor(store: MemoryStore) {
     this.#store = store;
+    this.control = new MemoryControl(store.commands);
   }
 
   async open(listener: BrokerListener): Promise<void> {
     this.#listener = listener;
     this.#store.attach(this);
+    if (listener.control !== undefined) this.#store.commands.add(listener.control);
   }
 
   async publish(
@@ -357,6 +364,7 @@ class MemoryBroker implements Broker {
 
   async close(): Promise<void> {
     this.#store.detach(this);
+    if (this.#listener?.control !== undefined) this.#store.commands.delete(this.#listener.control);
     this.#subscribed.clear();
     this.#listener = undefined;
     this.#bells = [];

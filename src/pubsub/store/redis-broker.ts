@@ -27,6 +27,7 @@ import { newStart } from './epochs.ts';
 import { Faults } from './faults.ts';
 import { messageId } from './random-id.ts';
 import { channelScript, RedisChannels } from './redis-channels.ts';
+import { RedisControl } from './redis-control.ts';
 import { RedisDevices } from './redis-devices.ts';
 import { RedisIntake } from './redis-intake.ts';
 import {
@@ -101,6 +102,7 @@ export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {
 }
 
 class RedisBroker implements Broker {
+  readonly control: RedisControl;
   readonly #topology: RedisTopology;
   readonly #options: RedisBrokerOptions;
   readonly #channels: RedisChannels;
@@ -121,8 +123,12 @@ class RedisBroker implements Broker {
         this.#listener!.up();
       },
     },
-    (isCurrent) => this.#watch.compare(isCurrent),
+    async (isCurrent) => {
+      await Promise.all([this.control.hold(isCurrent), this.#watch.compare(isCurrent)]);
+    },
   );
+  /** Whether all connections are there. */
+  #isWhole = false;
   #maxReply: number;
   #listener: BrokerListener | undefined;
   #intake: RedisIntake | undefined;
@@ -149,6 +155,18 @@ class RedisBroker implements Broker {
       this.#channels.about('announce', `user:${user}`, answer),
     );
     this.#maxReply = options.maxReplySize ?? DEFAULT_MAX_REPLY;
+    this.control = new RedisControl(
+      topology,
+      prefix,
+      {
+        lapsed: (error) => this.#availability.lost(error),
+        // Where the connections are there, nobody else says that it goes on.
+        renewed: () => {
+          if (this.#isWhole) this.#availability.whole();
+        },
+      },
+      this.#faults,
+    );
   }
 
   get faultCount(): number {
@@ -158,14 +176,19 @@ class RedisBroker implements Broker {
   async open(listener: BrokerListener): Promise<void> {
     this.#listener = listener;
     this.#fit(listener.maxMessage);
+    if (listener.control !== undefined) this.control.open(listener.control, listener.lease);
     const { opened } = this.#availability;
     this.#topology.open({
       message: (bus, bytes, start, end) => this.#ring(bus, bytes, start, end),
       lost: (error) => {
+        this.#isWhole = false;
         this.#watch.doubt();
         this.#availability.lost(error);
       },
-      whole: () => this.#availability.whole(),
+      whole: () => {
+        this.#isWhole = true;
+        this.#availability.whole();
+      },
       moving: (bus) => this.#watch.doubt(bus),
       missed: (bus) => void this.#missed(bus),
     });
@@ -323,20 +346,27 @@ class RedisBroker implements Broker {
     );
     this.#writer.close();
     await this.#intake?.stop();
-    await this.#presence.close();
+    await Promise.all([this.#presence.close(), this.control.close()]);
     await this.#topology.close();
     this.#watch.clear();
   }
 
   #ring(bus: string, bytes: Buffer, start: number, end: number): void {
+    if (bus === this.control.bus) {
+      this.control.rung();
+      return;
+    }
+    // Before it is handed on: whoever was frozen finds out here.
+    const mayDeliver = this.control.mayDeliver();
     const channel = this.#watch.channelOf(bus);
     if (channel === undefined || this.#isClosed) return;
     const doorbell = decodeDoorbell(channel, bytes, start, end);
     const listener = this.#listener!;
     try {
-      if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
-      else if (doorbell === null) return;
-      else if (isCursor(doorbell)) listener.acknowledged(doorbell);
+      if (doorbell === null) return;
+      if (doorbell === undefined) {
+        if (mayDeliver) listener.transient(channel, copyOf(bytes, start, end));
+      } else if (isCursor(doorbell)) listener.acknowledged(doorbell);
       else for (const message of doorbell) this.#heard(bus, message);
     } catch (error) {
       // Anybody may publish anything: it ends no process, not even by a fault of the listener's.

@@ -56,6 +56,11 @@ export class ChannelKeys {
     return `${this.#tag}:mark`;
   }
 
+  /** For what is no channel's, but in the same slot. */
+  own(name: string): string {
+    return `${this.#tag}:${name}`;
+  }
+
   /** Where the receipt for an idempotency key is kept. A long key is kept as its digest. */
   receipt(key: string): string {
     const name = key.length <= 64 ? `k:${key}` : `h:${createHash('sha256').update(key).digest('base64url')}`;
