@@ -2,6 +2,8 @@
 
 export type { Origins } from '../server/origin.ts';
 export { type AskApplicationOptions, askApplication } from './door/ask-application.ts';
+export type { Block, Blocked } from './door/blocks.ts';
+export type { BlockSettings, DisconnectSettings } from './door/exclusion.ts';
 export { cookieSession, queryUser, signedTicket } from './door/interceptors.ts';
 export { originCheck } from './door/origin.ts';
 export type { Rechecked } from './door/recheck.ts';

@@ -41,6 +41,12 @@ export function checkedHeartbeat(given: Partial<Heartbeat> = {}): Heartbeat {
   return heartbeat;
 }
 
+/** @throws {TypeError} for a time that can't be; undefined stays undefined */
+export function checkedTime(name: string, value: number | undefined, least: number): number | undefined {
+  if (value === undefined || (value >= least && value <= MAX_DELAY)) return value;
+  throw new TypeError(`${name} is ${String(value)}, and must be from ${least} to ${MAX_DELAY} ms`);
+}
+
 /** Bytes of a frame other than `hello`: a message and what is around it. */
 export function messageFrame({ message }: Limits): number {
   return message + FRAME;

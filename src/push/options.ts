@@ -4,7 +4,7 @@ import type { Server as HttpsServer } from 'node:https';
 import type { PolicyServerOptions } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/store/broker.ts';
 import type { Origins } from '../server/origin.ts';
-import type { Attributes, Handler, Interceptor } from '../server/transport.ts';
+import type { Attributes, Handler, HandshakeRequest, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
 import type { TopicOptions } from './delivery/topic-options.ts';
 import type { Refusals } from './door/refusals.ts';
@@ -98,8 +98,14 @@ export interface PushInterceptor extends Interceptor {
   ): Attributes | Response | undefined | void | Promise<Attributes | Response | undefined | void>;
 }
 
-/** What clients may do with topics. Left out, the answer is no. */
+/** What clients may do: topics only where it says so. */
 export interface Authorize {
+  /**
+   * Whether somebody may come in of whom the interceptors have said who he is: for what can't be listed, as `block` does.
+   * Anything but `true` refuses with 403; what throws, rejects or gives no answer within `limits.answer`, with 503.
+   * Left out, the answer is yes.
+   */
+  connect?(attributes: Attributes, request: HandshakeRequest): boolean | Promise<boolean>;
   subscribe?(session: Session, topic: string): boolean | Promise<boolean>;
   publish?(session: Session, topic: string, data: unknown): boolean | Promise<boolean>;
 }
@@ -188,6 +194,14 @@ export interface PushServerOptions {
   policy?: PolicyOptions;
   /** Milliseconds after which the position of a channel without messages is compared with the store. Default 15,000. */
   checkInterval?: number;
+  /**
+   * Milliseconds for which an instance that can't be reached may deliver what it has: as long as that, `disconnect` and
+   * `block` wait for it. It takes so long, too, until an outage of the store stops all deliveries. Default 5,000, at
+   * least 500; the same on all instances.
+   */
+  lease?: number;
+  /** Milliseconds in which all instances have to confirm a `disconnect` or `block`. Default 10,000. */
+  confirmTimeout?: number;
   /** Milliseconds that a vanished instance's sessions stay visible to `sessions` and `online`. Default 30,000. */
   presenceTtl?: number;
   /** Milliseconds that an acknowledgement is kept after a device's last one. Default 30 days. */

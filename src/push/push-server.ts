@@ -10,11 +10,16 @@ import { isUnusable, type PresenceEntry, type Receipt } from '../pubsub/store/br
 import { memoryBroker } from '../pubsub/store/memory-broker.ts';
 import { attempt } from '../server/handler-calls.ts';
 import { checkInterceptors } from '../server/options.ts';
+import { watchTurns } from '../server/tick.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
+import { Commands } from './commands.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
 import { ChannelRouter } from './delivery/router.ts';
 import { TopicTable } from './delivery/topic-options.ts';
+import { Barrier } from './door/barrier.ts';
+import type { Block, Blocked } from './door/blocks.ts';
+import { type BlockSettings, type DisconnectSettings, Exclusion } from './door/exclusion.ts';
 import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
@@ -22,7 +27,7 @@ import { type Rechecked, Rechecks } from './door/recheck.ts';
 import { Renewals } from './door/renewal.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
 import { explain, printable } from './explain.ts';
-import { checkedHeartbeat, checkedLimits } from './limits.ts';
+import { checkedHeartbeat, checkedLimits, checkedTime } from './limits.ts';
 import {
   DEFAULT_CURSOR_TTL,
   type Heartbeat,
@@ -32,12 +37,14 @@ import {
 } from './options.ts';
 import { AckedNews } from './pages/acked-news.ts';
 import { Drain } from './pages/drain.ts';
+import { Endings } from './pages/endings.ts';
 import { InstanceName } from './pages/instance-name.ts';
 import { checkedExpiry, Logins } from './pages/logins.ts';
 import { Presence } from './pages/presence.ts';
 import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
 import { SockJsBus } from './pages/sockjs-bus.ts';
+import { SockJsFence } from './pages/sockjs-fence.ts';
 import { Acknowledger } from './sending/acknowledger.ts';
 import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
@@ -50,6 +57,8 @@ const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;
 const DEFAULT_PENDING_LIMIT = 100;
 const SWEEP_INTERVAL = 1_000;
+/** A lease is renewed twice before it is over, with a round trip to the store each time. */
+const MIN_LEASE = 500;
 
 const logged = diagnosticsChannel('tidings:log');
 
@@ -81,6 +90,7 @@ export class PushServer {
   readonly #name: InstanceName;
   readonly #registry: SessionRegistry;
   readonly #router: ChannelRouter;
+  readonly #exclusion: Exclusion;
   readonly #presence: Presence;
   readonly #logins: Logins;
   readonly #rechecks: Rechecks;
@@ -94,6 +104,8 @@ export class PushServer {
   readonly #listeners: Listeners;
   readonly #bus: SockJsBus | undefined;
   readonly #sweeper: NodeJS.Timeout;
+  readonly #stopWatching: () => void;
+  readonly #storeReached: Promise<void>;
   #drain: Drain | undefined;
   #closing: Promise<void> | undefined;
 
@@ -120,6 +132,12 @@ export class PushServer {
       new References({ ...options.references, maxMessage: this.#limits.message }, (key, error) =>
         this.#log('warn', `reference ${printable(key)} could not be resolved: ${explain(error)}`),
       );
+    const confirmTimeout = checkedTime('confirmTimeout', options.confirmTimeout, 1);
+    const commands = new Commands(this.instance, broker.control, confirmTimeout, {
+      lapsed: () => this.#lobby.cutWaiting(),
+      missed: () => this.#sendAllAway(),
+      failed: (message) => this.#log('error', message),
+    });
     this.#router = new ChannelRouter(
       broker,
       references,
@@ -127,11 +145,13 @@ export class PushServer {
         broadcastChannel: BROADCAST,
         checkInterval: options.checkInterval ?? DEFAULT_CHECK_INTERVAL,
         maxMessage: this.#limits.message,
+        control: commands,
+        lease: checkedTime('lease', options.lease, MIN_LEASE),
       },
       {
         acknowledged: (cursor) => {
           this.#publisher.confirmations.acknowledged(cursor);
-          this.#ackedNews.tell(cursor);
+          if (this.#router.mayDeliver()) this.#ackedNews.tell(cursor);
         },
         broadcast: (message) => this.#onBroadcast(message),
         intake: (message) => this.#publisher.take(message),
@@ -171,6 +191,14 @@ export class PushServer {
       dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
       log: (level, message) => this.#log(level, message),
     });
+    const endings = new Endings(this.#registry, (session, code, reason) =>
+      this.#lobby.dismiss(session, code, reason),
+    );
+    this.#exclusion = new Exclusion(broker.control, commands, endings, (count, { user }) => {
+      const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
+      this.#log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`);
+    });
+    const barrier = new Barrier(this.#exclusion.blocks, endings);
     checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,
@@ -180,7 +208,9 @@ export class PushServer {
       interceptors: options.interceptors ?? [],
       log: (level, message) => this.#log(level, message),
       logins: this.#logins,
-      handshakes: this.#limits.handshakes,
+      connect: options.authorize?.connect?.bind(options.authorize),
+      barrier,
+      limits: this.#limits,
       drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
     });
     const addressOf = (request: HandshakeRequest): string => clientAddress(request, proxies);
@@ -194,6 +224,7 @@ export class PushServer {
       instance: this.instance,
       limits: this.#limits,
       registry: this.#registry,
+      barrier,
       router: this.#router,
       presence: this.#presence,
       logins: this.#logins,
@@ -214,10 +245,13 @@ export class PushServer {
       handler: this.#lobby,
       addressOf,
       bus: this.#bus,
+      fence: new SockJsFence(broker.control, endings),
       log: (level, message) => this.#log(level, message),
     });
     this.#router.fanOut = this.#listeners;
     this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
+    this.#stopWatching = watchTurns(() => this.#router.mayDeliver());
+    this.#storeReached = this.#router.open();
     this.ready = this.#start();
     // Whoever does not ask still gets the log line.
     this.ready.catch(() => {});
@@ -265,6 +299,49 @@ export class PushServer {
   /** To all sessions of all instances at this moment; nothing is stored, at most once. */
   broadcast(data: unknown): Promise<void> {
     return this.#publisher.broadcast(data);
+  }
+
+  // ── sending away ───────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Ends the user's sessions, on all instances, but for those of other logins, devices or ids than are named. When it
+   * resolves, no instance delivers anything more to them, not even one that can't be reached or stands still.
+   * Handshakes that were under way are ended, too; later ones are not.
+   *
+   * @returns how many have ended; of an instance that could not be reached they are not counted
+   * @throws {UnconfirmedError} where that can't be promised within `confirmTimeout`, with the `instances` that are the
+   *   reason; {TypeError} or {RangeError} for what can't be a name, a code or a reason
+   */
+  disconnect(user: string, settings: DisconnectSettings = {}): Promise<number> {
+    return this.#exclusion.disconnect(user, settings);
+  }
+
+  /**
+   * Ends the sessions of a user or a login, as `disconnect`, and lets none in again until it is over: with 403, which
+   * pages see as 4503. There may be 10,000 blocks; a user or login that is blocked already gets the new one.
+   *
+   * @returns how many sessions have ended
+   * @throws {UnconfirmedError} as `disconnect`; {RangeError} where there are too many blocks
+   */
+  block(who: Blocked, settings: BlockSettings = {}): Promise<number> {
+    return this.#exclusion.block(who, settings);
+  }
+
+  /** Lifts a block. Resolves when all instances know, with whether there was one. @throws {UnconfirmedError} as `disconnect` */
+  unblock(who: Blocked): Promise<boolean> {
+    return this.#exclusion.unblock(who);
+  }
+
+  /** All blocks that are in force. Rejects while the store is away. */
+  async blocks(): Promise<Block[]> {
+    await this.#storeReached;
+    return this.#exclusion.all();
+  }
+
+  /** The block of a user or a login; undefined if there is none. Rejects while the store is away. */
+  async blockOf(who: Blocked): Promise<Block | undefined> {
+    await this.#storeReached;
+    return this.#exclusion.of(who);
   }
 
   // ── looking ────────────────────────────────────────────────────────────────────────────────────
@@ -341,6 +418,7 @@ export class PushServer {
     await this.#drain.run();
     clearInterval(this.#sweeper);
     this.#ackedNews.close();
+    this.#stopWatching();
     await Promise.all([this.#acknowledger.flush(), this.#presence.flush()]);
     await this.#listeners.close();
     await this.#bus?.close();
@@ -352,8 +430,7 @@ export class PushServer {
     const listenedTo = [references?.channel, this.#bus?.channel, this.#name.channel].filter(
       (name) => name !== undefined,
     );
-    const storeReached = this.#router
-      .open()
+    const storeReached = this.#storeReached
       .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))))
       .then(() => this.#name.say());
     try {
@@ -392,7 +469,7 @@ export class PushServer {
   // ── the store ──────────────────────────────────────────────────────────────────────────────────
 
   #onBroadcast(message: OutgoingTransient): void {
-    if (this.#registry.size === 0) return;
+    if (this.#registry.size === 0 || !this.#router.mayDeliver()) return;
     this.#listeners.publish(BROADCAST, message.prepared);
     for (const session of this.#registry)
       if (session.phase !== 'open' || !this.#sharesBroadcasts(session)) session.sendTransient(message);
@@ -417,6 +494,14 @@ export class PushServer {
     }
     this.#log('info', 'the store is back');
     this.#publisher.confirmations.lookAgain();
+  }
+
+  /** Nobody can say who of them should have been ended. Who may comes back. */
+  #sendAllAway(): void {
+    this.#log('warn', 'too much was missed while the store was away: all sessions have to come again');
+    for (const session of [...this.#registry]) {
+      this.#lobby.dismiss(session, CloseCode.DRAIN, 'this instance was away for too long');
+    }
   }
 
   #sweep(now: number): void {

@@ -11,7 +11,7 @@ import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
 import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
-import type { SharedFrames } from './fan-out.ts';
+import { catchUp, type SharedFrames } from './fan-out.ts';
 import type { Heartbeat, Pulse } from './heartbeat.ts';
 import { Intake, type IntakeHost, type IntakeOptions } from './intake.ts';
 import { Outbox, type SendCallback } from './outbox.ts';
@@ -343,6 +343,16 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     this.#lose();
     this.#outbox.flush();
     this.socket.destroy();
+  }
+
+  /** See `Transport`. */
+  drop(ofThisTurn: boolean): boolean {
+    // What it is still owed of this turn waits, too.
+    if (ofThisTurn) catchUp(this);
+    if (this.state === CLOSED || !(ofThisTurn ? this.bufferedAmount > 0 : this.#sender.isStuck)) return false;
+    this.#lose();
+    this.socket.destroy();
+    return true;
   }
 
   /** The closing handshake has taken too long. */

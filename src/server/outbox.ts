@@ -130,6 +130,11 @@ export class Outbox {
     return this.#pendingBytes + sliced + this.socket.writableLength;
   }
 
+  /** Of these, what earlier turns have left. */
+  get stuckBytes(): number {
+    return this.bufferedBytes - this.#pendingBytes;
+  }
+
   /** How much of what was written has left, in no unit; undefined for a plain socket, where Node looks after it. */
   get progress(): number | undefined {
     return this.#sliced?.written;

@@ -99,6 +99,11 @@ export class Sender {
     return this.#outbox.bufferedBytes + this.#waitingBytes + this.#behindBytes;
   }
 
+  /** Whether something has to wait for more than the end of this turn. */
+  get isStuck(): boolean {
+    return this.#queue !== null || this.#outbox.stuckBytes > 0;
+  }
+
   /** Whether a control frame of ours would have to wait. */
   get isBusy(): boolean {
     return this.#queue !== null || this.#outbox.isBacklogged;

@@ -14,6 +14,9 @@ const ofNobody = new AsyncResource('tidings.turn');
 /** The process ends: no turn has an end any more, so everything leaves at once. */
 export let isLastTurn = false;
 
+/** Those who look at what is about to leave, at the end of each turn in which something was written. */
+const watchers = new Set<() => void>();
+
 let scheduled = false;
 let fanOut: (() => void) | null = null;
 let flush: (() => void) | null = null;
@@ -23,6 +26,15 @@ export function endTurnSoon(): void {
   if (scheduled) return;
   scheduled = true;
   setImmediate(endTurnOfNobody);
+}
+
+/**
+ * Calls back at the end of every turn in which something was put off, before that leaves. May not throw. Returns what ends
+ * it.
+ */
+export function watchTurns(look: () => void): () => void {
+  watchers.add(look);
+  return () => watchers.delete(look);
 }
 
 /** Calls back once at the end of this turn, with shared frames to hand to connections. */
@@ -50,6 +62,7 @@ function endTurnOfNobody(): void {
 function endTurn(): void {
   scheduled = false;
   turn = (turn + 1) | 0;
+  if (watchers.size > 0) for (const look of watchers) look();
   const dueFanOut = fanOut;
   fanOut = null;
   if (dueFanOut !== null) dueFanOut();

@@ -9,6 +9,8 @@ export type SendResult = 'sent' | 'queued' | 'dropped';
 
 /** Module-internal: the name of a transport's `send` for what has no hurry. */
 export const sendSoon = Symbol('send soon');
+/** Module-internal: the name of what drops what waits. */
+export const dropWaiting = Symbol('drop waiting');
 
 export interface Transport {
   /** The subprotocol in use; empty where there is none. */
@@ -26,6 +28,13 @@ export interface Transport {
   close(code?: number, reason?: string): void;
   /** Cuts the connection without a closing handshake. */
   terminate(): void;
+  /**
+   * Module-internal: drops what waits for the network, and the connection with it where that can't be without the other.
+   * False where the session is as it was but for what has not begun to leave: then it can still be closed.
+   *
+   * @param ofThisTurn also what waits for nothing but the end of the turn
+   */
+  [dropWaiting](ofThisTurn: boolean): boolean;
 }
 
 /** What interceptors say of who has come. A push server looks at the named ones once, behind all its interceptors. */

@@ -36,7 +36,14 @@ import { type IteratedMessage, iterateMessages } from './message-iterator.ts';
 import { checkClientOptions } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
 import type { Topics } from './topics.ts';
-import { type Attributes, type Handler, type SendResult, sendSoon, type Transport } from './transport.ts';
+import {
+  type Attributes,
+  dropWaiting,
+  type Handler,
+  type SendResult,
+  sendSoon,
+  type Transport,
+} from './transport.ts';
 
 const READY_STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const;
 const BINARY_TYPES = ['nodebuffer', 'arraybuffer', 'fragments', 'blob'] as const;
@@ -424,6 +431,11 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     } else {
       connection.terminate();
     }
+  }
+
+  /** @internal See `Transport`. */
+  [dropWaiting](ofThisTurn: boolean): boolean {
+    return this[kConnection]?.drop(ofThisTurn) ?? false;
   }
 
   static #abort(ws: WebSocket): void {

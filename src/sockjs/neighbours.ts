@@ -6,9 +6,11 @@
 
 import { createHash } from 'node:crypto';
 import { clearTimeout, setTimeout } from '../clock.ts';
+import type { Attributes } from '../server/transport.ts';
 import { within } from '../waiting.ts';
 import type { Bus } from './bus.ts';
 import type { Credentials } from './credentials.ts';
+import type { Fence } from './fence.ts';
 import type { Receiver } from './session.ts';
 
 /**
@@ -17,12 +19,19 @@ import type { Receiver } from './session.ts';
  */
 const PATIENCE = 0.4;
 
+/** What became of a request; `stamp` goes with a frame (see Fence). */
+interface Answer {
+  ok: boolean;
+  frame?: string | undefined;
+  stamp?: string | undefined;
+}
+
 /** What instances say to each other; `n` tells the requests of one instance apart. */
 type Envelope = { from: string; n: number } & (
   | { type: 'send'; id: string; who: Credentials; messages: string[] }
   | { type: 'receive'; id: string; who: Credentials }
   | { type: 'taken' | 'gone' }
-  | { type: 'answer'; ok: boolean; frame?: string }
+  | ({ type: 'answer' } & Answer)
 );
 
 /** Where a session is that is not ours. */
@@ -48,6 +57,7 @@ export interface LocalSessions {
   take(id: string, who: Credentials, messages: string[]): boolean;
   /** A receiver of another kind than an HTTP response here. False as above. */
   attach(id: string, who: Credentials, receiver: Receiver): boolean;
+  attributesOf(id: string): Attributes | undefined;
 }
 
 export interface NeighbourTimes {
@@ -60,16 +70,23 @@ export interface NeighbourTimes {
 export class Neighbours {
   readonly #bus: Bus;
   readonly #local: LocalSessions;
+  readonly #fence: Fence | undefined;
   readonly #heartbeatDelay: number;
   /** Milliseconds. */
   readonly #patience: number;
   #count = 0;
   /** Requests of ours that wait for an answer. */
-  readonly #waiting = new Map<number, (answer: { ok: boolean; frame?: string }) => void>();
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
   /** Receivers of ours that stand for a request at another instance, by that instance and its number. */
   readonly #receivers = new Map<string, RemoteReceiver>();
 
-  constructor(bus: Bus, local: LocalSessions, { heartbeatDelay, disconnectDelay }: NeighbourTimes) {
+  constructor(
+    bus: Bus,
+    local: LocalSessions,
+    { heartbeatDelay, disconnectDelay }: NeighbourTimes,
+    fence: Fence | undefined,
+  ) {
+    this.#fence = fence;
     this.#bus = bus;
     this.#local = local;
     this.#heartbeatDelay = heartbeatDelay;
@@ -95,6 +112,8 @@ export class Neighbours {
         const answer = await this.#ask(instance, { type: 'receive', id, who }, patience, signal);
         signal.removeEventListener('abort', gone);
         if (answer?.frame === undefined) return undefined;
+        // It may have been on its way for long, and what it belongs to is over. Older instances don't say what that is.
+        if (answer.stamp !== undefined && this.#fence?.mayPass(answer.stamp) === false) return undefined;
         return {
           text: answer.frame,
           taken: () => this.#say(instance, { from: this.#bus.instance, n, type: 'taken' }),
@@ -122,13 +141,17 @@ export class Neighbours {
         this.#waiting.get(n)?.(envelope);
         return;
       case 'send':
-        this.#answer(envelope, this.#local.take(envelope.id, envelope.who, envelope.messages));
+        this.#answer(envelope, { ok: this.#local.take(envelope.id, envelope.who, envelope.messages) });
         return;
       case 'receive': {
         this.#receivers.get(key)?.lost();
+        const attributes = this.#local.attributesOf(envelope.id) ?? {};
         const receiver: RemoteReceiver = new RemoteReceiver(
           2 * this.#patience,
-          (frame) => this.#answer(envelope, frame !== undefined, frame),
+          (frame) => {
+            const stamp = frame === undefined ? undefined : this.#fence?.stamp(attributes);
+            this.#answer(envelope, { ok: frame !== undefined, frame, stamp });
+          },
           () => {
             if (this.#receivers.get(key) === receiver) this.#receivers.delete(key);
           },
@@ -136,7 +159,7 @@ export class Neighbours {
         this.#receivers.set(key, receiver);
         if (!this.#local.attach(envelope.id, envelope.who, receiver)) {
           receiver.forget();
-          this.#answer(envelope, false);
+          this.#answer(envelope, { ok: false });
         }
         return;
       }
@@ -155,9 +178,9 @@ export class Neighbours {
       | { type: 'receive'; id: string; who: Credentials },
     patience: number,
     signal?: AbortSignal,
-  ): Promise<{ ok: boolean; frame?: string } | undefined> {
+  ): Promise<Answer | undefined> {
     const n = ++this.#count;
-    const answer = new Promise<{ ok: boolean; frame?: string } | undefined>((resolve) => {
+    const answer = new Promise<Answer | undefined>((resolve) => {
       this.#waiting.set(n, resolve);
       signal?.addEventListener('abort', () => resolve(undefined), { once: true });
     });
@@ -167,9 +190,9 @@ export class Neighbours {
     return result;
   }
 
-  #answer({ from, n }: Envelope, ok: boolean, frame?: string): void {
-    const answer = { from: this.#bus.instance, n, type: 'answer', ok } as const;
-    this.#say(from, frame === undefined ? answer : { ...answer, frame });
+  #answer({ from, n }: Envelope, answer: Answer): void {
+    // JSON leaves out what is undefined.
+    this.#say(from, { from: this.#bus.instance, n, type: 'answer', ...answer });
   }
 
   #say(instance: string, envelope: Envelope): void {
@@ -228,7 +251,7 @@ function envelopeOf(payload: Buffer): Envelope | undefined {
   } catch {
     return undefined;
   }
-  const { from, n, type, id, who, messages, ok, frame } = (value ?? {}) as Record<string, unknown>;
+  const { from, n, type, id, who, messages, ok, frame, stamp } = (value ?? {}) as Record<string, unknown>;
   if (typeof from !== 'string' || !Number.isSafeInteger(n)) return undefined;
   const isText = (text: unknown): boolean => typeof text === 'string';
   const areTexts = (texts: unknown): boolean => Array.isArray(texts) && texts.every(isText);
@@ -237,7 +260,10 @@ function envelopeOf(payload: Buffer): Envelope | undefined {
     type === 'gone' ||
     (type === 'send' && isText(id) && areTexts(who) && areTexts(messages)) ||
     (type === 'receive' && isText(id) && areTexts(who)) ||
-    (type === 'answer' && typeof ok === 'boolean' && (frame === undefined || isText(frame)));
+    (type === 'answer' &&
+      typeof ok === 'boolean' &&
+      (frame === undefined || isText(frame)) &&
+      (stamp === undefined || isText(stamp)));
   return isFit ? (value as Envelope) : undefined;
 }
 

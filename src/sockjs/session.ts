@@ -4,7 +4,15 @@
  */
 import { monotonicNow } from '../clock.ts';
 import { asError, attempt, tellHandler } from '../server/handler-calls.ts';
-import type { Attributes, Handler, HandshakeRequest, SendResult, Transport } from '../server/transport.ts';
+import {
+  type Attributes,
+  dropWaiting,
+  type Handler,
+  type HandshakeRequest,
+  type SendResult,
+  type Transport,
+} from '../server/transport.ts';
+import type { Fence } from './fence.ts';
 import { close, HEARTBEAT, messages, OPEN, quote } from './frames.ts';
 
 /** The way to the client that is open just now: a streaming or polling response, or a WebSocket. */
@@ -24,6 +32,7 @@ export interface Receiver {
 }
 
 export interface SessionLimits {
+  fence?: Fence | undefined;
   /** Milliseconds between heartbeat frames. */
   heartbeatDelay: number;
   /** Milliseconds without a receiver until the session is over. */
@@ -49,6 +58,7 @@ export class SockJsSession implements Transport {
   #queuedBytes = 0;
   /** What was sent before the session was closed, and waits for a receiver to say it before the close frame. */
   #lastFrame = '';
+  #lastStamp = '';
   #closeFrame = '';
   #hasFailed = false;
 
@@ -82,7 +92,8 @@ export class SockJsSession implements Transport {
   /** A later receiver. There may be only one at a time; a closed session answers with its close frame. */
   attach(receiver: Receiver, now: number): void {
     if (this.readyState > 1) {
-      const last = this.#lastFrame;
+      const { fence } = this.#limits;
+      const last = fence?.mayPass(this.#lastStamp) === false ? '' : this.#lastFrame;
       this.#lastFrame = '';
       if (last === '' || receiver.send(last)) receiver.send(this.#closeFrame);
       receiver.end();
@@ -144,8 +155,10 @@ export class SockJsSession implements Transport {
     // Who does not read gets no more of it.
     if (this.#queue.length > 0 && code !== TOO_SLOW) {
       const frame = messages(this.#queue);
-      if (this.#receiver === undefined) this.#lastFrame = frame;
-      else this.#write(frame);
+      if (this.#receiver === undefined) {
+        this.#lastFrame = frame;
+        this.#lastStamp = this.#limits.fence?.stamp(this.attributes) ?? '';
+      } else this.#write(frame);
     }
     this.#finish(code, reason, code);
   }
@@ -155,6 +168,19 @@ export class SockJsSession implements Transport {
     this.#receiver?.destroy();
     this.#receiver = undefined;
     this.#finish(1006, 'Connection interrupted', 1006);
+  }
+
+  /** What waits for a receiver can be dropped without the session, as nobody was sent any of it; unless it is to live on. */
+  [dropWaiting](ofThisTurn: boolean): boolean {
+    if (this.readyState > 1) return false;
+    const isStuck = (this.#receiver?.bufferedAmount ?? 0) > 0;
+    if (ofThisTurn ? isStuck || this.#queue.length > 0 : isStuck) {
+      this.terminate();
+      return true;
+    }
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    return false;
   }
 
   /** Called by the server's sweep once `deadline` has passed. True when the session can be forgotten. */
@@ -197,6 +223,8 @@ export class SockJsSession implements Transport {
 
   #flush(): void {
     if (this.#queue.length === 0 || !this.#receiver?.isWritable) return;
+    this.#limits.fence?.look();
+    if (this.#queue.length === 0) return;
     const frame = messages(this.#queue);
     this.#queue = [];
     this.#queuedBytes = 0;

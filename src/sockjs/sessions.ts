@@ -2,7 +2,7 @@
 import { monotonicNow } from '../clock.ts';
 import { Admission, type AdmissionRules } from '../server/admission.ts';
 import { asError } from '../server/handler-calls.ts';
-import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
+import type { Attributes, Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import type { Bus } from './bus.ts';
 import { areShown, type Credentials, credentialsOf } from './credentials.ts';
 import { HttpReceiver, type Wrapping } from './http-receiver.ts';
@@ -65,7 +65,7 @@ export class HttpSessions implements Sessions, LocalSessions {
       },
     };
     this.#addressOf = addressOf;
-    this.#neighbours = bus && new Neighbours(bus, this, limits);
+    this.#neighbours = bus && new Neighbours(bus, this, limits, limits.fence);
     this.responseLimit = limits.responseLimit;
     this.maxMessage = limits.maxMessage;
     this.#sweep = sweep;
@@ -109,6 +109,10 @@ export class HttpSessions implements Sessions, LocalSessions {
     };
     session.attach(receiver, monotonicNow());
     return true;
+  }
+
+  attributesOf(id: string): Attributes | undefined {
+    return this.#sessions.get(id)?.session.attributes;
   }
 
   async elsewhere(exchange: Exchange): Promise<RemoteSession | undefined> {

@@ -17,6 +17,7 @@ import type { Handler, HandshakeRequest, Interceptor, Transport } from '../serve
 import { addRoute } from '../server/upgrade-router.ts';
 import type { WebSocketServerOptions } from '../server/websocket-server.ts';
 import type { Bus } from './bus.ts';
+import type { Fence } from './fence.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
 import { IframePage } from './iframe.ts';
 import { answer, fail, type Route } from './route.ts';
@@ -68,6 +69,8 @@ export interface SockJsOptions {
   heartbeatDelay?: number;
   /** Milliseconds without a receiving request until a session is over. Default 5_000. */
   disconnectDelay?: number;
+  /** Looks at what waits before it goes to clients. Default: all of it may. */
+  fence?: Fence;
   /** To the other instances, where requests may come to any. Default: none, balancing must be sticky. */
   bus?: Bus;
   /** Bytes of one request body, and of one WebSocket message. Default 1 MiB. */
@@ -125,6 +128,7 @@ export class SockJsServer {
     checkInterceptors(options.interceptors);
     const interceptors = options.interceptors ?? [];
     const limits = {
+      fence: options.fence,
       heartbeatDelay: options.heartbeatDelay ?? DEFAULT_HEARTBEAT_DELAY,
       disconnectDelay: options.disconnectDelay ?? DEFAULT_DISCONNECT_DELAY,
       maxBuffered: options.maxBuffered ?? 1024 * 1024,

@@ -66,6 +66,8 @@ export interface ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
   readonly fanOut: FanOut | undefined;
+  /** Whether what comes from the store may go to pages at this moment. Where not, the channel has been told to doubt. */
+  mayDeliver(): boolean;
   /** Where the channel stands, and what its devices have. */
   opening(channel: string): Promise<Opening>;
   /** Resolves after `attempt`-dependent backoff, or at once when the store has come back. */
@@ -308,7 +310,8 @@ export class Channel {
         if (mustSubscribe) await this.#host.broker.subscribe(this.name);
         mustSubscribe = false;
         const { top, cursors } = await this.#host.opening(this.name);
-        if (this.#state === 'finding' && !this.#again) this.#take(top, cursors);
+        if (!this.#host.mayDeliver()) await this.#host.pause(attempt);
+        else if (this.#state === 'finding' && !this.#again) this.#take(top, cursors);
       } catch (error) {
         if (isUnusable(error)) this.#give(error);
         else await this.#host.pause(attempt);
@@ -367,7 +370,7 @@ export class Channel {
         (page) => judge(head, page).reason !== undefined,
         () => true,
       );
-    if (this.#state !== 'verifying') return;
+    if (!this.#host.mayDeliver() || this.#state !== 'verifying') return;
     if (hasRewound) this.doubt();
     else this.#resume();
   }
@@ -428,6 +431,7 @@ export class Channel {
   }
 
   #deliverReady(): void {
+    if (!this.#host.mayDeliver()) return;
     while (this.#queue.length > 0 && this.#queue[0]!.lookup === undefined)
       this.#deliver(this.#queue.shift()!);
   }

@@ -12,6 +12,7 @@ import type {
   Position,
   StoredMessage,
 } from '../../pubsub/store/broker.ts';
+import type { ControlListener } from '../../pubsub/store/control.ts';
 import { Turns } from '../../waiting.ts';
 import type { References } from '../sending/references.ts';
 import { Channel, type ChannelHost, type FanOut } from './channel.ts';
@@ -41,10 +42,24 @@ export interface RouterEvents {
   warn(message: string): void;
 }
 
+export interface RouterOptions {
+  broadcastChannel: string;
+  /** Milliseconds. */
+  checkInterval: number;
+  /** Bytes. */
+  maxMessage: number;
+  /** Who carries out commands. */
+  control: ControlListener;
+  /** Milliseconds. */
+  lease: number | undefined;
+}
+
 export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
   readonly maxMessage: number;
+  readonly control: ControlListener;
+  readonly lease?: number;
   /** Set once there is a listener whose sessions can be reached together. */
   fanOut: FanOut | undefined;
   readonly #events: RouterEvents;
@@ -68,7 +83,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   constructor(
     broker: Broker,
     references: References | undefined,
-    options: { broadcastChannel: string; checkInterval: number; maxMessage: number },
+    options: RouterOptions,
     events: RouterEvents,
   ) {
     this.broker = broker;
@@ -76,11 +91,24 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#broadcastChannel = options.broadcastChannel;
     this.#checkInterval = options.checkInterval;
     this.maxMessage = options.maxMessage;
+    this.control = options.control;
+    if (options.lease !== undefined) this.lease = options.lease;
     this.#events = events;
   }
 
   get isAway(): boolean {
     return this.#isAway;
+  }
+
+  /** Whether what comes from the store may go to pages at this moment. */
+  mayDeliver(): boolean {
+    return this.broker.control.mayDeliver();
+  }
+
+  /** Resolves when it may, or `isOver` says that nobody waits any more. */
+  async untilAllowed(isOver: () => boolean): Promise<void> {
+    for (let attempt = 0; !isOver() && !this.#isClosed && !this.mayDeliver(); attempt++)
+      await this.pause(attempt);
   }
 
   /**

@@ -3,7 +3,7 @@
  * fast as the session takes it, and is live from then on.
  */
 import { isUnusable, type Position } from '../../pubsub/store/broker.ts';
-import type { Transport } from '../../server/transport.ts';
+import { dropWaiting, type Transport } from '../../server/transport.ts';
 import { isInbox } from '../talk/names.ts';
 import type { ChannelState } from '../talk/wire.ts';
 import type { Channel, OutgoingPage, Subscriber } from './channel.ts';
@@ -227,6 +227,10 @@ export class Subscription implements Subscriber {
       // What is big by itself goes when nothing else waits: it is let through then, however big.
       if (message.size >= busy && bufferedAmount > 0) await this.#pacer.wait(this.transport, 1);
       if (message.lookup !== undefined) await message.lookup;
+      if (!this.#router.mayDeliver()) {
+        await this.#router.untilAllowed(() => this.#isOver);
+        return false;
+      }
       if (this.#isOver) return false;
       if (this.#recipient.isTidings || message.time > this.#seenUntil) this.#send(message);
       this.#position = message.place;
@@ -260,6 +264,11 @@ export class Subscription implements Subscriber {
   }
 
   #send(message: Outgoing): void {
+    if (!this.#router.mayDeliver()) {
+      // In the middle of a turn: the page gets it when it is back.
+      if (!this.transport[dropWaiting](true)) this.transport.terminate();
+      return;
+    }
     this.#lastTime = message.time;
     this.#recipient.sendMessage(message);
   }
@@ -275,6 +284,7 @@ export class Subscription implements Subscriber {
 
   async #sendPending(): Promise<void> {
     await this.#pacer.wait(this.transport, this.#recipient.busy / 2);
+    await this.#router.untilAllowed(() => this.#isOver);
     const pending = this.#pending ?? [];
     this.#pending = undefined;
     if (this.#isOver) return;
@@ -282,7 +292,7 @@ export class Subscription implements Subscriber {
   }
 
   transient(message: OutgoingTransient): void {
-    this.#recipient.sendTransient(message);
+    if (this.#router.mayDeliver()) this.#recipient.sendTransient(message);
   }
 
   stored({ epoch, offset }: Position): void {

@@ -6,15 +6,17 @@
 import { attempt } from '../../server/handler-calls.ts';
 import type { Origins } from '../../server/origin.ts';
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
-import { isIn } from '../../waiting.ts';
+import { inTime, isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { explainFully } from '../explain.ts';
-import type { Log } from '../options.ts';
+import type { Authorize, Limits, Log } from '../options.ts';
 import { ClaimsError } from '../pages/claims.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf } from '../talk/names.ts';
+import { CloseCode } from '../talk/wire.ts';
 import { arrived } from './arrival.ts';
+import type { Barrier } from './barrier.ts';
 import { originCheck } from './origin.ts';
 import { refusal } from './refusals.ts';
 import { clientAddress, type Proxies } from './request.ts';
@@ -28,10 +30,12 @@ export interface AdmissionParts {
   proxies: Proxies;
   origins: Origins;
   interceptors: Interceptor[];
+  /** The application's last word. */
+  connect: Authorize['connect'];
+  barrier: Barrier;
   log: Log;
   logins: Logins;
-  /** Handshakes at once; 0: any number. */
-  handshakes: number;
+  limits: Pick<Limits, 'handshakes' | 'answer'>;
   /** Seconds after which a client may try again, while the server is going. */
   drainingFor(): number | undefined;
 }
@@ -45,7 +49,8 @@ export function admission(parts: AdmissionParts): Interceptor[] {
  * A place first: what is refused here costs nothing else. Then a turn: when thousands come at once, because another
  * instance has gone, so many are asked about at a time, and the others wait.
  */
-function gate({ registry, proxies, handshakes, drainingFor, log }: AdmissionParts): Interceptor {
+function gate({ registry, proxies, barrier, limits, drainingFor, log }: AdmissionParts): Interceptor {
+  const { handshakes } = limits;
   /** Those that have a place, with their addresses, until they are told how it ended. */
   const addresses = new Map<HandshakeRequest, string>();
   const underWay = new Set<HandshakeRequest>();
@@ -56,7 +61,8 @@ function gate({ registry, proxies, handshakes, drainingFor, log }: AdmissionPart
     return refusal(503, 'this instance is going', { 'Retry-After': String(seconds) });
   };
   return {
-    before(request) {
+    before(request, attributes) {
+      barrier.begins(attributes);
       const answer = going();
       if (answer !== undefined) return answer;
       const address = clientAddress(request, proxies);
@@ -135,10 +141,38 @@ function checked(attributes: Attributes, logins: Logins, log: Log): Response | u
   }
 }
 
-function authenticated({ router, logins, log }: AdmissionParts): Interceptor {
+/** What the application says last of all. It may throw, now or later, or never answer. */
+async function permitted(
+  { connect, limits, log }: AdmissionParts,
+  attributes: Attributes,
+  request: HandshakeRequest,
+): Promise<Response | undefined> {
+  if (connect === undefined) return undefined;
+  try {
+    const answer = await inTime(
+      limits.answer,
+      new Promise((resolve) => resolve(connect(attributes, request))),
+    );
+    return answer === true ? undefined : refusal(403, 'the application does not let this user in');
+  } catch (error) {
+    log('error', `authorize.connect failed, so somebody was not let in: ${explainFully(error)}`);
+    return refusal(503, 'the application could not say who may come in', { 'Retry-After': '10' });
+  }
+}
+
+function authenticated(parts: AdmissionParts): Interceptor {
+  const { router, logins, log, barrier } = parts;
+  const objection = (attributes: Attributes): Response | undefined => {
+    const ending = barrier.objection(attributes);
+    if (ending === undefined) return undefined;
+    return refusal(ending.code === CloseCode.FORBIDDEN ? 403 : 401, ending.reason);
+  };
   return {
-    async before(_request, attributes) {
-      const answer = checked(attributes, logins, log);
+    async before(request, attributes) {
+      const answer =
+        checked(attributes, logins, log) ??
+        objection(attributes) ??
+        (await permitted(parts, attributes, request));
       if (answer !== undefined) return answer;
       const channel = router.acquire(inboxOf(attributes.user!));
       try {
@@ -151,7 +185,8 @@ function authenticated({ router, logins, log }: AdmissionParts): Interceptor {
         // It lingers until the session takes it.
         router.release(channel);
       }
-      return undefined;
+      // That may have taken a while.
+      return objection(attributes);
     },
   };
 }

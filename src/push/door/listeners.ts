@@ -19,7 +19,7 @@ import { requestTarget } from '../../server/request-target.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../server/transport.ts';
 import { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer } from '../../server/websocket-server.ts';
-import { type Bus, SockJsServer } from '../../sockjs/index.ts';
+import { type Bus, type Fence, SockJsServer } from '../../sockjs/index.ts';
 import type { FanOut } from '../delivery/channel.ts';
 import { largestFrame, messageFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
@@ -40,6 +40,7 @@ export interface ListenerParts {
   addressOf: (request: HandshakeRequest) => string;
   /** Between the instances that share SockJS sessions. */
   bus: Bus | undefined;
+  fence: Fence;
   log: Log;
 }
 
@@ -105,6 +106,7 @@ export class Listeners implements FanOut {
         raw: (request, socket, head) => websockets.handleUpgrade(request, socket, head, () => {}),
         origins: options.origins ?? [],
         addressOf: parts.addressOf,
+        fence: parts.fence,
         ...(parts.bus !== undefined && { bus: parts.bus }),
         maxMessage: largestFrame(limits),
         maxBuffered: limits.outbox,

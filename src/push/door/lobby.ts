@@ -9,7 +9,7 @@ import { monotonicNow } from '../../clock.ts';
 import type { PresenceEntry } from '../../pubsub/store/broker.ts';
 import { attempt } from '../../server/handler-calls.ts';
 import { originOf } from '../../server/origin.ts';
-import type { Handler, HandshakeRequest, Transport } from '../../server/transport.ts';
+import { dropWaiting, type Handler, type HandshakeRequest, type Transport } from '../../server/transport.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { Subscription } from '../delivery/subscription.ts';
@@ -24,10 +24,12 @@ import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
+import type { Barrier } from './barrier.ts';
 import type { Rechecks } from './recheck.ts';
 import { refusalOf } from './refusals.ts';
 
 const opened = diagnosticsChannel('tidings:session:open');
+const ended = diagnosticsChannel('tidings:session:end');
 const closed = diagnosticsChannel('tidings:session:close');
 
 /** RFC 6455 §7.4.1. */
@@ -39,6 +41,7 @@ export interface LobbyParts {
   instance: string;
   limits: Limits;
   registry: SessionRegistry;
+  barrier: Barrier;
   router: ChannelRouter;
   presence: Presence;
   logins: Logins;
@@ -67,10 +70,16 @@ export class Lobby implements Handler<Transport> {
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
-    const { registry, presence, limits, logins, addressOf, handler } = this.#parts;
+    const { registry, barrier, presence, limits, logins, addressOf, handler } = this.#parts;
     const refusal = refusalOf(transport.attributes);
     if (refusal !== undefined) {
       transport.close(refusal.code, refusal.reason);
+      return;
+    }
+    const objection = barrier.objection(transport.attributes);
+    if (objection !== undefined) {
+      registry.free(addressOf(request));
+      transport.close(objection.code, objection.reason);
       return;
     }
     if (isOdd(request) && registry.isUserFull(transport.attributes.user!)) {
@@ -146,10 +155,14 @@ export class Lobby implements Handler<Transport> {
     this.#tell(() => this.#parts.handler.closed?.(session, code, reason));
   }
 
-  /** Sends a session away: from here on it is told nothing, and nothing that it says is obeyed, however long it takes to go. */
+  /**
+   * Sends a session away: from here on it is told nothing, not even what waits for the network, and nothing that it says
+   * is obeyed, however long it takes to go.
+   */
   dismiss(session: Session, code: number, reason: string): void {
     this.#leave(session);
-    session.close(code, reason);
+    if (!session.transport[dropWaiting](false)) session.close(code, reason);
+    if (ended.hasSubscribers) ended.publish({ session, code, reason });
   }
 
   #leave(session: Session): void {
@@ -165,7 +178,16 @@ export class Lobby implements Handler<Transport> {
   /** The session has said hello. */
   greeted(session: Session): void {
     this.#silent.delete(session);
-    if (session.device !== undefined) this.#parts.presence.add(this.#entryOf(session));
+    if (session.device === undefined) return;
+    // Whoever ended the sessions of this device did not know that this is one.
+    const objection = this.#parts.barrier.objection(session.attributes, session.device);
+    if (objection === undefined) this.#parts.presence.add(this.#entryOf(session));
+    else this.dismiss(session, objection.code, objection.reason);
+  }
+
+  /** Whoever has something waiting is cut, as it may not leave any more: he comes back for it. */
+  cutWaiting(): void {
+    for (const { transport } of this.#parts.registry) transport[dropWaiting](true);
   }
 
   /** Once a second. */

@@ -149,6 +149,7 @@ export class Dialogue {
     session.phase = 'greeting';
     session.device = wishes.device;
     this.#host.greeted(session);
+    if (session.transport.readyState !== 1) return;
     if (router.isAway) session.fallBehind();
 
     const starts = new Map<string, Start>([[inboxOf(session.user), { start: wishes.start }]]);
@@ -175,6 +176,7 @@ export class Dialogue {
       }
     });
     await Promise.all(joining);
+    await router.untilAllowed(() => session.transport.readyState !== 1);
     if (session.phase !== 'greeting' || !session.subscriptions.has(inboxOf(session.user))) return;
 
     session.phase = 'open';

@@ -9,12 +9,13 @@ import { monotonicNow } from '../../clock.ts';
 import { Admission } from '../../server/admission.ts';
 import { refuse } from '../../server/refusal.ts';
 import { requestTarget } from '../../server/request-target.ts';
-import type {
-  Attributes,
-  Handler,
-  HandshakeRequest,
-  Interceptor,
-  Transport,
+import {
+  type Attributes,
+  dropWaiting,
+  type Handler,
+  type HandshakeRequest,
+  type Interceptor,
+  type Transport,
 } from '../../server/transport.ts';
 import type { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer, type WebSocketServerOptions } from '../../server/websocket-server.ts';
@@ -50,7 +51,7 @@ class WebSocketReceiver implements Receiver {
   }
 
   destroy(): void {
-    this.#websocket.terminate();
+    if (!this.#websocket[dropWaiting](true)) this.#websocket.terminate();
   }
 }
 

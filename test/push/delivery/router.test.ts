@@ -18,6 +18,7 @@ const message = (position: Position): StoredMessage => ({
 function stage() {
   const state = { top: at(10) as Position | Error, asked: 0, warnings: [] as string[] };
   const broker = {
+    control: { mayDeliver: () => true },
     open: async () => {},
     subscribe: async () => {},
     unsubscribe: async () => {},
@@ -32,7 +33,13 @@ function stage() {
   const router = new ChannelRouter(
     broker,
     undefined,
-    { broadcastChannel: 'all', checkInterval: 0, maxMessage: 1000 },
+    {
+      broadcastChannel: 'all',
+      checkInterval: 0,
+      maxMessage: 1000,
+      control: { name: 'i', obey: () => 0, lapsed() {}, missed() {} },
+      lease: undefined,
+    },
     {
       acknowledged() {},
       broadcast() {},
