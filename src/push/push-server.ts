@@ -217,6 +217,7 @@ export class PushServer {
     const renewals = new Renewals(
       options.interceptors ?? [],
       this.#logins,
+      barrier,
       this.#limits.answer,
       (level, message) => this.#log(level, message),
     );

@@ -9,20 +9,29 @@ import type { Log, PushInterceptor } from '../options.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { Session } from '../pages/session.ts';
 import { FrameError } from '../talk/frames.ts';
+import type { Barrier } from './barrier.ts';
 
 export class Renewals {
   readonly #interceptors: readonly PushInterceptor[];
   readonly #logins: Logins;
+  readonly #barrier: Barrier;
   readonly #patience: number;
   readonly #log: Log;
 
   /** @param patience milliseconds for all interceptors together. @throws {TypeError} */
-  constructor(interceptors: readonly PushInterceptor[], logins: Logins, patience: number, log: Log) {
+  constructor(
+    interceptors: readonly PushInterceptor[],
+    logins: Logins,
+    barrier: Barrier,
+    patience: number,
+    log: Log,
+  ) {
     this.#interceptors = interceptors.filter(({ renew }) => renew !== undefined);
     if (this.#interceptors.some(({ renew }) => typeof renew !== 'function')) {
       throw new TypeError("an interceptor's `renew` must be a function of the form renew(ticket, session)");
     }
     this.#logins = logins;
+    this.#barrier = barrier;
     this.#patience = patience;
     this.#log = log;
   }
@@ -33,6 +42,8 @@ export class Renewals {
    * @throws {FrameError} that the page is told; with `forbidden` it has to go
    */
   async ask(ticket: string | undefined, session: Session): Promise<Attributes> {
+    const who: Attributes = { user: session.user };
+    this.#barrier.begins(who);
     const said = await this.#answer(ticket, session);
     if (said === undefined) throw new FrameError('not-authenticated', 'nobody here knows this ticket');
     if (said.user !== undefined && said.user !== session.user) {
@@ -40,6 +51,10 @@ export class Renewals {
       throw new FrameError('forbidden', 'the ticket is of another user');
     }
     if (this.#logins.isOver(said.expires)) throw new FrameError('not-authenticated', 'the login has ended');
+    // It may be another login than before, which was ended while it was asked about.
+    who.login = said.login ?? session.login;
+    const objection = this.#barrier.objection(who, session.device);
+    if (objection !== undefined) throw new FrameError('forbidden', objection.reason);
     return said;
   }
 
