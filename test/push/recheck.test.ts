@@ -163,6 +163,21 @@ describe('rechecks', () => {
     assert.deepEqual(plain.received, []);
   });
 
+  test('a login that is used at its very end lives on', async (t) => {
+    const { logins, page } = await start(t, { recheck: 60_000 }, { expiry: { leeway: 2_000 } });
+    const { application } = logins;
+    let expires = Date.now() + 900;
+    application.answering = (_request, response) => {
+      // It is used as soon as it is about to end.
+      if (logins.asked('a') > 1 && Date.now() >= expires - 50) expires = Date.now() + 900;
+      say(response, { user: 'alice', login: 'one', expires });
+    };
+    const pages = [await page('a', []), await page('a')];
+    const hasEnded = () => pages.some(({ closeCode }) => closeCode !== undefined);
+    await until('it was asked again and again', () => logins.asked('a') > 5 || hasEnded());
+    assert.ok(!hasEnded());
+  });
+
   test('an end that has passed ends the page', async (t) => {
     const { push, logins, page } = await start(t, {}, { expiry: { leeway: 0 } });
     logins.said.set('a', { user: 'alice', expires: Date.now() + 3_600_000 });

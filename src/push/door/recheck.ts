@@ -202,14 +202,17 @@ export class Rechecks {
     for (const session of [...group.sessions]) this.#parts.dismiss(session, code, reason);
   }
 
-  /** Also shortly before the login's end, which may have been moved meanwhile, as the user was there. */
+  /** Also shortly before the login's end, which may have been moved meanwhile, as the user was there; and then at it. */
   #schedule(group: Group): void {
     const { application, known } = group.standing;
     const { recheck } = application;
     if (recheck === 0 || group.sessions.size === 0) return;
-    const left = known.expires === undefined ? recheck : (known.expires - Date.now()) * BEFORE_END;
-    const wait = left < SHORTEST ? recheck : Math.min(left, recheck);
-    this.#wheel.add(group, monotonicNow() + wait * (1 - JITTER * Math.random()));
+    const spread = 1 - JITTER * Math.random();
+    const left = known.expires === undefined ? Number.POSITIVE_INFINITY : known.expires - Date.now();
+    const before = left * BEFORE_END < SHORTEST ? left : left * BEFORE_END * spread;
+    // Once it is over, the leeway is left, and nothing more to hear.
+    const wait = left > 0 ? Math.min(before, recheck * spread) : recheck * spread;
+    this.#wheel.add(group, monotonicNow() + wait);
   }
 }
 
