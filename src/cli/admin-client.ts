@@ -9,7 +9,7 @@ export const connection = {
 };
 
 export interface AdminCall {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   path: string;
   body?: unknown;
   idempotencyKey?: string | undefined;

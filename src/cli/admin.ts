@@ -5,6 +5,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { DamagedChannelError } from '../pubsub/store/broker.ts';
+import { UnconfirmedError } from '../pubsub/store/control.ts';
+import type { Block, Blocked } from '../push/door/blocks.ts';
+import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
 
@@ -14,6 +17,11 @@ export interface AdminTarget {
   publish(topic: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
   sessions(user: string): Promise<unknown>;
   recheck(user: string): Promise<unknown>;
+  disconnect(user: string, settings: DisconnectSettings): Promise<number>;
+  block(who: Blocked, settings: BlockSettings): Promise<number>;
+  unblock(who: Blocked): Promise<boolean>;
+  blockOf(who: Blocked): Promise<Block | undefined>;
+  blocks(): Promise<Block[]>;
   stats(): unknown;
 }
 
@@ -46,12 +54,36 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
       const options = key === undefined ? {} : { idempotencyKey: key };
       return { status: 201, body: await target[to](name, data, options) };
     };
+  const blockMethods = (who: (name: string) => Blocked): Route['methods'] => ({
+    GET: async ({ name }) => {
+      const block = await target.blockOf(who(name));
+      if (block === undefined) throw new HttpError(404, 'not_blocked', 'there is no such block');
+      return { status: 200, body: block };
+    },
+    PUT: async ({ request, name }) => {
+      const settings = await blockSettings(request, maxBody);
+      return { status: 200, body: { ended: await target.block(who(name), settings) } };
+    },
+    DELETE: async ({ name }) => ({ status: 200, body: { lifted: await target.unblock(who(name)) } }),
+  });
   const routes: Route[] = [
     { pattern: /^\/api\/users\/([^/]+)\/messages$/, methods: { POST: deliver('send') } },
     { pattern: /^\/api\/topics\/([^/]+)\/messages$/, methods: { POST: deliver('publish') } },
     {
       pattern: /^\/api\/users\/([^/]+)\/sessions$/,
-      methods: { GET: async ({ name }) => ({ status: 200, body: await target.sessions(name) }) },
+      methods: {
+        GET: async ({ name }) => ({ status: 200, body: await target.sessions(name) }),
+        DELETE: async ({ request, name }) => {
+          const ended = await target.disconnect(name, disconnectSettings(request));
+          return { status: 200, body: { ended } };
+        },
+      },
+    },
+    { pattern: /^\/api\/users\/([^/]+)\/block$/, methods: blockMethods((user) => ({ user })) },
+    { pattern: /^\/api\/logins\/([^/]+)\/block$/, methods: blockMethods((login) => ({ login })) },
+    {
+      pattern: /^\/api\/blocks$/,
+      methods: { GET: async () => ({ status: 200, body: await target.blocks() }) },
     },
     {
       pattern: /^\/api\/users\/([^/]+)\/recheck$/,
@@ -106,6 +138,42 @@ function idempotencyKey(request: IncomingMessage): string | undefined {
   throw new HttpError(400, 'bad_idempotency_key', 'an Idempotency-Key is 1 to 255 ASCII characters');
 }
 
+function disconnectSettings(request: IncomingMessage): DisconnectSettings {
+  const query = new URLSearchParams(requestTarget(request).query);
+  const settings: Record<string, string | number> = {};
+  for (const [name, value] of query) {
+    if (!['login', 'session', 'device', 'code', 'reason'].includes(name)) {
+      // A filter with a typing error would end more than was meant.
+      throw new HttpError(400, 'bad_request', `there is no parameter ${JSON.stringify(name.slice(0, 64))}`);
+    }
+    if (name in settings) throw new HttpError(400, 'bad_request', `${name} is given twice`);
+    settings[name] = name === 'code' ? Number(value) : value;
+  }
+  return settings;
+}
+
+/** A body is optional. */
+async function blockSettings(request: IncomingMessage, maxBody: number): Promise<BlockSettings> {
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+  if (length === '0' && encoding === undefined) return {};
+  const body: unknown = JSON.parse((await readJson(request, maxBody)).text);
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new HttpError(
+      400,
+      'bad_request',
+      'a block is a JSON object: {"until": …, "reason": …}, each optional',
+    );
+  }
+  const { until, reason, ...rest } = body as Record<string, unknown>;
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined)
+    throw new HttpError(400, 'bad_request', `a block has no ${JSON.stringify(unknown)}`);
+  return {
+    ...(until !== undefined && { until: typeof until === 'string' ? new Date(until) : (until as number) }),
+    ...(reason !== undefined && { reason: reason as string }),
+  };
+}
+
 function decodeName(encoded: string): string {
   try {
     return decodeURIComponent(encoded);
@@ -121,6 +189,8 @@ function asHttpError(error: unknown): HttpError {
   if (error instanceof TypeError || error instanceof RangeError) {
     return new HttpError(400, 'bad_request', message);
   }
+  if (error instanceof UnconfirmedError)
+    return new HttpError(503, 'not_confirmed', message, { 'Retry-After': '1' });
   if (error instanceof DamagedChannelError) return new HttpError(500, 'damaged', message);
   return new HttpError(503, 'not_stored', message, { 'Retry-After': '1' });
 }

@@ -6,10 +6,22 @@ import { closest, readSettings, UsageError } from './options.ts';
 import { readPackageFile } from './package-file.ts';
 import { publish, send } from './send.ts';
 import { serve } from './serve.ts';
+import { block, disconnect, unblock } from './sessions.ts';
 import { ticket } from './ticket.ts';
 import { top } from './top.ts';
 
-export const commands: Command[] = [serve, send, publish, listen, ticket, top, check];
+export const commands: Command[] = [
+  serve,
+  send,
+  publish,
+  listen,
+  disconnect,
+  block,
+  unblock,
+  ticket,
+  top,
+  check,
+];
 
 /** Every key of the config file: one file serves all commands. */
 export const configKeys: ReadonlySet<string> = new Set(

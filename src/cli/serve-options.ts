@@ -52,6 +52,20 @@ export const serveOptions = {
     max: 3_600_000,
     fallback: 5_000,
   }),
+  lease: integer(
+    'MS',
+    'Milliseconds for which an instance that can not be reached may deliver; the same on all instances',
+    { min: 500, max: 600_000, fallback: 5_000 },
+  ),
+  confirmTimeout: integer(
+    'MS',
+    'Milliseconds in which all instances have to confirm a disconnect or a block',
+    {
+      min: 1,
+      max: 3_600_000,
+      fallback: 10_000,
+    },
+  ),
   demo: flag(
     'Serve the mail demo: adds its page, --query-user operator, --topics "*", and on loopback --admin-token demo',
   ),

@@ -150,6 +150,8 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       origins: origins.includes('*') ? '*' : origins,
       proxies,
       ...parseLimits(settings.limit),
+      lease: settings.lease,
+      confirmTimeout: settings.confirmTimeout,
       authorize: { subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)) },
       log: (level, message) => {
         if (level !== 'info') warn(message);

@@ -64,6 +64,60 @@ test('a user can be asked about again; who has no page here is nobody to ask abo
   assert.equal((await call('/api/users/alice/recheck', { method: 'GET' })).status, 405);
 });
 
+test('sessions are ended and counted; a parameter that is none ends nobody', async () => {
+  const { status, body } = await call('/api/users/alice/sessions?login=L1&reason=bye&code=4000', {
+    method: 'DELETE',
+  });
+  assert.deepEqual([status, body], [200, { ended: 0 }]);
+  for (const query of [
+    'logn=L1',
+    'login=a&login=b',
+    'code=999',
+    'code=',
+    'device=',
+    `reason=${'x'.repeat(124)}`,
+  ]) {
+    const refused = await call(`/api/users/alice/sessions?${query}`, { method: 'DELETE' });
+    assert.deepEqual([refused.status, refused.error], [400, 'bad_request'], query);
+  }
+  assert.deepEqual((await call('/api/users/alice/sessions', { method: 'GET' })).body, []);
+});
+
+test('users and logins are blocked, looked at and let in again', async () => {
+  const until = Date.now() + 60_000;
+  const iso = new Date(until).toISOString();
+  for (const [path, body, block] of [
+    ['/api/users/al%20ice/block', undefined, { user: 'al ice', reason: 'blocked' }],
+    ['/api/users/bob/block', { until, reason: 'why' }, { user: 'bob', until, reason: 'why' }],
+    ['/api/logins/L%2F1/block', { until: iso }, { login: 'L/1', until, reason: 'blocked' }],
+  ] as const) {
+    assert.equal((await call(path, { method: 'GET' })).error, 'not_blocked');
+    const put = await call(path, {
+      method: 'PUT',
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    assert.deepEqual([put.status, put.body], [200, { ended: 0 }]);
+    assert.deepEqual((await call(path, { method: 'GET' })).body, block);
+    assert.deepEqual((await call('/api/blocks', { method: 'GET' })).body, [block]);
+    assert.deepEqual((await call(path, { method: 'DELETE' })).body, { lifted: true });
+    assert.deepEqual((await call(path, { method: 'DELETE' })).body, { lifted: false });
+  }
+  for (const body of [
+    '[]',
+    '1',
+    'null',
+    '{"untill":1}',
+    '{"until":1}',
+    '{"until":"soon"}',
+    '{"reason":1}',
+    '{',
+  ]) {
+    const refused = await call('/api/users/alice/block', { method: 'PUT', body });
+    assert.equal(refused.status, 400, body);
+  }
+  assert.deepEqual((await call('/api/blocks', { method: 'GET' })).body, []);
+});
+
 test('JSON is stored as it came, whatever JavaScript would make of it', async () => {
   const texts = [
     '{"id":1724442618569203714}',
