@@ -1,4 +1,6 @@
 /** `tidings listen`: what arrives for a user, as lines of JSON. */
+import type { Message } from '../client/core.ts';
+import { textOfField } from '../push/talk/json-field.ts';
 import { command } from './command.ts';
 import { flag, list, text, UsageError } from './options.ts';
 
@@ -29,6 +31,16 @@ export const listen = command({
     const note = (text: string): void => console.error(`tidings listen: ${text}`);
     const [{ connect }, { WebSocket }] = await Promise.all([import('../client/core.ts'), import('../ws.ts')]);
 
+    /** The text of the frame that is just being read. */
+    let frame = '';
+    class Remembering extends WebSocket {
+      constructor(address: string | URL, protocols?: string | string[]) {
+        super(address, protocols);
+        this.on('message', (text) => {
+          frame = String(text);
+        });
+      }
+    }
     const client = connect({
       url: endpoint(values.url, values.path),
       ...(user !== undefined && { user, userParameter: queryUser }),
@@ -37,9 +49,9 @@ export const listen = command({
       start: retained ? 'retained' : 'now',
       device: null,
       ack: 'manual',
-      WebSocket,
+      WebSocket: Remembering,
     });
-    client.on('message', (message) => console.log(JSON.stringify(message)));
+    client.on('message', (message) => console.log(lineOf(message, frame)));
     client.on('gap', ({ channel, reason }) => note(`messages of ${channel} were lost (${reason})`));
     client.on('error', ({ code, message }) => note(`${message} (${code})`));
     client.on('open', (open) => note(`connected to ${open.instance} as ${open.user}`));
@@ -58,6 +70,17 @@ export const listen = command({
     });
   },
 });
+
+/** With the data as they were sent: JavaScript can't hold every number that JSON can. */
+function lineOf(message: Message, frame: string): string {
+  const asItCame = message.data instanceof Uint8Array ? undefined : textOfField(frame, 'data');
+  const fields = Object.entries(message).map(([name, value]) => {
+    // Line feeds between the parts of JSON are none of it.
+    const text = name === 'data' ? asItCame?.replace(/[\r\n]+/g, ' ') : undefined;
+    return `${JSON.stringify(name)}:${text ?? JSON.stringify(value)}`;
+  });
+  return `{${fields.join(',')}}`;
+}
 
 function endpoint(url: string, path: string): string {
   if (!/^(https?|wss?):\/\//.test(url) || !URL.canParse(url)) {

@@ -18,9 +18,11 @@ import { explain } from '../explain.ts';
 import { messageFrame } from '../limits.ts';
 import type { Authorize, Heartbeat, Limits } from '../options.ts';
 import type { Session } from '../pages/session.ts';
+import { JsonText } from '../payload.ts';
 import type { Acknowledger } from '../sending/acknowledger.ts';
 import {
   channelOf,
+  DATA,
   FrameError,
   helloOf,
   idempotencyKeyOf,
@@ -362,17 +364,23 @@ export class Dialogue {
     if (!isSent) throw new FrameError('bad-ack', 'this was never sent here', wireName(channel));
   }
 
-  async #publish(session: Session, frame: Record<string, unknown>, proceed: () => void): Promise<void> {
+  async #publish(session: Session, frame: RawFrame, proceed: () => void): Promise<void> {
     const topic = channelOf(frame['channel'], session.user);
     const ref = refOf(frame['ref']);
     const idempotencyKey = idempotencyKeyOf(frame['idempotencyKey']);
-    const { data } = frame;
-    if (data === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
+    const { data, [DATA]: text } = frame;
+    if (text === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
     const { publish } = this.#host.authorize;
     const isPermitted =
       !isInbox(topic) && (await this.#ask('publish', () => publish?.(session, topic, data))) === true;
     if (!isPermitted) throw new FrameError('forbidden', 'not permitted to publish', wireName(topic));
-    const stored = this.#host.publish(topic, data, idempotencyKey === undefined ? {} : { idempotencyKey });
+    // As it came: numbers may be longer than JavaScript's.
+    const asItCame = new JsonText(text, true);
+    const stored = this.#host.publish(
+      topic,
+      asItCame,
+      idempotencyKey === undefined ? {} : { idempotencyKey },
+    );
     // The store keeps the order in which it is given messages.
     proceed();
     const { duplicate, ...position } = await stored.catch((error) => {

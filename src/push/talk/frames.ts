@@ -1,4 +1,5 @@
 /** Reads what a `tidings.1` client sends. Nothing of it is believed before it has been looked at. */
+import { textOfField } from './json-field.ts';
 import { inboxOf, isDevice, keyProblem, topicProblem } from './names.ts';
 import { type ErrorCode, INBOX, type WirePosition } from './wire.ts';
 
@@ -27,15 +28,21 @@ export class FrameError extends Error {
   }
 }
 
-export type RawFrame = { type: string } & Record<string, unknown>;
+/** Of a `publish` frame: the text of its `data`, which no field of a client's can be. */
+export const DATA = Symbol('the text of data');
+
+export type RawFrame = { type: string; [DATA]?: string | undefined } & Record<string, unknown>;
 
 /** A JSON object with a string `type`; `undefined` for anything else, which closes the connection. */
 export function parseFrame(bytes: Buffer): RawFrame | undefined {
   if (bytes.length > 2 * MAX_DEPTH && isTooDeep(bytes)) return undefined;
   try {
-    const frame: unknown = JSON.parse(bytes.toString());
-    if (!isRecord(frame) || typeof frame['type'] !== 'string') return undefined;
-    return frame as RawFrame;
+    const text = bytes.toString();
+    const parsed: unknown = JSON.parse(text);
+    if (!isRecord(parsed) || typeof parsed['type'] !== 'string') return undefined;
+    const frame = parsed as RawFrame;
+    if (frame.type === 'publish') frame[DATA] = textOfField(text, 'data');
+    return frame;
   } catch {
     return undefined;
   }
