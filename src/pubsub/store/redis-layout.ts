@@ -19,9 +19,11 @@ const MAGIC = Buffer.from(MESSAGE_MAGIC.slice(0, -2));
 const MESSAGE_LETTER = 109;
 
 const KIND_LETTERS = { text: 't', json: 'j', binary: 'b', reference: 'r' } as const;
-const KINDS: Record<string, PayloadKind> = { t: 'text', j: 'json', b: 'binary', r: 'reference' };
+/** By the code of its letter. */
+const KINDS: PayloadKind[] = [];
+for (const [kind, letter] of Object.entries(KIND_LETTERS)) KINDS[letter.charCodeAt(0)] = kind as PayloadKind;
 
-const kindOf = (letter: string): PayloadKind => KINDS[letter] ?? 'binary';
+const kindOf = (letter: number): PayloadKind => KINDS[letter] ?? 'binary';
 
 /** The keys and the bus channel of one channel. In a Cluster they all fall into one slot. */
 export class ChannelKeys {
@@ -174,16 +176,45 @@ export function decodeEntry(
   start: number,
   end: number,
 ): StoredMessage | undefined {
-  const line = bytes.subarray(start, Math.min(end, start + MAX_LINE)).indexOf(10);
-  if (line === -1) return undefined;
-  const [offset, time, id, kind] = bytes.toString('latin1', start, start + line).split(' ');
-  const position = { epoch, offset: Number(offset), id: id ?? '' };
-  const isSound =
-    Number.isSafeInteger(position.offset) && position.offset > 0 && Number.isFinite(Number(time));
-  if (!isSound || id === '' || kind === undefined) return undefined;
-  const payload = bytes.subarray(start + line + 1, end);
-  return { channel, ...position, time: Number(time), kind: kindOf(kind), payload };
+  const limit = Math.min(end, start + MAX_LINE);
+  const offset = decimal(bytes, start, limit);
+  const time = decimal(bytes, decimalEnd + 1, limit);
+  const idStart = decimalEnd + 1;
+  let at = idStart;
+  while (at < limit && bytes[at] !== SPACE && bytes[at] !== NEWLINE) at++;
+  // Then a letter, and the end of the line.
+  if (
+    !(offset > 0) ||
+    time < 0 ||
+    at === idStart ||
+    at + 2 >= limit ||
+    bytes[at] !== SPACE ||
+    bytes[at + 2] !== NEWLINE
+  )
+    return undefined;
+  const id = bytes.toString('latin1', idStart, at);
+  const payload = bytes.subarray(at + 3, end);
+  return { channel, epoch, offset, id, time, kind: kindOf(bytes[at + 1]!), payload };
 }
+
+/** Where the last number that `decimal` has read ends. */
+let decimalEnd = 0;
+
+/** The number before a space, or -1 where there is none that can be had. */
+function decimal(bytes: Buffer, start: number, limit: number): number {
+  let value = 0;
+  let at = start;
+  for (; at < limit && bytes[at] !== SPACE; at++) {
+    const digit = bytes[at]! - ZERO;
+    if (!(digit >= 0 && digit <= 9)) value = Number.NaN;
+    value = value * 10 + digit;
+  }
+  decimalEnd = at;
+  return at > start && at < limit && Number.isSafeInteger(value) ? value : -1;
+}
+const SPACE = 32;
+const NEWLINE = 10;
+const ZERO = 48;
 /** Bytes of an entry before its payload, at most. */
 const MAX_LINE = 80;
 
@@ -228,7 +259,7 @@ function decodeMessages(
     }
     const message = length > end - at ? undefined : decodeEntry(channel, epoch, bytes, at, at + length);
     if (message === undefined) return undefined;
-    message.payload = Buffer.from(message.payload);
+    message.payload = copyOf(bytes, at + length - message.payload.length, at + length);
     messages.push(message);
     at += length;
   }

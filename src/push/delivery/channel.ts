@@ -116,7 +116,10 @@ export class Channel {
   #bufferedBytes = 0;
   /** How many of the buffer came before the log was asked. */
   #cleared = 0;
-  #recent: Position[] = [];
+  /** The ids of the last messages up to `#head`, in a ring: that of `#recentFrom` is at 0, and so is the MAX_RECENTth after it. */
+  #recent: string[] | undefined;
+  #recentFrom = 0;
+  #recentCount = 0;
   #cursors: Cursor[] | undefined;
   /** Reads under way, by where they begin. */
   #pages: Map<string, Promise<OutgoingPage>> | undefined;
@@ -150,8 +153,9 @@ export class Channel {
 
   /** Whether this is the message that had this offset; `undefined` for one that came too long ago. */
   knows({ epoch, offset, id }: Position): boolean | undefined {
-    const known = this.#recent.find((recent) => recent.offset === offset && recent.epoch === epoch);
-    return known && known.id === id;
+    const back = this.#head.offset - offset;
+    if (epoch !== this.#head.epoch || back < 0 || back >= this.#recentCount) return undefined;
+    return this.#recent![(offset - this.#recentFrom) % MAX_RECENT] === id;
   }
 
   /**
@@ -332,7 +336,7 @@ export class Channel {
   #take(top: Position, cursors: Cursor[] | undefined): void {
     // Only a page that comes wants them.
     if (this.finding === 0) this.#cursors = cursors;
-    if (!isSame(this.#head, top)) this.#recent = [];
+    if (!isSame(this.#head, top)) this.#recentCount = 0;
     this.finding++;
     this.#pages = undefined;
     this.#head = top;
@@ -397,8 +401,19 @@ export class Channel {
     return message.epoch === head.epoch || (head.offset === 0 && leadsTo(head.epoch, message.epoch));
   }
 
+  #remember({ offset, id }: Position): void {
+    if (this.#recent === undefined || this.#recentCount === 0) {
+      this.#recent = [id];
+      this.#recentFrom = offset;
+      this.#recentCount = 1;
+      return;
+    }
+    this.#recent[(offset - this.#recentFrom) % MAX_RECENT] = id;
+    if (this.#recentCount < MAX_RECENT) this.#recentCount++;
+  }
+
   #isKnown(message: StoredMessage): boolean {
-    return this.#recent.some((known) => isSame(known, message));
+    return this.knows(message) === true;
   }
 
   /** The newest are kept: the top, which is read later, is nearer to them. */
@@ -415,7 +430,7 @@ export class Channel {
   #accept(message: StoredMessage): void {
     const outgoing = new Outgoing(message);
     this.#head = outgoing.place;
-    if (this.#recent.push(this.#head) > MAX_RECENT) this.#recent.shift();
+    this.#remember(this.#head);
     if (this.#members.size === 0) {
       this.#delivered = this.#head;
       this.#queue = [];

@@ -7,8 +7,10 @@ import type { PayloadKind, Position, StoredMessage } from '../../pubsub/store/br
 import { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Payload } from '../payload.ts';
 import type { References } from '../sending/references.ts';
-import { wireName } from '../talk/names.ts';
-import type { ServerFrame, WirePosition } from '../talk/wire.ts';
+import { isInbox, wireName } from '../talk/names.ts';
+import { INBOX, type ServerFrame, type WirePosition } from '../talk/wire.ts';
+
+const INBOX_JSON = JSON.stringify(INBOX);
 
 /** What a transport's `send` takes. */
 export type Frame = string | Buffer;
@@ -95,8 +97,9 @@ export class Outgoing implements Position {
   #encode(): string {
     const { channel, epoch, offset, id, time } = this.#stored;
     const { kind, payload } = this.#payload();
+    const name = isInbox(channel) ? INBOX_JSON : JSON.stringify(channel);
     const head =
-      `{"type":"message","channel":${JSON.stringify(wireName(channel))},"epoch":${JSON.stringify(epoch)},` +
+      `{"type":"message","channel":${name},"epoch":${JSON.stringify(epoch)},` +
       `"offset":${offset},"id":${JSON.stringify(id)},"time":${time},`;
     const key = this.reference;
     const tail = key === undefined ? '}' : `,"reference":${JSON.stringify(key)}}`;
@@ -151,14 +154,11 @@ export function wirePosition({ epoch, offset, id }: Position): WirePosition {
   return { epoch, offset, id };
 }
 
-/**
- * The JSON of other programs is checked before it goes into a frame as it is: one broken message in a log
- * would otherwise break the connection of every client that recovers past it.
- */
+/** What is JSON by its kind was checked before it was stored: it goes into a frame as it is. */
 function dataField(kind: PayloadKind, payload: Buffer): string {
   if (kind === 'binary') return `"data":"${payload.toString('base64')}","encoding":"base64"`;
   const text = payload.toString();
-  return `"data":${kind === 'json' && isJson(text) ? text : JSON.stringify(text)}`;
+  return `"data":${kind === 'json' ? text : JSON.stringify(text)}`;
 }
 
 function isJson(text: string): boolean {

@@ -56,6 +56,36 @@ test('different channels have different names on the bus, and plain ones their o
   assert.equal(sessionsKey('tidings', 'alice'), '{tidings:user:alice}:sessions');
 });
 
+test('what is no entry is not taken for one', () => {
+  const read = (line: string) => {
+    const entry = `${line}payload`;
+    const bell = Buffer.from(`${MESSAGE_MAGIC}E\n${entry.length} ${entry}`);
+    return decodeDoorbell('c', bell, 0, bell.length);
+  };
+  assert.notEqual(read('7 17 I t\n'), null);
+  for (const line of [
+    '',
+    '\n',
+    '7 17 I t',
+    '7 17 I\n',
+    '7 17 I \n',
+    '7 17 I tt\n',
+    '7 17  t\n',
+    '7 17 I\nx t\n',
+    '7  I t\n',
+    ' 17 I t\n',
+    '0 17 I t\n',
+    '-7 17 I t\n',
+    '7.5 17 I t\n',
+    '7e3 17 I t\n',
+    '99999999999999999999 17 I t\n',
+    '7 1x7 I t\n',
+    `7 17 ${'I'.repeat(80)} t\n`,
+  ]) {
+    assert.equal(read(line), null, JSON.stringify(line));
+  }
+});
+
 test('a doorbell is read wherever it lies in a buffer, and no bytes make the reader throw', () => {
   const entry = Buffer.concat([Buffer.from('7 1700000000000 I b\n'), Buffer.from([10, 0, 255])]);
   const next = Buffer.from('8 1700000000001 J t\n');
