@@ -23,7 +23,7 @@ const DAMAGES: { key: string; damage: Damage; isPlainToo: boolean }[] = [
   { key: 'top', damage: HASH, isPlainToo: true },
   { key: 'top', damage: ['SET', 'KEY', ''], isPlainToo: true },
   { key: 'list', damage: STRING, isPlainToo: true },
-  { key: 'list', damage: HASH, isPlainToo: false },
+  { key: 'list', damage: HASH, isPlainToo: true },
   { key: 'list', damage: LIST, isPlainToo: false },
   { key: 'devices', damage: STRING, isPlainToo: false },
   { key: 'devices', damage: LIST, isPlainToo: false },

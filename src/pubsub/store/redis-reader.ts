@@ -50,7 +50,7 @@ interface Found {
   top: Buffer | number | Error;
   devices: Buffer[] | Error;
   /** The store's, and its clock: only where some channel has no top. */
-  origin: string;
+  origin: Buffer | Error;
   now: number;
 }
 
@@ -91,15 +91,8 @@ export class RedisReader {
   }
 
   /** As Broker.opening. */
-  async opening(channel: string): Promise<Opening> {
-    const keys = this.#channels.keys(channel);
-    const part = { keys, count: 1, bytes: 0 };
-    const found = await this.#channels.about(
-      'open',
-      channel,
-      this.#openings.add(this.#channels.topology.slotOf(keys.top), part),
-    );
-    return this.#channels.about('open', channel, this.#judgeOpening(channel, keys, found));
+  opening(channel: string): Promise<Opening> {
+    return this.#channels.about('top', channel, this.#find(channel));
   }
 
   /** A message of a subscribed channel has so many bytes. */
@@ -220,24 +213,32 @@ export class RedisReader {
     for (const { top, list, devices } of parts.map((part) => part.keys)) keys.push(top, list, devices);
     const call = { script: openScript, keys, args: [newStart()], returnBuffers: true };
     const reply = await this.#channels.topology.evaluate(call);
-    const [origin, now, ...found] = reply as [Buffer, number, ...(Buffer | number | Buffer[] | Error)[]];
+    const [origin, now, ...found] = reply as [
+      Found['origin'],
+      number,
+      ...(Found['top'] | Found['devices'])[],
+    ];
     return parts.map((_, i) => ({
-      top: found[2 * i] as Buffer | number | Error,
-      devices: found[2 * i + 1] as Buffer[] | Error,
-      origin: String(origin),
+      top: found[2 * i] as Found['top'],
+      devices: found[2 * i + 1] as Found['devices'],
+      origin,
       now,
     }));
   }
 
-  async #judgeOpening(channel: string, { bus }: ChannelKeys, found: Found): Promise<Opening> {
-    const { top, devices, origin, now } = found;
+  async #find(channel: string): Promise<Opening> {
+    const keys = this.#channels.keys(channel);
+    const slot = this.#channels.topology.slotOf(keys.top);
+    const { top, devices, origin, now } = await this.#openings.add(slot, { keys, count: 1, bytes: 0 });
     if (top instanceof Error) throw new RedisReplyError(top.message, 'GET');
     const cursors = devices instanceof Error ? undefined : decodeCursors(channel, devices);
-    if (typeof top === 'object') return { top: await this.#topOf(channel, bus, decodeTop(top)), cursors };
+    if (typeof top === 'object')
+      return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors };
     // Without a top, it was never used or has lost something.
-    const isUnused = top === 0 && this.#watch.knownOf(bus) === undefined;
+    if (origin instanceof Error) throw new RedisReplyError(origin.message, 'GET');
+    const isUnused = top === 0 && this.#watch.knownOf(keys.bus) === undefined;
     return {
-      top: isUnused ? this.#unused(origin, now) : (await this.#scriptPage(channel, 0, 0)).top,
+      top: isUnused ? this.#unused(String(origin), now) : (await this.#scriptPage(channel, 0, 0)).top,
       cursors,
     };
   }

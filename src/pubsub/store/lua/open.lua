@@ -2,7 +2,7 @@
 --
 -- KEYS  1 origin (string, four characters), then for each channel: top, list (channel.lua), devices (acknowledge.lua)
 -- ARGV  1 twelve characters by chance
--- Returns the origin and milliseconds, which are '' and 0 unless a channel has no top; then for each channel its top or
+-- Returns the origin or an error, and milliseconds: '' and 0 unless a channel has no top; then for each channel its top or
 -- the length of its list, or an error, and its devices as HGETALL gives them, or an error.
 -- Nothing is written but the origin, once: looking at a channel creates nothing that lasts.
 
@@ -21,10 +21,13 @@ for i = 2, #KEYS, 3 do
   replies[#replies + 1] = call('HGETALL', KEYS[i + 2])
 end
 if is_unused then
-  local origin, time = redis.call('GET', KEYS[1]), redis.call('TIME')
+  local origin, time = call('GET', KEYS[1]), redis.call('TIME')
   if not origin then
     origin = ARGV[1]:sub(9, 12)
-    redis.call('SET', KEYS[1], origin)
+    local done = call('SET', KEYS[1], origin)
+    origin = done.err and done or origin
+  elseif type(origin) == 'table' or #origin ~= 4 then
+    origin = { err = 'ERR what is kept at ' .. KEYS[1] .. ' is no origin of a store' }
   end
   replies[1] = origin
   replies[2] = time[1] * 1000 + math.floor(time[2] / 1000)
