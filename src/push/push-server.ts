@@ -24,6 +24,7 @@ import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
 import { type Rechecked, Rechecks } from './door/recheck.ts';
+import { RecheckCommand } from './door/recheck-command.ts';
 import { Renewals } from './door/renewal.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
 import { explain, printable } from './explain.ts';
@@ -94,6 +95,7 @@ export class PushServer {
   readonly #presence: Presence;
   readonly #logins: Logins;
   readonly #rechecks: Rechecks;
+  readonly #recheckCommand: RecheckCommand;
   readonly #publisher: Publisher;
   readonly #acknowledger: Acknowledger;
   readonly #ackedNews: AckedNews;
@@ -158,6 +160,7 @@ export class PushServer {
         heard: (channel, payload) => {
           if (channel === this.#name.channel) this.#name.heard(payload);
           else if (channel === this.#bus?.channel) this.#bus.heard(payload);
+          else if (channel === this.#recheckCommand.channel) this.#recheckCommand.heard(payload);
           else this.#onReference(channel, payload);
         },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
@@ -187,10 +190,6 @@ export class PushServer {
     this.#logins = new Logins(checkedExpiry(options.expiry), this.#limits.subscriptions, (session) =>
       this.#lobby.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
     );
-    this.#rechecks = new Rechecks({
-      dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
-      log: (level, message) => this.#log(level, message),
-    });
     const endings = new Endings(this.#registry, (session, code, reason) =>
       this.#lobby.dismiss(session, code, reason),
     );
@@ -199,6 +198,19 @@ export class PushServer {
       this.#log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`);
     });
     const barrier = new Barrier(this.#exclusion.blocks, endings);
+    this.#rechecks = new Rechecks({
+      dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
+      barrier,
+      log: (level, message) => this.#log(level, message),
+    });
+    this.#recheckCommand = new RecheckCommand({
+      instance: this.instance,
+      broker,
+      commands,
+      rechecks: this.#rechecks,
+      registry: this.#registry,
+      failed: (error) => this.#log('warn', `what came of asking again could not be told: ${explain(error)}`),
+    });
     checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,
@@ -388,16 +400,16 @@ export class PushServer {
   // ── who may stay ──────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Asks the application again whether the user's pages may stay (`askApplication`), of this instance, because something
+   * Asks the application again whether the user's pages may stay (`askApplication`), on all instances, because something
    * has changed there. Who is on the way in is asked about again, too.
    *
    * @returns once there is an answer for each, or it is known that there is none
-   * @throws {TypeError} for a name that can't be
+   * @throws {UnconfirmedError} as `disconnect`; {TypeError} for a name that can't be
    */
   async recheck(user: string): Promise<Rechecked> {
     const problem = userProblem(user);
     if (problem !== undefined) throw new TypeError(problem);
-    return this.#rechecks.recheck(user, this.#registry.of(user));
+    return this.#recheckCommand.recheck(user);
   }
 
   // ── life ───────────────────────────────────────────────────────────────────────────────────────
@@ -428,9 +440,12 @@ export class PushServer {
 
   async #start(): Promise<void> {
     const { references } = this.#options;
-    const listenedTo = [references?.channel, this.#bus?.channel, this.#name.channel].filter(
-      (name) => name !== undefined,
-    );
+    const listenedTo = [
+      references?.channel,
+      this.#bus?.channel,
+      this.#name.channel,
+      this.#recheckCommand.channel,
+    ].filter((name) => name !== undefined);
     const storeReached = this.#storeReached
       .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))))
       .then(() => this.#name.say());

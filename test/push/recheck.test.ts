@@ -7,6 +7,7 @@ import { type AskApplicationOptions, askApplication, type PushServerOptions } fr
 import { client, session as sockJsSession } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
 import { AnApplication, cookieOf, say } from './door/an-application.ts';
+import { onEachStore } from './stores.ts';
 import { Page, type Running, startPush } from './support.ts';
 
 type Said = { user: string; [name: string]: unknown } | 401 | 403 | 500;
@@ -74,6 +75,33 @@ async function sockJs(push: Started['push'], sid: string) {
 }
 
 const SOCKJS = { sockjs: { prefix: '/echo', disconnectDelay: 120_000, heartbeatDelay: 120_000 } };
+
+onEachStore('every instance is told to ask, and what came of it is told', async (broker, t) => {
+  const { push, logins, page } = await start(t, {}, { broker: broker() });
+  const interceptors = [askApplication({ url: logins.application.url, recheck: 0 })];
+  const [second, third] = [
+    await startPush({ broker: broker(), interceptors }),
+    await startPush({ broker: broker() }),
+  ];
+  logins.said.set('a', { user: 'alice' });
+  logins.said.set('b', { user: 'alice' });
+  const open = (sid: string): Promise<Page> =>
+    until('an open page', async () => {
+      const came = new Page(second.url, '', [], { cookie: `sid=${sid}` });
+      await until('it to open', () => came.socket.readyState === 1);
+      return came;
+    });
+  const pages = [await page('a'), await open('a'), await open('b')];
+  assert.deepEqual(await push.recheck('alice'), { sessions: 3, ended: 0, unanswered: 0 });
+  logins.said.delete('a');
+  logins.said.set('b', 500);
+  // Also from an instance that has no page of hers, and asks nobody itself.
+  assert.deepEqual(await third.push.recheck('alice'), { sessions: 3, ended: 2, unanswered: 1 });
+  assert.deepEqual([await pages[0]!.ended(), await pages[1]!.ended()], [4501, 4501]);
+  assert.equal(pages[2]!.closeCode, undefined);
+  assert.deepEqual(await third.push.recheck('nobody'), { sessions: 0, ended: 0, unanswered: 0 });
+  await Promise.all([push, second.push, third.push].map((each) => each.close()));
+});
 
 describe('rechecks', () => {
   test('the login ends at the application: pages in both modes and by both doors end with 4501', async (t) => {
@@ -198,6 +226,18 @@ describe('rechecks', () => {
     assert.equal((await alice.frame('renewed')).expires, later);
     assert.equal([...push.localSessions()][0]!.expires, later);
     assert.equal(alice.closeCode, undefined);
+  });
+
+  test('a login that is blocked is no way to stay', async (t) => {
+    const { push, logins, page } = await start(t);
+    logins.said.set('a', { user: 'alice', login: 'L1' });
+    const alice = await page('a');
+    await push.block({ login: 'L2' });
+    await push.recheck('alice');
+    assert.equal(alice.closeCode, undefined);
+    logins.said.set('a', { user: 'alice', login: 'L2' });
+    assert.equal((await push.recheck('alice')).ended, 1);
+    assert.equal(await alice.ended(), 4503);
   });
 
   test('topics that can not be change nothing, and are in the log', async (t) => {

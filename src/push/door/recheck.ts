@@ -3,6 +3,7 @@
  * their time, by the one sweep of the push server. Whoever may not is sent away.
  */
 import { monotonicNow } from '../../clock.ts';
+import type { Attributes } from '../../server/transport.ts';
 import { delayOf } from '../../waiting.ts';
 import { explain } from '../explain.ts';
 import type { Log } from '../options.ts';
@@ -11,6 +12,7 @@ import { type Due, Wheel } from '../pages/wheel.ts';
 import { CloseCode } from '../talk/wire.ts';
 import type { Known } from './answer.ts';
 import type { Answered } from './application.ts';
+import type { Barrier } from './barrier.ts';
 import { changesOf, leaveStanding, type Standing, standingOf } from './standing.ts';
 
 /** Milliseconds between questions while there is no answer, the first time and at most. */
@@ -19,6 +21,8 @@ const RETRY = { min: 1_000, max: 30_000 };
 const JITTER = 0.2;
 /** The part of what is left of a login after which it is asked whether there is more. */
 const BEFORE_END = 0.9;
+/** Milliseconds that this is before the end, so that there is an answer by then: seconds are what the wheel counts in. */
+const MARGIN = 2_000;
 /** Milliseconds: what is left is too little to ask again before. */
 const SHORTEST = 1_000;
 /** Milliseconds after which no handshake is under way any more that was so when it was told to ask again. */
@@ -45,6 +49,7 @@ interface Group extends Due {
 export interface RecheckParts {
   /** Sends a session away. */
   dismiss(session: Session, code: number, reason: string): void;
+  barrier: Barrier;
   log: Log;
 }
 
@@ -85,22 +90,23 @@ export class Rechecks {
     this.#wheel.delete(group);
   }
 
-  /** Asks again at once. @param sessions all those of the user */
-  async recheck(user: string, sessions: Iterable<Session>): Promise<Rechecked> {
+  /**
+   * Asks again at once.
+   *
+   * @param of all sessions of the user
+   * @returns how many are asked about, and what comes of it
+   */
+  recheck(user: string, of: Iterable<Session>): { sessions: number; outcome: Promise<Rechecked> } {
     this.#told.delete(user);
     this.#told.set(user, monotonicNow());
     const groups = new Set<Group>();
-    for (const session of [...sessions]) {
+    for (const session of [...of]) {
       const group = this.#current(session);
       if (group !== undefined) groups.add(group);
     }
-    const sum = { sessions: 0, ended: 0, unanswered: 0 };
-    for (const each of await Promise.all([...groups].map((group) => this.#ask(group, true)))) {
-      sum.sessions += each.sessions;
-      sum.ended += each.ended;
-      sum.unanswered += each.unanswered;
-    }
-    return sum;
+    let sessions = 0;
+    for (const group of groups) sessions += group.sessions.size;
+    return { sessions, outcome: sumOf([...groups].map((group) => this.#ask(group, true))) };
   }
 
   /** Once a second. @param now milliseconds of the monotonic clock */
@@ -126,8 +132,9 @@ export class Rechecks {
     if (group.standing === standing) return group;
     leaveStanding(session.attributes, group.standing);
     // Whichever was asked later counts for all of them.
-    if (standing.asked >= group.standing.asked) this.#answered(group, standing, others);
-    else this.#apply(session, standing.known, group.standing.known);
+    const began = this.#begin();
+    if (standing.asked >= group.standing.asked) this.#answered(group, standing, others, began);
+    else this.#apply(session, standing.known, group.standing.known, began);
     return group;
   }
 
@@ -144,13 +151,14 @@ export class Rechecks {
     for (const session of [...group.sessions]) this.#current(session);
     const { application, question } = group.standing;
     if (group.sessions.size > 0) {
+      const began = this.#begin();
       const answered = await application.ask(question, this.#parts.log, { isNew });
-      if (group.sessions.size > 0) return this.#settle(group, answered);
+      if (group.sessions.size > 0) return this.#settle(group, answered, began);
     }
     return { sessions: 0, ended: 0, unanswered: 0 };
   }
 
-  #settle(group: Group, answered: Answered): Rechecked {
+  #settle(group: Group, answered: Answered, began: Attributes): Rechecked {
     const sessions = group.sessions.size;
     if ('refused' in answered) {
       const [code, reason] =
@@ -166,14 +174,19 @@ export class Rechecks {
         this.#end(group, CloseCode.TRY_AGAIN, 'the application can not be asked whether this page may stay');
       return { sessions, ended: sessions - group.sessions.size, unanswered: sessions };
     } else {
-      this.#answered(group, answered, [...group.sessions]);
+      this.#answered(group, answered, [...group.sessions], began);
       this.#schedule(group);
     }
     return { sessions, ended: sessions - group.sessions.size, unanswered: 0 };
   }
 
   /** @param sessions those that were let in by an earlier answer */
-  #answered(group: Group, { known, asked }: { known: Known; asked: number }, sessions: Session[]): void {
+  #answered(
+    group: Group,
+    { known, asked }: { known: Known; asked: number },
+    sessions: Session[],
+    began: Attributes,
+  ): void {
     const { standing } = group;
     group.failing = undefined;
     group.attempts = 0;
@@ -182,12 +195,21 @@ export class Rechecks {
     const before = standing.known;
     standing.known = known;
     standing.asked = asked;
-    for (const session of sessions) this.#apply(session, before, known);
+    for (const session of sessions) this.#apply(session, before, known, began);
   }
 
-  #apply(session: Session, before: Known, now: Known): void {
+  #apply(session: Session, before: Known, now: Known, began: Attributes): void {
+    const { dismiss, barrier } = this.#parts;
     if (before.user !== now.user) {
-      this.#parts.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'somebody else has signed in');
+      dismiss(session, CloseCode.NOT_AUTHENTICATED, 'somebody else has signed in');
+      return;
+    }
+    // It may be another login than before, which was ended while it was asked about.
+    const { user, device, login } = session;
+    Object.assign(began, { user, login: now.login ?? login });
+    const objection = now.login === before.login ? undefined : barrier.objection(began, device);
+    if (objection !== undefined) {
+      dismiss(session, objection.code, objection.reason);
       return;
     }
     try {
@@ -202,6 +224,13 @@ export class Rechecks {
     for (const session of [...group.sessions]) this.#parts.dismiss(session, code, reason);
   }
 
+  /** What is ended from here on has to be looked for. */
+  #begin(): Attributes {
+    const began: Attributes = {};
+    this.#parts.barrier.begins(began);
+    return began;
+  }
+
   /** Also shortly before the login's end, which may have been moved meanwhile, as the user was there; and then at it. */
   #schedule(group: Group): void {
     const { application, known } = group.standing;
@@ -209,7 +238,8 @@ export class Rechecks {
     if (recheck === 0 || group.sessions.size === 0) return;
     const spread = 1 - JITTER * Math.random();
     const left = known.expires === undefined ? Number.POSITIVE_INFINITY : known.expires - Date.now();
-    const before = left * BEFORE_END < SHORTEST ? left : left * BEFORE_END * spread;
+    const early = Math.min(left * BEFORE_END, left - MARGIN);
+    const before = early < SHORTEST ? left : early * spread;
     // Once it is over, the leeway is left, and nothing more to hear.
     const wait = left > 0 ? Math.min(before, recheck * spread) : recheck * spread;
     this.#wheel.add(group, monotonicNow() + wait);
@@ -220,4 +250,14 @@ export class Rechecks {
 function areSame(before: Known, now: Known): boolean {
   const text = ({ login, expires, topics }: Known): string => JSON.stringify([login, expires, topics]);
   return text(before) === text(now);
+}
+
+async function sumOf(outcomes: Promise<Rechecked>[]): Promise<Rechecked> {
+  const sum = { sessions: 0, ended: 0, unanswered: 0 };
+  for (const each of await Promise.all(outcomes)) {
+    sum.sessions += each.sessions;
+    sum.ended += each.ended;
+    sum.unanswered += each.unanswered;
+  }
+  return sum;
 }
