@@ -5,11 +5,13 @@ export { type AskApplicationOptions, askApplication } from './door/ask-applicati
 export type { Block, Blocked } from './door/blocks.ts';
 export type { BlockSettings, DisconnectSettings } from './door/exclusion.ts';
 export { cookieSession, queryUser, signedTicket } from './door/interceptors.ts';
+export { type JwtOptions, jwt } from './door/jwt.ts';
 export { originCheck } from './door/origin.ts';
 export type { Rechecked } from './door/recheck.ts';
 export {
   signTicket,
   type Ticket,
+  type TicketContent,
   TicketError,
   type TicketErrorCode,
   type TicketSecret,

@@ -86,6 +86,8 @@ export const DEFAULT_CURSOR_TTL = 30 * 24 * HOUR;
 
 /** An interceptor of a push server: it may also say again who a session is, when its page brings a new ticket. */
 export interface PushInterceptor extends Interceptor {
+  /** Where it has to get ready: `PushServer.ready` waits for it, and rejects where it does. */
+  readonly ready?: PromiseLike<unknown>;
   /**
    * Looks at the ticket of a frame `renew`; without one the page only asks whether it may stay. Answers what it says of
    * the session now, as `session.renew` takes it; or a Response that refuses: 403 sends the page away, after 401 it stays

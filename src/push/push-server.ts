@@ -450,7 +450,8 @@ export class PushServer {
       .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))))
       .then(() => this.#name.say());
     try {
-      await Promise.all([storeReached, this.#listeners.listen()]);
+      const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
+      await Promise.all([storeReached, this.#listeners.listen(), ...others]);
     } catch (error) {
       if (this.#closing === undefined)
         this.#log('error', `the push server could not start: ${explain(error)}`);

@@ -53,12 +53,17 @@ export function say(attributes: Attributes, said: Attributes | undefined): void 
   Object.assign(attributes, said);
 }
 
-export function ticketOf(request: HandshakeRequest): string | undefined {
+/** Where a ticket stands in a request: in the subprotocol, the query, `bearer`, or the cookie; the first one there is. */
+export function ticketOf(
+  request: HandshakeRequest,
+  { bearer, cookie = TICKET_COOKIE }: { bearer?: string | undefined; cookie?: string | undefined } = {},
+): string | undefined {
   const protocol = offeredProtocols(request).find((name) => name.startsWith(TICKET_PROTOCOL));
   return (
     protocol?.slice(TICKET_PROTOCOL.length) ??
     queryParameter(request, TICKET_PARAMETER) ??
-    cookies(request).get(TICKET_COOKIE)
+    bearer ??
+    cookies(request).get(cookie)
   );
 }
 
