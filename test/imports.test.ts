@@ -160,11 +160,12 @@ test('the check sees every form of import that points upwards', () => {
   assert.deepEqual(violations('server/a.ts', `import { x } from '../protocol/index.ts';`), []);
 });
 
-test('redis-parser is the one runtime dependency', () => {
+test('redis-parser is the one runtime dependency; others are asked for where somebody has them', () => {
   const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
   assert.deepEqual(Object.keys(manifest.dependencies), ['redis-parser']);
-  for (const kind of ['peerDependencies', 'optionalDependencies', 'bundledDependencies']) {
-    assert.equal(manifest[kind], undefined);
+  for (const kind of ['optionalDependencies', 'bundledDependencies']) assert.equal(manifest[kind], undefined);
+  for (const peer of Object.keys(manifest.peerDependencies)) {
+    assert.deepEqual(manifest.peerDependenciesMeta[peer], { optional: true }, peer);
   }
 });
 

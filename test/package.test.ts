@@ -1,7 +1,7 @@
 /** What `npm pack` makes can be used by others: as ES modules, by require, with types, in Jest, and as a program. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -50,6 +50,31 @@ test('every export can be imported and required', async () => {
   const all = Array(modules.length).fill('function').join('\n');
   assert.equal(await output('all.mjs', esm.join('\n')), all);
   assert.equal(await output('all.cjs', cjs.join('\n')), all);
+});
+
+test('JSON Web Tokens work where jose is installed, and say what to do where it is not, by import and by require', async () => {
+  const source = (from: string): string => `
+    ${from};
+    const push = new PushServer({ interceptors: [jwt({ secret: 'x'.repeat(32) })], log: () => {} });
+    push.ready.then(() => 'ready', ({ message }) => message).then((text) => {
+      console.log(text);
+      return push.close();
+    });
+  `;
+  const programs = {
+    'jwt.mjs': source("import { jwt, PushServer } from 'tidings'"),
+    'jwt.cjs': source("const { jwt, PushServer } = require('tidings')"),
+  };
+  for (const [file, text] of Object.entries(programs)) {
+    assert.match(await output(file, text), /jose, which is not installed beside tidings: npm install jose/);
+  }
+  const link = join(installed.folder, 'node_modules/jose');
+  symlinkSync(resolve('node_modules/jose'), link);
+  try {
+    for (const [file, text] of Object.entries(programs)) assert.equal(await output(file, text), 'ready');
+  } finally {
+    unlinkSync(link);
+  }
 });
 
 test('what is required is what is imported: one class, one state, the same names', async () => {
