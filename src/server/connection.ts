@@ -19,6 +19,7 @@ import type { PreparedMessage } from './prepared-message.ts';
 import { type MessageOptions, Sender, type SenderHost, type SenderOptions } from './sender.ts';
 import { throwLater } from './throw-later.ts';
 import type { SendResult } from './transport.ts';
+import { untaken } from './untaken.ts';
 
 export { CLOSED, CLOSING, type MessageOptions as SendOptions, OPEN };
 
@@ -37,6 +38,8 @@ export interface ConnectionEvents<O> {
   failed(owner: O, error: Error): void;
   /** The operating system reports the connection broken. */
   socketError(owner: O, error: Error): void;
+  /** More waits than may; it is taken nevertheless, as the policy is the application's. */
+  overfull(owner: O): void;
   /** The peer has caught up: what `send` called `queued` is written. */
   drain(owner: O): void;
   /** It is not open any more, whoever began. May come more than once. */
@@ -254,6 +257,11 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     return this.#sender.bufferedAmount;
   }
 
+  /** See Transport. */
+  get backlog(): number {
+    return this.#sender.bufferedAmount + untaken(this.socket);
+  }
+
   /** See Sender. While open only. */
   send(
     data: string | Uint8Array,
@@ -294,6 +302,10 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     if (!this.isOpen) return;
     const payload = this.#closing.giveUp(this.options.tooSlowCode, 'too slow');
     if (payload !== undefined) this.#sendClose(payload);
+  }
+
+  overfull(): void {
+    this.#events.overfull(this.#owner);
   }
 
   drained(): void {

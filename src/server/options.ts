@@ -2,6 +2,7 @@
 import { isValidCloseCode } from '../protocol/close-codes.ts';
 import { encodeClosePayload } from '../protocol/frame-writer.ts';
 import type { ConnectionOptions } from './connection.ts';
+import type { BackpressurePolicy } from './sender.ts';
 import type { Interceptor } from './transport.ts';
 
 export interface CommonOptions {
@@ -28,8 +29,11 @@ export interface CommonOptions {
   pongTimeout?: number | undefined;
   /** Bytes that may wait for a peer that reads slowly. Default: no limit. */
   maxBackpressure?: number | undefined;
-  /** What becomes of a message for which there is no room: `close` closes the connection, `drop` only drops it. Default `close`. */
-  backpressurePolicy?: 'close' | 'drop' | undefined;
+  /**
+   * What becomes of a message for which there is no room: `close` closes the connection, `drop` only drops it, and a
+   * function is told of it while the message is taken all the same. Default `close`.
+   */
+  backpressurePolicy?: BackpressurePolicy | undefined;
   /** The close code for a peer that reads too slowly. Default 1013. */
   tooSlowCode?: number | undefined;
   /** The close code for a peer that does not answer pings. Default 4408. */
@@ -125,8 +129,12 @@ export function connectionOptions(
   checkCount('maxBackpressure', options.maxBackpressure);
   checkCloseCode('tooSlowCode', options.tooSlowCode);
   checkCloseCode('pongTimeoutCode', options.pongTimeoutCode);
-  if (backpressurePolicy !== 'close' && backpressurePolicy !== 'drop') {
-    throw nonsense('backpressurePolicy', backpressurePolicy, "'close' or 'drop'");
+  if (
+    backpressurePolicy !== 'close' &&
+    backpressurePolicy !== 'drop' &&
+    typeof backpressurePolicy !== 'function'
+  ) {
+    throw nonsense('backpressurePolicy', backpressurePolicy, "'close', 'drop' or a function");
   }
   return {
     role,

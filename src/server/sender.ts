@@ -15,7 +15,7 @@ import { copied } from './memory.ts';
 import { inItsContext, type Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
 import { throwLater } from './throw-later.ts';
-import type { SendResult } from './transport.ts';
+import type { SendResult, Transport } from './transport.ts';
 
 export interface MessageOptions {
   /** False for a part of a message of which more is to come. */
@@ -25,11 +25,13 @@ export interface MessageOptions {
   isPatient?: true;
 }
 
+export type BackpressurePolicy = 'close' | 'drop' | ((transport: Transport) => void);
+
 /** The same object serves all connections of a server. */
 export interface SenderOptions {
   /** Bytes that may wait for the peer to read; one more message than that is never kept. */
   maxBackpressure: number;
-  backpressurePolicy: 'close' | 'drop';
+  backpressurePolicy: BackpressurePolicy;
   /** How shared frames are made. Null on clients, which can't share: each of their frames is masked. */
   encode: Encode | null;
 }
@@ -40,6 +42,8 @@ export interface SenderHost extends Member {
   readonly isOpen: boolean;
   /** More waits than may, because the peer does not read. */
   tooSlow(): void;
+  /** The same, where the message is taken nevertheless. */
+  overfull(): void;
   /** All is written, after `send` has said that something waits. */
   drained(): void;
   /** The close frame is written. */
@@ -283,10 +287,9 @@ export class Sender {
 
   #hasRoomFor(data: string | Uint8Array): boolean {
     if (this.#options.maxBackpressure === Number.POSITIVE_INFINITY) return true;
+    if (typeof data !== 'string') return this.#hasRoomForPart(data.length);
     // Only where it may matter are the bytes of a string counted.
-    if (typeof data === 'string')
-      return this.#hasRoomForPart(data.length * 3) || this.#hasRoomForPart(Buffer.byteLength(data));
-    return this.#hasRoomForPart(data.length);
+    return this.#fits(data.length * 3, 0) || this.#hasRoomForPart(Buffer.byteLength(data));
   }
 
   /**
@@ -303,9 +306,13 @@ export class Sender {
     const limit = this.#options.maxBackpressure;
     if (limit === Number.POSITIVE_INFINITY || this.#fits(bytes, behind)) return true;
     // What we have put off ourselves is not the peer's fault.
-    if (!this.#outbox.hasPutOff) return false;
-    this.#outbox.flush();
-    return this.#fits(bytes, behind);
+    if (this.#outbox.hasPutOff) {
+      this.#outbox.flush();
+      if (this.#fits(bytes, behind)) return true;
+    }
+    if (typeof this.#options.backpressurePolicy !== 'function') return false;
+    this.#host.overfull();
+    return true;
   }
 
   #fits(bytes: number, behind: number): boolean {

@@ -19,6 +19,8 @@ export interface Transport {
   readonly readyState: 0 | 1 | 2 | 3;
   /** Bytes accepted by `send` that the network has not taken yet. */
   readonly bufferedAmount: number;
+  /** In no unit: 0 where nothing waits, and falls whenever the network takes something, also of what is under way. */
+  readonly backlog: number;
   /** What interceptors have put there: who it is, and until when. */
   readonly attributes: Attributes;
   /** A string goes as text, bytes as binary. Never throws because of the peer. */
@@ -26,6 +28,9 @@ export interface Transport {
   /** Module-internal: text that leaves in one write with what this turn sends next. Absent: as `send`. */
   [sendSoon]?(data: string): void;
   close(code?: number, reason?: string): void;
+  /** Reads nothing more, so that the peer has to wait. `send` works as before. */
+  pause(): void;
+  resume(): void;
   /** Cuts the connection without a closing handshake. */
   terminate(): void;
   /**

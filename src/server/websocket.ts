@@ -276,6 +276,10 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     return this[kUnsentBytes] + (this[kConnection] === null ? 0 : this[kConnection].bufferedAmount);
   }
 
+  get backlog(): number {
+    return this[kConnection] === null ? 0 : this[kConnection].backlog;
+  }
+
   get isPaused(): boolean {
     return this[kIsPaused];
   }
@@ -584,6 +588,10 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     },
     socketError(ws, error) {
       tellHandler(() => ws[kHandler]?.transportError?.(ws, error));
+    },
+    overfull(ws) {
+      const policy = ws[kConnection]!.options.backpressurePolicy;
+      if (typeof policy === 'function') tellHandler(() => policy(ws));
     },
     drain(ws) {
       ws.emit('drain');

@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { nextTick } from '../clock.ts';
+import { untaken } from '../server/untaken.ts';
 import type { Receiver, SockJsSession } from './session.ts';
 
 export interface Wrapping {
@@ -45,6 +46,10 @@ export class HttpReceiver implements Receiver {
 
   get bufferedAmount(): number {
     return this.#response.writableLength;
+  }
+
+  get backlog(): number {
+    return this.bufferedAmount + untaken(this.#response.socket);
   }
 
   send(frame: string): boolean {

@@ -53,8 +53,11 @@ export interface RemoteFrame {
 
 /** What a server does with its sessions for requests at other instances. */
 export interface LocalSessions {
-  /** What a client sent to another instance. False if there is no such session, or it is somebody else's. */
-  take(id: string, who: Credentials, messages: string[]): boolean;
+  /**
+   * What a client sent to another instance. False if there is no such session, or it is somebody else's; a promise where
+   * it has to wait until the application reads on.
+   */
+  take(id: string, who: Credentials, messages: string[]): boolean | Promise<unknown>;
   /** A receiver of another kind than an HTTP response here. False as above. */
   attach(id: string, who: Credentials, receiver: Receiver): boolean;
   attributesOf(id: string): Attributes | undefined;
@@ -141,7 +144,7 @@ export class Neighbours {
         this.#waiting.get(n)?.(envelope);
         return;
       case 'send':
-        this.#answer(envelope, { ok: this.#local.take(envelope.id, envelope.who, envelope.messages) });
+        this.#taken(envelope, this.#local.take(envelope.id, envelope.who, envelope.messages));
         return;
       case 'receive': {
         this.#receivers.get(key)?.lost();
@@ -169,6 +172,12 @@ export class Neighbours {
       case 'gone':
         this.#receivers.get(key)?.lost();
     }
+  }
+
+  /** Its client waits with the next, but not longer than the other instance waits for an answer. */
+  #taken(envelope: Envelope, taken: boolean | Promise<unknown>): void {
+    if (typeof taken === 'boolean') this.#answer(envelope, { ok: taken });
+    else void within(this.#patience / 2, taken).then(() => this.#answer(envelope, { ok: true }));
   }
 
   async #ask(
@@ -204,6 +213,7 @@ export class Neighbours {
 class RemoteReceiver implements Receiver {
   readonly isWritable = true;
   readonly bufferedAmount = 0;
+  readonly backlog = 0;
   onLost: (() => void) | undefined;
   readonly #patience: number;
   readonly #deliver: (frame: string | undefined) => void;

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { arm, disarm, type Expirable } from '../server/deadlines.ts';
 import { GatheredBytes } from '../server/gathered-bytes.ts';
 import { asError } from '../server/handler-calls.ts';
+import { within } from '../waiting.ts';
 import { parse } from './frames.ts';
 import type { Wrapping } from './http-receiver.ts';
 import type { RemoteSession } from './neighbours.ts';
@@ -55,6 +56,8 @@ export function fail(response: ServerResponse, thrown: unknown): void {
 
 /** Milliseconds for a request's body. */
 const BODY_TIMEOUT = 30_000;
+/** Milliseconds that a client may be kept waiting for the answer: proxies don't wait for ever. */
+const LONGEST_ANSWER = 30_000;
 
 /** Reads the body and gives its messages to the session; `decode` finds the JSON text in it. */
 export async function deliver(
@@ -84,8 +87,11 @@ export async function deliver(
     answer(response, 500, received.error);
     return;
   }
-  if (session?.readyState === 1) session.received(received.messages);
-  else if (!(await remote?.send(received.messages))) {
+  if (session?.readyState === 1) {
+    const waiting = session.received(received.messages);
+    // A client waits with the next for the answer to this.
+    if (waiting !== undefined) await within(LONGEST_ANSWER, waiting);
+  } else if (!(await remote?.send(received.messages))) {
     answer(response, 404, NO_SESSION);
     return;
   }

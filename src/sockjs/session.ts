@@ -29,6 +29,11 @@ export interface Receiver {
   readonly isWritable: boolean;
   /** Bytes given to the network that it has not taken. */
   readonly bufferedAmount: number;
+  /** See Transport. */
+  readonly backlog: number;
+  /** Where the client's messages come by the same connection: reads nothing more of it for now. */
+  pause?(): void;
+  resume?(): void;
 }
 
 export interface SessionLimits {
@@ -39,9 +44,27 @@ export interface SessionLimits {
   disconnectDelay: number;
   /** Bytes that may wait for a receiver; with more, the next message closes the session as too slow. */
   maxBuffered: number;
+  /** Bytes of one request or message of the client's. */
+  maxMessage: number;
 }
 
+const RATE_LIMIT = 4429;
 const TOO_SLOW = 4430;
+/** Messages that may wait while the application reads nothing, besides those of one request. */
+const MAX_HELD = 1000;
+/**
+ * Bytes of a millisecond over the slowest line that we wait for. A client that is still receiving a response does not
+ * ask for the next; and when that has left this process, nobody says how much of it the client has.
+ */
+const SLOWEST = 8;
+
+/** Messages of one request, while the application reads nothing. */
+interface Held {
+  texts: string[];
+  /** How many of them it has had. */
+  at: number;
+  done: () => void;
+}
 
 export class SockJsSession implements Transport {
   readonly attributes: Attributes;
@@ -54,6 +77,13 @@ export class SockJsSession implements Transport {
   readonly #handler: Handler<Transport>;
   readonly #limits: SessionLimits;
   #receiver: Receiver | undefined;
+  /** The receiver before, as long as the network may not have taken all of it. */
+  #former: Receiver | undefined;
+  #isPaused = false;
+  /** What has come while it was paused. */
+  #held: Held[] = [];
+  #heldBytes = 0;
+  #heldCount = 0;
   #queue: string[] = [];
   #queuedBytes = 0;
   /** What was sent before the session was closed, and waits for a receiver to say it before the close frame. */
@@ -70,7 +100,13 @@ export class SockJsSession implements Transport {
   }
 
   get bufferedAmount(): number {
-    return this.#queuedBytes + (this.#receiver?.bufferedAmount ?? 0);
+    const { bufferedAmount = 0 } = this.#receiver ?? this.#former ?? {};
+    return this.#queuedBytes + bufferedAmount;
+  }
+
+  get backlog(): number {
+    const { backlog = 0 } = this.#receiver ?? this.#former ?? {};
+    return this.#queuedBytes + backlog;
   }
 
   /** The first receiver: sends the open frame. The caller then calls `begin`. */
@@ -128,11 +164,62 @@ export class SockJsSession implements Transport {
     if (this.#receiver === receiver) this.#flush();
   }
 
-  received(texts: string[]): void {
-    for (const text of texts) {
-      if (this.readyState !== 1) return;
+  /** Resolves when the application has had them. Who sends on and on while it reads nothing is closed with 4429. */
+  received(texts: string[]): Promise<void> | undefined {
+    const at = this.#isPaused ? 0 : this.#handOut(texts, 0);
+    if (at === texts.length || this.readyState !== 1) return undefined;
+    const isFirst = this.#held.length === 0;
+    this.#heldCount += texts.length - at;
+    for (let i = at; i < texts.length; i++) this.#heldBytes += texts[i]!.length;
+    const isTooMuch = this.#heldCount > MAX_HELD || this.#heldBytes > 2 * this.#limits.maxMessage;
+    if (isTooMuch && !isFirst) {
+      this.close(RATE_LIMIT, 'more waits to be read than may');
+      return undefined;
+    }
+    return new Promise((done) => this.#held.push({ texts, at, done }));
+  }
+
+  /** Returns how many of them the application has had. */
+  #handOut(texts: string[], from: number): number {
+    let at = from;
+    while (at < texts.length && this.readyState === 1 && !this.#isPaused) {
+      const text = texts[at++]!;
       this.#call(() => this.#handler.message?.(this, Buffer.from(text), false));
     }
+    return at;
+  }
+
+  pause(): void {
+    if (this.#isPaused || this.readyState > 1) return;
+    this.#isPaused = true;
+    this.#receiver?.pause?.();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    while (this.#held.length > 0) {
+      const held = this.#held[0]!;
+      const { texts, at } = held;
+      held.at = this.#handOut(texts, at);
+      // It may have closed the session.
+      if (this.#held[0] !== held) return;
+      this.#heldCount -= held.at - at;
+      for (let i = at; i < held.at; i++) this.#heldBytes -= texts[i]!.length;
+      // Or paused it again.
+      if (held.at < texts.length) return;
+      this.#held.shift();
+      held.done();
+      if (this.#isPaused) return;
+    }
+    this.#receiver?.resume?.();
+  }
+
+  #letGo(): void {
+    for (const { done } of this.#held) done();
+    this.#held = [];
+    this.#isPaused = false;
+    this.#receiver?.resume?.();
   }
 
   /** SockJS carries text only: bytes go as base64. */
@@ -208,6 +295,8 @@ export class SockJsSession implements Transport {
 
   #hold(receiver: Receiver, now: number, first: string | undefined): void {
     this.#receiver = receiver;
+    // Who asks again has had it.
+    this.#former = undefined;
     this.deadline = now + this.#limits.heartbeatDelay;
     if (first !== undefined) this.#write(first);
     this.#flush();
@@ -217,7 +306,9 @@ export class SockJsSession implements Transport {
     const receiver = this.#receiver;
     if (receiver === undefined || receiver.send(frame)) return;
     this.#receiver = undefined;
-    this.deadline = monotonicNow() + this.#limits.disconnectDelay;
+    this.#former = receiver;
+    const way = Math.max(frame.length, receiver.bufferedAmount) / SLOWEST;
+    this.deadline = monotonicNow() + this.#limits.disconnectDelay + way;
     receiver.end();
   }
 
@@ -234,6 +325,8 @@ export class SockJsSession implements Transport {
   /** @param code goes to the client and to every later receiver; `told` to the application */
   #finish(code: number, reason: string, told: number): void {
     this.readyState = 3;
+    this.#letGo();
+    this.#former = undefined;
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#closeFrame = close(code, reason);

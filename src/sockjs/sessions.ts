@@ -16,7 +16,6 @@ const HANDSHAKE_TIMEOUT = 10_000;
 
 export interface HttpSessionLimits extends SessionLimits {
   responseLimit: number;
-  maxMessage: number;
   maxSessions: number;
   maxSessionsPerAddress: number;
 }
@@ -92,11 +91,10 @@ export class HttpSessions implements Sessions, LocalSessions {
     }
   }
 
-  take(id: string, who: Credentials, messages: string[]): boolean {
+  take(id: string, who: Credentials, messages: string[]): boolean | Promise<unknown> {
     const known = this.#sessions.get(id);
     if (known?.session.readyState !== 1 || !areShown(known.who, who)) return false;
-    known.session.received(messages);
-    return true;
+    return known.session.received(messages) ?? true;
   }
 
   attach(id: string, who: Credentials, receiver: Receiver): boolean {

@@ -26,6 +26,7 @@ const events: ConnectionEvents<Case> = {
   failed: (owner, error) => owner.failed(error),
   socketError: () => {},
   leaving: () => {},
+  overfull: () => {},
   drain: (owner) => {
     owner.drains++;
   },

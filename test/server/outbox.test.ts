@@ -195,6 +195,27 @@ test('send tells sent, then queued for a peer that does not read; drain comes wh
   await close();
 });
 
+test('backpressurePolicy as a function: it is told, and everything is taken; backlog falls as the peer reads', async () => {
+  const told: unknown[] = [];
+  const { ws, peer, close } = await pair({
+    maxBackpressure: 1024 * 1024,
+    backpressurePolicy: (transport) => void told.push(transport),
+  });
+  peer.socket.pause();
+  ws.send(Buffer.alloc(20_000_000));
+  assert.deepEqual(told, []);
+  assert.equal(ws.send(Buffer.alloc(1000)), 'queued');
+  assert.equal(told[0], ws);
+  assert.equal(ws.readyState, 1);
+  const { backlog } = ws;
+  const { bufferedAmount } = ws;
+  peer.socket.resume();
+  // All of the first message is under way: only what the kernel has taken of it moves.
+  await until('progress', () => ws.backlog < backlog || ws.bufferedAmount < bufferedAmount);
+  await until('all of it', () => ws.backlog === 0);
+  await close();
+});
+
 test('backpressurePolicy drop: what goes past maxBackpressure is dropped, and no more memory is used', async () => {
   const { ws, peer, close } = await pair({ maxBackpressure: 1024 * 1024, backpressurePolicy: 'drop' });
   peer.socket.pause();

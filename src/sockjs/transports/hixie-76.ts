@@ -5,10 +5,12 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { nextTick } from '../../clock.ts';
 import { arm, disarm, type Expirable } from '../../server/deadlines.ts';
 import { GatheredBytes } from '../../server/gathered-bytes.ts';
 import { refuse } from '../../server/refusal.ts';
 import { hostOf, requestTarget } from '../../server/request-target.ts';
+import { untaken } from '../../server/untaken.ts';
 import type { Receiver } from '../session.ts';
 
 const NONCE_BYTES = 8;
@@ -48,6 +50,7 @@ export class Hixie76Connection implements Receiver, Expirable {
   readonly #maxMessage: number;
   #numbers: Buffer | undefined;
   #isOver = false;
+  #isPaused = false;
   readonly #gathered = new GatheredBytes();
 
   constructor(socket: Duplex, maxMessage: number, events: Hixie76Events) {
@@ -99,6 +102,25 @@ export class Hixie76Connection implements Receiver, Expirable {
     return this.#socket.writableLength;
   }
 
+  get backlog(): number {
+    return this.bufferedAmount + untaken(this.#socket);
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    // Not within this call, so that whoever calls it is done with what it has before there is more.
+    nextTick(() => {
+      if (!this.#isPaused) this.#take(this.#gathered.bytes, 0);
+      if (!this.#isPaused && !this.#isOver) this.#socket.resume();
+    });
+  }
+
   send(text: string): boolean {
     if (this.#isOver) return true;
     this.#socket.write(Buffer.concat([Buffer.of(FRAME_START), Buffer.from(text), Buffer.of(FRAME_END)]));
@@ -140,7 +162,14 @@ export class Hixie76Connection implements Receiver, Expirable {
       from = 0;
       this.#events.opened();
     }
-    while (rest.length > 0 && !this.#isOver) {
+    this.#take(rest, from);
+  }
+
+  /** @param from where the end of the first message is looked for */
+  #take(bytes: Buffer, from: number): void {
+    let rest = bytes;
+    let at = from;
+    while (rest.length > 0 && !this.#isOver && !this.#isPaused) {
       if (rest[0] === FRAME_END) {
         if (rest.length > 1) this.end();
         break;
@@ -149,18 +178,18 @@ export class Hixie76Connection implements Receiver, Expirable {
         this.destroy();
         return;
       }
-      const end = rest.indexOf(FRAME_END, Math.max(1, from));
+      const end = rest.indexOf(FRAME_END, Math.max(1, at));
       if (end < 0) break;
       this.#events.text(rest.toString('utf8', 1, end));
       rest = rest.subarray(end + 1);
-      from = 0;
+      at = 0;
     }
     this.#keep(rest);
   }
 
   /** For the next chunk: what is not a whole message. */
   #keep(rest: Buffer): void {
-    if (rest.length > this.#maxMessage + 2) {
+    if (rest.length > this.#maxMessage + 2 && !this.#isPaused) {
       this.destroy();
     } else if (rest.length !== this.#gathered.length) {
       this.#gathered.clear();

@@ -41,6 +41,18 @@ class WebSocketReceiver implements Receiver {
     return this.#websocket.bufferedAmount;
   }
 
+  get backlog(): number {
+    return this.#websocket.backlog;
+  }
+
+  pause(): void {
+    this.#websocket.pause();
+  }
+
+  resume(): void {
+    this.#websocket.resume();
+  }
+
   send(frame: string): boolean {
     this.#websocket.send(frame);
     return true;
@@ -56,7 +68,7 @@ class WebSocketReceiver implements Receiver {
 }
 
 export interface WebSocketsOptions {
-  limits: SessionLimits & { maxMessage: number };
+  limits: SessionLimits;
   interceptors: readonly Interceptor[];
   handler: Handler<Transport>;
   handleProtocols: WebSocketServerOptions['handleProtocols'];
@@ -176,7 +188,7 @@ export class SockJsWebSockets {
     if (session === undefined || text === '') return;
     const received = parse(text, true);
     if ('error' in received) session.terminate();
-    else session.received(received.messages);
+    else void session.received(received.messages);
   }
 
   #closed(connection: object, code: number, reason: string): void {
