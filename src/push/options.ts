@@ -16,8 +16,13 @@ import type { Resolve } from './sending/references.ts';
 export interface Limits {
   /** Bytes of one message, in both directions. Over it: close 1009, or a RangeError from `send`. Default 1 MiB; never off. */
   message: number;
-  /** Bytes that wait for a session to read them. Over it: close 4430, recovery from the log. Default 1 MiB; never off. */
+  /**
+   * Bytes that wait for a session to read them. Over it, by one message at most, the session gets nothing more but what
+   * it is answered; when it has read most of it, it goes on from the log. Default 1 MiB; never off.
+   */
   outbox: number;
+  /** Milliseconds within which a session whose outbox is full takes something. Over it: close 4430. Default 120,000. */
+  stall: number;
   /** Sessions of one user on this instance. Over it the oldest is closed with 4509. Default 100. */
   sessionsPerUser: number;
   /** Sessions of one address (see `proxies`). Over it: 429. Default 20,000. */
@@ -26,9 +31,12 @@ export interface Limits {
   sessions: number;
   /** Handshakes that are asked about at once; others wait their turn. Default 200. */
   handshakes: number;
-  /** Frames from one session within a second. Over it: close 4429. Default 100. */
+  /**
+   * Frames from one session, on average and so many at once. Over it nothing is read from the session for a while; close
+   * 4429 where it sends on nevertheless, as SockJS's requests can. Default 100.
+   */
   messagesPerSecond: number;
-  /** Bytes from one session within a second. Over it: close 4429. Default 4 MiB. */
+  /** The same of bytes; one frame by itself is never too much. Default 4 MiB. */
   bytesPerSecond: number;
   /** Topics that one session may subscribe to. Default 100; never off. */
   subscriptions: number;
@@ -44,6 +52,7 @@ export interface Limits {
 export const DEFAULT_LIMITS: Limits = {
   message: 1024 * 1024,
   outbox: 1024 * 1024,
+  stall: 120_000,
   sessionsPerUser: 100,
   sessionsPerAddress: 20_000,
   sessions: 200_000,

@@ -246,6 +246,10 @@ export class PushServer {
       dialogue: new Dialogue(this.#dialogueHost(renewals)),
       handler: options.handler ?? {},
       addressOf,
+      filled: (session) => {
+        if (this.#listeners.reaches(session.transport)) this.#listeners.leave(BROADCAST, session.transport);
+      },
+      drained: (session) => this.#shareBroadcasts(session),
       log: (level, message) => this.#log(level, message),
     });
     this.#bus =
@@ -257,6 +261,7 @@ export class PushServer {
       interceptors,
       handler: this.#lobby,
       addressOf,
+      overfull: (transport) => this.#lobby.overfull(transport),
       bus: this.#bus,
       fence: new SockJsFence(broker.control, endings),
       log: (level, message) => this.#log(level, message),
@@ -476,9 +481,7 @@ export class PushServer {
         this.#lobby.greeted(session);
         this.#drain?.tell(session);
       },
-      opened: (session) => {
-        if (this.#sharesBroadcasts(session)) this.#listeners.join(BROADCAST, session.transport);
-      },
+      opened: (session) => this.#shareBroadcasts(session),
       warn: (message) => this.#log('warn', message),
     };
   }
@@ -489,12 +492,16 @@ export class PushServer {
     if (this.#registry.size === 0 || !this.#router.mayDeliver()) return;
     this.#listeners.publish(BROADCAST, message.prepared);
     for (const session of this.#registry)
-      if (session.phase !== 'open' || !this.#sharesBroadcasts(session)) session.sendTransient(message);
+      if (!this.#sharesBroadcasts(session)) session.sendTransient(message);
+  }
+
+  #shareBroadcasts(session: Session): void {
+    if (this.#sharesBroadcasts(session)) this.#listeners.join(BROADCAST, session.transport);
   }
 
   /** Others are sent what is for all one by one. */
-  #sharesBroadcasts(session: Session): boolean {
-    return session.isTidings && this.#listeners.reaches(session.transport);
+  #sharesBroadcasts({ isTidings, phase, isFull, transport }: Session): boolean {
+    return isTidings && phase === 'open' && !isFull && this.#listeners.reaches(transport);
   }
 
   #onReference(channel: string, payload: Buffer): void {

@@ -2,6 +2,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
 
+/** A port of the loopback, of which the kernel keeps megabytes, or the path of a Unix socket, of which it keeps 200 kB. */
+export type Target = number | string;
+
 interface Link {
   client: Socket;
   upstream: Socket | undefined;
@@ -29,24 +32,26 @@ export class TcpProxy {
   refuses = false;
   /** New connections are accepted, and then nothing comes through. */
   swallows = false;
+  /** Bytes a second that come through from upstream on new connections. */
+  rate = Number.POSITIVE_INFINITY;
   /** Names a connection by what its client says. */
   label: (chunk: Buffer) => string | undefined = () => undefined;
   /** Sees what comes from upstream. */
   watch: ((chunk: Buffer) => void) | undefined;
   /** The moments of arrivals since the start, by `performance.now()`. */
   readonly arrivals: number[] = [];
-  readonly #targets: () => number[];
+  readonly #targets: () => Target[];
   readonly #server: Server;
   readonly #links = new Set<Link>();
   #turn = 0;
 
-  private constructor(targets: () => number[]) {
+  private constructor(targets: () => Target[]) {
     this.#targets = targets;
     this.#server = createServer((client) => this.#accept(client));
   }
 
-  /** Spreads connections over the loopback ports in turn; one that refuses is skipped, as a balancer would. */
-  static async start(targets: () => number[]): Promise<TcpProxy> {
+  /** Spreads connections over the targets in turn; one that refuses is skipped, as a balancer would. */
+  static async start(targets: () => Target[]): Promise<TcpProxy> {
     const proxy = new TcpProxy(targets);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
@@ -119,7 +124,7 @@ export class TcpProxy {
       upstream: undefined,
       isFrozen: this.swallows,
       isHeld: false,
-      rate: Number.POSITIVE_INFINITY,
+      rate: this.rate,
       label: undefined,
     };
     client.on('error', () => {});
@@ -133,13 +138,14 @@ export class TcpProxy {
     else this.#dial(link, [...this.#targets()]);
   }
 
-  #dial(link: Link, targets: number[]): void {
+  #dial(link: Link, targets: Target[]): void {
     if (targets.length === 0) {
       this.#end(link);
       return;
     }
-    const [port] = targets.splice(this.#turn++ % targets.length, 1);
-    const upstream = dial({ port: port!, host: '127.0.0.1', noDelay: true });
+    const [target] = targets.splice(this.#turn++ % targets.length, 1);
+    const upstream =
+      typeof target === 'string' ? dial(target) : dial({ port: target!, host: '127.0.0.1', noDelay: true });
     const onRefusal = (): void => {
       if (!link.client.destroyed) this.#dial(link, targets);
     };
@@ -147,7 +153,10 @@ export class TcpProxy {
     upstream.once('connect', () => {
       upstream.off('error', onRefusal);
       upstream.on('error', () => {});
-      upstream.on('close', () => this.#ended(link));
+      // In good order, what it has said still has to come through.
+      upstream.on('close', (hasFailed) => {
+        if (hasFailed || link.client.destroyed) this.#ended(link);
+      });
       link.upstream = upstream;
       link.client.setNoDelay(true);
       if (link.client.destroyed) {
@@ -203,7 +212,10 @@ export class TcpProxy {
   #end(link: Link): void {
     this.#links.delete(link);
     for (const socket of [link.client, link.upstream]) {
-      if (socket !== undefined && !socket.destroyed) socket.resetAndDestroy();
+      if (socket === undefined || socket.destroyed) continue;
+      // A Unix socket knows no reset.
+      if (socket.remoteAddress === undefined) socket.destroy();
+      else socket.resetAndDestroy();
     }
   }
 }

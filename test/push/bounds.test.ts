@@ -282,35 +282,6 @@ test('a small limits.message leaves room for a hello with all its topics, and fo
   await push.close();
 });
 
-test('limits.bytesPerSecond: small frames and big ones count by their bytes; one frame is never too much', async () => {
-  const { push, url } = await startPush({ limits: { bytesPerSecond: 10_000, messagesPerSecond: 0 } });
-  const one = await Page.plain(url, 'alice');
-  one.say('x'.repeat(200_000));
-  one.say('ping');
-  assert.equal(await one.ended(), 4429);
-  const many = await Page.open(url, 'alice');
-  for (let i = 0; i < 60; i++) many.say({ type: 'ping', filling: 'x'.repeat(1000) });
-  assert.equal(await many.ended(), 4429);
-  await push.close();
-});
-
-test('a page on a topic that never reads holds no more than limits.outbox and one message', async () => {
-  const { push, url } = await startPush({ limits: { message: 256 * 1024, outbox: 256 * 1024 } });
-  const page = await Page.open(url, 'alice', { topics: ['news'] });
-  page.socket.pause();
-  const [own] = push.localSessions();
-  let most = 0;
-  for (let i = 0; i < 400 && push.stats().sessions > 0; i++) {
-    await push.publish('news', 'x'.repeat(64 * 1024));
-    await turn();
-    most = Math.max(most, own!.bufferedAmount);
-  }
-  assert.ok(most <= 2 * 256 * 1024 + 8192, `${most} bytes waited`);
-  page.socket.resume();
-  assert.equal(await page.ended(), 4430);
-  await push.close();
-});
-
 onEachStore(
   'an acknowledgement of what was never sent is refused: other ids, epochs, offsets',
   async (broker) => {

@@ -33,8 +33,11 @@ async function stalledPage(url: string, user: string): Promise<Socket> {
   return socket;
 }
 
-test('200 MB for a page that does not read: it is closed with 4430 and the memory stays bounded', async () => {
-  const { push, url } = await startPush({ retention: { inbox: { maxMessages: 10 } } });
+test('200 MB for a page that does not read: the memory stays bounded, and it is closed in the end', async () => {
+  const { push, url } = await startPush({
+    retention: { inbox: { maxMessages: 10 } },
+    limits: { stall: 1000 },
+  });
   await stalledPage(url, 'stalled');
   let peak = 0;
   const session = await until('its session', () => [...push.localSessions()][0]);
@@ -84,7 +87,7 @@ test('a page that was closed for being slow comes back and gets everything from 
   timeout: 300_000,
 }, async (t) => {
   const store = new MemoryStore();
-  const { push, url } = await startPush({ broker: memoryBroker(store) });
+  const { push, url } = await startPush({ broker: memoryBroker(store), limits: { stall: 90_000 } });
   const slow = await Page.open(url, 'slow');
   await push.send('slow', -1);
   await until('one message', () => slow.data().length === 1);
@@ -93,6 +96,10 @@ test('a page that was closed for being slow comes back and gets everything from 
   const clock = holdClock(t);
   const [session] = push.localSessions();
   for (let n = 0; n < 400; n++) await push.send('slow', { n, body: KIB_64 });
+  await until('a full outbox', () => session!.bufferedAmount > 1024 * 1024);
+  clock.pass(89_000);
+  assert.equal(session!.transport.readyState, 1);
+  clock.pass(1_000);
   await until('it was too slow', () => session!.transport.readyState > 1);
   slow.socket.resume();
   assert.equal(await slow.ended(), 4430);

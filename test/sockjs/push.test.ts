@@ -71,8 +71,8 @@ test('the address is the proxy’s word only where the proxy is trusted', async 
   assert.deepEqual(addresses, ['127.0.0.1', '192.0.2.7']);
 });
 
-test('a page that does not read is closed with 4430', async (t) => {
-  const { push, http } = await start({ limits: { outbox: 1000 } });
+test('a page that does not read is closed with 4430, once it has taken nothing for limits.stall', async (t) => {
+  const { push, http } = await start({ limits: { outbox: 1000, stall: 500 } });
   t.after(() => push.close());
   const path = session();
   await http.post(`${path}/xhr?user=alice`);

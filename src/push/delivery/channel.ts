@@ -54,7 +54,7 @@ export interface Subscriber {
   transient(message: OutgoingTransient): void;
   /** This instance has stored a message in the channel, as its doorbell may not have said yet. */
   stored(position: Position): void;
-  /** The channel has lost its place; the subscriber has everything up to `position`: read the log from there. */
+  /** It is not live any more, and has everything up to `position`: read the log from there. */
   demoted(position: Position): void;
 }
 
@@ -202,6 +202,14 @@ export class Channel {
     return true;
   }
 
+  /** A subscriber can't be handed more for now: it reads the log from where it is. */
+  fallBehind(subscriber: Subscriber): void {
+    const { place } = subscriber;
+    if (place === 'behind') return;
+    this.#setPlace(subscriber, 'behind');
+    subscriber.demoted(place === 'live' ? this.#delivered : place);
+  }
+
   /** The log behind `position`, beginning with the entry at it. Subscribers at one place share the read. */
   page(position: Position, isAnchor: boolean): Promise<OutgoingPage> {
     // Not by where the read begins: what is read behind position 1 is not all that position 0 needs.
@@ -278,13 +286,7 @@ export class Channel {
     this.#beginFinding();
     this.#cursors = undefined;
     this.#queue = [];
-    const from = this.#delivered;
-    for (const subscriber of this.#members) {
-      const { place } = subscriber;
-      if (place === 'behind') continue;
-      this.#setPlace(subscriber, 'behind');
-      subscriber.demoted(place === 'live' ? from : place);
-    }
+    for (const subscriber of this.#members) this.fallBehind(subscriber);
     void this.#find(false);
   }
 

@@ -181,6 +181,7 @@ export class Subscription implements Subscriber {
     let fruitless = 0;
     while (!this.#isOver) {
       if (await this.#sendHeld()) {
+        await this.#room();
         await this.channel.ready();
         if (this.#isOver) return;
         if (this.channel.attach(this, this.#position, this.#readIn)) {
@@ -188,6 +189,7 @@ export class Subscription implements Subscriber {
           return;
         }
       }
+      await this.#room();
       const judgement = await this.#read(this.#isAnchored ? follow : judge);
       if (judgement === undefined) return;
       const { reason, from, messages } = judgement;
@@ -214,16 +216,19 @@ export class Subscription implements Subscriber {
     return this.#position.offset > 0 && this.#position.id === '';
   }
 
+  /** Until the session has taken most of what waits. Nothing is held meanwhile. */
+  async #room(): Promise<void> {
+    const { bufferedAmount, busy } = this.#recipient;
+    if (bufferedAmount >= busy) await this.#pacer.wait(this.transport, busy / 2);
+  }
+
   /** False if the session took too little: the rest is let go, and read again when there is room. */
   async #sendHeld(): Promise<boolean> {
     const held = this.#held;
     this.#held = [];
     for (const message of held) {
       const { bufferedAmount, busy } = this.#recipient;
-      if (bufferedAmount >= busy) {
-        await this.#pacer.wait(this.transport, busy / 2);
-        return false;
-      }
+      if (bufferedAmount >= busy) return false;
       // What is big by itself goes when nothing else waits: it is let through then, however big.
       if (message.size >= busy && bufferedAmount > 0) await this.#pacer.wait(this.transport, 1);
       if (message.lookup !== undefined) await message.lookup;
@@ -289,6 +294,11 @@ export class Subscription implements Subscriber {
     this.#pending = undefined;
     if (this.#isOver) return;
     for (const message of pending) this.deliver(message);
+  }
+
+  /** The session's outbox is full: nothing is queued for it any more. What skips does so by itself. */
+  fallBehind(): void {
+    if (!this.#isLossy) this.channel.fallBehind(this);
   }
 
   transient(message: OutgoingTransient): void {

@@ -21,9 +21,9 @@ import { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer } from '../../server/websocket-server.ts';
 import { type Bus, type Fence, SockJsServer } from '../../sockjs/index.ts';
 import type { FanOut } from '../delivery/channel.ts';
-import { largestFrame, messageFrame } from '../limits.ts';
+import { largestFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
-import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
+import { SUBPROTOCOL } from '../talk/wire.ts';
 import { isTicketProtocol } from './interceptors.ts';
 import { closingRefusals } from './refusals.ts';
 import { offeredProtocols } from './request.ts';
@@ -38,6 +38,8 @@ export interface ListenerParts {
   interceptors: Interceptor[];
   handler: Handler<Transport>;
   addressOf: (request: HandshakeRequest) => string;
+  /** More than `limits.outbox` waits for a transport that is reached together with others. */
+  overfull: (transport: Transport) => void;
   /** Between the instances that share SockJS sessions. */
   bus: Bus | undefined;
   fence: Fence;
@@ -92,8 +94,8 @@ export class Listeners implements FanOut {
       pingInterval: heartbeat.ping,
       closeTimeout: CLOSE_TIMEOUT,
       // What is sent to many at once does not pass by the sessions' own look at their outboxes.
-      maxBackpressure: limits.outbox + messageFrame(limits),
-      tooSlowCode: CloseCode.TOO_SLOW,
+      maxBackpressure: limits.outbox,
+      backpressurePolicy: parts.overfull,
     });
     this.#websockets = websockets;
     if (server !== undefined && sockjs !== undefined) {
@@ -109,7 +111,8 @@ export class Listeners implements FanOut {
         fence: parts.fence,
         ...(parts.bus !== undefined && { bus: parts.bus }),
         maxMessage: largestFrame(limits),
-        maxBuffered: limits.outbox,
+        // The sessions look themselves.
+        maxBuffered: Number.POSITIVE_INFINITY,
         maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
         maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
       });

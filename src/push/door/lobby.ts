@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
-import { monotonicNow } from '../../clock.ts';
+import { monotonicNow, queueMicrotask } from '../../clock.ts';
 import type { PresenceEntry } from '../../pubsub/store/broker.ts';
 import { attempt } from '../../server/handler-calls.ts';
 import { originOf } from '../../server/origin.ts';
@@ -19,12 +19,13 @@ import type { Limits, Log } from '../options.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { Presence } from '../pages/presence.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
-import { Session } from '../pages/session.ts';
+import { type FullOutboxes, Session } from '../pages/session.ts';
 import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import type { Barrier } from './barrier.ts';
+import { IntakePace } from './intake-pace.ts';
 import type { Rechecks } from './recheck.ts';
 import { refusalOf } from './refusals.ts';
 
@@ -51,21 +52,35 @@ export interface LobbyParts {
   /** The application's. */
   handler: Handler<Session>;
   addressOf(request: HandshakeRequest): string;
+  /** A session's outbox is full. */
+  filled(session: Session): void;
+  /** It has room again. */
+  drained(session: Session): void;
   log: Log;
 }
 
+/** How far a full outbox was, and since when. */
+interface Standing {
+  backlog: number;
+  /** On the monotonic clock. */
+  since: number;
+}
+
 /** It is told of transports of any kind, once they are admitted. */
-export class Lobby implements Handler<Transport> {
+export class Lobby implements Handler<Transport>, FullOutboxes {
   readonly #parts: LobbyParts;
   readonly #sessions = new Map<Transport, Session>();
   /** Sessions that have not said hello, in the order in which they came. */
   readonly #silent = new Map<Session, number>();
+  readonly #pace: IntakePace;
+  readonly #full = new Map<Session, Standing>();
   readonly #queueLimits: { frames: number; bytes: number };
   /** Sessions since the start. */
   count = 0;
 
   constructor(parts: LobbyParts) {
     this.#parts = parts;
+    this.#pace = new IntakePace(parts.limits);
     this.#queueLimits = queueLimits(parts.limits);
   }
 
@@ -99,6 +114,7 @@ export class Lobby implements Handler<Transport> {
       limits.outbox,
       new FrameQueue(queue.frames, queue.bytes),
       logins,
+      this,
     );
     this.#sessions.set(transport, session);
     this.count++;
@@ -129,8 +145,9 @@ export class Lobby implements Handler<Transport> {
     const session = this.#sessions.get(transport);
     if (session === undefined || session.phase === 'closed') return;
     const { limits, dialogue, handler } = this.#parts;
-    const { messagesPerSecond, bytesPerSecond, message } = limits;
-    if (!session.countFrame(data.length, messagesPerSecond, bytesPerSecond)) {
+    const { message } = limits;
+    if (!this.#pace.admit(session, data.length)) {
+      // It was not to be read from. Where it is on its way out, this is what it had sent before.
       session.close(CloseCode.RATE_LIMIT, 'more frames or bytes a second than allowed');
     } else if (session.isTidings) {
       if (isBinary) session.close(CloseCode.MALFORMED, 'tidings.1 has no binary frames');
@@ -168,6 +185,8 @@ export class Lobby implements Handler<Transport> {
   #leave(session: Session): void {
     const { registry, presence, logins, rechecks } = this.#parts;
     this.#silent.delete(session);
+    this.#full.delete(session);
+    this.#pace.forget(session);
     registry.delete(session);
     presence.remove(session.id);
     logins.forget(session);
@@ -190,12 +209,44 @@ export class Lobby implements Handler<Transport> {
     for (const { transport } of this.#parts.registry) transport[dropWaiting](true);
   }
 
+  filled(session: Session): void {
+    this.#full.set(session, { backlog: session.transport.backlog, since: monotonicNow() });
+    if (session.isFull) return;
+    session.isFull = true;
+    this.#parts.filled(session);
+  }
+
+  /** The same, of a transport. Not at once: what is just being handed to it is not half done then. */
+  overfull(transport: Transport): void {
+    queueMicrotask(() => this.#sessions.get(transport)?.overflow());
+  }
+
   /** Once a second. */
   sweep(now: number): void {
+    this.#sweepFull(now);
     for (const [session, since] of this.#silent) {
       if (now - since < this.#parts.limits.helloTimeout) return;
       this.#silent.delete(session);
       session.close(CloseCode.HEARTBEAT_TIMEOUT, 'no hello in time');
+    }
+  }
+
+  /** Slow is not dead: a page is only closed if it takes nothing at all. */
+  #sweepFull(now: number): void {
+    const { stall } = this.#parts.limits;
+    for (const [session, standing] of this.#full) {
+      const { backlog } = session.transport;
+      if (session.bufferedAmount < session.busy) {
+        this.#full.delete(session);
+        session.isFull = false;
+        this.#parts.drained(session);
+      } else if (backlog < standing.backlog) {
+        standing.backlog = backlog;
+        standing.since = now;
+      } else if (stall > 0 && now - standing.since >= stall) {
+        this.#full.delete(session);
+        session.close(CloseCode.TOO_SLOW, 'the page takes nothing');
+      } else standing.backlog = backlog;
     }
   }
 

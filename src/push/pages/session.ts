@@ -2,7 +2,6 @@
  * One open page: a transport, whose user is known, in plain mode or `tidings.1`. Whatever goes to the page
  * goes through here, so that its outbox stays within bounds.
  */
-import { monotonicNow } from '../../clock.ts';
 import { type Attributes, sendSoon, type Transport } from '../../server/transport.ts';
 import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../delivery/outgoing.ts';
 import type { Recipient, Subscription } from '../delivery/subscription.ts';
@@ -19,6 +18,12 @@ const BUSY = 256 * 1024;
 export interface LoginKeeper {
   claims(attributes: Attributes): Claims | undefined;
   watch(session: Session): void;
+}
+
+/** Who looks after sessions whose outbox is full. */
+export interface FullOutboxes {
+  /** Told again, it has taken something in between. */
+  filled(session: Session): void;
 }
 
 export class Session implements Recipient {
@@ -53,15 +58,20 @@ export class Session implements Recipient {
   #owed: string | undefined;
   #owedBy = 0;
   readonly #outboxLimit: number;
+  readonly #host: FullOutboxes;
+  /** @internal Its outbox was full, and is not empty enough yet. */
+  isFull = false;
+  /** Bytes written while the outbox was over its limit. */
+  #beyond = 0;
   /** Sent before `welcome`, which comes first. */
   #early: OutgoingTransient[] | undefined;
   #earlyBytes = 0;
   /** Was told that the store is away. */
   #isBehind = false;
-  /** The current second of the monotonic clock, and what came in it. */
-  #second = 0;
-  #frameCount = 0;
-  #byteCount = 0;
+  /** @internal See IntakePace: until when it has spent its budget. */
+  framesUntil = 0;
+  bytesUntil = 0;
+  isHeldUp = false;
 
   /** @internal */
   constructor(
@@ -72,6 +82,7 @@ export class Session implements Recipient {
     outboxLimit: number,
     frames: FrameQueue,
     logins: LoginKeeper,
+    host: FullOutboxes,
   ) {
     this.id = id;
     this.user = user;
@@ -84,6 +95,7 @@ export class Session implements Recipient {
     this.#outboxLimit = outboxLimit;
     this.busy = Math.min(BUSY, Math.ceil(outboxLimit / 4));
     this.frames = frames;
+    this.#host = host;
   }
 
   get attributes(): Attributes {
@@ -160,8 +172,8 @@ export class Session implements Recipient {
       this.#keep(message);
       return;
     }
-    // Slow is not dead: what no log keeps is dropped before a page is closed for it.
-    if (this.transport.bufferedAmount > this.#outboxLimit) return;
+    // What no log keeps is dropped, and leaves the way to what waits in the log.
+    if (this.transport.bufferedAmount > (this.isFull ? this.busy : this.#outboxLimit)) return;
     this.write(this.isTidings ? message.wire : message.plain);
   }
 
@@ -181,7 +193,7 @@ export class Session implements Recipient {
   welcomed(): void {
     const early = this.#early ?? [];
     this.#early = undefined;
-    for (const message of early) this.write(message.wire);
+    for (const message of early) this.sendTransient(message);
   }
 
   /** @internal */
@@ -245,31 +257,30 @@ export class Session implements Recipient {
     else transport[sendSoon](frame);
   }
 
-  /** @internal Checked before a frame, not after it: one message is always let through, however big. */
+  /**
+   * @internal What fills the outbox is let through, however big; messages don't come any more then. Of what else there
+   * is to say, such as answers, there may be as much again.
+   */
   write(frame: Frame): void {
     const { transport } = this;
     if (this.#owed !== undefined) this.pay();
     if (transport.readyState !== 1) return;
     if (transport.bufferedAmount > this.#outboxLimit) {
-      transport.close(CloseCode.TOO_SLOW, 'the page reads too slowly');
+      this.#beyond += frame.length;
+      if (this.#beyond > this.#outboxLimit) transport.close(CloseCode.TOO_SLOW, 'the page reads too slowly');
+      else transport.send(frame);
       return;
     }
+    this.#beyond = 0;
     transport.send(frame);
+    if (transport.bufferedAmount > this.#outboxLimit) this.overflow();
   }
 
-  /** @internal False if it sends more than this within a second; 0 is any number. A frame by itself is never too much. */
-  countFrame(bytes: number, maxFrames: number, maxBytes: number): boolean {
-    const second = Math.floor(monotonicNow() / 1000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#frameCount = 0;
-      this.#byteCount = 0;
-    }
-    const isOver =
-      (maxFrames > 0 && this.#frameCount >= maxFrames) || (maxBytes > 0 && this.#byteCount >= maxBytes);
-    this.#frameCount++;
-    this.#byteCount += bytes;
-    return !isOver;
+  /** @internal More waits than may: its subscriptions go on from the log when there is room again. */
+  overflow(): void {
+    if (this.phase === 'closed') return;
+    for (const subscription of this.subscriptions.values()) subscription.fallBehind();
+    this.#host.filled(this);
   }
 
   /** @internal */
