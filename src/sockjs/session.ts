@@ -252,6 +252,7 @@ export class SockJsSession implements Transport {
 
   terminate(): void {
     if (this.readyState > 1) return;
+    if (this.#former !== undefined && this.#former.bufferedAmount > 0) this.#former.destroy();
     this.#receiver?.destroy();
     this.#receiver = undefined;
     this.#finish(1006, 'Connection interrupted', 1006);
@@ -260,7 +261,7 @@ export class SockJsSession implements Transport {
   /** What waits for a receiver can be dropped without the session, as nobody was sent any of it; unless it is to live on. */
   [dropWaiting](ofThisTurn: boolean): boolean {
     if (this.readyState > 1) return false;
-    const isStuck = (this.#receiver?.bufferedAmount ?? 0) > 0;
+    const isStuck = ((this.#receiver ?? this.#former)?.bufferedAmount ?? 0) > 0;
     if (ofThisTurn ? isStuck || this.#queue.length > 0 : isStuck) {
       this.terminate();
       return true;

@@ -199,7 +199,7 @@ test('backpressurePolicy as a function: it is told, and everything is taken; bac
   const told: unknown[] = [];
   const { ws, peer, close } = await pair({
     maxBackpressure: 1024 * 1024,
-    backpressurePolicy: (transport) => void told.push(transport),
+    backpressurePolicy: (transport: unknown) => void told.push(transport),
   });
   peer.socket.pause();
   ws.send(Buffer.alloc(20_000_000));
