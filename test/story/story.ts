@@ -24,6 +24,7 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
   };
   let alice: Person;
   let zhang: Person;
+  let root: Person | undefined;
 
   /** Which instances the user's pages are connected to, by the admin API of the second one. */
   async function instancesOf(user: string, of = stack.pushes[1]): Promise<string[]> {
@@ -58,6 +59,17 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
 
   async function everyTab(someone: Person, id: string): Promise<void> {
     await Promise.all(someone.tabs.map((tab) => tab.has(id)));
+  }
+
+  /** What the administrator does. @returns when it was answered */
+  async function asAdmin(path: string, form: Record<string, string>): Promise<number> {
+    if (root === undefined) {
+      root = await person('root');
+      assert.equal(await root.signIn('root-1'), undefined);
+    }
+    const answer = await root.context.request.post(path, { form });
+    assert.equal(answer.status(), 204, path);
+    return performance.now();
   }
 
   /**
@@ -212,6 +224,44 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
         const waited = Math.min(...tabs.map(({ closed }) => closed)) - used;
         assert.ok(waited > SHORT_SESSION - 500, `ended after ${waited} ms`);
         return `${(waited / 1000).toFixed(1)} s after the last request`;
+      },
+    },
+    {
+      name: 'sign out in one tab: within a second the others have ended, on both instances; the login elsewhere stays',
+      async play() {
+        const home = await person('alice');
+        assert.equal(await home.signIn('alice-1'), undefined);
+        const other = await home.open('client');
+        await onBoth(alice);
+        const [first, ...others] = alice.tabs as [Tab, Tab, Tab];
+        const answered = await first.signOut();
+        for (const tab of others) await tab.left();
+        const late = Math.max(...others.map(({ closed }) => closed)) - answered;
+        assert.ok(late < 1000, `the last of them ended ${late} ms after the answer`);
+        const frames = others.map((tab) => tab.frames.length);
+        const id = await zhang.tabs[0]!.write('alice', '在家吗？', 'sender');
+        await other.has(id);
+        await others[0]!.later(60);
+        assert.deepEqual(
+          others.map((tab) => tab.frames.length),
+          frames,
+          'nothing comes to those any more',
+        );
+        assert.equal((await alice.context.request.get('/', { maxRedirects: 0 })).status(), 302);
+        return `${Math.max(0, late).toFixed(0)} ms`;
+      },
+    },
+    {
+      name: 'an account is locked: its pages end, and nobody signs in with it any more',
+      async play() {
+        const answered = await asAdmin('/admin/lock', { name: zhang.name });
+        for (const tab of zhang.tabs) await tab.left();
+        const late = Math.max(...zhang.tabs.map(({ closed }) => closed)) - answered;
+        assert.ok(late < 1000, `the last of them ended ${late} ms after the answer`);
+        await until('no page of his', async () => (await instancesOf(zhang.name)).length === 0);
+        const again = await person(zhang.name);
+        assert.equal(await again.signIn('zhangwei-1'), '该账号已被锁定');
+        return `${Math.max(0, late).toFixed(0)} ms`;
       },
     },
   ];

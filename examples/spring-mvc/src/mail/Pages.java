@@ -66,10 +66,18 @@ public class Pages {
     return "client";
   }
 
-  /** A form and not a link: another site's page must not sign anybody out. */
+  /**
+   * A form and not a link: another site's page must not sign anybody out. First the session, so that no page comes back
+   * in with it; then those that are open.
+   */
   @PostMapping("/logout")
-  public String signOut() {
-    SecurityUtils.getSubject().logout();
+  public String signOut() throws IOException {
+    Subject subject = SecurityUtils.getSubject();
+    String user = user();
+    Session session = subject.getSession(false);
+    String login = session == null ? null : (String) session.getAttribute(LOGIN);
+    subject.logout();
+    if (login != null) tidings.end(user, login);
     return "redirect:/login";
   }
 

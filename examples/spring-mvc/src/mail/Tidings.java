@@ -16,8 +16,11 @@ import java.util.UUID;
  * one is away, the next is asked, and a message is stored once, however often it had to be sent.
  */
 public class Tidings {
-  private static final int PATIENCE = 10_000;
-  private static final int TIMEOUT = 3_000;
+  /** Milliseconds in which another instance is tried. */
+  private static final int PATIENCE = 15_000;
+  private static final int CONNECT_TIMEOUT = 3_000;
+  /** Longer than tidings takes at most, which is 10 s. */
+  private static final int READ_TIMEOUT = 12_000;
   private final String[] addresses;
   private final String token;
   private volatile int current;
@@ -34,7 +37,7 @@ public class Tidings {
    * @param json the data, any JSON value
    * @param key the same for the same message, so that it is stored once; null for one made up
    * @return the receipt, as JSON
-   * @throws IOException if it could not be stored within 10 s: send it again with the same key
+   * @throws IOException if it could not be stored in time: send it again with the same key
    */
   public String send(String user, String json, String key) throws IOException {
     return call("POST", "/api/users/" + encode(user) + "/messages", json, key);
@@ -43,6 +46,25 @@ public class Tidings {
   /** The same for all pages that have subscribed to a topic. */
   public String publish(String topic, String json, String key) throws IOException {
     return call("POST", "/api/topics/" + encode(topic) + "/messages", json, key);
+  }
+
+  /**
+   * Ends all pages of one login of a user, on every instance. When this returns, none of them gets anything more.
+   *
+   * @param login as {@code /who} has told it; null for all of the user's
+   */
+  public String end(String user, String login) throws IOException {
+    String query = login == null ? "" : "?login=" + encode(login);
+    return call("DELETE", "/api/users/" + encode(user) + "/sessions" + query, null, null);
+  }
+
+  /** Ends all pages of a user and lets none in again, until {@link #unblock}. */
+  public String block(String user, String reason) throws IOException {
+    return call("PUT", "/api/users/" + encode(user) + "/block", json("reason", reason), null);
+  }
+
+  public String unblock(String user) throws IOException {
+    return call("DELETE", "/api/users/" + encode(user) + "/block", null, null);
   }
 
   private String call(String method, String path, String body, String key) throws IOException {
@@ -67,8 +89,8 @@ public class Tidings {
   private String ask(String address, String method, String path, String body, String key) throws IOException {
     HttpURLConnection connection = (HttpURLConnection) new URL(address + path).openConnection();
     connection.setRequestMethod(method);
-    connection.setConnectTimeout(TIMEOUT);
-    connection.setReadTimeout(TIMEOUT);
+    connection.setConnectTimeout(CONNECT_TIMEOUT);
+    connection.setReadTimeout(READ_TIMEOUT);
     connection.setRequestProperty("Authorization", "Bearer " + token);
     // HttpURLConnection itself may send a POST twice: the key makes that harmless.
     connection.setRequestProperty("Idempotency-Key", key);
