@@ -1,6 +1,7 @@
 /**
  * A program: one instance with a push server, as an application embeds it. The runner starts several as child
- * processes. Besides the sockets it takes `POST /send/<stream>` and, for the data's key, `POST /reference/<user>`; it
+ * processes. Besides the sockets it takes `POST /send/<stream>`, for the data's key `POST /reference/<user>`, and
+ * `POST /disconnect/<user>`, `/block/<user>` and `/unblock/<user>`; it
  * tells its memory on `GET /memory`, and how many handshakes were under way at once since it was last asked on
  * `GET /handshakes`.
  */
@@ -35,6 +36,11 @@ const http = createServer((request, response) => {
   } else if (verb === 'send' && stream !== undefined) {
     send(stream, request).then(
       (receipt) => answer(201, receipt),
+      (error) => answer(503, { error: String(error) }),
+    );
+  } else if ((verb === 'disconnect' || verb === 'block' || verb === 'unblock') && stream !== undefined) {
+    push[verb](stream).then(
+      (ended) => answer(200, { ended }),
       (error) => answer(503, { error: String(error) }),
     );
   } else if (verb === 'reference' && stream !== undefined) {

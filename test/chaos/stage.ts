@@ -131,6 +131,7 @@ export class Stage {
   /** By user: messages that are not the publisher's, which a scenario has sent. */
   readonly foreignSent = new Map<string, number>();
   readonly #stops: (() => Promise<void>)[] = [];
+  #startBeside: (store: RedisTarget) => Promise<Instance> = () => Promise.reject(new Error('not set yet'));
   #ownSender: PushServer | undefined;
   #turn = 0;
 
@@ -179,6 +180,7 @@ export class Stage {
         ...(setting.handshakeTime !== undefined && { handshakeTime: setting.handshakeTime }),
         ...(setting.isFaulty && { isFaulty: true }),
       };
+      stage.#startBeside = (store) => Instance.start(program, { ...settings, store });
       back.refuses = setting.outageAtStart ?? false;
       const starting = Array.from({ length: setting.instances ?? 2 }, () =>
         Instance.start(program, settings),
@@ -382,6 +384,13 @@ export class Stage {
         [...page.seen].map(([stream, seen]) => account(seen, this.publisher.promised.get(stream)!)),
       ),
     );
+  }
+
+  /** One more instance, which the pages of the stage do not come to, with a way of its own to the store. */
+  async beside(store: RedisTarget): Promise<Instance> {
+    const instance = await this.#startBeside(store);
+    this.atEnd(() => instance.kill());
+    return instance;
   }
 
   /** What a scenario has started beside, and ends when everything else has. */

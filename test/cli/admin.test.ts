@@ -250,7 +250,7 @@ test('an unknown path is 404, a wrong method 405 with Allow', async () => {
   for (const [path, method, allow] of [
     ['/api/users/alice/messages', 'GET', 'POST'],
     ['/api/topics/news/messages', 'DELETE', 'POST'],
-    ['/api/users/alice/sessions', 'POST', 'GET'],
+    ['/api/users/alice/sessions', 'POST', 'GET, DELETE'],
     ['/api/stats', 'PUT', 'GET'],
   ] as const) {
     const answer = await call(path, { method });

@@ -2,6 +2,7 @@
 import type { Scenario } from '../scenario.ts';
 import { callbacks } from './callbacks.ts';
 import { clientCut, halfOpen, offlineTooLong, slowReader, twoDevices } from './connections.ts';
+import { endingCut, endingDrain, endingFailover, endingFrozen, endingSockJs } from './endings.ts';
 import { fallbackCut, fallbackInstanceKilled } from './fallback.ts';
 import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
 import { impolite } from './impolite.ts';
@@ -51,4 +52,9 @@ export const scenarios: Scenario[] = [
   strictMode,
   impolite,
   callbacks,
+  endingFrozen,
+  endingCut,
+  endingSockJs,
+  endingDrain,
+  endingFailover,
 ];
