@@ -423,6 +423,43 @@ for i = 9, #ARGV, 2 do
 end
 return { status, s.epoch, number, id, s.now, entries, records }
 `,
+  lone: `-- The short way of publish.lua, which goes before it: one message without an idempotency key, to a channel whose top only
+-- has to be moved. Whatever else there is to do is left to the rest of the script, as if nothing had been done here; so
+-- neither functions nor tables are made for what is stored most. KEYS, ARGV and the reply are those of publish.lua.
+
+if #KEYS == 3 and #ARGV == 6 then
+  local call, sub, unpack_fields = redis.pcall, string.sub, struct.unpack
+  local found, what = call('GET', KEYS[2]), ARGV[5]
+  -- 83 bytes: of something that is no top, there are not as many. \`what\` begins with how many messages there are.
+  if found and #found == 83 and sub(what, 1, 11) == '\\1' .. sub(found, 24, 33) then
+    local age, most, keep, renew, _, big, _, offset, time = unpack_fields('>I6I4I6I6I6I4c16I6I6', found, 24)
+    local idle, known = unpack_fields('>I6', ARGV[3], 13), sub(what, 13)
+    local clock = call('TIME')
+    local now = clock[1] * 1000 + (clock[2] - clock[2] % 1000) / 1000
+    -- As has_rewound of channel.lua.
+    local goes_on = known == '' or sub(known, 24) == sub(found, 56, 77) or sub(known, 1, 23) ~= sub(found, 1, 23)
+      or unpack_fields('>I6', known, 40) < offset
+    if goes_on and now < renew and keep >= idle and keep >= age then
+      if time < now then
+        time = now
+      end
+      offset = offset + 1
+      local message = ARGV[6]
+      local entry = offset .. ' ' .. time .. ' ' .. message
+      local length = #entry <= big and call('RPUSH', KEYS[3], entry)
+      if type(length) == 'number' then
+        if length > 1 and length <= most + most / 8 then
+          local epoch = sub(found, 1, 23)
+          call('SETRANGE', KEYS[2], 55, sub(message, 1, 16) .. struct.pack('>I6I6', offset, time))
+          local rung = call(ARGV[1], ARGV[4], ARGV[2] .. epoch .. '\\n' .. #entry .. ' ' .. entry)
+          return { epoch, type(rung) == 'table' and rung or offset }
+        end
+        call('RPOP', KEYS[3])
+      end
+    end
+  end
+end
+`,
   open: `-- What pages need that open: where their channels stand, and what their devices have. Any number of channels at once.
 --
 -- KEYS  1 origin (string, four characters), then for each channel: top, list (channel.lua), devices (acknowledge.lua)
@@ -494,18 +531,18 @@ return { 'ok', math.max(0, s.since + longest - s.now), pending, call('HVALS', KE
 --
 -- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
 --       messages with an idempotency key: strings '<epoch> <offset> <id>'
--- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 twelve characters by chance, 3 milliseconds that an idle channel is remembered,
---       4 magic of a message doorbell, 5 how many numbers follow, then these; then for each run:
---       channel on the bus; what it is, in bytes: how many messages, which of the numbers says how many milliseconds
---       they are kept, which how many of them are kept, for each which one says how long its receipt is kept, or 0,
---       then a message that the log is known to have had (channel.lua); then for each message '<id> <kind>\\n<payload>'.
+-- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 magic of a message doorbell, 3 in bytes: twelve characters by chance, milliseconds
+--       that an idle channel is remembered (6 bytes), and how long receipts are kept (6 bytes for each that differs);
+--       then for each run: channel on the bus; what it is, in bytes: how many messages (1), for how many milliseconds they
+--       are kept (6) and how many of them (4), for each which receipt's time is its own, or 0 (1), then a message that
+--       the log is known to have had (channel.lua); then for each message '<id> <kind>\\n<payload>'.
 --       A run of 0 messages stores nothing, and hands one payload to whoever listens.
 -- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
 
-local ring, start, idle, magic = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local ring, magic = ARGV[1], ARGV[2]
+local start, idle = sub(ARGV[3], 1, 12), unpack_fields('>I6', ARGV[3], 13)
 local now = clock()
 local byte = string.byte
-local numbers = {}
 local replies = {}
 
 -- What changes where more than the newest message does, and where a channel begins.
@@ -529,9 +566,8 @@ end
 -- Returns the epoch.
 local function store(at, key, count, first)
   local what_it_is = ARGV[at + 1]
-  local age_number, most_number = byte(what_it_is, 2, 3)
-  local known = sub(what_it_is, 4 + count)
-  local wanted_age, wanted_most = numbers[age_number], numbers[most_number]
+  local wanted_age, wanted_most = unpack_fields('>I6I4', what_it_is, 2)
+  local known = sub(what_it_is, 12 + count)
   local top_key, list = KEYS[key], KEYS[key + 1]
   local found = redis_call('GET', top_key)
   local is_stale, is_rare = false, false
@@ -562,7 +598,7 @@ local function store(at, key, count, first)
   local stored, entry, entries, receipts, last = 0, nil, nil, nil, nil
   local receipt_key = key + 1
   for i = 1, count do
-    local window = byte(what_it_is, 3 + i)
+    local window = byte(what_it_is, 11 + i)
     if window > 0 then
       receipt_key = receipt_key + 1
     end
@@ -590,8 +626,9 @@ local function store(at, key, count, first)
         end
         if own_key then
           receipts = receipts or {}
-          receipts[own_key] = { epoch .. ' ' .. offset .. ' ' .. sub(last, 1, 16), numbers[window] }
-          longest = math.max(longest, numbers[window])
+          local kept = unpack_fields('>I6', ARGV[3], 13 + 6 * window)
+          receipts[own_key] = { epoch .. ' ' .. offset .. ' ' .. sub(last, 1, 16), kept }
+          longest = math.max(longest, kept)
         end
       end
     end
@@ -635,11 +672,7 @@ local function store(at, key, count, first)
   return epoch
 end
 
-local at = 6 + tonumber(ARGV[5])
-for i = 6, at - 1 do
-  numbers[i - 5] = tonumber(ARGV[i])
-end
-local key, first, last_argument = 2, 1, #ARGV
+local at, key, first, last_argument = 4, 2, 1, #ARGV
 while at < last_argument do
   local what_it_is = ARGV[at + 1]
   local count = byte(what_it_is)
@@ -655,7 +688,7 @@ while at < last_argument do
     local receipt_key, fresh, given = key + 1, count, nil
     for i = 1, count do
       replies[first + i] = ''
-      if byte(what_it_is, 3 + i) > 0 then
+      if byte(what_it_is, 11 + i) > 0 then
         receipt_key = receipt_key + 1
         local receipt = redis.pcall('GET', KEYS[receipt_key])
         if receipt then

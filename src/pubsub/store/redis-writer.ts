@@ -4,11 +4,13 @@
  */
 import { RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
+import { Script } from '../redis/script.ts';
 import type { PublishOptions, Receipt } from './broker.ts';
 import { newStart } from './epochs.ts';
 import { JoinedCalls, type Part } from './joined-calls.ts';
 import { type Item, type LaneSettings, Lanes, type Outcome } from './lanes.ts';
-import { channelScript, type RedisChannels } from './redis-channels.ts';
+import { lua } from './lua.ts';
+import type { RedisChannels } from './redis-channels.ts';
 import {
   bounded,
   type ChannelKeys,
@@ -20,9 +22,11 @@ import {
 } from './redis-layout.ts';
 import type { RewindWatch } from './rewind-watch.ts';
 
-const publishScript = channelScript('publish');
+const publishScript = new Script([lua.lone, lua.channel, lua.publish].join('\n'));
 
 const MOST_MESSAGES = 2 ** 31;
+/** Characters of `newStart`. */
+const START_BYTES = 12;
 const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 
 /** Messages of one channel that are stored together, or something that is only handed on. */
@@ -96,17 +100,15 @@ export class RedisWriter {
   async #ship(shipments: Shipment[], slot: number | undefined): Promise<Outcome[][]> {
     const keys = [originKey(this.#channels.prefix, slot)];
     const args: RespArgument[] = [];
-    const numbers: number[] = [];
-    for (const { runs } of shipments) for (const run of runs) addRun(run, keys, args, numbers);
+    const windows: number[] = [];
+    for (const { runs } of shipments) for (const run of runs) addRun(run, keys, args, windows);
     const { publishCommand } = this.#channels.topology;
-    args.unshift(
-      publishCommand,
-      newStart(),
-      this.#channels.idleTtl,
-      MESSAGE_MAGIC,
-      numbers.length,
-      ...numbers,
-    );
+    const head = Buffer.allocUnsafe(START_BYTES + 6 + 6 * windows.length);
+    head.write(newStart(), 'latin1');
+    for (const [i, number] of [this.#channels.idleTtl, ...windows].entries()) {
+      head.writeUIntBE(number, START_BYTES + 6 * i, 6);
+    }
+    args.unshift(publishCommand, MESSAGE_MAGIC, head);
     const call = { script: publishScript, keys, args };
     const replies = (await this.#channels.topology.evaluate(call)) as (string | number | Error)[];
     let at = 0;
@@ -129,7 +131,7 @@ function isKeptAlike(one: PublishOptions, other: PublishOptions | undefined): bo
 }
 
 /** Adds a run as lua/publish.lua takes it. */
-function addRun(run: Run, keys: string[], args: RespArgument[], numbers: number[]): void {
+function addRun(run: Run, keys: string[], args: RespArgument[], windows: number[]): void {
   const { items, known } = run;
   const { options, payload } = items[0]!;
   if (options === undefined) {
@@ -137,17 +139,17 @@ function addRun(run: Run, keys: string[], args: RespArgument[], numbers: number[
     return;
   }
   keys.push(run.keys.top, run.keys.list);
-  const what = Buffer.allocUnsafe(3 + items.length + known.length);
+  const what = Buffer.allocUnsafe(11 + items.length + known.length);
   what[0] = items.length;
-  what[1] = numberOf(bounded(options.retention.maxAge, LONGEST), numbers);
-  what[2] = numberOf(bounded(options.retention.maxMessages, MOST_MESSAGES), numbers);
-  known.copy(what, 3 + items.length);
+  what.writeUIntBE(bounded(options.retention.maxAge, LONGEST), 1, 6);
+  what.writeUInt32BE(bounded(options.retention.maxMessages, MOST_MESSAGES), 7);
+  known.copy(what, 11 + items.length);
   args.push(run.bus, what);
   for (const [i, { id, kind, payload, options }] of items.entries()) {
     const { idempotencyKey, idempotencyWindow = DEFAULT_IDEMPOTENCY_WINDOW } = options!;
-    what[3 + i] = 0;
+    what[11 + i] = 0;
     if (idempotencyKey !== undefined) {
-      what[3 + i] = numberOf(bounded(idempotencyWindow, LONGEST), numbers);
+      what[11 + i] = numberOf(bounded(idempotencyWindow, LONGEST), windows);
       keys.push(run.keys.receipt(idempotencyKey));
     }
     args.push(encodeMessage(id, kind, payload));

@@ -1,7 +1,7 @@
 /** What the store keeps in Redis, for how long, and how few calls it makes of what is sent. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import type { Broker } from '../../../src/pubsub/store/broker.ts';
+import type { Broker, PublishOptions } from '../../../src/pubsub/store/broker.ts';
 import { leadsTo } from '../../../src/pubsub/store/epochs.ts';
 import { type RedisBrokerOptions, redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import { until } from '../../support/net.ts';
@@ -58,6 +58,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
       ]),
     );
     await a.tops(names);
+    await Promise.all(names.map((name) => a.opening(name)));
     assert.equal(await ask(redis, 'DBSIZE'), before);
   });
 
@@ -201,6 +202,38 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.equal(messages.length, 20);
     assert.equal(first, 1);
     assert.equal(await calls(redis, 'evalsha'), evaluated);
+  });
+
+  test('one message after another leaves in Redis what bursts of two leave', async () => {
+    const redis = await start();
+    const [a] = await open(redis);
+    const kept = (maxMessages: number, maxAge = 3_600_000): PublishOptions => ({
+      retention: { maxMessages, maxAge },
+    });
+    const payloads = Array.from({ length: 60 }, (_, i) => Buffer.alloc(i === 40 ? 9_000 : 10 + (i % 7), 'x'));
+    const settings = (i: number): PublishOptions => (i < 20 ? kept(8) : i < 48 ? kept(24) : kept(24, 60_000));
+    for (let i = 0; i < payloads.length; i += 2) {
+      for (const k of [i, i + 1]) await a.publish('lone', 'text', payloads[k]!, settings(k));
+      await Promise.all([i, i + 1].map((k) => a.publish('pairs', 'text', payloads[k]!, settings(k))));
+    }
+    const what = async (channel: string): Promise<unknown> => {
+      const { messages, top, first } = await a.read(channel, 0, 100);
+      const near = (ttl: unknown): number => Math.round(Number(ttl) / 10_000);
+      return {
+        messages: messages.map(({ offset, payload }) => [offset, payload.length]),
+        top: top.offset,
+        first,
+        list: near(await ask(redis, 'PTTL', `{tidings:${channel}}:list`)),
+        stands: near(await ask(redis, 'PTTL', `{tidings:${channel}}:top`)),
+      };
+    };
+    assert.deepEqual(await what('lone'), await what('pairs'));
+
+    // A list that is gone is begun again, with an end.
+    await ask(redis, 'DEL', '{tidings:lone}:list');
+    await a.publish('lone', 'text', payloads[0]!, settings(59));
+    assert.equal(await ask(redis, 'LLEN', '{tidings:lone}:list'), 1);
+    assert.ok(Number(await ask(redis, 'PTTL', '{tidings:lone}:list')) > 0);
   });
 
   test('up to an eighth more is kept than promised, and nobody reads it', async () => {

@@ -6,18 +6,18 @@
 --
 -- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
 --       messages with an idempotency key: strings '<epoch> <offset> <id>'
--- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 twelve characters by chance, 3 milliseconds that an idle channel is remembered,
---       4 magic of a message doorbell, 5 how many numbers follow, then these; then for each run:
---       channel on the bus; what it is, in bytes: how many messages, which of the numbers says how many milliseconds
---       they are kept, which how many of them are kept, for each which one says how long its receipt is kept, or 0,
---       then a message that the log is known to have had (channel.lua); then for each message '<id> <kind>\n<payload>'.
+-- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 magic of a message doorbell, 3 in bytes: twelve characters by chance, milliseconds
+--       that an idle channel is remembered (6 bytes), and how long receipts are kept (6 bytes for each that differs);
+--       then for each run: channel on the bus; what it is, in bytes: how many messages (1), for how many milliseconds they
+--       are kept (6) and how many of them (4), for each which receipt's time is its own, or 0 (1), then a message that
+--       the log is known to have had (channel.lua); then for each message '<id> <kind>\n<payload>'.
 --       A run of 0 messages stores nothing, and hands one payload to whoever listens.
 -- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
 
-local ring, start, idle, magic = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local ring, magic = ARGV[1], ARGV[2]
+local start, idle = sub(ARGV[3], 1, 12), unpack_fields('>I6', ARGV[3], 13)
 local now = clock()
 local byte = string.byte
-local numbers = {}
 local replies = {}
 
 -- What changes where more than the newest message does, and where a channel begins.
@@ -41,9 +41,8 @@ end
 -- Returns the epoch.
 local function store(at, key, count, first)
   local what_it_is = ARGV[at + 1]
-  local age_number, most_number = byte(what_it_is, 2, 3)
-  local known = sub(what_it_is, 4 + count)
-  local wanted_age, wanted_most = numbers[age_number], numbers[most_number]
+  local wanted_age, wanted_most = unpack_fields('>I6I4', what_it_is, 2)
+  local known = sub(what_it_is, 12 + count)
   local top_key, list = KEYS[key], KEYS[key + 1]
   local found = redis_call('GET', top_key)
   local is_stale, is_rare = false, false
@@ -74,7 +73,7 @@ local function store(at, key, count, first)
   local stored, entry, entries, receipts, last = 0, nil, nil, nil, nil
   local receipt_key = key + 1
   for i = 1, count do
-    local window = byte(what_it_is, 3 + i)
+    local window = byte(what_it_is, 11 + i)
     if window > 0 then
       receipt_key = receipt_key + 1
     end
@@ -102,8 +101,9 @@ local function store(at, key, count, first)
         end
         if own_key then
           receipts = receipts or {}
-          receipts[own_key] = { epoch .. ' ' .. offset .. ' ' .. sub(last, 1, 16), numbers[window] }
-          longest = math.max(longest, numbers[window])
+          local kept = unpack_fields('>I6', ARGV[3], 13 + 6 * window)
+          receipts[own_key] = { epoch .. ' ' .. offset .. ' ' .. sub(last, 1, 16), kept }
+          longest = math.max(longest, kept)
         end
       end
     end
@@ -147,11 +147,7 @@ local function store(at, key, count, first)
   return epoch
 end
 
-local at = 6 + tonumber(ARGV[5])
-for i = 6, at - 1 do
-  numbers[i - 5] = tonumber(ARGV[i])
-end
-local key, first, last_argument = 2, 1, #ARGV
+local at, key, first, last_argument = 4, 2, 1, #ARGV
 while at < last_argument do
   local what_it_is = ARGV[at + 1]
   local count = byte(what_it_is)
@@ -167,7 +163,7 @@ while at < last_argument do
     local receipt_key, fresh, given = key + 1, count, nil
     for i = 1, count do
       replies[first + i] = ''
-      if byte(what_it_is, 3 + i) > 0 then
+      if byte(what_it_is, 11 + i) > 0 then
         receipt_key = receipt_key + 1
         local receipt = redis.pcall('GET', KEYS[receipt_key])
         if receipt then
