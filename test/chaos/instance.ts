@@ -6,6 +6,7 @@
  * `GET /handshakes`.
  */
 import { createServer, type IncomingMessage } from 'node:http';
+import { createServer as createNetServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type Interceptor,
@@ -18,7 +19,7 @@ import type { InstanceSettings } from './instances.ts';
 import { type Misbehaviour, misbehave, misbehaviours } from './misbehaviour.ts';
 
 const settings = JSON.parse(process.env['CHAOS_INSTANCE']!) as InstanceSettings;
-const { port, store, redis, drain, options, handshakeTime, isFaulty } = settings;
+const { port, path, store, redis, drain, options, handshakeTime, isFaulty } = settings;
 let underWay = 0;
 let peak = 0;
 
@@ -135,6 +136,12 @@ process.on('SIGTERM', () => {
   http.close();
   void push.close({ drain }).then(() => process.exit(0));
 });
+
+// Of a connection over it the kernel keeps little, so that a line behind it can be as thin as those in the field.
+if (path !== undefined)
+  createNetServer((socket) => http.emit('connection', socket))
+    .listen(path)
+    .unref();
 
 http.listen(port, '127.0.0.1', () => {
   void push.ready.then(() => console.log(`listening on http://127.0.0.1:${port}/`));

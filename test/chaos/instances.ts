@@ -11,6 +11,8 @@ import { freePort } from '../support/net.ts';
 
 export interface InstanceSettings {
   port: number;
+  /** Of a Unix socket at which it can be reached, too. */
+  path?: string;
   store: RedisTarget;
   redis: RedisBrokerOptions;
   /** Milliseconds that SIGTERM gives sessions to go. */
@@ -54,6 +56,7 @@ export function instanceProgram(): Promise<Program> {
 
 export class Instance {
   readonly port: number;
+  readonly path: string | undefined;
   /** What it has written to standard error. */
   log = '';
   readonly #program: Program;
@@ -65,6 +68,7 @@ export class Instance {
     this.#program = program;
     this.#settings = settings;
     this.port = settings.port;
+    this.path = settings.path;
   }
 
   static async start(program: Program, settings: Omit<InstanceSettings, 'port'>): Promise<Instance> {

@@ -1,5 +1,7 @@
 /** What a scenario plays on: a store, instances, pages behind a proxy, and a publisher that never gives up. */
 
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { ConnectOptions } from '../../src/client/core.ts';
 import { PushServer, type PushServerOptions, type RedisBrokerOptions, redisBroker } from '../../src/index.ts';
 import type { RedisTarget } from '../../src/pubsub/redis/target.ts';
@@ -60,6 +62,8 @@ export interface Setting {
   options?: PushServerOptions;
   /** Milliseconds that an interceptor of the instances takes over each handshake. Default: there is none. */
   handshakeTime?: number;
+  /** The proxy in front reaches the instances over Unix sockets, where hardly anything is on its way in the kernel. */
+  isThin?: boolean;
   /** Pages dial the instances themselves, without the proxy in front: for thousands of them. */
   isDirect?: boolean;
   /** Of all pages, or of each by its index. */
@@ -165,7 +169,7 @@ export class Stage {
     });
     // A connection that subscribes does nothing else.
     back.label = (chunk) => (/\bS?SUBSCRIBE\b/i.test(chunk.toString('latin1')) ? 'subscriber' : undefined);
-    const front = await TcpProxy.start(() => stage!.#running.map(({ port }) => port));
+    const front = await TcpProxy.start(() => stage!.#running.map(({ port, path }) => path ?? port));
     stage = new Stage(plan, setting, front, back, store);
     try {
       const program = await plan.system.instance();
@@ -182,8 +186,11 @@ export class Stage {
       };
       stage.#startBeside = (store) => Instance.start(program, { ...settings, store });
       back.refuses = setting.outageAtStart ?? false;
-      const starting = Array.from({ length: setting.instances ?? 2 }, () =>
-        Instance.start(program, settings),
+      const starting = Array.from({ length: setting.instances ?? 2 }, (_, i) =>
+        Instance.start(program, {
+          ...settings,
+          ...(setting.isThin && { path: join(tmpdir(), `tidings-chaos-${process.pid}-${i}.sock`) }),
+        }),
       );
       if (back.refuses) {
         await new Promise((resolve) => setTimeout(resolve, OUTAGE));

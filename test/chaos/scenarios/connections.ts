@@ -32,12 +32,12 @@ export const halfOpen: Scenario = {
 export const slowReader: Scenario = {
   number: 15,
   name: 'slow-reader',
-  what: 'half of the pages stop reading for a while; their instance closes them with 4430, the rest is read from the log',
+  what: 'half of the pages take nothing for a while; their instance closes them with 4430, the rest is read from the log',
   expects: 'complete',
   setting: ({ isShort }) => ({
     // Enough to fill what the kernel keeps for a connection that nobody reads.
     padding: isShort ? 200_000 : 30_000,
-    options: { limits: { outbox: 256 * 1024 } },
+    options: { limits: { outbox: 256 * 1024, stall: 1000 } },
     // It is the server that must find out here.
     client: { heartbeat: { interval: 60_000, timeout: 60_000 } },
   }),

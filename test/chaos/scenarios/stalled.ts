@@ -22,7 +22,7 @@ export const stalledReader: Scenario = {
     sender: 'own',
     users: 1,
     interval: 50,
-    options: { retention: { inbox: { maxMessages: 100 } }, heartbeat: { ping: 0 } },
+    options: { retention: { inbox: { maxMessages: 100 } }, heartbeat: { ping: 0 }, limits: { stall: 2000 } },
   },
   async play(stage) {
     const [instance] = stage.instances as [(typeof stage.instances)[number]];
