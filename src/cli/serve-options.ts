@@ -1,6 +1,7 @@
 /** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
 import { authOptions } from './auth-url.ts';
 import { limitOption } from './limits.ts';
+import { loginOptions } from './login-options.ts';
 import { flag, integer, list, text } from './options.ts';
 import { redisOptions } from './redis.ts';
 
@@ -15,10 +16,7 @@ export const serveOptions = {
   ),
   ...redisOptions,
   instance: text('NAME', 'What this instance is called; default: host name, process id and a random part'),
-  secret: text(
-    'SECRET',
-    'Pages sign in with tickets signed with this (see tidings ticket); at least 16 bytes',
-  ),
+  ...loginOptions,
   ...authOptions,
   queryUser: text(
     'PARAMETER',

@@ -6,17 +6,11 @@ import { type AddressInfo, BlockList, isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
 import { relative } from 'node:path';
 import { demoSite } from '../demo/index.ts';
-import {
-  type Interceptor,
-  memoryBroker,
-  PushServer,
-  queryUser,
-  redisBroker,
-  signedTicket,
-} from '../index.ts';
+import { memoryBroker, PushServer, queryUser, redisBroker } from '../index.ts';
 import { adminApi } from './admin.ts';
 import { authInterceptor } from './auth-url.ts';
 import { parseLimits } from './limits.ts';
+import { expiryOptions, loginInterceptors } from './login.ts';
 import { type Settings, UsageError } from './options.ts';
 import { parseGrants, parsePolicyPort, servePolicy } from './policy.ts';
 import { redisSettings } from './redis.ts';
@@ -130,15 +124,14 @@ async function closeGently(http: Server): Promise<void> {
 
 /** @throws {UsageError} where the settings' values make no sense to the push server */
 function createPush(settings: ServeSettings, instance: string, server: Server): PushServer {
-  const { path, redis, secret, queryUser: parameter, topics, origins, proxies } = settings;
-  const interceptors: Interceptor[] = [];
+  const { path, redis, queryUser: parameter, topics, origins, proxies } = settings;
   try {
-    if (secret !== undefined) interceptors.push(signedTicket({ secret }));
+    const interceptors = loginInterceptors(settings);
     const asking = authInterceptor(settings);
     if (asking !== undefined) interceptors.push(asking);
     if (parameter !== undefined) interceptors.push(queryUser(parameter));
     if (interceptors.length === 0) {
-      warn('no page can sign in: give --secret, --auth-url, --query-user or --demo');
+      warn('no page can sign in: give --secret, --jwks, --auth-url, --query-user or --demo');
     }
     return new PushServer({
       server,
@@ -150,6 +143,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       origins: origins.includes('*') ? '*' : origins,
       proxies,
       ...parseLimits(settings.limit),
+      expiry: expiryOptions(settings),
       lease: settings.lease,
       confirmTimeout: settings.confirmTimeout,
       authorize: { subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)) },

@@ -9,8 +9,8 @@ export const serve = command({
   description:
     'Runs a push server until SIGTERM or SIGINT, then tells its clients to leave, waits for --drain and ends ' +
     'with status 0. When it is ready it prints a line "listening on …" for each of its endpoints.\n' +
-    'Pages must be able to say who their user is: by tickets (--secret) or, in closed networks, by bare name ' +
-    '(--query-user).',
+    'Pages must be able to say who their user is: by tickets (--secret), JSON Web Tokens (--jwks), what the ' +
+    'application says (--auth-url) or, in closed networks, by bare name (--query-user).',
   examples: [
     ['tidings serve --demo', 'see it work: open the address that it prints'],
     [

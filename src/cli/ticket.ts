@@ -1,6 +1,7 @@
 /** `tidings ticket`: signs a ticket that lets a page connect as a user. */
 import { signTicket } from '../push/door/ticket.ts';
 import { command } from './command.ts';
+import { secretOption } from './login-options.ts';
 import { integer, text, UsageError } from './options.ts';
 
 export const ticket = command({
@@ -18,15 +19,16 @@ export const ticket = command({
     ],
   ],
   options: {
-    secret: text('SECRET', 'The secret that the server was started with, at least 16 bytes'),
+    secret: secretOption,
+    login: text('ID', "The id of the user's login or session at the application, with which the page ends"),
     ttl: integer('SECONDS', 'How long the ticket is valid', { min: 1, max: 31_536_000, fallback: 600 }),
   },
-  async run({ values: { secret, ttl }, positionals }) {
+  async run({ values: { secret, login, ttl }, positionals }) {
     const [user, ...rest] = positionals;
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
-    if (secret === undefined) throw new UsageError('give the --secret that the server knows');
+    if (secret.length === 0) throw new UsageError('give the --secret that the server knows');
     try {
-      console.log(signTicket(user, { secret, lifetime: ttl * 1000 }));
+      console.log(signTicket(user, { secret, lifetime: ttl * 1000, ...(login !== undefined && { login }) }));
     } catch (error) {
       throw error instanceof TypeError ? new UsageError(error.message) : error;
     }
