@@ -235,7 +235,7 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
         await onBoth(alice);
         const [first, ...others] = alice.tabs as [Tab, Tab, Tab];
         const answered = await first.signOut();
-        for (const tab of others) await tab.left();
+        for (const tab of others) assert.equal(await tab.left(), '您已退出登录');
         const late = Math.max(...others.map(({ closed }) => closed)) - answered;
         assert.ok(late < 1000, `the last of them ended ${late} ms after the answer`);
         const frames = others.map((tab) => tab.frames.length);
@@ -255,7 +255,7 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
       name: 'an account is locked: its pages end, and nobody signs in with it any more',
       async play() {
         const answered = await asAdmin('/admin/lock', { name: zhang.name });
-        for (const tab of zhang.tabs) await tab.left();
+        for (const tab of zhang.tabs) assert.equal(await tab.left(), '您的账号已被锁定');
         const late = Math.max(...zhang.tabs.map(({ closed }) => closed)) - answered;
         assert.ok(late < 1000, `the last of them ended ${late} ms after the answer`);
         await until('no page of his', async () => (await instancesOf(zhang.name)).length === 0);

@@ -111,9 +111,10 @@ export class Tab {
     await this.page.fill('[name=text]', text);
     await this.page.selectOption('[name=way]', way);
     await this.page.click('#write button');
-    const id = await until(`${this.name} to have sent`, () => this.page.textContent('#sent'));
-    assert.match(id, /^m/, `sent by ${way}`);
-    return id;
+    const sent = this.page.locator('#sent');
+    const said = await until(`${this.name} to have sent`, () => sent.textContent());
+    assert.equal(said, '已发送', `sent by ${way}`);
+    return (await sent.getAttribute('title')) ?? '';
   }
 
   /** Waits for the page to be signed out. @returns what it was told */

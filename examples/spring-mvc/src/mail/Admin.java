@@ -23,6 +23,13 @@ public class Admin {
   @ResponseStatus(HttpStatus.NO_CONTENT)
   public void lock(@RequestParam("name") String name) throws IOException {
     accounts.lock(name);
-    tidings.block(name, "locked");
+    tidings.block(name, "您的账号已被锁定");
+  }
+
+  @PostMapping("/admin/take-role")
+  @ResponseStatus(HttpStatus.NO_CONTENT)
+  public void takeRole(@RequestParam("name") String name, @RequestParam("role") String role) throws IOException {
+    accounts.takeRole(name, role);
+    tidings.recheck(name);
   }
 }

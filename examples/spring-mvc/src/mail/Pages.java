@@ -77,7 +77,7 @@ public class Pages {
     Session session = subject.getSession(false);
     String login = session == null ? null : (String) session.getAttribute(LOGIN);
     subject.logout();
-    if (login != null) tidings.end(user, login);
+    if (login != null) tidings.end(user, login, "您已退出登录");
     return "redirect:/login";
   }
 
@@ -87,6 +87,13 @@ public class Pages {
       @RequestParam("id") String id) throws IOException, InterruptedException {
     // Here your application stores the mail in its own database. Then:
     ways.send(way, to, Tidings.json("id", id, "from", user(), "text", text), id);
+  }
+
+  /** To all who are dispatchers at this moment. */
+  @PostMapping("/dispatch")
+  @ResponseStatus(HttpStatus.NO_CONTENT)
+  public void dispatch(@RequestParam("text") String text, @RequestParam("id") String id) throws IOException {
+    tidings.publish(Who.DISPATCH, Tidings.json("id", id, "from", "调度", "text", text), id);
   }
 
   private static String user() {

@@ -52,13 +52,22 @@ public class Tidings {
    * Ends all pages of one login of a user, on every instance. When this returns, none of them gets anything more.
    *
    * @param login as {@code /who} has told it; null for all of the user's
+   * @param reason for the pages, at most 123 bytes in UTF-8
    */
-  public String end(String user, String login) throws IOException {
-    String query = login == null ? "" : "?login=" + encode(login);
+  public String end(String user, String login, String reason) throws IOException {
+    String query = "?reason=" + encode(reason) + (login == null ? "" : "&login=" + encode(login));
     return call("DELETE", "/api/users/" + encode(user) + "/sessions" + query, null, null);
   }
 
-  /** Ends all pages of a user and lets none in again, until {@link #unblock}. */
+  /**
+   * Something of a user has changed: tidings asks {@code /who} about all his pages now, on every instance. When this
+   * returns, they have what it says: other topics, or their end.
+   */
+  public String recheck(String user) throws IOException {
+    return call("POST", "/api/users/" + encode(user) + "/recheck", null, null);
+  }
+
+  /** Ends all pages of a user, for this reason, and lets none in again, until {@link #unblock}. */
   public String block(String user, String reason) throws IOException {
     return call("PUT", "/api/users/" + encode(user) + "/block", json("reason", reason), null);
   }
