@@ -34,6 +34,9 @@ export interface Mark {
   number: number;
 }
 
+/** The kind of a command that is said where records may have changed without a command that anybody has heard of. */
+export const RESTORED = 'restored';
+
 /** None of it may throw. */
 export interface ControlListener {
   /** For messages about this instance. */

@@ -388,7 +388,7 @@ if epoch == '' then
   end
 elseif not goes_on(s, epoch, number, id) then
   if epoch == s.epoch then
-    s.epoch = ARGV[1]
+    s.epoch, s.since = ARGV[1], s.now
     save(s)
   end
   return { 'lost' }
@@ -853,7 +853,7 @@ return 1
 -- ARGV  1 control.lua, 2 most commands to keep, 3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 how many records, then for
 --       each its key, when it was set, until (empty: it was removed) and value, the id of a command for it and the
 --       command; then for each command its id, milliseconds and the command, oldest first
--- Returns { epoch, top, id, milliseconds, { all commands }, { all records } }.
+-- Returns { epoch, top, id, milliseconds, when this began, { all commands }, { all records } }.
 
 local s = load_state()
 local most = tonumber(ARGV[2])
@@ -886,7 +886,7 @@ if s.top > before then
   save(s)
   call(ARGV[3], ARGV[4], '')
 end
-return { s.epoch, s.top, s.id, s.now, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
+return { s.epoch, s.top, s.id, s.now, s.since, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
 `,
   strays: `-- Entries of the intake stream that were read and are nobody's: acknowledged and, as somebody died in between, not
 -- deleted; or of a consumer that somebody removed.

@@ -19,6 +19,7 @@ import {
   MAX_RECORDS,
   type Mark,
   now,
+  RESTORED,
   type RecordChange,
   type SaySettings,
   UnconfirmedError,
@@ -98,6 +99,8 @@ export class RedisControl implements ControlLog {
   #ender: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
   #again = false;
+  /** Until when others who know what was lost are waited for, in milliseconds of the monotonic clock. */
+  #notBefore = Number.NEGATIVE_INFINITY;
   #isSubscribed = false;
   #isClosed = false;
   /** The last command that was carried out. */
@@ -224,16 +227,20 @@ export class RedisControl implements ControlLog {
     }
     this.#counts = this.#counts.slice(counts.length);
     if (status === 'missed') listener.missed();
-    if (status === 'missed' || this.#epoch === '') this.#takeRecords(records, true);
+    if (status === 'missed' || this.#epoch === '') this.#takeRecords(records);
     this.#goOn(epoch, number, id);
     this.#time = time;
-    for (const entry of entries) this.#take(entry);
+    let isRestored = status === 'missed';
+    for (const entry of entries) isRestored = this.#take(entry) || isRestored;
+    // Once for all of them.
+    if (isRestored) this.#tellRestored();
     // What was carried out is acknowledged, and more may have come.
     if (entries.length > 0 || this.#counts.length > 0) this.#again = true;
     if (entries.length < AT_ONCE) this.#begin(sent);
   }
 
   #begin(sent: ReturnType<typeof now>): void {
+    if (monotonicNow() < this.#notBefore) return;
     this.#lease.begin(sent, this.#length * (1 - MARGIN));
     if (this.#lease.isOver) return;
     clearTimeout(this.#ender);
@@ -258,20 +265,22 @@ export class RedisControl implements ControlLog {
     this.#id = id;
   }
 
-  /** Carries out an entry of the log, unless that was done before. */
-  #take(entry: string, isWanted = true): void {
+  /** Carries out an entry of the log, unless that was done before. True if all it says is that a record is back. */
+  #take(entry: string, isWanted = true): boolean {
     const [, number, id, time, json] = /^(\d+) (\S+) (\d+) (.*)$/s.exec(entry) ?? [];
-    if (number === undefined) return;
+    if (number === undefined) return false;
     this.#goOn(this.#epoch, Number(number), id!);
-    if (this.#known.has(id!)) return;
+    if (this.#known.has(id!)) return false;
     this.#known.set(id!, { time: Number(time), json: json! });
     if (this.#known.size > MAX_COMMANDS) this.#known.delete(this.#known.keys().next().value!);
     const said = saidOf(json!);
-    if (said === undefined || !isWanted) return;
+    if (said === undefined || !isWanted) return false;
     if (said.change !== undefined) this.#change(said.change, Number(time));
     const { kind, body } = said;
+    if (kind === RESTORED) return true;
     const command = { id: id!, kind, body, time: Number(time) };
     this.#counts.push([id!, this.#listener!.obey(command, this.mark)]);
+    return false;
   }
 
   #change({ key, value, until }: NonNullable<Said['change']>, time: number): void {
@@ -292,12 +301,10 @@ export class RedisControl implements ControlLog {
     this.#records.delete(oldest);
   }
 
-  /** @param isAll whether there are no others */
-  #takeRecords(fields: string[], isAll: boolean): void {
-    if (isAll) {
-      this.#records.clear();
-      this.#removed.clear();
-    }
+  /** There are no others. */
+  #takeRecords(fields: string[]): void {
+    this.#records.clear();
+    this.#removed.clear();
     for (let i = 0; i + 1 < fields.length; i += 2) {
       const [, time, until, value] = /^(\d+) (\S+) (.*)$/s.exec(fields[i + 1]!) ?? [];
       if (time === undefined) continue;
@@ -306,10 +313,16 @@ export class RedisControl implements ControlLog {
     }
   }
 
+  #tellRestored(): void {
+    this.#listener!.obey({ id: '', kind: RESTORED, body: {}, time: this.#time }, this.mark);
+  }
+
   /** The store has lost commands, or all of them: says what this instance knows, and takes what it does not. */
   async #restore(): Promise<void> {
+    // Whoever had his lease all the time has missed nothing that was promised. Others wait for those who know more.
+    const mayLack = !this.mayDeliver();
     const records = [...this.#records].flatMap(([key, { time, record }]) => {
-      const said: Said = { kind: 'nothing', body: {}, change: changeOf({ key, record }) };
+      const said: Said = { kind: RESTORED, body: {}, change: changeOf({ key, record }) };
       return [key, time, untilOf(record), record?.value ?? '', messageId(), JSON.stringify(said)];
     });
     const commands = [...this.#known]
@@ -322,14 +335,16 @@ export class RedisControl implements ControlLog {
       this.#records.size,
       ...records,
       ...commands,
-    ])) as [string, number, string, number, string[], string[]];
-    const [epoch, number, id, time, entries, fields] = reply;
+    ])) as [string, number, string, number, number, string[], string[]];
+    const [epoch, number, id, time, began, entries, fields] = reply;
+    if (mayLack) this.#notBefore = monotonicNow() + began + this.#length - time;
     this.#epoch = epoch;
     const since = this.#time - CLOCKS;
     for (const entry of entries) this.#take(entry, Number(entry.split(' ', 3)[2]) > since);
-    this.#takeRecords(fields, true);
+    this.#takeRecords(fields);
     this.#goOn(epoch, number, id);
     this.#time = time;
+    this.#tellRestored();
   }
 
   async say(kind: string, body: unknown, settings: SaySettings = {}): Promise<number> {

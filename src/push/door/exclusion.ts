@@ -1,5 +1,5 @@
 /** Sends sessions away and keeps users and logins out, on all instances; what it promises is in docs/endings.md. */
-import type { ControlLog } from '../../pubsub/store/control.ts';
+import { type ControlLog, RESTORED } from '../../pubsub/store/control.ts';
 import type { Commands } from '../commands.ts';
 import type { Ending, Endings, Which } from '../pages/endings.ts';
 import { isDevice, loginProblem, userProblem } from '../talk/names.ts';
@@ -56,6 +56,8 @@ export class Exclusion {
       if (count > 0) this.#ended(count, body as unknown as Ending);
       return count;
     });
+    // Whoever is here although he is blocked came in while nobody here could know.
+    commands.on(RESTORED, () => endings.endWhere(({ user, login }) => this.blocks.of(user, login)?.reason));
   }
 
   async disconnect(user: string, settings: DisconnectSettings): Promise<number> {

@@ -67,6 +67,18 @@ export class Endings {
     return count;
   }
 
+  /** Ends those of whom `why` gives a reason. Returns how many. */
+  endWhere(why: (session: Session) => string | undefined): number {
+    let count = 0;
+    for (const session of [...this.#registry]) {
+      const reason = why(session);
+      if (reason === undefined) continue;
+      this.#end(session, CloseCode.NOT_AUTHENTICATED, reason);
+      count++;
+    }
+    return count;
+  }
+
   /** What has ended somebody here since there were `count` of them. */
   since(count: number, who: Which): Ending | undefined {
     if (count < this.#forgotten) return FORGOTTEN;

@@ -58,8 +58,9 @@ class Instance extends Recorder {
     };
   }
 
+  /** Of those that somebody has said. */
   bodies(): unknown[] {
-    return this.commands.map(({ body }) => body);
+    return this.commands.filter(({ kind }) => kind !== 'restored').map(({ body }) => body);
   }
 }
 
@@ -286,7 +287,7 @@ test('a store that has lost all is told again what is known', { skip, timeout: 6
     await c.broker.close();
     // Nobody carries out again what he has.
     for (const { instance } of [a, b]) {
-      const said = instance.commands.filter(({ kind }) => kind !== 'nothing').map(({ body }) => body);
+      const said = instance.commands.filter(({ kind }) => kind !== 'restored').map(({ body }) => body);
       assert.deepEqual(said, [{}, { n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }]);
     }
   }),
@@ -345,4 +346,30 @@ test('a server that is full lets those deliver who have a lease', { skip, timeou
     await ask(server, 'CONFIG', 'SET', 'maxmemory', 0);
     assert.equal(await a.broker.control.say('end', {}), 3);
   }),
+);
+
+test(
+  'who was cut off from a store that has lost all waits for those who know what was said',
+  {
+    skip,
+    timeout: 60_000,
+  },
+  () =>
+    apart(async (a, b, proxy, server) => {
+      proxy.freeze();
+      proxy.refuses = true;
+      const record = { value: 'why', until: Number.POSITIVE_INFINITY };
+      await a.broker.control.say('end', { n: 1 }, { change: { key: 'k', record } });
+      await server.kill();
+      await until(
+        'both without a lease',
+        () => !a.broker.control.mayDeliver() && !b.broker.control.mayDeliver(),
+      );
+      await server.start();
+      proxy.refuses = false;
+      await until('both to be back', () => [a, b].every(({ broker }) => broker.control.mayDeliver()));
+      assert.deepEqual(b.instance.bodies(), [{}, { n: 1 }]);
+      assert.deepEqual(b.broker.control.record('k'), record);
+      assert.ok(b.instance.commands.some(({ kind }) => kind === 'restored'));
+    }),
 );

@@ -23,7 +23,7 @@ if epoch == '' then
   end
 elseif not goes_on(s, epoch, number, id) then
   if epoch == s.epoch then
-    s.epoch = ARGV[1]
+    s.epoch, s.since = ARGV[1], s.now
     save(s)
   end
   return { 'lost' }

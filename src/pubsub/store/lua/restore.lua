@@ -4,7 +4,7 @@
 -- ARGV  1 control.lua, 2 most commands to keep, 3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 how many records, then for
 --       each its key, when it was set, until (empty: it was removed) and value, the id of a command for it and the
 --       command; then for each command its id, milliseconds and the command, oldest first
--- Returns { epoch, top, id, milliseconds, { all commands }, { all records } }.
+-- Returns { epoch, top, id, milliseconds, when this began, { all commands }, { all records } }.
 
 local s = load_state()
 local most = tonumber(ARGV[2])
@@ -37,4 +37,4 @@ if s.top > before then
   save(s)
   call(ARGV[3], ARGV[4], '')
 end
-return { s.epoch, s.top, s.id, s.now, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
+return { s.epoch, s.top, s.id, s.now, s.since, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
