@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type InstalledPackage, installPackage } from './support/package.ts';
@@ -203,12 +203,18 @@ test('it holds what it needs, and nothing else', () => {
     assert.ok(existsSync(join(root, path)), path);
   }
   assert.deepEqual(readdirSync(root).sort(), [
+    'ARCHITECTURE.md',
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
     'README.md',
     'dist',
+    'docs',
+    'examples',
     'package.json',
   ]);
+  const papers = readdirSync(join(root, 'docs')).filter((name) => !/\.(?:md|png)$/.test(name));
+  assert.deepEqual(papers, []);
   const files = readdirSync(join(root, 'dist'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(root, join(entry.parentPath, entry.name)));
@@ -228,5 +234,26 @@ test('source maps lead to the sources, which they hold', () => {
     const [source = ''] = map.sources;
     assert.match(source, /src\/(server\/websocket|client\/client)\.ts$/);
     assert.equal(map.sourcesContent[0], readFileSync(source.replace(/^.*?src\//, 'src/'), 'utf8'));
+  }
+});
+
+test('links of the documents in the package lead somewhere, and installing it runs nothing', () => {
+  const documents = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].concat(
+    readdirSync(join(root, 'docs'))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `docs/${name}`),
+  );
+  assert.ok(documents.length > 10);
+  for (const file of documents) {
+    for (const [, target = ''] of readFileSync(join(root, file), 'utf8').matchAll(
+      /\]\(([^)#\s]+)(?:#[\w-]*)?\)/g,
+    )) {
+      if (/^[a-z]+:/.test(target)) continue;
+      assert.ok(existsSync(join(root, dirname(file), target)), `${file}: ${target}`);
+    }
+  }
+  const packed = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
+    assert.equal(packed.scripts[name], undefined, name);
   }
 });

@@ -170,6 +170,7 @@ function createSite(settings: ServeSettings, push: PushServer, isReady: () => bo
       return { ok, instance, sessions, storeAway, storeFaults, draining };
     },
     admin: adminApi({ target: push, token, maxBody: parseLimits(limit).limits.message }),
+    path,
     demo: demo
       ? demoSite({ push, instance, path, ...(userParameter !== undefined && { userParameter }) })
       : undefined,

@@ -1,6 +1,7 @@
 /** The HTTP side of `tidings serve`: health, the page's script, the admin API, the demo; JSON 404 for the rest. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { askForUpgrade } from '../push/door/listeners.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 import { readPackageFile } from './package-file.ts';
@@ -9,11 +10,13 @@ export interface SiteParts {
   /** What /healthz says; 503 unless `ok`. */
   health(): { ok: boolean; [detail: string]: unknown };
   admin(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** The WebSocket's. */
+  path: string;
   /** Is asked first; true where it has answered. */
   demo?: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
 }
 
-export function site({ health, admin, demo }: SiteParts): RequestListener {
+export function site({ health, admin, path: socketPath, demo }: SiteParts): RequestListener {
   const script = clientScript();
   return (request, response) => {
     const { path } = requestTarget(request);
@@ -26,6 +29,8 @@ export function site({ health, admin, demo }: SiteParts): RequestListener {
       sendJson(response, state.ok ? 200 : 503, state);
     } else if (path === '/tidings.js') {
       if (allows(request, response)) script(request, response);
+    } else if (path === socketPath) {
+      askForUpgrade(response);
     } else {
       sendError(response, new HttpError(404, 'not_found', `there is nothing at ${path}`));
     }

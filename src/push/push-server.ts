@@ -516,7 +516,8 @@ export class PushServer {
       for (const session of this.#registry) if (session.phase === 'open') session.fallBehind();
       return;
     }
-    this.#log('info', 'the store is back');
+    // As loud as its loss: whoever was told of the one waits for the other.
+    this.#log('warn', 'the store is back');
     this.#publisher.confirmations.lookAgain();
   }
 

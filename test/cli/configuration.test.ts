@@ -37,6 +37,25 @@ test('its example of a config file has only keys that there are', () => {
   for (const key of Object.keys(JSON.parse(example))) assert.ok(key in serveOptions, key);
 });
 
+test('it lists every option of PushServer, in their order', () => {
+  const source = readFileSync('src/push/options.ts', 'utf8');
+  const [, declaration = ''] = /export interface PushServerOptions \{\n(.*?)\n\}/s.exec(source) ?? [];
+  const options = [...declaration.matchAll(/^ {2}(\w+)\?: /gm)].map(([, name]) => name);
+  const [, section = ''] = /## `PushServer`\n(.*?)\n## /s.exec(page) ?? [];
+  const documented = [...section.matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)].map(([, name]) => name);
+  assert.ok(options.length > 20);
+  assert.deepEqual(documented, options);
+});
+
+test('each default that its code states as a number is the one that the page shows', () => {
+  const [, section = ''] = /## `PushServer`\n(.*?)\n## /s.exec(page) ?? [];
+  const source = readFileSync('src/push/options.ts', 'utf8');
+  for (const [, name, shown] of section.matchAll(/^\| `(\w+)` \| ([\d,]+) \|/gm)) {
+    const [, comment = ''] = new RegExp(`/\\*\\*((?:(?!\\*/).)*)\\*/\\s+${name}\\?:`, 's').exec(source) ?? [];
+    assert.match(comment, new RegExp(`Default ${shown}\\b`), name);
+  }
+});
+
 test('it lists every limit with its default', () => {
   const [, section = ''] = /## Limits\n(.*?)\n## /s.exec(page) ?? [];
   const documented = [...section.matchAll(/^\| `(\w+)` +\| ([\d,]+) /gm)].map(([, name, value]) => [

@@ -73,7 +73,14 @@ test('a port in use ends it with status 1 and a message that names it', async (t
   const { port } = taken.address() as AddressInfo;
   const program = tidings(t, ['serve', '--query-user', 'operator', '--port', String(port)]);
   assert.equal(await program.status(), 1);
-  assert.match(program.stderr, new RegExp(`127\\.0\\.0\\.1:${port}.*in use`));
+  assert.match(program.stderr, new RegExp(`^tidings serve: .*127\\.0\\.0\\.1:${port}.*in use\\n$`));
+});
+
+test('a request to the path of the WebSocket that does not ask for one gets 426', async (t) => {
+  const { url } = await serve(t, '--query-user', 'operator', '--demo');
+  const answer = await fetch(`${url}/socketServer?operator=alice`);
+  assert.deepEqual([answer.status, answer.headers.get('upgrade')], [426, 'websocket']);
+  assert.equal((await fetch(`${url}/socketServer/more`)).status, 404);
 });
 
 test('send and publish through the admin API reach pages; ping is answered hb_ok', async (t) => {

@@ -73,3 +73,22 @@ for (const seed of [Number(process.env['SEED'] ?? 1), 2, 3]) {
     await Promise.all(instances.map(({ push }) => push.close()));
   });
 }
+
+test('the return of the store is logged as loud as its loss', async (t) => {
+  const broker = faultyBroker(memoryBroker());
+  const { push, log } = await startPush({ broker });
+  t.after(() => push.close());
+  broker.listener.down(new Error('gone'));
+  broker.listener.up();
+  broker.listener.down(new Error('gone again'));
+  broker.listener.up();
+  assert.deepEqual(
+    log.map((line) => /^(\w+): .*(away|back)/.exec(line)?.slice(1)),
+    [
+      ['warn', 'away'],
+      ['warn', 'back'],
+      ['warn', 'away'],
+      ['warn', 'back'],
+    ],
+  );
+});

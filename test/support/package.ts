@@ -33,6 +33,10 @@ const SOURCES = [
   'LICENSE',
   'README.md',
   'CHANGELOG.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'docs',
+  'examples',
 ];
 
 export interface InstalledPackage {
@@ -69,7 +73,7 @@ async function pack(): Promise<string> {
   try {
     for (const path of SOURCES) cpSync(path, join(copy, path), { recursive: true });
     symlinkSync(resolve('node_modules'), join(copy, 'node_modules'));
-    // Runs the build, as "prepare" in package.json says.
+    // Runs the build, as "prepack" in package.json says.
     await run(npm, ['pack', '--loglevel=error'], { cwd: copy, env: uncovered });
     const [packed] = readdirSync(copy).filter((name) => name.endsWith('.tgz'));
     const fresh = `${tarball}.${process.pid}`;

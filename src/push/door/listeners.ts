@@ -53,6 +53,7 @@ export class Listeners implements FanOut {
   /** SockJS needs HTTP where no server was given. */
   readonly #ownHttp: HttpServer | undefined;
   readonly #ownsPort: boolean;
+  readonly #path: string;
   readonly #listening: Promise<unknown>;
   readonly #log: Log;
   readonly #policyOptions: PolicyOptions | undefined;
@@ -63,7 +64,11 @@ export class Listeners implements FanOut {
     const { port, host, sockjs } = options;
     this.#log = parts.log;
     this.#ownsPort = options.server === undefined && port !== undefined;
-    this.#ownHttp = this.#ownsPort && sockjs !== undefined ? createServer(HTTP_TIMES, notFound) : undefined;
+    this.#path = options.path ?? DEFAULT_PATH;
+    this.#ownHttp =
+      this.#ownsPort && sockjs !== undefined
+        ? createServer(HTTP_TIMES, (request, response) => this.#answer(request, response))
+        : undefined;
     const server = options.server ?? this.#ownHttp;
     this.#policy =
       options.policy &&
@@ -80,11 +85,12 @@ export class Listeners implements FanOut {
     const isPage = (request: HandshakeRequest): boolean =>
       refusals === 'close' || (refusals === 'auto' && offeredProtocols(request).includes(SUBPROTOCOL));
     const hasRaw = sockjs !== undefined && sockjs.websocket !== false;
+    const listeners = options.server?.listeners('error') ?? [];
     const websockets = new PushWebSockets(hasRaw ? `${sockjs.prefix}/websocket` : undefined, {
       ...(server === undefined
         ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
         : { server }),
-      path: options.path ?? DEFAULT_PATH,
+      path: this.#path,
       interceptors: closingRefusals(parts.interceptors, isPage),
       handler: parts.handler,
       views: true,
@@ -98,6 +104,10 @@ export class Listeners implements FanOut {
       backpressurePolicy: parts.overfull,
     });
     this.#websockets = websockets;
+    // A server that is shared tells its owner what goes wrong; without us, nobody listening would end the process.
+    for (const each of options.server?.listeners('error') ?? []) {
+      if (!listeners.includes(each)) options.server!.removeListener('error', each as (error: Error) => void);
+    }
     if (server !== undefined && sockjs !== undefined) {
       this.#sockjs = new SockJsServer({
         ...sockjs,
@@ -118,8 +128,17 @@ export class Listeners implements FanOut {
       });
     }
     if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
-    this.#listening.catch(() => {});
-    this.#websockets.on('error', (error) => this.#log('error', `listening failed: ${error.message}`));
+    // Before it listens, that is what it is told by.
+    let isListening = false;
+    this.#listening.then(
+      () => {
+        isListening = true;
+      },
+      () => {},
+    );
+    this.#websockets.on('error', (error) => {
+      if (isListening) this.#log('error', `the listener failed: ${error.message}`);
+    });
     this.#ownHttp?.listen(port, host);
   }
 
@@ -169,6 +188,12 @@ export class Listeners implements FanOut {
     else if (this.#ownsPort) void this.#end();
   }
 
+  /** What comes to a port of our own and is for nobody. */
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (requestTarget(request).path === this.#path) askForUpgrade(response);
+    else response.writeHead(404, { 'Content-Type': 'text/plain' }).end('Not found\n');
+  }
+
   async close(): Promise<void> {
     this.#sockjs?.close();
     this.#undoInBand?.();
@@ -200,8 +225,10 @@ class PushWebSockets extends WebSocketServer {
   }
 }
 
-function notFound(_request: IncomingMessage, response: ServerResponse): void {
-  response.writeHead(404, { 'Content-Type': 'text/plain' }).end('Not found\n');
+/** Answers a request to a WebSocket's path that does not ask for one (RFC 9110 §15.5.22). */
+export function askForUpgrade(response: ServerResponse): void {
+  const headers = { 'Content-Type': 'text/plain', Upgrade: 'websocket', Connection: 'Upgrade' };
+  response.writeHead(426, headers).end('Upgrade Required: here is a WebSocket\n');
 }
 
 /** A browser fails a connection whose offer of subprotocols is not answered with one of them. */
