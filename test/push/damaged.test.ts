@@ -308,7 +308,7 @@ describe('a channel that is damaged in the store', { timeout: 120_000, ...needs(
   });
 
   test('what a user of Redis may not do is logged once, and counts until he may', async () => {
-    await ask(redis, 'ACL', 'SETUSER', 'weak', 'on', '>pw', '~*', '&*', '+@all', '-@read');
+    await ask(redis, 'ACL', 'SETUSER', 'weak', 'on', '>pw', '~*', '&*', '+@all', '-mget');
     const weak = await startPush({ broker: redisBroker(`redis://weak:pw@127.0.0.1:${redis.port}`) });
     const pages = Array.from({ length: 20 }, (_, i) => new Page(weak.url, `weak${i}`, ['tidings.1']));
     await until('all to be open', () => pages.every(({ socket }) => socket.readyState === WsWebSocket.OPEN));

@@ -190,7 +190,10 @@ export class RedisReader {
     const keys = which.map((i) => this.#channels.keys(channels[i]!));
     // Of what is no string, MGET says nothing. A list that is one was overwritten by somebody.
     const command = ['MGET', ...keys.flatMap(({ top, list }) => [top, list])] as const;
-    const stored = (await this.#channels.topology.commandBuffers(command[1]!, command)) as (Buffer | null)[];
+    const asked = this.#channels.topology.commandBuffers(command[1]!, command).catch((error) => {
+      throw this.#channels.blame('top', channels[which[0]!]!, error);
+    });
+    const stored = (await asked) as (Buffer | null)[];
     await Promise.all(
       which.map(async (i, k) => {
         try {
