@@ -39,7 +39,8 @@ export interface AskApplicationOptions {
 
 /** Longest delay of a timer. */
 const MAX_DELAY = 2 ** 31 - 1;
-const NUMBERS = {
+/** @internal */
+export const NUMBERS = {
   recheck: { fallback: 300_000, least: 0 },
   grace: { fallback: 300_000, least: 0 },
   timeout: { fallback: 4_000, least: 1 },
