@@ -19,6 +19,7 @@ import { frames } from './frames.ts';
 import { chunkEnds } from './mutate.ts';
 import { sharedReads } from './shared-reads.ts';
 import { corpus, type Target } from './target.ts';
+import { tickets, tokens } from './tickets.ts';
 
 // ── Handshakes ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,4 +147,6 @@ export const targets: readonly { target: Target; weight: number }[] = [
   { target: responses, weight: 3 },
   { target: extensions, weight: 5 },
   { target: answers, weight: 2 },
+  { target: tickets, weight: 3 },
+  { target: tokens, weight: 2 },
 ];
