@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
 import { count, exceeded, gateScenarios } from './gate.ts';
+import { countLogins, LOGIN_LIMIT } from './logins.ts';
 import { measureRow, type RowResult } from './measure.ts';
 import { summarizeProfile } from './report/profile.ts';
 import { publish } from './report/publish.ts';
@@ -130,7 +131,9 @@ async function runGate(words: string[]): Promise<number> {
   const chosen = gateScenarios.filter(
     ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),
   );
-  if (chosen.length === 0) wrong('no scenario of the gate has such a name');
+  const name = 'logins: a session with an end';
+  const countsLogins = words.length === 0 || words.some((word) => name.includes(word));
+  if (chosen.length === 0 && !countsLogins) wrong('no scenario of the gate has such a name');
   for (const scenario of chosen) {
     const counts = await count(scenario);
     const over = exceeded(counts, scenario.limits);
@@ -138,6 +141,15 @@ async function runGate(words: string[]): Promise<number> {
     const figures = `${counts.reads.toFixed(3)} reads, ${counts.writes.toFixed(3)} writes, ${counts.allocated.toFixed(0)} bytes allocated`;
     console.log(`${over.length === 0 ? 'ok  ' : 'OVER'}  ${scenario.name}: ${figures}`);
     for (const line of over) console.log(`      ${line}`);
+  }
+  if (countsLogins) {
+    const { bytes, timers } = countLogins();
+    const isOver = bytes > LOGIN_LIMIT || timers > 0;
+    if (isOver) failures++;
+    console.log(
+      `${isOver ? 'OVER' : 'ok  '}  ${name}: ${bytes.toFixed(0)} bytes more than without, ${timers} timers`,
+    );
+    if (isOver) console.log(`      allowed are ${LOGIN_LIMIT} bytes and no timer`);
   }
   return failures > 0 ? 1 : 0;
 }

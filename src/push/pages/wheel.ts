@@ -9,7 +9,7 @@ export interface Due {
   due: number;
 }
 
-const SLOTS = 512;
+const SLOTS = 64;
 /** Done in one turn of the event loop; more wait for the next. */
 const BATCH = 100;
 /** Seconds: the most that is a small integer to V8. 68 years. */
