@@ -13,7 +13,7 @@ import { CloseCode } from '../talk/wire.ts';
 import type { Known } from './answer.ts';
 import type { Answered } from './application.ts';
 import type { Barrier } from './barrier.ts';
-import { changesOf, leaveStanding, type Standing, standingOf } from './standing.ts';
+import { changesOf, leaveStanding, ownChangesOf, type Standing, standingOf } from './standing.ts';
 
 /** Milliseconds between questions while there is no answer, the first time and at most. */
 const RETRY = { min: 1_000, max: 30_000 };
@@ -213,7 +213,7 @@ export class Rechecks {
       return;
     }
     try {
-      if (areSame(before, now)) Object.assign(session.attributes, changesOf(before, now));
+      if (areSame(before, now)) Object.assign(session.attributes, ownChangesOf(before, now));
       else session.renew(changesOf(before, now));
     } catch (error) {
       this.#parts.log('error', `what the application says of a page now can't be: ${explain(error)}`);

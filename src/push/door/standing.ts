@@ -31,19 +31,19 @@ export function standingOf(attributes: Attributes): Standing | undefined {
 }
 
 /** What an answer says of a page that is let in. */
-export function attributesOf({ user, login, expires, topics, attributes }: Known): Attributes {
-  return {
-    ...attributes,
-    user,
-    ...(login !== undefined && { login }),
-    ...(expires !== undefined && { expires }),
-    ...(topics !== undefined && { topics }),
-  };
+export function attributesOf({ user, attributes, ...claims }: Known): Attributes {
+  const said = Object.entries(claims).filter(([, claim]) => claim !== undefined);
+  return { ...attributes, user, ...Object.fromEntries(said) };
 }
 
 /** What it says of one that was let in by an earlier one, as `Session#renew` takes it: the user stays. */
 export function changesOf(before: Known, now: Known): Attributes {
-  const gone = Object.keys(before.attributes).filter((name) => !Object.hasOwn(now.attributes, name));
   const { user: _, ...said } = attributesOf(now);
-  return { topics: [], ...Object.fromEntries(gone.map((name) => [name, undefined])), ...said };
+  return { topics: [], ...ownChangesOf(before, now), ...said };
+}
+
+/** The same of what is the application's own. */
+export function ownChangesOf(before: Known, now: Known): Attributes {
+  const gone = Object.keys(before.attributes).filter((name) => !Object.hasOwn(now.attributes, name));
+  return { ...Object.fromEntries(gone.map((name) => [name, undefined])), ...now.attributes };
 }
