@@ -117,8 +117,8 @@ export class HttpSessions implements Sessions, LocalSessions {
     return this.#neighbours?.find(exchange.id, this.#whoOf(exchange));
   }
 
-  #whoOf({ request }: Exchange): Credentials {
-    return credentialsOf(request, this.#addressOf(request));
+  #whoOf({ request, query }: Exchange): Credentials {
+    return credentialsOf(request, this.#addressOf(request), query);
   }
 
   /** Whether a request from another address, or without a cookie, can show that it is the same user's. */
@@ -242,7 +242,7 @@ export class HttpSessions implements Sessions, LocalSessions {
     const protocol = exchange.query.get('protocol') ?? '';
     const session = new SockJsSession(admission.attributes, protocol, this.#handler, this.#limits);
     // Known from here on, so that a second request while an interceptor thinks is not a second session.
-    this.#sessions.set(id, { session, who: credentialsOf(request, address) });
+    this.#sessions.set(id, { session, who: credentialsOf(request, address, exchange.query) });
     this.#counted.set(session, address);
     this.#perAddress.set(address, ofAddress + 1);
     admission.begin();

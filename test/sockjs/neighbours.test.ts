@@ -8,13 +8,13 @@ import { fallbackTransport } from '../../src/client/fallback.ts';
 import { Client } from '../../src/client/index.ts';
 import { MemoryStore, memoryBroker, redisBroker } from '../../src/index.ts';
 import type { Broker } from '../../src/pubsub/store/broker.ts';
-import { PushServer, queryUser } from '../../src/push/index.ts';
+import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 import { client, session } from './support.ts';
 
-async function startPair(t: TestContext, kind: 'memory' | 'Redis') {
+async function startPair(t: TestContext, kind: 'memory' | 'Redis', options: PushServerOptions = {}) {
   const { broker, stop } = await brokers(kind);
   const instances = await Promise.all(
     ['left', 'right'].map(async (instance) => {
@@ -26,6 +26,7 @@ async function startPair(t: TestContext, kind: 'memory' | 'Redis') {
         broker: broker(),
         interceptors: [queryUser('user')],
         log: () => {},
+        ...options,
       });
       await push.ready;
       const { port } = push.address() as AddressInfo;
@@ -132,6 +133,69 @@ for (const kind of ['memory', 'Redis'] as const) {
     await push.send('alice', 'still there');
     await until('it comes', async () => (await post(`${path}/xhr?user=alice`)).body.includes('still there'));
   });
+
+  test(
+    `${kind}: who only knows the id of another user's session neither reads nor sends in it, at either instance`,
+    needed,
+    async (t) => {
+      const told: string[] = [];
+      const handler = { message: (_session: unknown, data: Buffer) => void told.push(String(data)) };
+      const instances = await startPair(t, kind, { proxies: ['127.0.0.1'], handler });
+      const [left, right] = instances;
+      const at = (address: string, cookie = '') => ({
+        headers: { 'X-Forwarded-For': address, ...(cookie !== '' && { Cookie: cookie }) },
+      });
+      /** How a session is opened, and how strangers try. */
+      const cases: [own: [string, ReturnType<typeof at>], strangers: [string, ReturnType<typeof at>][]][] = [
+        [
+          ['?user=alice', at('192.0.2.1', 'sid=1')],
+          [
+            ['', at('192.0.2.2', 'sid=1')],
+            ['', at('192.0.2.1')],
+            ['?user=eve', at('192.0.2.1', 'sid=2')],
+            ['?user=eve', at('192.0.2.1', 'sid=1')],
+          ],
+        ],
+        // All from one address, and without cookies: behind a gateway, with the user in the query.
+        [
+          ['?user=alice&room=1', at('192.0.2.1')],
+          [
+            ['?user=eve', at('192.0.2.1')],
+            ['?user=eve&user=bob', at('192.0.2.1')],
+          ],
+        ],
+      ];
+      for (const [[query, parts], strangers] of cases) {
+        const path = session();
+        await left.http.post(`${path}/xhr${query}`, parts);
+        await left.push.send('alice', 'secret');
+        for (const [theirs, their] of strangers) {
+          const what = JSON.stringify([theirs, their]);
+          for (const { http } of instances) {
+            const sent = await http.post(`${path}/xhr_send${theirs}`, { ...their, body: '["evil"]' });
+            assert.notEqual(sent.status, 204, what);
+            for (const poll of ['xhr', 'xhr_streaming']) {
+              // Refused, or at the other instance cut.
+              const stream = await http.openPost(`${path}/${poll}${theirs}`, their).catch(() => undefined);
+              if (stream?.status !== 200) continue;
+              const body = await stream.chunk().catch(() => '');
+              assert.doesNotMatch(body, /secret/, what);
+              stream.close();
+            }
+          }
+        }
+        assert.equal(
+          (await right.http.post(`${path}/xhr_send${query}`, { ...parts, body: '["own"]' })).status,
+          204,
+        );
+        await until('what the user sends', () => told.includes('own'));
+        const read = await right.http.post(`${path}/xhr${query}`, parts);
+        assert.equal(read.body, 'a["secret"]\n');
+        assert.deepEqual(told, ['own']);
+        told.length = 0;
+      }
+    },
+  );
 
   test(`${kind}: a poll and a send that reach the other instance are passed on`, needed, async (t) => {
     const [left, right] = await startPair(t, kind);
