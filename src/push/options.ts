@@ -36,7 +36,10 @@ export interface Limits {
    * 4429 where it sends on nevertheless, as SockJS's requests can. Default 100.
    */
   messagesPerSecond: number;
-  /** The same of bytes; one frame by itself is never too much. Default 4 MiB. */
+  /**
+   * The same of bytes; one frame by itself is never too much. In `tidings.1` each array and object counts as 64 more.
+   * Default 4 MiB.
+   */
   bytesPerSecond: number;
   /** Topics that one session may subscribe to. Default 100; never off. */
   subscriptions: number;

@@ -229,3 +229,57 @@ test('0 turns a limit off', async () => {
   assert.equal([...push.localSessions()][0]!.isHeldUp, false);
   await push.close();
 });
+
+test('what nests counts for more than its bytes', async () => {
+  const { push, url } = await startPush({ limits: { bytesPerSecond: 1_000_000 } });
+  for (const [user, data, isHeldUp] of [
+    ['flat', 'x'.repeat(80_000), false],
+    ['nested', Array.from({ length: 20_000 }, () => []), true],
+  ] as const) {
+    const page = await Page.open(url, user);
+    page.say({ type: 'publish', channel: 'news', data });
+    assert.equal((await page.frame('error')).code, 'forbidden');
+    const session = [...push.localSessions()].find((each) => each.user === user)!;
+    assert.equal(session.isHeldUp, isHeldUp, user);
+    // A page that nests all it may is heard in the end.
+    page.say({ type: 'ping' });
+    await page.frame('pong');
+  }
+  await push.close();
+});
+
+for (const mode of ['plain mode', 'tidings.1'] as const) {
+  test(`a hundred pages send something long at once: somebody else is answered in between (${mode})`, async () => {
+    const isPlain = mode === 'plain mode';
+    let obeyed = 0;
+    let whenAnswered = Number.POSITIVE_INFINITY;
+    let begin = (): void => {};
+    const count = (): boolean => {
+      if (++obeyed === 1) begin();
+      return false;
+    };
+    const { push, url } = await startPush({
+      authorize: { publish: count },
+      handler: { message: () => void count() },
+    });
+    const open = (user: string): Promise<Page> => (isPlain ? Page.plain(url, user) : Page.open(url, user));
+    const quiet = await open('quiet');
+    const pages = await Promise.all(Array.from({ length: 100 }, (_, i) => open(`u${i}`)));
+    begin = () => quiet.say(isPlain ? 'ping' : { type: 'ping' });
+    const before = quiet.received.length;
+    quiet.socket.on('message', () => {
+      whenAnswered = Math.min(whenAnswered, obeyed);
+    });
+    const long = 'x'.repeat(20_000);
+    for (const page of pages) {
+      page.say(isPlain ? long : { type: 'publish', channel: 'news', data: long });
+      page.say(isPlain ? `after ${long}` : { type: 'publish', channel: 'news', data: `after ${long}` });
+    }
+    await until('all of them', () => obeyed === 200);
+    await until('an answer', () => quiet.received.length > before);
+    assert.ok(whenAnswered < 100, `answered after ${whenAnswered}`);
+    assert.ok([...push.localSessions()].every(({ queued }) => queued === 0));
+    for (const page of pages) assert.equal(page.closeCode, undefined);
+    await push.close();
+  });
+}

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import v8 from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { PushServer, Session } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 import { onEachStore, onMemory } from './stores.ts';
 import { AnyPage, DOORS, startBehindThinLine } from './thin-line.ts';
@@ -150,4 +151,87 @@ for (const door of DOORS) {
       await thin.close();
     });
   }
+}
+
+async function fill(push: PushServer, user: string): Promise<Session> {
+  const session = [...push.localSessions()].find((each) => each.user === user)!;
+  for (let n = 0; !session.isFull; n++) await push.send(user, `${n} ${'x'.repeat(16 * KIB)}`);
+  return session;
+}
+
+for (const isTidings of [false, true]) {
+  const mode = isTidings ? 'tidings.1' : 'plain mode';
+
+  test(`who asks on and on and never reads the answers is closed before its time (${mode})`, async () => {
+    const { push, path, close } = await startBehindThinLine({
+      limits: { outbox: OUTBOX, messagesPerSecond: 0, bytesPerSecond: 0 },
+    });
+    const page = await AnyPage.open('WebSocket', isTidings, path, 'asks');
+    page.pause();
+    const session = await fill(push, 'asks');
+    let most = 0;
+    while (session.transport.readyState === 1) {
+      for (let i = 0; i < 200; i++) void page.say(isTidings ? { type: 'ping' } : 'ping');
+      await new Promise((resolve) => setImmediate(resolve));
+      most = Math.max(most, session.bufferedAmount);
+    }
+    assert.ok(most < 2 * OUTBOX + 32 * KIB, `${most} bytes waited`);
+    page.resume();
+    await until('its end', () => page.closeCode !== undefined);
+    assert.equal(page.closeCode, 4430);
+    await close();
+  });
+
+  test(`what is for all is dropped for who is behind, and comes again when it has caught up (${mode})`, async () => {
+    const { push, path, close } = await startBehindThinLine({ limits: { outbox: OUTBOX } });
+    const page = await AnyPage.open('WebSocket', isTidings, path, 'slow');
+    const other = await AnyPage.open('WebSocket', isTidings, path, 'other');
+    page.pause();
+    const session = await fill(push, 'slow');
+    const waiting = session.bufferedAmount;
+    for (let n = 0; n < 30; n++) {
+      await push.broadcast(`lost ${n} ${'x'.repeat(16 * KIB)}`);
+      await until('it elsewhere', () => JSON.stringify(other.received.at(-1) ?? '').includes(`lost ${n} `));
+    }
+    assert.equal(session.bufferedAmount, waiting);
+    page.resume();
+    await until('it to have caught up', () => !session.isFull);
+    await push.broadcast('again');
+    const texts = (): string => JSON.stringify(page.received);
+    await until('it', () => texts().includes('again'));
+    assert.ok(!texts().includes('lost'));
+    assert.equal(page.closeCode, undefined);
+    for (const each of [page, other]) each.close();
+    await close();
+  });
+
+  test(`messages by reference keep their order for a page that falls behind (${mode})`, async () => {
+    const { push, path, close } = await startBehindThinLine({
+      limits: { outbox: OUTBOX },
+      references: {
+        resolve: async (key) => {
+          await new Promise((resolve) => setImmediate(resolve));
+          return { user: 'slow', data: `${key} ${'x'.repeat(16 * KIB)}` };
+        },
+      },
+    });
+    const page = await AnyPage.open('WebSocket', isTidings, path, 'slow');
+    page.pause();
+    const [session] = push.localSessions();
+    let n = 0;
+    for (let beyond = 0; beyond < 20; n++) {
+      if (n % 2 === 0) await push.sendReference('slow', String(n));
+      else await push.send('slow', `${n} ${'x'.repeat(16 * KIB)}`);
+      await new Promise((resolve) => setImmediate(resolve));
+      if (session!.isFull) beyond++;
+    }
+    page.resume();
+    await until('all of it', () => page.data.length >= n || page.closeCode !== undefined);
+    assert.deepEqual(
+      page.data.map(numberOf),
+      Array.from({ length: n }, (_, i) => i),
+    );
+    page.close();
+    await close();
+  });
 }

@@ -130,7 +130,7 @@ test('Sec-WebSocket-Origin of version 8 is an origin', async (t) => {
 });
 
 test('the raw WebSocket is a connection like any other: bounded, told of drain, counted, and gone when it is gone', async (t) => {
-  const { push, port } = await start(t, { limits: { outbox: 200_000, sessionsPerUser: 0 } });
+  const { push, port } = await start(t, { limits: { outbox: 200_000, stall: 500, sessionsPerUser: 0 } });
   const url = `ws://127.0.0.1:${port}/echo/websocket?user=alice`;
   const socket = new WebSocket(url, 'tidings.1');
   await once(socket, 'open');

@@ -144,12 +144,19 @@ export class Lobby implements Handler<Transport>, FullOutboxes {
   message(transport: Transport, data: Buffer, isBinary: boolean): void {
     const session = this.#sessions.get(transport);
     if (session === undefined || session.phase === 'closed') return;
-    const { limits, dialogue, handler } = this.#parts;
-    const { message } = limits;
-    if (!this.#pace.admit(session, data.length)) {
+    if (this.#pace.admit(session, data)) {
+      this.#pace.inTurn(session, data, (own) => this.#obey(session, own, isBinary));
+    } else {
       // It was not to be read from. Where it is on its way out, this is what it had sent before.
       session.close(CloseCode.RATE_LIMIT, 'more frames or bytes a second than allowed');
-    } else if (session.isTidings) {
+    }
+  }
+
+  #obey(session: Session, data: Buffer, isBinary: boolean): void {
+    if (session.phase === 'closed') return;
+    const { limits, dialogue, handler } = this.#parts;
+    const { message } = limits;
+    if (session.isTidings) {
       if (isBinary) session.close(CloseCode.MALFORMED, 'tidings.1 has no binary frames');
       else dialogue.receive(session, data);
     } else if (!isBinary && isPing(data)) session.write('hb_ok');

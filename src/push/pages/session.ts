@@ -11,6 +11,8 @@ import { inboxOf, isInbox, wireName } from '../talk/names.ts';
 import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL, type Validity } from '../talk/wire.ts';
 import { type Claims, ClaimsError } from './claims.ts';
 
+/** Bytes around a short frame on the wire, at the most. */
+const AROUND = 16;
 /** Recovery and lossy topics write while less than this waits for a session, in bytes. */
 const BUSY = 256 * 1024;
 
@@ -72,6 +74,8 @@ export class Session implements Recipient {
   framesUntil = 0;
   bytesUntil = 0;
   isHeldUp = false;
+  /** How many of its frames wait for a turn of the event loop. */
+  queued = 0;
 
   /** @internal */
   constructor(
@@ -266,7 +270,7 @@ export class Session implements Recipient {
     if (this.#owed !== undefined) this.pay();
     if (transport.readyState !== 1) return;
     if (transport.bufferedAmount > this.#outboxLimit) {
-      this.#beyond += frame.length;
+      this.#beyond += frame.length + AROUND;
       if (this.#beyond > this.#outboxLimit) transport.close(CloseCode.TOO_SLOW, 'the page reads too slowly');
       else transport.send(frame);
       return;
