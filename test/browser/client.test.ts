@@ -143,6 +143,46 @@ describe('the client in Chromium', needs('chromium'), () => {
     }
   });
 
+  test('a page that wakes up when its ticket is nearly over brings another one at once, and stays', async () => {
+    await page.evaluate(`
+      var asked = 0, signedOut = [];
+      var client = tidings.connect({
+        url: ${JSON.stringify(server.url)},
+        ticketParameter: 'ticket',
+        ticket: async () => 'n' + ++asked,
+      });
+      client.on('signed-out', (event) => signedOut.push(event));
+      const now = Date.now;
+      var slept = 0;
+      Date.now = () => now() + slept;
+    `);
+    const connection = await server.next();
+    await connection.welcome({ expires: Date.now() + 36_000_000, expiresIn: 36_000_000 });
+    await isConnected();
+    const wakes = [
+      `window.dispatchEvent(new Event('online'))`,
+      `window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`,
+      `document.dispatchEvent(new Event('visibilitychange'))`,
+      // The clock alone tells it.
+      '',
+    ];
+    for (const [n, wake] of wakes.entries()) {
+      await page.evaluate(wake);
+      assert.equal(connection.frames.filter(({ type }) => type === 'renew').length, n);
+      await page.evaluate(`slept += 30_000_000; ${wake}`);
+      connection.send({ type: 'pong' });
+      assert.deepEqual(await connection.frame('renew', n), { type: 'renew', ticket: `n${n + 2}` });
+      connection.send({ type: 'pong' });
+      connection.send({ type: 'renewed', expires: Date.now() + 36_000_000, expiresIn: 36_000_000 });
+    }
+    assert.equal(server.connections.length, 1);
+    connection.socket.close(4503, 'locked');
+    await until('signed out', () => page.evaluate('signedOut.length'));
+    assert.deepEqual(await page.evaluate('signedOut'), [{ code: 4503, reason: 'locked' }]);
+    await page.evaluate(`client.connect({ ticket: 'another' })`);
+    assert.equal((await server.next()).url, '/socketServer?ticket=another');
+  });
+
   for (const [what, event] of [
     ['the network is back', `window.dispatchEvent(new Event('online'))`],
     [

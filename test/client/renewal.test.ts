@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/core.ts';
 import { Renewal } from '../../src/client/renewal.ts';
+import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
 import type { WebSocketConstructor } from '../../src/client/transport.ts';
 import { signedTicket, signTicket } from '../../src/index.ts';
 import { startPush } from '../push/support.ts';
@@ -32,28 +33,38 @@ async function scripted(t: TestContext, options: ConnectOptions) {
   return { server, ...open(t, { url: server.url, ticketParameter: 'ticket', ...options }) };
 }
 
-test('a page stays over any number of tickets, without a reconnect and without a gap', async (t) => {
-  const { push, url } = await startPush({ interceptors: [signedTicket({ secret })], expiry: { leeway: 0 } });
-  let asked = 0;
-  const ticket = async (): Promise<string> => {
-    asked++;
-    return signTicket('alice', { secret, lifetime: 1_500 });
-  };
-  const { client, errors } = open(t, { url, ticket });
-  const opens: unknown[] = [];
-  const data: unknown[] = [];
-  client.on('open', (event) => opens.push(event));
-  client.on('message', (message) => data.push(message.data));
-  await until('connected', () => client.state.name === 'connected');
-  for (let n = 1; n <= 4; n++) {
-    await until(`ticket number ${n}`, () => asked >= n);
-    await push.send('alice', n);
-  }
-  await until('all messages', () => data.length === 4);
-  assert.deepEqual(data, [1, 2, 3, 4]);
-  assert.equal(opens.length, 1);
-  assert.deepEqual(errors, []);
-});
+for (const [way, transport] of [
+  ['WebSocket', undefined],
+  ['xhr-streaming', sockJsTransport(undefined, 'xhr_streaming')],
+  ['xhr-polling', sockJsTransport(undefined, 'xhr')],
+] as const) {
+  test(`a page stays over any number of tickets by ${way}, without a reconnect and without a gap`, async (t) => {
+    const { push, url } = await startPush({
+      interceptors: [signedTicket({ secret })],
+      sockjs: { prefix: '/sockjs/socketServer' },
+      expiry: { leeway: 0 },
+    });
+    let asked = 0;
+    const ticket = async (): Promise<string> => {
+      asked++;
+      return signTicket('alice', { secret, lifetime: 3_000 });
+    };
+    const { client, errors } = open(t, { url, ticket, ...(transport && { transport }) });
+    const opens: unknown[] = [];
+    const data: unknown[] = [];
+    client.on('open', (event) => opens.push(event));
+    client.on('message', (message) => data.push(message.data));
+    await until('connected', () => client.state.name === 'connected');
+    for (let n = 1; n <= 4; n++) {
+      await until(`ticket number ${n}`, () => asked >= n);
+      await push.send('alice', n);
+    }
+    await until('all messages', () => data.length === 4);
+    assert.deepEqual(data, [1, 2, 3, 4]);
+    assert.equal(opens.length, 1);
+    assert.deepEqual(errors, []);
+  });
+}
 
 test('a new ticket is asked for in the second half of the time, not by all at one moment', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });

@@ -1,9 +1,12 @@
 /** How those are told who may not come in, and what of them is left behind. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { SignJWT } from 'jose';
 import { WebSocket } from 'ws';
-import { type Interceptor, signedTicket, signTicket } from '../../../src/index.ts';
+import { type Interceptor, jwt, signedTicket, signTicket } from '../../../src/index.ts';
 import { until } from '../../support/net.ts';
 import { Page, startPush } from '../support.ts';
 
@@ -44,6 +47,57 @@ test('a page in tidings.1 is told by a close code, a program by the status', asy
   const foreign = { Origin: 'https://evil.example' };
   assert.match(String(await outcome(url, ['tidings.1'], foreign)), /^4503 pages of https:\/\/evil.example/);
   assert.equal(await outcome(url, [], foreign), 403);
+});
+
+test('expired and forged tickets and tokens, and who may not come in: the same code over both doors, the status to programs', async (t) => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const key = 'a secret of at least 32 bytes, for tokens';
+  const exp = Math.floor(Date.now() / 1000);
+  const token = (end: number, by = key): Promise<string> =>
+    new SignJWT({ sub: 'alice', exp: end }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(by));
+  const { push } = await startPush({
+    server,
+    sockjs: { prefix: '/sockjs' },
+    interceptors: [
+      jwt({ secret: key }),
+      signedTicket({ secret }),
+      {
+        before: (_request, { user }) =>
+          user === 'locked' ? new Response('locked', { status: 403 }) : undefined,
+      },
+    ],
+    authorize: { connect: ({ user }: { user: string }) => user !== 'barred' },
+  });
+  const { port } = server.address() as AddressInfo;
+  for (const [ticket, status, code] of [
+    [signTicket('alice', { secret, lifetime: -1 }), 401, 4501],
+    [signTicket('alice', { secret: 'another secret of 16 bytes' }), 401, 4501],
+    [await token(exp - 100), 401, 4501],
+    [await token(exp + 100, 'another secret of at least 32 bytes'), 401, 4501],
+    ['nonsense', 401, 4501],
+    ['', 401, 4501],
+    [signTicket('locked', { secret }), 403, 4503],
+    [signTicket('barred', { secret }), 403, 4503],
+  ] as const) {
+    const query = ticket === '' ? '' : `ticket=${ticket}`;
+    const url = `ws://127.0.0.1:${port}/socketServer?${query}`;
+    assert.equal(await outcome(url, []), status, ticket);
+    assert.match(String(await outcome(url, ['tidings.1'])), new RegExp(`^${code} .`), ticket);
+    const session = `http://127.0.0.1:${port}/sockjs/000/${Math.random().toString(36).slice(2)}`;
+    const frames: string[] = [];
+    while (!frames.at(-1)?.startsWith('c') && frames.length < 5) {
+      const answer = await fetch(`${session}/xhr?protocol=tidings.1&${query}`, { method: 'POST' });
+      frames.push(await answer.text());
+    }
+    assert.match(frames.at(-1)!, new RegExp(`^c\\[${code},".`), ticket);
+  }
+  assert.equal(push.stats().sessions, 0);
 });
 
 test('whatever the application answers: 401, 403 and 400 are final, the rest may be otherwise the next time', async () => {
