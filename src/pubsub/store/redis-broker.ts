@@ -356,17 +356,14 @@ class RedisBroker implements Broker {
       this.control.rung();
       return;
     }
-    // Before it is handed on: whoever was frozen finds out here.
-    const mayDeliver = this.control.mayDeliver();
     const channel = this.#watch.channelOf(bus);
     if (channel === undefined || this.#isClosed) return;
     const doorbell = decodeDoorbell(channel, bytes, start, end);
     const listener = this.#listener!;
     try {
-      if (doorbell === null) return;
-      if (doorbell === undefined) {
-        if (mayDeliver) listener.transient(channel, copyOf(bytes, start, end));
-      } else if (isCursor(doorbell)) listener.acknowledged(doorbell);
+      if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
+      else if (doorbell === null) return;
+      else if (isCursor(doorbell)) listener.acknowledged(doorbell);
       else for (const message of doorbell) this.#heard(bus, message);
     } catch (error) {
       // Anybody may publish anything: it ends no process, not even by a fault of the listener's.

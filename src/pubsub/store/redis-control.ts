@@ -440,6 +440,7 @@ class Saying {
       this.#failure = undefined;
       return answer;
     } catch (error) {
+      if (isClosed(error)) throw new UnconfirmedError('the store was closed', [], { cause: error });
       if (isForbidden(error))
         throw new UnconfirmedError(`the store refuses it: ${String(error)}`, [], { cause: error });
       this.#failure = error;
@@ -470,6 +471,10 @@ class Saying {
     const why = this.#failure instanceof Error ? `: ${this.#failure.message}` : '';
     return new UnconfirmedError(`the store could not be told ${within}${why}`, [], { cause: this.#failure });
   }
+}
+
+function isClosed(error: unknown): boolean {
+  return error instanceof RedisError && error.code === 'REDIS_CLOSED';
 }
 
 function changeOf({ key, record }: RecordChange): NonNullable<Said['change']> {

@@ -217,6 +217,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   message(message: StoredMessage): void {
+    // Whoever was frozen finds out here, and its channel doubts.
+    this.mayDeliver();
     if (this.#listened.has(message.channel)) this.#events.heard(message.channel, message.payload);
     this.#channels.get(message.channel)?.receive(message);
   }
@@ -227,6 +229,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   transient(name: string, payload: Buffer): void {
+    if (!this.mayDeliver()) return;
     if (name === this.#broadcastChannel) {
       this.#events.broadcast(new OutgoingTransient(name, payload));
       return;

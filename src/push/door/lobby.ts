@@ -184,6 +184,7 @@ export class Lobby implements Handler<Transport>, FullOutboxes {
    * is obeyed, however long it takes to go.
    */
   dismiss(session: Session, code: number, reason: string): void {
+    session.isDismissed = true;
     this.#leave(session);
     if (!session.transport[dropWaiting](false)) session.close(code, reason);
     if (ended.hasSubscribers) ended.publish({ session, code, reason });

@@ -50,6 +50,8 @@ export class Session implements Recipient {
   readonly subscriptions = new Map<string, Subscription>();
   /** @internal */
   phase: 'new' | 'greeting' | 'open' | 'closed' = 'new';
+  /** @internal It was sent away: nothing that it has said is obeyed any more. */
+  isDismissed = false;
   /** @internal What it has sent and is not obeyed yet. */
   readonly frames: FrameQueue;
   /** @internal Bytes that wait for it from which on nothing is read for it. */

@@ -374,6 +374,8 @@ export class Dialogue {
     const isPermitted =
       !isInbox(topic) && (await this.#ask('publish', () => publish?.(session, topic, data))) === true;
     if (!isPermitted) throw new FrameError('forbidden', 'not permitted to publish', wireName(topic));
+    // A page that has gone by itself has said it before.
+    if (session.isDismissed) return;
     // As it came: numbers may be longer than JavaScript's.
     const asItCame = new JsonText(text, true);
     const stored = this.#host.publish(
