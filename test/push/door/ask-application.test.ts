@@ -557,6 +557,23 @@ test('a kept connection that is closed when it is used again costs no page its a
   assert.deepEqual(log, []);
 });
 
+test('what is answered without having been asked is nobody’s answer', async (t) => {
+  const answer = (user: string): string => {
+    const body = JSON.stringify({ user });
+    return `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  };
+  const url = await startRaw(t, (socket) =>
+    socket.on('data', (question) => {
+      const user = /user=(\w+)/.exec(String(question))![1]!;
+      socket.write(answer(user) + answer('mallory'));
+    }),
+  );
+  const { come } = door({ url, concurrency: 1 });
+  for (const user of ['alice', 'bob', 'carol']) {
+    assert.equal((await come(cookie(`user=${user}`))).attributes.user, user);
+  }
+});
+
 test('who does not answer several times in a row is left alone, then asked once, and then by all', async (t) => {
   const port = await freePort();
   const application = new AnApplication(byCookie, { host: '127.0.0.1', port });
