@@ -1,22 +1,13 @@
 /** The server's side of `tidings.1`: what each frame of a client does. docs/wire.md is its specification. */
 
-import {
-  type Cursor,
-  isUnusable,
-  type Position,
-  type PublishOptions,
-  type Receipt,
-} from '../../pubsub/store/broker.ts';
+import { type Cursor, isUnusable, type PublishOptions, type Receipt } from '../../pubsub/store/broker.ts';
 import type { Attributes } from '../../server/transport.ts';
-import { inTime, isIn } from '../../waiting.ts';
+import { isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
-import type { Pacer } from '../delivery/pacer.ts';
-import type { ChannelRouter } from '../delivery/router.ts';
-import { type Start, Subscription } from '../delivery/subscription.ts';
-import type { TopicTable } from '../delivery/topic-options.ts';
+import type { Start } from '../delivery/subscription.ts';
 import { explain } from '../explain.ts';
 import { messageFrame } from '../limits.ts';
-import type { Authorize, Heartbeat, Limits } from '../options.ts';
+import type { Heartbeat } from '../options.ts';
 import type { Session } from '../pages/session.ts';
 import { JsonText } from '../payload.ts';
 import type { Acknowledger } from '../sending/acknowledger.ts';
@@ -33,6 +24,7 @@ import {
   startOf,
   ticketOf,
 } from './frames.ts';
+import { Joining, type JoiningHost } from './joining.ts';
 import { inboxOf, isInbox, wireName } from './names.ts';
 import { type ChannelState, CloseCode } from './wire.ts';
 
@@ -40,15 +32,10 @@ import { type ChannelState, CloseCode } from './wire.ts';
 const TOO_BIG = 1009;
 
 /** What a dialogue needs of the push server. */
-export interface DialogueHost {
+export interface DialogueHost extends JoiningHost {
   readonly instance: string;
-  readonly limits: Limits;
   readonly heartbeat: Heartbeat;
-  readonly authorize: Authorize;
-  readonly router: ChannelRouter;
-  readonly pacer: Pacer;
   readonly acknowledger: Acknowledger;
-  readonly topics: TopicTable;
   publish(topic: string, data: unknown, options: Pick<PublishOptions, 'idempotencyKey'>): Promise<Receipt>;
   /** What is said of the session by its new ticket. @throws {FrameError} */
   renew(ticket: string | undefined, session: Session): Promise<Attributes>;
@@ -63,9 +50,11 @@ export interface DialogueHost {
 
 export class Dialogue {
   readonly #host: DialogueHost;
+  readonly #joining: Joining;
 
   constructor(host: DialogueHost) {
     this.#host = host;
+    this.#joining = new Joining(host);
   }
 
   /** A text frame of the client, obeyed when those before it are. Only `ping` need not wait. */
@@ -170,7 +159,7 @@ export class Dialogue {
     const channels = new Map<string, ChannelState>();
     const joining = [...starts].map(async ([channel, start]) => {
       try {
-        const { state } = await this.#join(session, channel, start);
+        const { state } = await this.#joining.join(session, channel, start);
         channels.set(wireName(channel), state);
       } catch (error) {
         if (isUnusable(error) && isInbox(channel)) session.unusable(channel);
@@ -197,98 +186,6 @@ export class Dialogue {
     for (const subscription of session.subscriptions.values()) subscription.run();
   }
 
-  /** Subscribes and finds where to begin; the subscription does not run yet. */
-  async #join(
-    session: Session,
-    channel: string,
-    start: Start,
-  ): Promise<{ subscription: Subscription; state: ChannelState }> {
-    if (isInbox(channel)) return this.#joinInbox(session, channel, start);
-    const subscription = await this.#admit(session, channel);
-    return { subscription, state: await this.#begun(session, subscription, start) };
-  }
-
-  /** Where it begins. One that can't is none of the session's. */
-  async #begun(session: Session, subscription: Subscription, start: Start): Promise<ChannelState> {
-    try {
-      return await subscription.begin(start);
-    } catch (error) {
-      const { name } = subscription.channel;
-      subscription.close();
-      if (session.subscriptions.get(name) === subscription) {
-        session.subscriptions.delete(name);
-        if (isInbox(name)) session.unusable(name);
-      }
-      throw error;
-    }
-  }
-
-  /** A new subscription, in the place of a former one. @throws {FrameError} if it may not be */
-  async #admit(session: Session, channel: string): Promise<Subscription> {
-    if (!isInbox(channel)) await this.#permit(session, channel);
-    if (session.phase === 'closed') throw new Error('the session has ended');
-    if (!isInbox(channel)) this.#checkRoom(session, channel);
-    const { router, pacer, topics } = this.#host;
-    const options = isInbox(channel) ? {} : topics.of(channel);
-    const subscription = new Subscription(session, channel, router, pacer, options);
-    session.subscriptions.get(channel)?.close();
-    session.subscriptions.set(channel, subscription);
-    return subscription;
-  }
-
-  /** It is there since the session opened. */
-  async #joinInbox(
-    session: Session,
-    channel: string,
-    start: Start,
-  ): Promise<{ subscription: Subscription; state: ChannelState }> {
-    const subscription = session.subscriptions.get(channel)!;
-    await subscription.channel.ready();
-    const cursors = subscription.channel.takeCursors() ?? (await this.#cursors(session, channel));
-    const own = cursors.find(({ device }) => device === session.device)?.position;
-    const begin = start.position === undefined && own !== undefined ? { position: own } : start;
-    const state = await subscription.begin(begin);
-    const acked = highest(cursors, state.position.epoch);
-    return { subscription, state: acked === undefined ? state : { ...state, acked: wirePosition(acked) } };
-  }
-
-  async #cursors(session: Session, channel: string): Promise<Cursor[]> {
-    for (let attempt = 0; session.phase !== 'closed'; attempt++) {
-      try {
-        return await this.#host.router.broker.cursors(channel);
-      } catch (error) {
-        if (isUnusable(error)) throw error;
-        await this.#host.router.pause(attempt);
-      }
-    }
-    return [];
-  }
-
-  async #permit(session: Session, topic: string): Promise<void> {
-    if (session.subscriptions.has(topic)) return;
-    const { subscribe } = this.#host.authorize;
-    const answer = await this.#ask('subscribe', () => subscribe?.(session, topic));
-    if (answer === true) return;
-    const hint = subscribe === undefined ? ': authorize.subscribe is not set' : '';
-    throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
-  }
-
-  /** What the application answers; it may throw, now or later, or never answer. */
-  async #ask(what: keyof Authorize, question: () => unknown): Promise<unknown> {
-    try {
-      return await inTime(this.#host.limits.answer, new Promise((resolve) => resolve(question())));
-    } catch (error) {
-      throw new Error(`authorize.${what}: ${explain(error)}`);
-    }
-  }
-
-  /** The inbox is one of them and does not count. */
-  #checkRoom(session: Session, topic: string): void {
-    const { subscriptions: limit } = this.#host.limits;
-    if (session.subscriptions.has(topic) || session.subscriptions.size <= limit) return;
-    throw new FrameError('too-many-subscriptions', `a session may subscribe to ${limit} topics`, topic);
-  }
-
   async #subscribe(session: Session, frame: Record<string, unknown>, proceed: () => void): Promise<void> {
     const channel = channelOf(frame['channel'], session.user);
     const start: Start = { start: startOf(frame['start']) };
@@ -302,8 +199,8 @@ export class Dialogue {
       session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
       return;
     }
-    const subscription = await this.#admit(session, channel);
-    const state = await this.#held(this.#begun(session, subscription, start), proceed);
+    const subscription = await this.#joining.admit(session, channel);
+    const state = await this.#held(this.#joining.begun(session, subscription, start), proceed);
     // Where it took so long that others went ahead, one of them may have ended it.
     if (session.subscriptions.get(channel) !== subscription) return;
     session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
@@ -372,7 +269,7 @@ export class Dialogue {
     if (text === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
     const { publish } = this.#host.authorize;
     const isPermitted =
-      !isInbox(topic) && (await this.#ask('publish', () => publish?.(session, topic, data))) === true;
+      !isInbox(topic) && (await this.#joining.ask('publish', () => publish?.(session, topic, data))) === true;
     if (!isPermitted) throw new FrameError('forbidden', 'not permitted to publish', wireName(topic));
     // A page that has gone by itself has said it before.
     if (session.isDismissed) return;
@@ -406,12 +303,4 @@ export class Dialogue {
       }
     }
   }
-}
-
-function highest(cursors: Cursor[], epoch: string): Position | undefined {
-  let found: Position | undefined;
-  for (const { position } of cursors) {
-    if (position.epoch === epoch && position.offset > (found?.offset ?? 0)) found = position;
-  }
-  return found;
 }
