@@ -33,7 +33,12 @@ export function countLogins(sessions = 50_000): LoginCost {
   return { bytes: median(samples.slice(1)), timers: during - before };
 
   function heapOf(count: number, hasEnd: boolean, collect: () => void): { bytes: number; timers: number } {
-    const logins = new Logins({ leeway: 5_000, plain: 'close' }, 100, () => {});
+    const logins = new Logins(
+      { leeway: 5_000, plain: 'close' },
+      100,
+      () => {},
+      () => {},
+    );
     const kept: Session[] = [];
     collect();
     const { heapUsed } = process.memoryUsage();

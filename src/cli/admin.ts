@@ -8,6 +8,7 @@ import { DamagedChannelError } from '../pubsub/store/broker.ts';
 import { UnconfirmedError } from '../pubsub/store/control.ts';
 import type { Block, Blocked } from '../push/door/blocks.ts';
 import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.ts';
+import type { RevokeSettings } from '../push/door/topic-rights.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
 
@@ -22,6 +23,10 @@ export interface AdminTarget {
   unblock(who: Blocked): Promise<boolean>;
   blockOf(who: Blocked): Promise<Block | undefined>;
   blocks(): Promise<Block[]>;
+  subscribe(user: string, topic: string): Promise<number>;
+  unsubscribe(user: string, topic: string): Promise<number>;
+  revoke(user: string, topic: string, settings: RevokeSettings): Promise<number>;
+  permit(user: string, topic: string): Promise<boolean>;
   stats(): unknown;
 }
 
@@ -35,8 +40,9 @@ export interface AdminOptions {
 
 interface Call {
   request: IncomingMessage;
-  /** What the pattern's group has matched, decoded. */
+  /** What the pattern's groups have matched, decoded. */
   name: string;
+  topic: string;
 }
 
 interface Route {
@@ -89,6 +95,33 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
       pattern: /^\/api\/users\/([^/]+)\/recheck$/,
       methods: { POST: async ({ name }) => ({ status: 200, body: await target.recheck(name) }) },
     },
+    {
+      pattern: /^\/api\/users\/([^/]+)\/topics\/([^/]+)$/,
+      methods: {
+        PUT: async ({ name, topic }) => ({
+          status: 200,
+          body: { subscribed: await target.subscribe(name, topic) },
+        }),
+        DELETE: async ({ name, topic }) => ({
+          status: 200,
+          body: { unsubscribed: await target.unsubscribe(name, topic) },
+        }),
+      },
+    },
+    {
+      pattern: /^\/api\/users\/([^/]+)\/topics\/([^/]+)\/revocation$/,
+      methods: {
+        PUT: async ({ request, name, topic }) => {
+          const { until } = await blockSettings(request, maxBody);
+          const settings = until === undefined ? {} : { until };
+          return { status: 200, body: { unsubscribed: await target.revoke(name, topic, settings) } };
+        },
+        DELETE: async ({ name, topic }) => ({
+          status: 200,
+          body: { lifted: await target.permit(name, topic) },
+        }),
+      },
+    },
     { pattern: /^\/api\/stats$/, methods: { GET: async () => ({ status: 200, body: target.stats() }) } },
   ];
 
@@ -104,7 +137,8 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
           const allow = Object.keys(methods).join(', ');
           throw new HttpError(405, 'method_not_allowed', `${path} takes ${allow}`, { Allow: allow });
         }
-        const { status, body } = await handle({ request, name: decodeName(match[1] ?? '') });
+        const [name, topic] = [match[1] ?? '', match[2] ?? ''].map(decodeName) as [string, string];
+        const { status, body } = await handle({ request, name, topic });
         sendJson(response, status, body);
         return;
       }

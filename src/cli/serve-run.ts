@@ -140,6 +140,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       instance,
       broker: redis === undefined ? memoryBroker() : redisBroker(redis, redisSettings(redis, settings)),
       interceptors,
+      ...(settings.secret.length > 0 && { topicTickets: { secret: settings.secret } }),
       origins: origins.includes('*') ? '*' : origins,
       proxies,
       ...parseLimits(settings.limit),

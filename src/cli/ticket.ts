@@ -1,5 +1,6 @@
 /** `tidings ticket`: signs a ticket that lets a page connect as a user. */
 import { signTicket } from '../push/door/ticket.ts';
+import { signTopicTicket } from '../push/door/topic-ticket.ts';
 import { command } from './command.ts';
 import { secretOption } from './login-options.ts';
 import { integer, text, UsageError } from './options.ts';
@@ -21,14 +22,22 @@ export const ticket = command({
   options: {
     secret: secretOption,
     login: text('ID', "The id of the user's login or session at the application, with which the page ends"),
+    topic: text('TOPIC', 'Sign a ticket for this topic alone, with which a page of USER may subscribe to it'),
     ttl: integer('SECONDS', 'How long the ticket is valid', { min: 1, max: 31_536_000, fallback: 600 }),
   },
-  async run({ values: { secret, login, ttl }, positionals }) {
+  async run({ values: { secret, login, topic, ttl }, positionals }) {
     const [user, ...rest] = positionals;
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
     if (secret.length === 0) throw new UsageError('give the --secret that the server knows');
+    if (topic !== undefined && login !== undefined)
+      throw new UsageError('a ticket for a topic has no --login');
+    const lifetime = ttl * 1000;
     try {
-      console.log(signTicket(user, { secret, lifetime: ttl * 1000, ...(login !== undefined && { login }) }));
+      console.log(
+        topic === undefined
+          ? signTicket(user, { secret, lifetime, ...(login !== undefined && { login }) })
+          : signTopicTicket(user, topic, { secret, lifetime }),
+      );
     } catch (error) {
       throw error instanceof TypeError ? new UsageError(error.message) : error;
     }

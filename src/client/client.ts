@@ -11,6 +11,7 @@ import {
   type Published,
   SUBPROTOCOL,
   type TransientMessage,
+  type Unsubscribed,
   type Welcome,
   type WireMessage,
   type WirePosition,
@@ -22,7 +23,7 @@ import { Emitter } from './emitter.ts';
 import type { ClientEvents, CloseEvent, ConnectionState, Message } from './events.ts';
 import { MALFORMED, readFrame, UNKNOWN } from './frames.ts';
 import { Identity, pageStorage, randomId } from './identity.ts';
-import type { ConnectOptions, Start, TicketSource } from './options.ts';
+import type { ConnectOptions, Start, Ticket, TicketSource } from './options.ts';
 import { Pace } from './pace.ts';
 import { Publishes } from './publishes.ts';
 import { isFinal, NONSENSE } from './reconnect.ts';
@@ -50,9 +51,15 @@ interface Waiting {
   resolve(state: ChannelState): void;
   reject(error: Error): void;
 }
-interface Topic {
-  start: Start | undefined;
-  position: WirePosition | undefined;
+/** Where a topic begins, and what permits it. */
+export interface TopicWishes {
+  start?: Start;
+  position?: WirePosition;
+  /** Of `signTopicTicket`; or what gets one, each time that it is needed. */
+  ticket?: TicketSource;
+}
+
+interface Topic extends TopicWishes {
   /** As the server has confirmed it on this connection. */
   state: ChannelState | undefined;
   waiting: Waiting[];
@@ -68,6 +75,8 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   });
   readonly #acks: Acks;
   readonly #topics = new Map<string, Topic>();
+  /** Topics that the application has given to this page, which has not asked for them. */
+  readonly #given = new Set<string>();
   /** Topics just left, by how many answers are to come: late messages of these are not for the page any more. */
   readonly #leaving = new Map<string, number>();
   readonly #pace = new Pace((text) => this.#connection.send(text));
@@ -156,14 +165,11 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
    * Joins a topic, now and after every reconnect. Resolves when the server has confirmed it; rejects, after
    * an `error` event, when it refuses: then the topic is not asked for again.
    */
-  subscribe(
-    channel: string,
-    options: { start?: Start; position?: WirePosition } = {},
-  ): Promise<ChannelState> {
+  subscribe(channel: string, options: TopicWishes = {}): Promise<ChannelState> {
     let topic = this.#topics.get(channel);
     if (topic === undefined) {
       if (isReserved(channel)) return this.#refuseName(channel);
-      topic = { start: options.start, position: options.position, state: undefined, waiting: [] };
+      topic = { ...options, state: undefined, waiting: [] };
       this.#topics.set(channel, topic);
       if (this.#connection?.isConnected) this.#join(channel, topic);
       else this.#connection?.resume();
@@ -180,8 +186,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     const topic = this.#topics.get(channel);
     if (topic === undefined) return;
     this.#dropTopic(channel, topic, new Error(`unsubscribed from ${channel}`));
-    this.#channels.forget(channel);
-    this.#identity.keep(channel, undefined);
+    this.#forget(channel);
     if (this.#connection.isConnected) this.#leave(channel);
   }
 
@@ -252,13 +257,19 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     // Names can have three bytes for a character, and six where JSON escapes them.
     let room = this.#helloLimit - 300;
     for (const [name, topic] of this.#topics) {
-      // A topic with a beginning of its own is joined by a frame of its own, the first time.
+      // A topic with a beginning of its own is joined by a frame of its own, the first time; one with a ticket, always.
+      if (topic.ticket !== undefined) continue;
       if (this.#channels.seen(name) === undefined && (topic.start ?? topic.position) !== undefined) continue;
       const position = this.#positionOf(name);
       room -= JSON.stringify([name, name, position]).length + 2;
       if (room < 0) continue;
       this.#greeted.add(name);
       if (position !== undefined) positions.set(name, position);
+    }
+    for (const name of this.#given) {
+      const position = this.#positionOf(name);
+      room -= JSON.stringify([name, position]).length + 1;
+      if (room >= 0 && position !== undefined) positions.set(name, position);
     }
     return JSON.stringify({
       type: 'hello',
@@ -288,8 +299,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     this.#connection.established(frame.heartbeat?.interval, frame.heartbeat?.timeout);
     this.#connection.endsIn(frame.expiresIn);
     this.#opened(frame);
+    // Without those that the page has left since it said hello.
     for (const [name, state] of Object.entries(frame.channels))
-      if (name === INBOX || this.#topics.has(name)) this.#begin(name, state);
+      if (!greeted.has(name) || this.#topics.has(name)) this.#begin(name, state);
     // A listener may have ended it, and so on.
     if (!this.#connection.isConnected || greeted !== this.#greeted) return;
     for (const name of greeted) if (!this.#topics.has(name)) this.#leave(name);
@@ -343,7 +355,8 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         if (!this.#leaving.has(frame.channel)) this.#begin(frame.channel, frame);
         return;
       case 'unsubscribed':
-        this.#left(frame.channel);
+        if (frame.reason === undefined || this.#leaving.has(frame.channel)) this.#left(frame.channel);
+        else this.#taken(frame.channel, frame.reason);
         return;
       case 'acked':
         this.emit('acked', { channel: frame.channel, device: frame.device, position: frame.position });
@@ -392,6 +405,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     this.#channels.begin(channel, position, recovered);
     this.#damaged.delete(channel);
     const topic = this.#topics.get(channel);
+    if (topic === undefined && channel !== INBOX) this.#given.add(channel);
     if (topic !== undefined) {
       topic.state = { position, recovered, ...(reason && { reason }), ...(acked && { acked }) };
       for (const { resolve } of topic.waiting.splice(0)) resolve(topic.state);
@@ -423,6 +437,11 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         return;
       }
       this.#dropTopic(channel as string, topic, error);
+    }
+    // The application does not give it any more.
+    if (topic === undefined && channel !== undefined && this.#given.has(channel)) {
+      this.#taken(channel, 'unsubscribed');
+      return;
     }
     const isHello = channel === undefined && this.state.name === 'connecting';
     if (isHello && this.#shrinkHello()) this.#connection.lost(NONSENSE, message, 0);
@@ -469,6 +488,27 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     }, RETRY_DELAY);
   }
 
+  /** The server has ended the subscription. */
+  #taken(channel: string, reason: NonNullable<Unsubscribed['reason']>): void {
+    const topic = this.#topics.get(channel);
+    if (topic !== undefined) {
+      topic.state = undefined;
+      if (reason === 'expired' && topic.ticket instanceof Function) {
+        this.#join(channel, topic);
+        return;
+      }
+      this.#dropTopic(channel, topic, new Error(reason));
+    }
+    this.#given.delete(channel);
+    this.#forget(channel);
+    this.emit('unsubscribed', { channel, reason });
+  }
+
+  #forget(channel: string): void {
+    this.#channels.forget(channel);
+    this.#identity.keep(channel, undefined);
+  }
+
   #leave(channel: string): void {
     this.#leaving.set(channel, (this.#leaving.get(channel) ?? 0) + 1);
     this.#send({ type: 'unsubscribe', channel });
@@ -481,18 +521,33 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   }
 
   #join(channel: string, topic: Topic): void {
-    const start = topic.start ?? this.#options.start;
-    const position =
-      this.#channels.seen(channel) ??
-      topic.position ??
-      this.#identity.positions.get(channel) ??
-      (start === 'beginning' ? ORIGIN : undefined);
-    this.#send({
-      type: 'subscribe',
-      channel,
-      ...(position !== undefined && { position }),
-      ...(start !== undefined && start !== 'beginning' && { start }),
-    });
+    const { ticket } = topic;
+    const greeted = this.#greeted;
+    const ask = (one: Ticket): void => {
+      // On another connection it is asked for anew; and the page may have left it.
+      if (greeted !== this.#greeted || !this.#isWelcome || this.#topics.get(channel) !== topic) return;
+      const start = topic.start ?? this.#options.start;
+      const position =
+        this.#channels.seen(channel) ??
+        topic.position ??
+        this.#identity.positions.get(channel) ??
+        (start === 'beginning' ? ORIGIN : undefined);
+      this.#send({
+        type: 'subscribe',
+        channel,
+        ...(one && { ticket: one }),
+        ...(position && { position }),
+        ...(start && start !== 'beginning' && { start }),
+      });
+    };
+    if (typeof ticket !== 'function') ask(ticket);
+    else
+      Promise.resolve()
+        .then(ticket)
+        .then(ask, (error: unknown) => {
+          this.#tell('ticket', `${error}`, channel);
+          this.#joinLater(channel);
+        });
   }
 
   #changed(state: ConnectionState): void {

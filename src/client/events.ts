@@ -87,6 +87,11 @@ export interface ClientEvents<Data = unknown> {
   error: { code: string; message: string; channel?: string };
   close: CloseEvent;
   /**
+   * The server has ended the subscription to a topic: `unsubscribed` by the application, `revoked` so that it can't be had
+   * again, or `expired` with its ticket.
+   */
+  unsubscribed: { channel: string; reason: 'unsubscribed' | 'revoked' | 'expired' };
+  /**
    * The user is signed out, or may not be here: the server has closed with 4501, 4503 or a final code of the
    * application's, and a ticket function knew no other ticket. `connect({ ticket })` begins anew.
    */

@@ -4,7 +4,7 @@ import type { ReconnectOptions } from './reconnect.ts';
 import type { TransportFactory, WebSocketConstructor } from './transport.ts';
 
 export type Start = 'now' | 'retained' | 'beginning';
-type Ticket = string | null | undefined;
+export type Ticket = string | null | undefined;
 export type TicketSource = Ticket | (() => Ticket | Promise<Ticket>);
 
 export interface ConnectOptions {

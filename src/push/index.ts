@@ -17,6 +17,8 @@ export {
   type TicketSecret,
   verifyTicket,
 } from './door/ticket.ts';
+export type { RevokeSettings } from './door/topic-rights.ts';
+export { signTopicTicket, type TopicTicket, verifyTopicTicket } from './door/topic-ticket.ts';
 export type * from './options.ts';
 export { Session } from './pages/session.ts';
 export { PushServer, type Stats } from './push-server.ts';

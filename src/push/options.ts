@@ -8,6 +8,7 @@ import type { Attributes, Handler, HandshakeRequest, Interceptor } from '../serv
 import type { SockJsOptions } from '../sockjs/index.ts';
 import type { TopicOptions } from './delivery/topic-options.ts';
 import type { Refusals } from './door/refusals.ts';
+import type { TicketSecret } from './door/ticket.ts';
 import type { ExpiryOptions } from './pages/logins.ts';
 import type { Session } from './pages/session.ts';
 import type { Resolve } from './sending/references.ts';
@@ -120,7 +121,13 @@ export interface Authorize {
    * Left out, the answer is yes.
    */
   connect?(attributes: Attributes, request: HandshakeRequest): boolean | Promise<boolean>;
+  /**
+   * Whether the session may have the topic; asked each time that it subscribes. Not asked of topics that the application
+   * gives by itself, or permits by a ticket. Anything but `true` is a refusal, also what throws, rejects or gives no
+   * answer within `limits.answer`, which is logged.
+   */
   subscribe?(session: Session, topic: string): boolean | Promise<boolean>;
+  /** Whether it may publish this there; otherwise as `subscribe`. */
   publish?(session: Session, topic: string, data: unknown): boolean | Promise<boolean>;
 }
 
@@ -180,7 +187,8 @@ export interface PushServerOptions {
   /** Belongs to the push server from here on: `close` closes it. Default `memoryBroker()`. */
   broker?: Broker;
   /**
-   * They say who the user is (`attributes.user`), and may say by which `login` and until when (`expires`). Who stays
+   * They say who the user is (`attributes.user`), and may say by which `login`, until when (`expires`), and which
+   * `topics` the session gets without asking. Who stays
    * unknown is refused with 401; what can't be, such as an `expires` that is no number, with 500 and a line in the log.
    */
   interceptors?: PushInterceptor[];
@@ -203,6 +211,8 @@ export interface PushServerOptions {
   /** By topic; a name that ends in `*` stands for all that begin so, the longest match counts. */
   topics?: Record<string, TopicOptions>;
   authorize?: Authorize;
+  /** The secret of tickets for topics (`signTopicTicket`). Default: there are none. */
+  topicTickets?: TicketSecret;
   references?: ReferenceOptions;
   /** A Flash policy server beside this one; where its port can't be had, that is logged and the rest runs on. */
   policy?: PolicyOptions;

@@ -27,6 +27,9 @@ import { type Rechecked, Rechecks } from './door/recheck.ts';
 import { RecheckCommand } from './door/recheck-command.ts';
 import { Renewals } from './door/renewal.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
+import { secretsOf } from './door/ticket.ts';
+import { type RevokeSettings, TopicRights } from './door/topic-rights.ts';
+import { permittedUntil } from './door/topic-ticket.ts';
 import { explain, printable } from './explain.ts';
 import { checkedHeartbeat, checkedLimits, checkedTime } from './limits.ts';
 import {
@@ -46,6 +49,7 @@ import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
 import { SockJsBus } from './pages/sockjs-bus.ts';
 import { SockJsFence } from './pages/sockjs-fence.ts';
+import { TopicTerms } from './pages/topic-terms.ts';
 import { Acknowledger } from './sending/acknowledger.ts';
 import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
@@ -92,6 +96,9 @@ export class PushServer {
   readonly #registry: SessionRegistry;
   readonly #router: ChannelRouter;
   readonly #exclusion: Exclusion;
+  readonly #topicRights: TopicRights;
+  readonly #topicTerms: TopicTerms;
+  readonly #dialogue: Dialogue;
   readonly #presence: Presence;
   readonly #logins: Logins;
   readonly #rechecks: Rechecks;
@@ -187,9 +194,22 @@ export class PushServer {
     );
     this.#referenceChannel =
       references && new ReferenceChannel(references, this.#publisher, (n) => this.#router.pause(n));
-    this.#logins = new Logins(checkedExpiry(options.expiry), this.#limits.subscriptions, (session) =>
-      this.#lobby.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
+    this.#logins = new Logins(
+      checkedExpiry(options.expiry),
+      this.#limits.subscriptions,
+      (session) => this.#lobby.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
+      (session, before, now) => {
+        for (const topic of before)
+          if (!now.includes(topic)) this.#dialogue.take(session, topic, 'unsubscribed');
+        for (const topic of now) this.#dialogue.give(session, topic);
+      },
     );
+    this.#topicRights = new TopicRights(broker.control, commands, {
+      taken: (user, topic, reason) =>
+        this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason)),
+      given: (user, topic) => this.#ofUser(user, (session) => this.#dialogue.give(session, topic)),
+    });
+    this.#topicTerms = new TopicTerms((session, topic) => this.#dialogue.take(session, topic, 'expired'));
     const endings = new Endings(this.#registry, (session, code, reason) =>
       this.#lobby.dismiss(session, code, reason),
     );
@@ -211,6 +231,7 @@ export class PushServer {
       registry: this.#registry,
       failed: (error) => this.#log('warn', `what came of asking again could not be told: ${explain(error)}`),
     });
+    if (options.topicTickets !== undefined) secretsOf(options.topicTickets);
     checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,
@@ -233,6 +254,7 @@ export class PushServer {
       this.#limits.answer,
       (level, message) => this.#log(level, message),
     );
+    this.#dialogue = new Dialogue(this.#dialogueHost(renewals));
     this.#lobby = new Lobby({
       instance: this.instance,
       limits: this.#limits,
@@ -243,7 +265,7 @@ export class PushServer {
       logins: this.#logins,
       rechecks: this.#rechecks,
       pacer: this.#pacer,
-      dialogue: new Dialogue(this.#dialogueHost(renewals)),
+      dialogue: this.#dialogue,
       handler: options.handler ?? {},
       addressOf,
       filled: (session) => {
@@ -362,6 +384,43 @@ export class PushServer {
     return this.#exclusion.of(who);
   }
 
+  /**
+   * Gives a topic to the user's sessions that are open, on all instances, without their asking: also to pages in plain
+   * mode, which get its messages as their own. Sessions that come later get what an interceptor names in `topics`.
+   *
+   * @returns how many did not have it
+   * @throws {UnconfirmedError} as `disconnect`; {RangeError} for a topic that was revoked; {TypeError} for an unfit name
+   */
+  subscribe(user: string, topic: string): Promise<number> {
+    return this.#topicRights.subscribe(user, topic);
+  }
+
+  /**
+   * Ends the user's subscriptions to a topic, on all instances. When it resolves, no instance hands anything more of it to
+   * these sessions, as with `disconnect`. They may ask for it again.
+   *
+   * @returns how many there were
+   * @throws {UnconfirmedError} as `disconnect`; {TypeError} for an unfit name
+   */
+  unsubscribe(user: string, topic: string): Promise<number> {
+    return this.#topicRights.unsubscribe(user, topic);
+  }
+
+  /**
+   * As `unsubscribe`, and the user can't have the topic again until it is over, whatever the application answers or a
+   * ticket says. What is revoked counts among the 10,000 blocks.
+   *
+   * @throws {UnconfirmedError} as `disconnect`; {RangeError} where there are too many
+   */
+  revoke(user: string, topic: string, settings: RevokeSettings = {}): Promise<number> {
+    return this.#topicRights.revoke(user, topic, settings);
+  }
+
+  /** Takes a `revoke` back. Resolves when all instances know, with whether there was one. */
+  permit(user: string, topic: string): Promise<boolean> {
+    return this.#topicRights.permit(user, topic);
+  }
+
   // ── looking ────────────────────────────────────────────────────────────────────────────────────
 
   /** The user's sessions on all instances. Those of an instance that died vanish after `presenceTtl`. */
@@ -474,6 +533,11 @@ export class PushServer {
       pacer: this.#pacer,
       acknowledger: this.#acknowledger,
       topics: this.#topics,
+      isRevoked: (user, topic) => this.#topicRights.isRevoked(user, topic),
+      verifyTopicTicket: (ticket, user, topic) =>
+        permittedUntil(ticket, this.#options.topicTickets, user, topic),
+      endAt: (session, subscription, expires) =>
+        this.#topicTerms.set(session, subscription, this.#logins.left(expires)),
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
       renew: (ticket, session) => renewals.ask(ticket, session),
       dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
@@ -484,6 +548,12 @@ export class PushServer {
       opened: (session) => this.#shareBroadcasts(session),
       warn: (message) => this.#log('warn', message),
     };
+  }
+
+  #ofUser(user: string, call: (session: Session) => boolean): number {
+    let count = 0;
+    for (const session of [...this.#registry.of(user)]) if (call(session)) count++;
+    return count;
   }
 
   // ── the store ──────────────────────────────────────────────────────────────────────────────────
@@ -533,6 +603,7 @@ export class PushServer {
     this.#lobby.sweep(now);
     this.#router.sweep(now);
     this.#logins.sweep(now);
+    this.#topicTerms.sweep(now);
     this.#rechecks.sweep(now);
   }
 

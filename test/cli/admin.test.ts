@@ -118,6 +118,30 @@ test('users and logins are blocked, looked at and let in again', async () => {
   assert.deepEqual((await call('/api/blocks', { method: 'GET' })).body, []);
 });
 
+test('topics are given, taken and revoked', async () => {
+  const path = '/api/users/al%20ice/topics/role%2Fadmin';
+  for (const [method, to, body, expected] of [
+    ['PUT', path, undefined, { subscribed: 0 }],
+    ['DELETE', path, undefined, { unsubscribed: 0 }],
+    ['PUT', `${path}/revocation`, JSON.stringify({ until: Date.now() + 60_000 }), { unsubscribed: 0 }],
+    ['DELETE', `${path}/revocation`, undefined, { lifted: true }],
+    ['PUT', `${path}/revocation`, undefined, { unsubscribed: 0 }],
+    ['DELETE', `${path}/revocation`, undefined, { lifted: true }],
+    ['DELETE', `${path}/revocation`, undefined, { lifted: false }],
+  ] as const) {
+    const { status, body: answer } = await call(to, { method, ...(body !== undefined && { body }) });
+    assert.deepEqual([status, answer], [200, expected], `${method} ${to}`);
+  }
+  for (const [to, method, status] of [
+    ['/api/users/alice/topics/inbox', 'PUT', 400],
+    ['/api/users/a%0Ab/topics/news', 'DELETE', 400],
+    ['/api/users/alice/topics/%FF', 'PUT', 400],
+    [path, 'POST', 405],
+  ] as const) {
+    assert.equal((await call(to, { method })).status, status, to);
+  }
+});
+
 test('JSON is stored as it came, whatever JavaScript would make of it', async () => {
   const texts = [
     '{"id":1724442618569203714}',

@@ -68,6 +68,8 @@ export class Subscription implements Subscriber {
    * this instance has stored since.
    */
   #anchor: Position | undefined;
+  /** Called once, when it has ended. */
+  onClose: (() => void) | undefined;
   #begun: Promise<ChannelState> | undefined;
   /** The channel's `finding` when the log was last read. */
   #readIn = -1;
@@ -320,5 +322,6 @@ export class Subscription implements Subscriber {
     this.#held = [];
     this.channel.remove(this);
     this.#router.release(this.channel);
+    this.onClose?.();
   }
 }

@@ -135,6 +135,7 @@ export class Lobby implements Handler<Transport>, FullOutboxes {
       session.phase = 'open';
       subscription.runFromNow();
     }
+    for (const topic of transport.attributes.topics ?? []) this.#parts.dialogue.give(session, topic);
     if (opened.hasSubscribers) opened.publish({ session });
     this.#tell(() => handler.opened?.(session, request));
     this.#parts.rechecks.watch(session);

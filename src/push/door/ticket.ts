@@ -61,9 +61,14 @@ export function signTicket(user: string, options: TicketSecret & TicketContent):
   const content = { u: user, x: expires, l: login, t: topics, c: claims };
   claimsOf({ user: user ?? '', login, topics }, Number.POSITIVE_INFINITY);
   if (claims !== undefined && !isObject(claims)) throw new TypeError('claims is no object');
+  return sealed(VERSION, content, options);
+}
+
+/** @throws {TypeError} for what is too long, or a secret that is too short */
+export function sealed(version: string, content: object, secret: TicketSecret): string {
   const payload = Buffer.from(JSON.stringify(content)).toString('base64url');
-  const signed = `${VERSION}.${payload}`;
-  const ticket = `${signed}.${mac(signed, secretsOf(options)[0]!).toString('base64url')}`;
+  const signed = `${version}.${payload}`;
+  const ticket = `${signed}.${mac(signed, secretsOf(secret)[0]!).toString('base64url')}`;
   if (ticket.length > MAX_TICKET) throw new TypeError(`the ticket has more than ${MAX_TICKET} characters`);
   return ticket;
 }
@@ -75,50 +80,66 @@ export function isTicket(text: string): boolean {
 
 /** @throws {TicketError} saying whether it is malformed, not ours, or expired */
 export function verifyTicket(ticket: string, options: TicketSecret): Ticket {
+  return unsealed(VERSION, ticket, options, contentOf);
+}
+
+/**
+ * @param read what was signed; whoever signs without our functions may have signed anything. Throws a {TicketError}
+ * @throws {TicketError} saying whether it is malformed, not ours, or expired
+ */
+export function unsealed<T extends { expires: number }>(
+  version: string,
+  ticket: string,
+  secret: TicketSecret,
+  read: (content: Record<string, unknown>) => T,
+): T {
   const parts = ticket.length > MAX_TICKET ? [] : ticket.split('.');
-  if (parts.length !== 3 || parts[0] !== VERSION) {
-    throw new TicketError('TICKET_MALFORMED', `not a ${VERSION} ticket`);
+  if (parts.length !== 3 || parts[0] !== version) {
+    throw new TicketError('TICKET_MALFORMED', `not a ${version} ticket`);
   }
   // Compared as text: base64url of the same bytes can be written in more than one way.
   const given = Buffer.from(parts[2]!);
   const signed = `${parts[0]}.${parts[1]}`;
   let isOurs = false;
-  for (const secret of secretsOf(options)) {
-    const expected = Buffer.from(mac(signed, secret).toString('base64url'));
+  for (const one of secretsOf(secret)) {
+    const expected = Buffer.from(mac(signed, one).toString('base64url'));
     if (given.length === expected.length && timingSafeEqual(given, expected)) isOurs = true;
   }
   if (!isOurs) throw new TicketError('TICKET_SIGNATURE', 'the ticket was not signed with our secret');
-  const content = contentOf(parts[1]!);
+  const content = read(parsed(parts[1]!));
   const { expires } = content;
+  if (typeof expires !== 'number' || !Number.isFinite(expires)) {
+    throw new TicketError('TICKET_MALFORMED', 'the ticket does not say in numbers when it expires');
+  }
   if (expires <= Date.now()) throw new TicketError('TICKET_EXPIRED', `the ticket expired ${moment(expires)}`);
   return content;
 }
 
-/** What was signed; whoever signs without `signTicket` may have signed anything. @throws {TicketError} */
-function contentOf(payload: string): Ticket {
-  let content: unknown;
+/** Empty where it is no JSON object. */
+function parsed(payload: string): Record<string, unknown> {
   try {
     const bytes = Buffer.from(payload, 'base64url');
-    if (bytes.toString('base64url') === payload && isUtf8(bytes)) content = JSON.parse(bytes.toString());
+    const content: unknown =
+      bytes.toString('base64url') === payload && isUtf8(bytes) ? JSON.parse(bytes.toString()) : undefined;
+    return isObject(content) ? content : {};
   } catch {
-    // No JSON, so no object either.
+    return {};
   }
-  const { u: user, x: expires, l: login, t: topics, c: claims } = (content ?? {}) as Record<string, unknown>;
+}
+
+function contentOf({ u: user, x: expires, l: login, t: topics, c: claims }: Record<string, unknown>): Ticket {
   try {
     // Without a name it is `claimsOf` that finds nothing to look at.
     claimsOf({ user: user ?? '', login, topics } as Attributes, Number.POSITIVE_INFINITY);
   } catch (error) {
     throw new TicketError('TICKET_MALFORMED', `in the ticket, ${(error as Error).message}`);
   }
-  if (typeof expires !== 'number' || !Number.isFinite(expires)) {
-    throw new TicketError('TICKET_MALFORMED', 'the ticket does not say in numbers when it expires');
-  }
   if (claims !== undefined && !isObject(claims)) {
     throw new TicketError('TICKET_MALFORMED', "the ticket's claims are no object");
   }
   return {
     user: user as string,
-    expires,
+    expires: expires as number,
     ...(login !== undefined && { login: login as string }),
     ...(topics !== undefined && { topics: topics as string[] }),
     ...(claims !== undefined && { claims }),

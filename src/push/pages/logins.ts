@@ -43,8 +43,19 @@ export class Logins implements LoginKeeper {
   readonly #maxTopics: number;
   readonly #wheel: Wheel<Session>;
 
-  /** @param over the session's login has ended, and it is to be sent away; must not throw */
-  constructor(options: Required<ExpiryOptions>, maxTopics: number, over: (session: Session) => void) {
+  readonly reassign: LoginKeeper['reassign'];
+
+  /**
+   * @param over the session's login has ended, and it is to be sent away; must not throw
+   * @param reassign the application names other topics for the session than before
+   */
+  constructor(
+    options: Required<ExpiryOptions>,
+    maxTopics: number,
+    over: (session: Session) => void,
+    reassign: LoginKeeper['reassign'],
+  ) {
+    this.reassign = reassign;
     this.#options = options;
     this.#maxTopics = maxTopics;
     this.#wheel = new Wheel(over);
@@ -62,14 +73,14 @@ export class Logins implements LoginKeeper {
 
   /** Whether a login that ends then has ended. */
   isOver(expires: number | undefined): boolean {
-    return expires !== undefined && this.#left(expires) <= 0;
+    return expires !== undefined && this.left(expires) <= 0;
   }
 
   /** It has come, or its login ends at another time now. */
   watch(session: Session): void {
     const { expires, isTidings } = session;
     if (expires === undefined || (!isTidings && this.#options.plain === 'keep')) this.#wheel.delete(session);
-    else this.#wheel.add(session, monotonicNow() + this.#left(expires));
+    else this.#wheel.add(session, monotonicNow() + this.left(expires));
   }
 
   forget(session: Session): void {
@@ -81,7 +92,8 @@ export class Logins implements LoginKeeper {
     this.#wheel.sweep(now);
   }
 
-  #left(expires: number): number {
+  /** Milliseconds until something that ends then is over. */
+  left(expires: number): number {
     return expires - Date.now() + this.#options.leeway;
   }
 }

@@ -20,6 +20,15 @@ const BUSY = 256 * 1024;
 export interface LoginKeeper {
   claims(attributes: Attributes): Claims | undefined;
   watch(session: Session): void;
+  /** Other topics are named than before. */
+  reassign(session: Session, before: readonly string[], now: readonly string[]): void;
+}
+
+/** The application is asked whether a session may have a topic. */
+export interface Inquiry {
+  readonly topic: string;
+  /** The topic was taken from the user meanwhile: whatever the answer is, it came too late. */
+  isOver: boolean;
 }
 
 /** Who looks after sessions whose outbox is full. */
@@ -48,6 +57,10 @@ export class Session implements Recipient {
   due = 0;
   /** @internal By the broker's channel name; the inbox is one of them. */
   readonly subscriptions = new Map<string, Subscription>();
+  /** @internal Topics that the application has given to it. */
+  given: Set<string> | undefined;
+  /** @internal Topics about which the application is being asked. */
+  inquiries: Set<Inquiry> | undefined;
   /** @internal */
   phase: 'new' | 'greeting' | 'open' | 'closed' = 'new';
   /** @internal It was sent away: nothing that it has said is obeyed any more. */
@@ -143,12 +156,14 @@ export class Session implements Recipient {
     if (claims?.user !== this.user) throw new ClaimsError('a session stays that of its user');
     if (this.phase === 'closed') return;
     const { login = this.#login, expires, topics } = claims;
+    const { topics: before = [] } = this.attributes;
     Object.assign(this.attributes, said, { login, expires });
     if (topics !== undefined) this.attributes.topics = topics;
     this.#login = login;
     this.#expires = expires;
     this.#logins.watch(this);
     if (this.isTidings && this.phase === 'open') this.sendFrame({ type: 'renewed', ...this.validity() });
+    if (topics !== undefined) this.#logins.reassign(this, before, topics);
   }
 
   /** @internal Until when it may stay, as frames say it. */

@@ -4,7 +4,7 @@ import { type Cursor, isUnusable, type PublishOptions, type Receipt } from '../.
 import type { Attributes } from '../../server/transport.ts';
 import { isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
-import type { Start } from '../delivery/subscription.ts';
+import type { Start, Subscription } from '../delivery/subscription.ts';
 import { explain } from '../explain.ts';
 import { messageFrame } from '../limits.ts';
 import type { Heartbeat } from '../options.ts';
@@ -45,7 +45,6 @@ export interface DialogueHost extends JoiningHost {
   greeted(session: Session): void;
   /** Its phase is `open` now. */
   opened(session: Session): void;
-  warn(message: string): void;
 }
 
 export class Dialogue {
@@ -145,7 +144,7 @@ export class Dialogue {
 
     const starts = new Map<string, Start>([[inboxOf(session.user), { start: wishes.start }]]);
     const refusals: FrameError[] = [];
-    for (const name of [...wishes.topics, ...wishes.positions.keys()]) {
+    for (const name of [...(session.given ?? []), ...wishes.topics, ...wishes.positions.keys()]) {
       try {
         const position = wishes.positions.get(name);
         starts.set(
@@ -170,6 +169,13 @@ export class Dialogue {
     await router.untilAllowed(() => session.transport.readyState !== 1);
     if (session.phase !== 'greeting' || !session.subscriptions.has(inboxOf(session.user))) return;
 
+    // What was taken while the others were joined.
+    for (const channel of starts.keys()) {
+      const name = wireName(channel);
+      if (session.subscriptions.has(channel) || !channels.has(name)) continue;
+      channels.delete(name);
+      refusals.push(new FrameError('forbidden', 'unsubscribed meanwhile', name));
+    }
     session.phase = 'open';
     this.#host.opened(session);
     session.sendFrame({
@@ -184,6 +190,16 @@ export class Dialogue {
     session.welcomed();
     for (const refusal of refusals) this.#refuse(session, {}, refusal);
     for (const subscription of session.subscriptions.values()) subscription.run();
+    for (const topic of session.given ?? []) this.#joining.give(session, topic);
+  }
+
+  /** See `Joining`. */
+  give(session: Session, topic: string): boolean {
+    return this.#joining.give(session, topic);
+  }
+
+  take(session: Session, topic: string, reason: 'unsubscribed' | 'revoked' | 'expired'): boolean {
+    return this.#joining.take(session, topic, reason);
   }
 
   async #subscribe(session: Session, frame: Record<string, unknown>, proceed: () => void): Promise<void> {
@@ -192,19 +208,37 @@ export class Dialogue {
     if (frame['position'] !== undefined) start.position = positionOf(frame['position'], channel);
     const known = session.subscriptions.get(channel);
     const goesOn = start.position === undefined && start.start === 'now';
+    const ticket = ticketOf(frame['ticket']);
     if (known !== undefined && goesOn) {
+      if (!isInbox(channel)) await this.#permitAgain(session, known, ticket);
       // It has all that was sent since it began, and goes on.
       const state = await this.#held(known.state(), proceed);
       if (session.subscriptions.get(channel) !== known) return;
       session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
       return;
     }
-    const subscription = await this.#joining.admit(session, channel);
+    const subscription = await this.#joining.admit(session, channel, ticket).catch((error) => {
+      if (known !== undefined && error instanceof FrameError)
+        this.#joining.take(session, channel, 'unsubscribed');
+      throw error;
+    });
     const state = await this.#held(this.#joining.begun(session, subscription, start), proceed);
     // Where it took so long that others went ahead, one of them may have ended it.
     if (session.subscriptions.get(channel) !== subscription) return;
     session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
     subscription.run();
+  }
+
+  /** What was permitted once need not be permitted now. @throws {FrameError}, and then it has ended */
+  async #permitAgain(session: Session, known: Subscription, ticket: string | undefined): Promise<void> {
+    const { name } = known.channel;
+    try {
+      const expires = await this.#joining.permit(session, name, ticket);
+      if (expires !== undefined) this.#host.endAt(session, known, expires);
+    } catch (error) {
+      this.#joining.take(session, name, 'unsubscribed');
+      throw error;
+    }
   }
 
   /** Holds the frames that follow, but no longer than an application's answer may: the store can be away for hours. */
@@ -220,6 +254,7 @@ export class Dialogue {
     const subscription = session.subscriptions.get(channel);
     if (subscription === undefined) throw new FrameError('not-subscribed', 'not subscribed', channel);
     session.subscriptions.delete(channel);
+    session.given?.delete(channel);
     subscription.close();
     session.sendFrame({ type: 'unsubscribed', channel });
   }
@@ -269,7 +304,8 @@ export class Dialogue {
     if (text === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
     const { publish } = this.#host.authorize;
     const isPermitted =
-      !isInbox(topic) && (await this.#joining.ask('publish', () => publish?.(session, topic, data))) === true;
+      !isInbox(topic) &&
+      (await this.#joining.ask('publish', () => publish?.(session, topic, data), wireName(topic))) === true;
     if (!isPermitted) throw new FrameError('forbidden', 'not permitted to publish', wireName(topic));
     // A page that has gone by itself has said it before.
     if (session.isDismissed) return;

@@ -8,7 +8,7 @@ import { type Start, Subscription } from '../delivery/subscription.ts';
 import type { TopicTable } from '../delivery/topic-options.ts';
 import { explain } from '../explain.ts';
 import type { Authorize, Limits } from '../options.ts';
-import type { Session } from '../pages/session.ts';
+import type { Inquiry, Session } from '../pages/session.ts';
 import { FrameError } from './frames.ts';
 import { isInbox } from './names.ts';
 import type { ChannelState } from './wire.ts';
@@ -19,6 +19,13 @@ export interface JoiningHost {
   readonly router: ChannelRouter;
   readonly pacer: Pacer;
   readonly topics: TopicTable;
+  /** Whether the application has taken the topic from the user, and not given it back. */
+  isRevoked(user: string, topic: string): boolean;
+  /** When what a ticket permits ends, in milliseconds since 1970. @throws {FrameError} */
+  verifyTopicTicket(ticket: string, user: string, topic: string): number;
+  /** The subscription ends at this time, unless it is said again. */
+  endAt(session: Session, subscription: Subscription, expires: number): void;
+  warn(message: string): void;
 }
 
 export class Joining {
@@ -54,17 +61,70 @@ export class Joining {
     }
   }
 
-  /** A new subscription, in the place of a former one. @throws {FrameError} if it may not be */
-  async admit(session: Session, channel: string): Promise<Subscription> {
-    if (!isInbox(channel)) await this.#permit(session, channel);
+  /**
+   * A new subscription, in the place of a former one.
+   *
+   * @throws {FrameError} if it may not be
+   */
+  async admit(session: Session, channel: string, ticket?: string): Promise<Subscription> {
+    const expires = isInbox(channel) ? undefined : await this.permit(session, channel, ticket);
     if (session.phase === 'closed') throw new Error('the session has ended');
     if (!isInbox(channel)) this.#checkRoom(session, channel);
+    const subscription = this.#add(session, channel);
+    if (expires !== undefined) this.#host.endAt(session, subscription, expires);
+    return subscription;
+  }
+
+  #add(session: Session, channel: string): Subscription {
     const { router, pacer, topics } = this.#host;
     const options = isInbox(channel) ? {} : topics.of(channel);
     const subscription = new Subscription(session, channel, router, pacer, options);
     session.subscriptions.get(channel)?.close();
     session.subscriptions.set(channel, subscription);
     return subscription;
+  }
+
+  /** The application wants it so: the session gets the topic without asking. Returns whether it did not have it. */
+  give(session: Session, topic: string): boolean {
+    if (session.phase === 'closed' || this.#host.isRevoked(session.user, topic)) return false;
+    session.given ??= new Set();
+    session.given.add(topic);
+    if (session.subscriptions.has(topic)) return false;
+    if (!session.isTidings) this.#add(session, topic).runFromNow();
+    else if (session.phase === 'open') void this.#start(session, topic);
+    // Else its `hello` brings it.
+    return true;
+  }
+
+  async #start(session: Session, topic: string): Promise<void> {
+    const subscription = this.#add(session, topic);
+    try {
+      const state = await this.begun(session, subscription, {});
+      if (session.subscriptions.get(topic) !== subscription) return;
+      session.sendFrame({ type: 'subscribed', channel: topic, ...state });
+      subscription.run();
+    } catch (error) {
+      this.#host.warn(`${topic} could not be given to a session of ${session.user}: ${explain(error)}`);
+    }
+  }
+
+  /** The session gets no more of the topic. Returns whether it had it, or was about to. */
+  take(session: Session, topic: string, reason: 'unsubscribed' | 'revoked' | 'expired'): boolean {
+    let had = session.given?.delete(topic) === true;
+    for (const inquiry of session.inquiries ?? []) {
+      if (inquiry.topic !== topic) continue;
+      inquiry.isOver = true;
+      had = true;
+    }
+    const subscription = session.subscriptions.get(topic);
+    if (subscription === undefined) return had;
+    session.subscriptions.delete(topic);
+    subscription.close();
+    // Before its `welcome`, which will not name it, it has not been told of it.
+    if (session.isTidings && session.phase === 'open') {
+      session.sendFrame({ type: 'unsubscribed', channel: topic, reason });
+    }
+    return true;
   }
 
   /** It is there since the session opened. */
@@ -95,21 +155,45 @@ export class Joining {
     return [];
   }
 
-  async #permit(session: Session, topic: string): Promise<void> {
-    if (session.subscriptions.has(topic)) return;
-    const { subscribe } = this.#host.authorize;
-    const answer = await this.ask('subscribe', () => subscribe?.(session, topic));
-    if (answer === true) return;
-    const hint = subscribe === undefined ? ': authorize.subscribe is not set' : '';
-    throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
+  /**
+   * Whether the session may have the topic, by its ticket, or by what the application says now.
+   *
+   * @returns when that ends by itself
+   * @throws {FrameError} if it may not
+   */
+  async permit(session: Session, topic: string, ticket?: string): Promise<number | undefined> {
+    const { isRevoked, verifyTopicTicket, authorize } = this.#host;
+    if (isRevoked(session.user, topic)) throw new FrameError('forbidden', 'the topic was revoked', topic);
+    if (session.given?.has(topic)) return undefined;
+    if (ticket !== undefined) return verifyTopicTicket(ticket, session.user, topic);
+    const inquiry: Inquiry = { topic, isOver: false };
+    session.inquiries ??= new Set();
+    session.inquiries.add(inquiry);
+    let answer: unknown;
+    try {
+      answer = await this.ask('subscribe', () => authorize.subscribe?.(session, topic), topic);
+    } finally {
+      session.inquiries.delete(inquiry);
+    }
+    if (answer !== true) {
+      const hint = authorize.subscribe === undefined ? ': authorize.subscribe is not set' : '';
+      throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
+    }
+    if (inquiry.isOver) throw new FrameError('forbidden', 'unsubscribed meanwhile', topic);
+    return undefined;
   }
 
-  /** What the application answers; it may throw, now or later, or never answer. */
-  async ask(what: keyof Authorize, question: () => unknown): Promise<unknown> {
+  /**
+   * What the application answers; it may throw, now or later, or never answer, which is a refusal.
+   *
+   * @throws {FrameError}
+   */
+  async ask(what: 'subscribe' | 'publish', question: () => unknown, topic: string): Promise<unknown> {
     try {
       return await inTime(this.#host.limits.answer, new Promise((resolve) => resolve(question())));
     } catch (error) {
-      throw new Error(`authorize.${what}: ${explain(error)}`);
+      this.#host.warn(`authorize.${what} gave no answer: ${explain(error)}`);
+      throw new FrameError('forbidden', 'the application did not say that this is permitted', topic);
     }
   }
 

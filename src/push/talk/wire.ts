@@ -56,6 +56,8 @@ export interface Hello {
 export interface Subscribe {
   type: 'subscribe';
   channel: string;
+  /** A ticket for this topic, of `signTopicTicket`: then the application is not asked. */
+  ticket?: string;
   position?: WirePosition;
   start?: 'now' | 'retained';
 }
@@ -108,16 +110,26 @@ export interface Welcome extends Validity {
   user: string;
   /** Milliseconds: ping after `interval` of silence, give up after `timeout` more. */
   heartbeat: { interval: number; timeout: number };
-  /** The inbox and the topics of `hello`, without those refused (an `error` with `channel` tells which). */
+  /**
+   * The inbox, the topics that the application gives to the session, and those of `hello`, without those refused (an
+   * `error` with `channel` tells which).
+   */
   channels: Record<string, ChannelState>;
 }
+/** Answers `subscribe`; or the application has given the topic to the session, which has not asked for it. */
 export interface Subscribed extends ChannelState {
   type: 'subscribed';
   channel: string;
 }
+/** Answers `unsubscribe`, then without a reason; or the server has ended the subscription. */
 export interface Unsubscribed {
   type: 'unsubscribed';
   channel: string;
+  /**
+   * `unsubscribed`: the application says so, and it may be asked for again; `revoked`: it may not; `expired`: its ticket
+   * has ended, and a new one brings it back.
+   */
+  reason?: 'unsubscribed' | 'revoked' | 'expired';
 }
 export interface WireMessage extends WirePosition {
   type: 'message';

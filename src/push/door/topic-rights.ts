@@ -1,0 +1,83 @@
+/**
+ * Which topics the application gives to users and takes from them, on all instances: what has been taken may be asked for
+ * again (`unsubscribe`) or not until some moment (`revoke`). What is promised is in docs/endings.md.
+ */
+import type { ControlLog, RecordChange } from '../../pubsub/store/control.ts';
+import type { Commands } from '../commands.ts';
+import { topicProblem, userProblem } from '../talk/names.ts';
+
+export interface RevokeSettings {
+  /** When the user may subscribe again: milliseconds since 1970, or a Date. Default: when `permit` says so. */
+  until?: number | Date;
+}
+
+export interface TopicRightsEvents {
+  /** The user's sessions here get no more of the topic. Returns how many had it, or were about to. */
+  taken(user: string, topic: string, reason: 'unsubscribed' | 'revoked'): number;
+  /** The user's sessions here get the topic. Returns how many did not have it. */
+  given(user: string, topic: string): number;
+}
+
+const GIVE = 'topic given';
+const TAKE = 'topic taken';
+const NOTHING = 'nothing';
+const PREFIX = 'revoked ';
+
+export class TopicRights {
+  readonly #log: ControlLog;
+  readonly #commands: Commands;
+
+  constructor(log: ControlLog, commands: Commands, events: TopicRightsEvents) {
+    this.#log = log;
+    this.#commands = commands;
+    commands.on(TAKE, ({ user, topic, revoked }) => {
+      if (!areNames(user, topic)) return 0;
+      return events.taken(user, topic as string, revoked === true ? 'revoked' : 'unsubscribed');
+    });
+    commands.on(GIVE, ({ user, topic }) => (areNames(user, topic) ? events.given(user, topic as string) : 0));
+  }
+
+  isRevoked(user: string, topic: string): boolean {
+    return this.#log.record(keyOf(user, topic)) !== undefined;
+  }
+
+  async subscribe(user: string, topic: string): Promise<number> {
+    check(user, topic);
+    if (this.isRevoked(user, topic)) throw new RangeError('the topic was revoked: permit it first');
+    return this.#commands.say(GIVE, { user, topic });
+  }
+
+  async unsubscribe(user: string, topic: string): Promise<number> {
+    check(user, topic);
+    return this.#commands.say(TAKE, { user, topic });
+  }
+
+  async revoke(user: string, topic: string, { until }: RevokeSettings): Promise<number> {
+    check(user, topic);
+    const end = until === undefined ? Number.POSITIVE_INFINITY : Number(until);
+    if (!(end > Date.now())) throw new RangeError('`until` is no moment that is still to come');
+    const change: RecordChange = { key: keyOf(user, topic), record: { value: '', until: end } };
+    return this.#commands.say(TAKE, { user, topic, revoked: true }, change);
+  }
+
+  async permit(user: string, topic: string): Promise<boolean> {
+    check(user, topic);
+    const wasRevoked = this.isRevoked(user, topic);
+    await this.#commands.say(NOTHING, {}, { key: keyOf(user, topic), record: undefined });
+    return wasRevoked;
+  }
+}
+
+function keyOf(user: string, topic: string): string {
+  return PREFIX + JSON.stringify([user, topic]);
+}
+
+function check(user: unknown, topic: unknown): void {
+  const problem = userProblem(user) ?? topicProblem(topic);
+  if (problem !== undefined) throw new TypeError(problem);
+}
+
+/** A command comes from another instance, perhaps of another version. */
+function areNames(user: unknown, topic: unknown): user is string {
+  return userProblem(user) === undefined && topicProblem(topic) === undefined;
+}

@@ -1,0 +1,126 @@
+/** Topics that come and go by the application's word, with a real push server. */
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { WebSocket as WsWebSocket } from 'ws';
+import {
+  type Client,
+  type ClientEvents,
+  type ConnectOptions,
+  connect,
+  type WebSocketConstructor,
+} from '../../src/client/core.ts';
+import { queryUser, signTopicTicket } from '../../src/push/index.ts';
+import type { PushInterceptor } from '../../src/push/options.ts';
+import { startPush } from '../push/support.ts';
+import { until } from '../support/net.ts';
+
+const SECRET = 'a secret of more than sixteen bytes';
+const clients: Client[] = [];
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close();
+});
+
+function open(url: string, options: ConnectOptions = {}) {
+  const client = connect({
+    url,
+    user: 'alice',
+    userParameter: 'user',
+    WebSocket: WsWebSocket as unknown as WebSocketConstructor,
+    reconnect: { min: 1, max: 20 },
+    ...options,
+  });
+  clients.push(client);
+  const events: { [E in keyof ClientEvents]?: ClientEvents[E][] } = {};
+  const of = <E extends keyof ClientEvents>(name: E): ClientEvents[E][] => {
+    events[name] ??= [] as never;
+    return events[name] as ClientEvents[E][];
+  };
+  for (const name of ['open', 'message', 'unsubscribed', 'error', 'gap'] as const)
+    client.on(name, (value) => of(name).push(value as never));
+  return { client, of };
+}
+
+test('a topic that the application gives goes on over reconnects without a gap, until it is taken', async () => {
+  let topics = ['role:admin'];
+  const named: PushInterceptor = {
+    before: (_request, attributes) => {
+      attributes.topics = topics;
+    },
+  };
+  const { push, url } = await startPush({ interceptors: [queryUser('user'), named], authorize: {} });
+  const { of } = open(url);
+  await until('open', () => of('open').length === 1);
+  const cut = (): void => {
+    for (const session of push.localSessions()) session.terminate();
+  };
+  for (let n = 0; n < 60; n++) {
+    await push.publish('role:admin', n);
+    if (n % 10 === 5) cut();
+  }
+  await until('all', () => of('message').length === 60);
+  assert.deepEqual(
+    of('message').map(({ data }) => data),
+    Array.from({ length: 60 }, (_, n) => n),
+  );
+  await push.subscribe('alice', 'given');
+  await push.publish('given', 'g');
+  await until('it', () => of('message').length === 61);
+  assert.equal(await push.unsubscribe('alice', 'role:admin'), 1);
+  await until('it is told', () => of('unsubscribed').length === 1);
+  assert.deepEqual(of('unsubscribed'), [{ channel: 'role:admin', reason: 'unsubscribed' }]);
+  // What comes later is named anew: neither.
+  topics = [];
+  cut();
+  await until('its end', () => of('unsubscribed').length === 2);
+  assert.deepEqual(of('unsubscribed')[1], { channel: 'given', reason: 'unsubscribed' });
+  await push.publish('given', 'late');
+  await push.send('alice', 'end');
+  await until('the end', () => of('message').at(-1)?.data === 'end');
+  assert.equal(of('message').length, 62);
+  assert.deepEqual(of('error'), []);
+  assert.deepEqual(of('gap'), []);
+});
+
+test('a topic by tickets is joined again with a new one, at each end and each reconnect, and nothing is missed', async () => {
+  const { push, url } = await startPush({
+    authorize: {},
+    topicTickets: { secret: SECRET },
+    expiry: { leeway: 0 },
+  });
+  const { client, of } = open(url);
+  let asked = 0;
+  const ticket = async (): Promise<string> => {
+    if (++asked === 2) throw new Error('no network');
+    return signTopicTicket('alice', 'room', { secret: SECRET, lifetime: 700 });
+  };
+  await client.subscribe('room', { ticket });
+  let sent = 0;
+  await until('several tickets', async () => {
+    await push.publish('room', sent++);
+    if (sent === 20) for (const session of push.localSessions()) session.terminate();
+    return asked >= 5;
+  });
+  await until('all', () => of('message').length === sent);
+  assert.deepEqual(
+    of('message').map(({ data }) => data),
+    Array.from({ length: sent }, (_, n) => n),
+  );
+  assert.deepEqual(
+    of('error').map(({ code }) => code),
+    ['ticket'],
+  );
+  assert.deepEqual(of('unsubscribed'), []);
+});
+
+test('a topic that is revoked is told once, and not asked for again', async () => {
+  const { push, url } = await startPush();
+  const { client, of } = open(url, { topics: ['news'] });
+  await until('open', () => of('open').length === 1);
+  await push.revoke('alice', 'news');
+  await until('it is told', () => of('unsubscribed').length === 1);
+  assert.deepEqual(of('unsubscribed'), [{ channel: 'news', reason: 'revoked' }]);
+  for (const session of push.localSessions()) session.terminate();
+  await until('a reconnect', () => of('open').length === 2);
+  assert.deepEqual(Object.keys(of('open')[1]!.channels), ['inbox']);
+  await assert.rejects(client.subscribe('news'), /revoked/);
+});
