@@ -38,7 +38,10 @@ export const authOptions = {
 /** @throws {UsageError} for what makes no sense */
 export function authInterceptor(settings: Values<typeof authOptions>): PushInterceptor | undefined {
   const { authUrl, recheck, authTimeout, authGrace, authHeaders, authCa } = settings;
-  if (authUrl === undefined) return undefined;
+  if (authUrl === undefined) {
+    if (authCa === undefined && authHeaders.length === 0) return undefined;
+    throw new UsageError('--auth-ca and --auth-headers are for --auth-url');
+  }
   if (authCa !== undefined && !/^https:/i.test(authUrl)) {
     throw new UsageError('--auth-ca is for an https: --auth-url');
   }
