@@ -167,6 +167,31 @@ export function story(stack: Stack, browser: Browser): { chapters: Chapter[]; er
       },
     },
     {
+      name: 'a topic for those who have a role; the role is taken away from one of them',
+      async play() {
+        const dispatch = async (text: string): Promise<string> => {
+          const id = `dispatch-${performance.now()}`;
+          const answer = await alice.context.request.post('/dispatch', { form: { text, id } });
+          assert.equal(answer.status(), 204);
+          return id;
+        };
+        const first = await dispatch('三号线晚点');
+        await Promise.all([everyTab(alice, first), everyTab(zhang, first)]);
+        await asAdmin('/admin/take-role', { name: zhang.name, role: 'dispatcher' });
+        const second = await dispatch('三号线恢复');
+        await everyTab(alice, second);
+        const mail = await alice.tabs[0]!.write(zhang.name, '您已不是调度员', 'sender');
+        await everyTab(zhang, mail);
+        for (const tab of zhang.tabs) assert.ok(!(await tab.mail()).includes(second), tab.name);
+        const refused = await zhang.context.request.post('/dispatch', {
+          form: { text: '', id: '' },
+          maxRedirects: 0,
+        });
+        assert.notEqual(refused.status(), 204);
+        return undefined;
+      },
+    },
+    {
       name: 'an instance is killed while mail flows: tidings.js misses nothing, the script comes back after 10 s',
       async play() {
         const mail = flow();

@@ -2,6 +2,7 @@ package mail;
 
 import java.io.IOException;
 import java.util.UUID;
+import java.util.logging.Logger;
 import org.apache.shiro.SecurityUtils;
 import org.apache.shiro.authc.AuthenticationException;
 import org.apache.shiro.authc.LockedAccountException;
@@ -22,6 +23,7 @@ import org.springframework.web.bind.annotation.ResponseStatus;
 public class Pages {
   /** In the session: what tidings knows this login by. The session's own id is a secret, and stays here. */
   static final String LOGIN = "login";
+  private static final Logger LOG = Logger.getLogger(Pages.class.getName());
 
   @Autowired
   private Accounts accounts;
@@ -71,13 +73,18 @@ public class Pages {
    * in with it; then those that are open.
    */
   @PostMapping("/logout")
-  public String signOut() throws IOException {
+  public String signOut() {
     Subject subject = SecurityUtils.getSubject();
     String user = user();
     Session session = subject.getSession(false);
     String login = session == null ? null : (String) session.getAttribute(LOGIN);
     subject.logout();
-    if (login != null) tidings.end(user, login, "您已退出登录");
+    try {
+      if (login != null) tidings.end(user, login, "您已退出登录");
+    } catch (IOException problem) {
+      // He has signed out all the same: tidings hears of it when it asks again.
+      LOG.warning("the pages of " + user + " are still open: " + problem.getMessage());
+    }
     return "redirect:/login";
   }
 
