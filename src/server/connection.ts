@@ -5,7 +5,7 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { monotonicNow } from '../clock.ts';
+import { monotonicNow, setTimeout } from '../clock.ts';
 import { CLOSED, CLOSING, Closing, OPEN } from '../protocol/closing.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
@@ -62,6 +62,8 @@ export interface ConnectionOptions extends IntakeOptions, SenderOptions {
   generateMask?: ((key: Buffer) => void) | undefined;
 }
 
+/** Milliseconds. */
+const ON_ITS_WAY = 100;
 const kConnection = Symbol('connection');
 type ConnectedSocket = Duplex & { [kConnection]?: AnyConnection };
 // The socket's listeners don't care who owns the connection.
@@ -361,10 +363,19 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   drop(ofThisTurn: boolean): boolean {
     // What it is still owed of this turn waits, too.
     if (ofThisTurn) catchUp(this);
-    if (this.state === CLOSED || !(ofThisTurn ? this.bufferedAmount > 0 : this.#sender.isStuck)) return false;
+    if (this.state === CLOSED) return false;
+    if (!(ofThisTurn ? this.bufferedAmount > 0 : this.#sender.isStuck)) {
+      // What is on its way is not given more time than that takes.
+      if (this.bufferedAmount > 0) setTimeout(() => this.#dropRest(), ON_ITS_WAY).unref();
+      return false;
+    }
     this.#lose();
     this.socket.destroy();
     return true;
+  }
+
+  #dropRest(): void {
+    if (this.state !== CLOSED && this.bufferedAmount > 0) this.socket.destroy();
   }
 
   /** The closing handshake has taken too long. */

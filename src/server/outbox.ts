@@ -13,7 +13,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { nextTick } from '../clock.ts';
+import { monotonicNow, nextTick } from '../clock.ts';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
 import { asBuffer } from './data.ts';
@@ -42,6 +42,8 @@ const COPY_LIMIT_CHARS = Math.floor(COPY_LIMIT / 3);
 const JOIN_LIMIT = 64 * 1024;
 /** Pieces that are smaller together are copied into one buffer: cheaper than as many entries of a writev. */
 const GATHER_LIMIT = 16 * 1024;
+/** Milliseconds. */
+const MOMENT = 20;
 const MAX_HEADER = 14;
 const EMPTY = Buffer.alloc(0);
 
@@ -93,6 +95,8 @@ export class Outbox {
   readonly #generateMask: ((key: Buffer) => void) | undefined;
   /** Null for a plain socket: what that has taken is with the kernel, and other streams may hold on to it. */
   readonly #sliced: SlicedWriter | null;
+  /** When it began to write what it is still writing. */
+  #slicedSince = 0;
   #pieces: Buffer[] | null = null;
   #callbacks: SendCallback[] | null = null;
   #pendingBytes = 0;
@@ -130,9 +134,14 @@ export class Outbox {
     return this.#pendingBytes + sliced + this.socket.writableLength;
   }
 
-  /** Of these, what earlier turns have left. */
-  get stuckBytes(): number {
-    return this.bufferedBytes - this.#pendingBytes;
+  /**
+   * Whether something of earlier turns is still here. Of a stream that is no plain socket, what was written a moment ago
+   * is on its way: it takes a turn or two to get to the kernel.
+   */
+  get isStuck(): boolean {
+    const bytes = this.bufferedBytes - this.#pendingBytes;
+    if (bytes === 0 || this.#sliced === null) return bytes > 0;
+    return bytes > JOIN_LIMIT || monotonicNow() - this.#slicedSince > MOMENT;
   }
 
   /** How much of what was written has left, in no unit; undefined for a plain socket, where Node looks after it. */
@@ -304,6 +313,7 @@ export class Outbox {
       this.#guard();
       // What may not be there later is copied with it.
       const all = pieces === null ? run! : pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
+      if (this.#sliced.waitingBytes === 0) this.#slicedSince = monotonicNow();
       this.#sliced.write(all, done);
       wasTaken = true;
     } else if (pieces === null) {

@@ -105,7 +105,7 @@ export class Sender {
 
   /** Whether something has to wait for more than the end of this turn. */
   get isStuck(): boolean {
-    return this.#queue !== null || this.#outbox.stuckBytes > 0;
+    return this.#queue !== null || this.#outbox.isStuck;
   }
 
   /** Whether a control frame of ours would have to wait. */

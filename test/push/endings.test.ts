@@ -1,13 +1,17 @@
 /** Sessions that are ended from outside, and users and logins that are kept out: on both stores, by both doors. */
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { connect, type Socket } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { WebSocket } from 'ws';
 import type { PushServerOptions } from '../../src/index.ts';
 import type { Broker } from '../../src/pubsub/store/broker.ts';
 import { queryUser } from '../../src/push/index.ts';
 import type { Interceptor } from '../../src/server/transport.ts';
 import { client } from '../sockjs/support.ts';
+import { makeCertificates } from '../support/certificates.ts';
 import { until } from '../support/net.ts';
 import { onEachStore } from './stores.ts';
 import { Page, type Running, startPush } from './support.ts';
@@ -340,4 +344,35 @@ onEachStore('a SockJS session that is polled through another instance ends there
   assert.equal(await b.push.disconnect('alice', { reason: 'bye' }), 1);
   await a.push.send('alice', 2);
   assert.equal((await next).body, 'c[4501,"bye"]\n');
+});
+
+test('over TLS a page that reads gets what was sent before, and is told why it ends', async () => {
+  const certificates = makeCertificates();
+  const https = createServer({
+    key: readFileSync(certificates.keyFile),
+    cert: readFileSync(certificates.certFile),
+  }).listen(0);
+  const { push } = await startPush({ server: https });
+  const { port } = https.address() as AddressInfo;
+  const url = `wss://localhost:${port}/socketServer?user=alice`;
+  try {
+    for (let turns = 0; turns < 4; turns++) {
+      const socket = new WebSocket(url, { ca: certificates.ca });
+      const received: string[] = [];
+      socket.on('message', (data) => received.push(String(data)));
+      const end = new Promise((resolve) => {
+        socket.once('close', (code, reason) => resolve([code, reason.toString()]));
+      });
+      await until('an open page', () => push.stats().sessions === 1 && socket.readyState === 1);
+      await push.send('alice', turns);
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      await push.disconnect('alice', { reason: 'signed out' });
+      assert.deepEqual(await end, [4501, 'signed out']);
+      assert.deepEqual(received, [String(turns)]);
+    }
+  } finally {
+    https.close();
+    https.closeAllConnections();
+    certificates.remove();
+  }
 });
