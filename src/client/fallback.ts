@@ -118,16 +118,18 @@ export function fallbackTransport({
     const look = (): void => {
       const own = turn;
       probe?.close();
+      const works = (): void => {
+        if (own !== turn) return;
+        remember(0);
+        stop();
+        events.close(CloseCode.DRAIN, 'WebSocket works again');
+      };
       try {
         const tried = webSocket!(url, protocols, {
           open: () => tried.send(ping),
-          message() {
-            if (own !== turn) return;
-            remember(0);
-            stop();
-            events.close(CloseCode.DRAIN, 'WebSocket works again');
-          },
-          close() {},
+          message: works,
+          // The ticket of these protocols is over by now, which a server has said.
+          close: (code) => code === CloseCode.NOT_AUTHENTICATED && works(),
         });
         probe = tried;
       } catch {

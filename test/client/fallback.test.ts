@@ -163,6 +163,24 @@ test('it returns to WebSocket when data passes there again, and nothing is lost'
   assert.deepEqual(received, [...Array(sent).keys()]);
 });
 
+test('it returns to WebSocket also when the ticket that it came with is over by then', async (t) => {
+  const { push, url, meddler } = await start(t, { upgrades: 'swallow' });
+  let asked = 0;
+  const ticket = (): string => {
+    asked++;
+    return signTicket('alice', { secret, lifetime: 6_000 });
+  };
+  const { client, received, storage } = await openBy(t, 1, { url, user: undefined as never, ticket }, 1_000);
+  const first = Date.now();
+  const before = asked;
+  await until('another ticket', () => asked > before && Date.now() > first + 6_000, 60_000);
+  assert.equal(storage.way, 1);
+  meddler.habits = {};
+  await until('the way back', () => storage.way === 0 && client.state.name === 'connected', 60_000);
+  await push.send('alice', 'hello');
+  await until('the mail', () => received.includes('hello'), 60_000);
+});
+
 for (const [name, habits] of [
   ['streaming', { upgrades: 'refuse' }],
   ['polling', { upgrades: 'refuse', holdsStreams: true }],

@@ -232,7 +232,8 @@ test('the application can say anew until when a session stays, but not whose it 
   await page.frame('message');
   await until('the message', () => plain.received.includes('still there'));
   // For good, and at once.
-  sessions[0].renew({});
+  sessions[0].renew({ user: undefined as never });
+  assert.equal(sessions[0].attributes.user, 'alice');
   assert.deepEqual(await page.frame('renewed', 1), { type: 'renewed' });
   assert.equal(sessions[0].login, 'J-82');
   sessions[1].renew({ expires: 0 });

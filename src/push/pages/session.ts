@@ -157,7 +157,7 @@ export class Session implements Recipient {
     if (this.phase === 'closed') return;
     const { login = this.#login, expires, topics } = claims;
     const { topics: before = [] } = this.attributes;
-    Object.assign(this.attributes, said, { login, expires });
+    Object.assign(this.attributes, said, { user: this.user, login, expires });
     if (topics !== undefined) this.attributes.topics = topics;
     this.#login = login;
     this.#expires = expires;
