@@ -32,7 +32,7 @@ const rooms: Record<string, Room> = {
   sockjs: { rooms: ['protocol', 'server', clock, waiting, listenFirst], builtins: 'all', packages: [] },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
   pubsub: { rooms: [clock, waiting, 'queue.ts'], builtins: 'all', packages: ['redis-parser'] },
-  push: { rooms: [...below, clock, waiting, 'queue.ts'], builtins: 'all', packages: [] },
+  push: { rooms: [...below, clock, waiting, 'queue.ts', 'small.ts'], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },

@@ -18,7 +18,9 @@ import {
 import { leadsTo } from '../../pubsub/store/epochs.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
+import { SmallSet } from '../../small.ts';
 import type { References } from '../sending/references.ts';
+import { isInbox } from '../talk/names.ts';
 import { isSame, judge, type Page, readOffset } from './judge.ts';
 import { Outgoing, type OutgoingTransient } from './outgoing.ts';
 
@@ -84,6 +86,11 @@ export interface ChannelHost {
  */
 type State = 'finding' | 'live' | 'verifying' | 'unusable' | 'closed';
 
+/** Most channels never need one of their own. */
+const NONE: never[] = [];
+Object.freeze(NONE);
+const READY = Promise.resolve();
+
 export class Channel {
   readonly name: string;
   /** How many need the channel here. At 0 the router lets it go after a while. */
@@ -95,15 +102,16 @@ export class Channel {
   /** How many times the channel has taken its place from the log. */
   finding = 0;
   readonly #host: ChannelHost;
-  readonly #members = new Set<Subscriber>();
+  readonly #members = new SmallSet<Subscriber>();
   /** How many live members are reached together. */
   #shared = 0;
   /** How many members are live and reached one by one, or further than the channel. */
   #single = 0;
+  /** Which they are, in a topic: there they may be few among thousands. In an inbox all members are. */
+  #singles: SmallSet<Subscriber> | undefined;
   #state: State = 'finding';
-  #found!: Promise<void>;
-  #resolveFound!: () => void;
-  #rejectFound!: (error: Error) => void;
+  /** Who waits for the channel to have its place. */
+  #waiting: { resolve: () => void; reject: (error: Error) => void }[] = NONE;
   /** A doubt arose while the channel was finding its place: once more. */
   #again = false;
   /** The last message taken up. */
@@ -111,8 +119,8 @@ export class Channel {
   /** The last message handed to the live subscribers: behind `#head` while references are looked up. */
   #delivered: Position = this.#head;
   /** Messages that wait for the one in front to be resolved. */
-  #queue: Outgoing[] = [];
-  #buffer: StoredMessage[] = [];
+  #queue: Outgoing[] = NONE;
+  #buffer: StoredMessage[] = NONE;
   #bufferedBytes = 0;
   /** How many of the buffer came before the log was asked. */
   #cleared = 0;
@@ -167,7 +175,11 @@ export class Channel {
       this.#beginFinding();
       void this.#find(false);
     }
-    return this.#found;
+    if (this.#state !== 'finding') return READY;
+    return new Promise((resolve, reject) => {
+      if (this.#waiting === NONE) this.#waiting = [];
+      this.#waiting.push({ resolve, reject });
+    });
   }
 
   get isLive(): boolean {
@@ -285,26 +297,29 @@ export class Channel {
     }
     this.#beginFinding();
     this.#cursors = undefined;
-    this.#queue = [];
+    this.#queue = NONE;
     for (const subscriber of this.#members) this.fallBehind(subscriber);
     void this.#find(false);
   }
 
   close(): void {
     this.#state = 'closed';
-    this.#buffer = [];
-    this.#queue = [];
-    this.#resolveFound();
+    this.#buffer = NONE;
+    this.#queue = NONE;
+    this.#tellWaiting(undefined);
   }
 
   #beginFinding(): void {
     this.#state = 'finding';
-    this.#found = new Promise((resolve, reject) => {
-      this.#resolveFound = resolve;
-      this.#rejectFound = reject;
-    });
-    // Nobody may be waiting.
-    this.#found.catch(() => {});
+  }
+
+  #tellWaiting(error: Error | undefined): void {
+    const waiting = this.#waiting;
+    this.#waiting = NONE;
+    for (const { resolve, reject } of waiting) {
+      if (error === undefined) resolve();
+      else reject(error);
+    }
   }
 
   /** Subscribes, takes the log's top as the channel's place, and goes on with what came meanwhile. */
@@ -323,16 +338,16 @@ export class Channel {
         else await this.#host.pause(attempt);
       }
     }
-    this.#resolveFound();
+    this.#tellWaiting(undefined);
   }
 
   /** Who waits for the channel is told, and all others, as they went back to the log before. */
   #give(error: Error): void {
     if (this.#state !== 'finding') return;
     this.#state = 'unusable';
-    this.#buffer = [];
+    this.#buffer = NONE;
     this.#bufferedBytes = 0;
-    this.#rejectFound(error);
+    this.#tellWaiting(error);
   }
 
   #take(top: Position, cursors: Cursor[] | undefined): void {
@@ -344,7 +359,7 @@ export class Channel {
     this.#head = top;
     this.#delivered = top;
     const buffer = this.#buffer;
-    this.#buffer = [];
+    this.#buffer = NONE;
     this.#bufferedBytes = 0;
     for (const [i, message] of buffer.entries()) {
       // What came before the top was read is in the log, and in no subscriber's way.
@@ -384,7 +399,7 @@ export class Channel {
   #resume(): void {
     this.#state = 'live';
     const buffer = this.#buffer;
-    this.#buffer = [];
+    this.#buffer = NONE;
     this.#bufferedBytes = 0;
     for (const [i, message] of buffer.entries()) {
       const isAgain = message.epoch === this.#head.epoch && message.offset <= this.#head.offset;
@@ -420,6 +435,7 @@ export class Channel {
 
   /** The newest are kept: the top, which is read later, is nearer to them. */
   #keep(message: StoredMessage): void {
+    if (this.#buffer === NONE) this.#buffer = [];
     this.#buffer.push(message);
     this.#bufferedBytes += message.payload.length;
     if (this.#buffer.length <= MAX_BUFFERED && this.#bufferedBytes <= MAX_BUFFERED_BYTES) return;
@@ -435,7 +451,7 @@ export class Channel {
     this.#remember(this.#head);
     if (this.#members.size === 0) {
       this.#delivered = this.#head;
-      this.#queue = [];
+      this.#queue = NONE;
       return;
     }
     outgoing.prepare(this.#host.references);
@@ -443,6 +459,7 @@ export class Channel {
       this.#deliver(outgoing);
       return;
     }
+    if (this.#queue === NONE) this.#queue = [];
     this.#queue.push(outgoing);
     outgoing.lookup?.then(() => this.#deliverReady());
   }
@@ -457,23 +474,29 @@ export class Channel {
     this.#delivered = message.place;
     if (this.#shared > 0) this.#host.fanOut!.publish(this.name, message.prepared);
     if (this.#single === 0) return;
-    for (const subscriber of this.#members) {
-      const { place, isShared } = subscriber;
-      if (place === 'live') {
-        if (!isShared) subscriber.deliver(message);
-      } else if (place !== 'behind' && message.offset >= place.offset) {
-        // It has this message from the log already, unless the log has another one here now.
-        const isHere = isSame(place, message);
-        this.#setPlace(subscriber, isHere ? 'live' : 'behind');
-        if (!isHere) subscriber.demoted(place);
-      }
+    const singles = this.#singles ?? this.#members;
+    const { only } = singles;
+    if (only === undefined) for (const subscriber of singles) this.#deliverTo(subscriber, message);
+    else this.#deliverTo(only, message);
+  }
+
+  #deliverTo(subscriber: Subscriber, message: Outgoing): void {
+    const { place, isShared } = subscriber;
+    if (place === 'live') {
+      if (!isShared) subscriber.deliver(message);
+    } else if (place !== 'behind' && message.offset >= place.offset) {
+      // It has this message from the log already, unless the log has another one here now.
+      const isHere = isSame(place, message);
+      this.#setPlace(subscriber, isHere ? 'live' : 'behind');
+      if (!isHere) subscriber.demoted(place);
     }
   }
 
   #setPlace(subscriber: Subscriber, place: Subscriber['place']): void {
     const { isShared, transport, place: old } = subscriber;
     subscriber.place = place;
-    this.#single += Number(isSingle(isShared, place)) - Number(isSingle(isShared, old));
+    const isNow = isSingle(isShared, place);
+    if (isNow !== isSingle(isShared, old)) this.#count(subscriber, isNow);
     if (!isShared || (old === 'live') === (place === 'live')) return;
     if (place === 'live') {
       this.#shared++;
@@ -482,6 +505,14 @@ export class Channel {
       this.#shared--;
       this.#host.fanOut!.leave(this.name, transport);
     }
+  }
+
+  #count(subscriber: Subscriber, isSingle: boolean): void {
+    this.#single += isSingle ? 1 : -1;
+    if (isInbox(this.name)) return;
+    this.#singles ??= new SmallSet();
+    if (isSingle) this.#singles.add(subscriber);
+    else this.#singles.delete(subscriber);
   }
 }
 

@@ -41,6 +41,8 @@ export interface Start {
 /** Where the log begins, whatever its epoch. */
 const ORIGIN: Position = { epoch: '', offset: 0, id: '' };
 
+const NONE: readonly Outgoing[] = [];
+
 export class Subscription implements Subscriber {
   place: Subscriber['place'] = 'behind';
   readonly channel: Channel;
@@ -50,10 +52,10 @@ export class Subscription implements Subscriber {
   readonly #router: ChannelRouter;
   readonly #pacer: Pacer;
   readonly #options: TopicOptions;
-  /** The last message sent, while not live. */
+  /** The last message sent, while not live: then it is where the channel is. */
   #position: Position = ORIGIN;
   /** Read at the beginning, to be sent after the client was told where it begins. */
-  #held: Outgoing[] = [];
+  #held: readonly Outgoing[] = NONE;
   /** On a lossy topic: what waits for the session to read. */
   #pending: Outgoing[] | undefined;
   /** When the newest message that the session was sent was stored, in milliseconds since 1970. */
@@ -116,9 +118,13 @@ export class Subscription implements Subscriber {
    * Finds the place to begin at. Waits for the store where it is away. `run` sends what follows.
    * Rejects where the channel is unusable: then the subscription is of no use, and to be closed.
    */
-  begin(start: Start): Promise<ChannelState> {
+  async begin(start: Start): Promise<ChannelState> {
     this.#begun = this.#find(start);
-    return this.#begun;
+    const state = await this.#begun;
+    // Sessions stay for hours: nothing is kept that is of no use any more.
+    this.#begun = undefined;
+    this.#anchor = undefined;
+    return state;
   }
 
   /** Where a subscription that has begun is now, for who asks for it again. */
@@ -187,6 +193,7 @@ export class Subscription implements Subscriber {
         await this.channel.ready();
         if (this.#isOver) return;
         if (this.channel.attach(this, this.#position, this.#readIn)) {
+          if (this.place === 'live') this.#position = ORIGIN;
           this.#recipient.caughtUp();
           return;
         }
@@ -227,7 +234,7 @@ export class Subscription implements Subscriber {
   /** False if the session took too little: the rest is let go, and read again when there is room. */
   async #sendHeld(): Promise<boolean> {
     const held = this.#held;
-    this.#held = [];
+    this.#held = NONE;
     for (const message of held) {
       const { bufferedAmount, busy } = this.#recipient;
       if (bufferedAmount >= busy) return false;
@@ -319,7 +326,7 @@ export class Subscription implements Subscriber {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#held = [];
+    this.#held = NONE;
     this.channel.remove(this);
     this.#router.release(this.channel);
     this.onClose?.();

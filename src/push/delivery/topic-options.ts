@@ -34,8 +34,11 @@ export class TopicTable {
   }
 
   of(topic: string): TopicOptions {
-    return this.#exact.get(topic) ?? this.#prefixes.find(([prefix]) => topic.startsWith(prefix))?.[1] ?? NONE;
+    return (
+      this.#exact.get(topic) ?? this.#prefixes.find(([prefix]) => topic.startsWith(prefix))?.[1] ?? NO_OPTIONS
+    );
   }
 }
 
-const NONE: TopicOptions = {};
+/** Of inboxes, and of topics that are not named. */
+export const NO_OPTIONS: TopicOptions = {};

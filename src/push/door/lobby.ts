@@ -13,6 +13,7 @@ import { dropWaiting, type Handler, type HandshakeRequest, type Transport } from
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { Subscription } from '../delivery/subscription.ts';
+import { NO_OPTIONS } from '../delivery/topic-options.ts';
 import { explainFully } from '../explain.ts';
 import { queueLimits } from '../limits.ts';
 import type { Limits, Log } from '../options.ts';
@@ -128,7 +129,7 @@ export class Lobby implements Handler<Transport>, FullOutboxes {
     presence.add(this.#entryOf(session));
     const inbox = inboxOf(user);
     // From here on the user's messages are this session's, also those that `opened` sends.
-    const subscription = new Subscription(session, inbox, this.#parts.router, this.#parts.pacer, {});
+    const subscription = new Subscription(session, inbox, this.#parts.router, this.#parts.pacer, NO_OPTIONS);
     session.subscriptions.set(inbox, subscription);
     if (session.isTidings) this.#silent.set(session, monotonicNow());
     else {

@@ -3,6 +3,7 @@
  * and given back when the handshake has failed or the connection has ended, so that no number of newcomers at once gets
  * past a limit.
  */
+import { SmallSet } from '../../small.ts';
 import type { Limits } from '../options.ts';
 import type { Session } from './session.ts';
 
@@ -12,7 +13,7 @@ export class SessionRegistry {
   readonly #limits: PlaceLimits;
   readonly #all = new Set<Session>();
   /** In the order in which they came. */
-  readonly #byUser = new Map<string, Set<Session>>();
+  readonly #byUser = new Map<string, SmallSet<Session>>();
   #places = 0;
   readonly #placesByAddress = new Map<string, number>();
   /** By user: whose place was taken by a newer one, and whose connection has not ended yet. */
@@ -30,7 +31,7 @@ export class SessionRegistry {
     return this.#all[Symbol.iterator]();
   }
 
-  of(user: string): ReadonlySet<Session> {
+  of(user: string): Iterable<Session> & { readonly size: number } {
     return this.#byUser.get(user) ?? NONE;
   }
 
@@ -66,7 +67,7 @@ export class SessionRegistry {
     const { user } = session;
     let own = this.#byUser.get(user);
     if (own === undefined) {
-      own = new Set();
+      own = new SmallSet();
       this.#byUser.set(user, own);
     }
     const closing = isOver(own.size, this.#limits.sessionsPerUser) ? first(own) : undefined;
@@ -90,13 +91,13 @@ export class SessionRegistry {
   }
 }
 
-const NONE: ReadonlySet<Session> = new Set();
+const NONE = new SmallSet<Session>();
 
 function isOver(count: number, limit: number): boolean {
   return limit > 0 && count >= limit;
 }
 
-function first<T>(set: Set<T>): T | undefined {
+function first<T>(set: Iterable<T>): T | undefined {
   for (const element of set) return element;
   return undefined;
 }

@@ -3,6 +3,7 @@
  * goes through here, so that its outbox stays within bounds.
  */
 import { type Attributes, sendSoon, type Transport } from '../../server/transport.ts';
+import { SmallMap } from '../../small.ts';
 import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../delivery/outgoing.ts';
 import type { Recipient, Subscription } from '../delivery/subscription.ts';
 import { encodeData } from '../payload.ts';
@@ -56,7 +57,7 @@ export class Session implements Recipient {
   /** @internal Seconds of the monotonic clock at which its login is over, as its keeper counts them. */
   due = 0;
   /** @internal By the broker's channel name; the inbox is one of them. */
-  readonly subscriptions = new Map<string, Subscription>();
+  readonly subscriptions = new SmallMap<string, Subscription>();
   /** @internal Topics that the application has given to it. */
   given: Set<string> | undefined;
   /** @internal Topics about which the application is being asked. */

@@ -18,7 +18,8 @@ interface Waiting {
 export class FrameQueue {
   readonly #maxFrames: number;
   readonly #maxBytes: number;
-  readonly #waiting = new Queue<Waiting>();
+  /** Made when there is something to wait for. */
+  #waiting: Queue<Waiting> | undefined;
   #frames = 0;
   #bytes = 0;
   /** A frame is thought about that others may not overtake. */
@@ -36,8 +37,11 @@ export class FrameQueue {
     }
     this.#frames++;
     this.#bytes += bytes;
-    if (this.#isHeld) this.#waiting.add({ bytes, task });
-    else this.#begin({ bytes, task });
+    if (!this.#isHeld) this.#begin({ bytes, task });
+    else {
+      this.#waiting ??= new Queue();
+      this.#waiting.add({ bytes, task });
+    }
     return true;
   }
 
@@ -65,8 +69,11 @@ export class FrameQueue {
 
   #next(): void {
     while (!this.#isHeld) {
-      const next = this.#waiting.take();
-      if (next === undefined) return;
+      const next = this.#waiting?.take();
+      if (next === undefined) {
+        this.#waiting = undefined;
+        return;
+      }
       this.#begin(next);
     }
   }

@@ -5,7 +5,7 @@ import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { type Start, Subscription } from '../delivery/subscription.ts';
-import type { TopicTable } from '../delivery/topic-options.ts';
+import { NO_OPTIONS, type TopicTable } from '../delivery/topic-options.ts';
 import { explain } from '../explain.ts';
 import type { Authorize, Limits } from '../options.ts';
 import type { Inquiry, Session } from '../pages/session.ts';
@@ -77,7 +77,7 @@ export class Joining {
 
   #add(session: Session, channel: string): Subscription {
     const { router, pacer, topics } = this.#host;
-    const options = isInbox(channel) ? {} : topics.of(channel);
+    const options = isInbox(channel) ? NO_OPTIONS : topics.of(channel);
     const subscription = new Subscription(session, channel, router, pacer, options);
     session.subscriptions.get(channel)?.close();
     session.subscriptions.set(channel, subscription);
