@@ -87,18 +87,21 @@ export async function startStack(): Promise<Stack> {
     'redis.host': '127.0.0.1',
     'redis.port': redis.port,
     'tidings.addresses': pushes.map(({ url }) => url).join(','),
-    'tidings.token': token,
   };
   const app = (name: string, port: number): Instance =>
     instance(name, `http://127.0.0.1:${port}`, () =>
-      start(name, [
-        'java',
-        ...['-Xmx64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'],
-        `-Djava.util.logging.config.file=${join(EXAMPLE, 'logging.properties')}`,
-        ...Object.entries(settings).map(([key, value]) => `-D${key}=${value}`),
-        ...['-cp', java, 'Main', String(port), join(EXAMPLE, 'webapp'), join(folder, 'classes')],
-        join(folder, name),
-      ]),
+      start(
+        name,
+        [
+          'java',
+          ...['-Xmx64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'],
+          `-Djava.util.logging.config.file=${join(EXAMPLE, 'logging.properties')}`,
+          ...Object.entries(settings).map(([key, value]) => `-D${key}=${value}`),
+          ...['-cp', java, 'Main', String(port), join(EXAMPLE, 'webapp'), join(folder, 'classes')],
+          join(folder, name),
+        ],
+        { TIDINGS_ADMIN_TOKEN: token },
+      ),
     );
   const apps: Stack['apps'] = [app('tomcat-1', app1), app('tomcat-2', app2)];
   const seed = start('accounts', [
