@@ -8,6 +8,9 @@ import { slotOf } from './slots.ts';
 import type { RawListener } from './subscription.ts';
 import type { TopologyHooks } from './topology.ts';
 
+/** Milliseconds before a refused subscription is asked for again. */
+const ASK_AGAIN = 1000;
+
 /** A channel of the bus: which node has its subscription. */
 interface Membership {
   slot: number;
@@ -42,7 +45,12 @@ export class ClusterSubscriptions {
       membership = { slot: slotOf(busChannel), node: undefined, joining: undefined };
       this.#memberships.set(busChannel, membership);
     }
-    await this.#join(busChannel, membership);
+    try {
+      await this.#join(busChannel, membership);
+    } catch (error) {
+      if (this.#memberships.get(busChannel) === membership) this.#memberships.delete(busChannel);
+      throw error;
+    }
   }
 
   async unsubscribe(busChannel: string): Promise<void> {
@@ -96,10 +104,7 @@ export class ClusterSubscriptions {
       } catch (error) {
         const isMoved = error instanceof RedisReplyError && redirection(error, node) !== undefined;
         const isPassing = isMoved || mayPass(error) || (error as RedisError).code === 'REDIS_CLOSED';
-        if (!isPassing) {
-          this.#memberships.delete(busChannel);
-          throw error;
-        }
+        if (!isPassing) throw error;
       }
       membership.node = undefined;
       await this.#map.refresh();
@@ -115,13 +120,26 @@ export class ClusterSubscriptions {
     membership.node = undefined;
     this.#joining++;
     try {
-      await this.#join(busChannel, membership);
+      while (!(await this.#isJoined(busChannel, membership))) await pause(ASK_AGAIN);
       this.#hooks.missed(busChannel);
-    } catch {
-      // The membership is gone, and whoever needs it finds the channel quiet. It is no loss of the store.
     } finally {
       this.#joining--;
       this.#settled();
+    }
+  }
+
+  /**
+   * Whether it is in force again, or no longer wanted. One that Redis refuses, as its ACL has changed, is a loss of the
+   * store until it is allowed.
+   */
+  async #isJoined(busChannel: string, membership: Membership): Promise<boolean> {
+    try {
+      await this.#join(busChannel, membership);
+      return true;
+    } catch (error) {
+      if (this.#isClosed || this.#memberships.get(busChannel) !== membership) return true;
+      this.#hooks.lost(error as RedisError);
+      return false;
     }
   }
 

@@ -457,6 +457,26 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     assert.equal(role[0], 'master');
   });
 
+  test('Cluster: a subscription that the ACL refuses after a reconnect is told as down, and up again once it is allowed', async () => {
+    const cluster = await started(startCluster());
+    const everywhere = (...args: [string, ...string[]]): Promise<unknown> =>
+      Promise.all(cluster.servers.map((server) => ask(server, ...args)));
+    await everywhere('ACL', 'SETUSER', 'u', 'on', '>pw', 'allkeys', 'allchannels', '+@all');
+    const nodes = cluster.servers.map(({ port }) => `redis://u:pw@127.0.0.1:${port}`);
+    const [a, ra] = await open({ cluster: nodes });
+    await Promise.all([a.subscribe('c'), a.subscribe('left')]);
+    await everywhere('ACL', 'SETUSER', 'u', 'resetchannels');
+    await everywhere('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await until('the loss to be told', () => ra.downs === 1);
+    await assert.rejects(a.subscribe('d'), { prefix: 'NOPERM' });
+    await a.unsubscribe('left');
+    assert.equal(ra.ups, 0);
+    await everywhere('ACL', 'SETUSER', 'u', 'allchannels');
+    await until('the return to be told', () => ra.ups === 1);
+    const live = await a.publish('c', 'text', text('live'), options());
+    await until('the live message', () => ra.messages.at(-1)?.id === live.id);
+  });
+
   test('Cluster: a slot moves under load, keys first; then a master is killed: nothing stored is lost', async () => {
     const cluster = await started(startCluster());
     const [a] = await open(cluster.target);
