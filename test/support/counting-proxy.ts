@@ -12,19 +12,22 @@ export interface CountingProxy {
 /** The name of each command, which is the first string of its array. */
 const NAMES = /\*\d+\r\n\$\d+\r\n([A-Za-z]+)\r\n/g;
 
-export async function startCountingProxy(port: number): Promise<CountingProxy> {
+/** @param ignored what is written with a text like this counts as nothing */
+export async function startCountingProxy(port: number, ignored?: RegExp): Promise<CountingProxy> {
   const sockets = new Set<Socket>();
   const trips: string[][] = [];
   const server = createServer((client) => {
     const redis = connect(port, '127.0.0.1');
     let trip: string[] | undefined;
     client.on('data', (chunk) => {
+      redis.write(chunk);
+      const text = chunk.toString('latin1');
+      if (ignored?.test(text)) return;
       if (trip === undefined) {
         trip = [];
         trips.push(trip);
       }
-      for (const [, name] of chunk.toString('latin1').matchAll(NAMES)) trip.push(name!.toUpperCase());
-      redis.write(chunk);
+      for (const [, name] of text.matchAll(NAMES)) trip.push(name!.toUpperCase());
     });
     redis.on('data', (chunk) => {
       trip = undefined;

@@ -13,7 +13,8 @@
 import { randomId } from './random-id.ts';
 
 const DIGITS = 11;
-const ORIGIN = 4;
+/** Characters of an origin. */
+export const ORIGIN = 4;
 const START = 8;
 const NEVER = 'f'.repeat(DIGITS);
 const UNUSED = '.';

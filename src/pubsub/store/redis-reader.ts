@@ -3,7 +3,6 @@
  * enough, as they cost a quarter of the script.
  */
 import { RedisError, RedisReplyError } from '../redis/errors.ts';
-import { Script } from '../redis/script.ts';
 import {
   DamagedChannelError,
   type LogPage,
@@ -11,9 +10,8 @@ import {
   type Position,
   type StoredMessage,
 } from './broker.ts';
-import { newStart, unusedEpoch } from './epochs.ts';
+import { newStart, ORIGIN, unusedEpoch } from './epochs.ts';
 import { JoinedCalls, type Part } from './joined-calls.ts';
-import { lua } from './lua.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
 import { decodeCursors } from './redis-devices.ts';
 import {
@@ -27,7 +25,6 @@ import {
 import { hasRewound, positionOf, type RewindWatch } from './rewind-watch.ts';
 
 const readScript = channelScript('read');
-const openScript = new Script(lua.open);
 
 /** The bound on one page of `read`, in bytes of payload. */
 export const PAGE_BYTES = 1024 * 1024;
@@ -44,14 +41,13 @@ interface OpeningPart extends Part {
   keys: ChannelKeys;
 }
 
-/** What lua/open.lua says of one channel. */
+/** What is asked of one channel. */
 interface Found {
-  /** The length of the list, where there is no top. */
-  top: Buffer | number | Error;
-  devices: Buffer[] | Error;
-  /** The store's, and its clock: only where some channel has no top. */
-  origin: Buffer | Error;
-  now: number;
+  /** The origin and the clock. */
+  store: Promise<[Buffer | null, [string, string]]>;
+  /** The top, and the length of the list. */
+  channel: Promise<[Buffer | null, number]>;
+  devices: Promise<string[]>;
 }
 
 export class RedisReader {
@@ -211,39 +207,44 @@ export class RedisReader {
     );
   }
 
+  /**
+   * With plain commands, which go in one write and cost less than a script. The clock and the origin come first: who finds
+   * a channel unused has looked no earlier than that.
+   */
   async #open(parts: OpeningPart[], slot: number | undefined): Promise<Found[]> {
-    const keys = [originKey(this.#channels.prefix, slot)];
-    for (const { top, list, devices } of parts.map((part) => part.keys)) keys.push(top, list, devices);
-    const call = { script: openScript, keys, args: [newStart()], returnBuffers: true };
-    const reply = await this.#channels.topology.evaluate(call);
-    const [origin, now, ...found] = reply as [
-      Found['origin'],
-      number,
-      ...(Found['top'] | Found['devices'])[],
-    ];
-    return parts.map((_, i) => ({
-      top: found[2 * i] as Found['top'],
-      devices: found[2 * i + 1] as Found['devices'],
-      origin,
-      now,
+    const { topology, prefix } = this.#channels;
+    const key = originKey(prefix, slot);
+    const store = Promise.all([topology.commandBuffers(key, ['GET', key]), topology.command(key, ['TIME'])]);
+    const found = parts.map(({ keys: { top, list, devices } }) => ({
+      store: store as Found['store'],
+      channel: Promise.all([
+        topology.commandBuffers(top, ['GET', top]),
+        topology.command(list, ['LLEN', list]),
+      ]) as Found['channel'],
+      devices: topology.command(devices, ['HGETALL', devices]) as Found['devices'],
     }));
+    // What comes meanwhile is collected. Each channel is told what became of its own.
+    await Promise.allSettled([store, ...found.flatMap(({ channel, devices }) => [channel, devices])]);
+    return found;
   }
 
   async #find(channel: string): Promise<Opening> {
     const keys = this.#channels.keys(channel);
     const slot = this.#channels.topology.slotOf(keys.top);
-    const { top, devices, origin, now } = await this.#openings.add(slot, { keys, count: 1, bytes: 0 });
-    if (top instanceof Error) throw new RedisReplyError(top.message, 'GET');
-    const cursors = devices instanceof Error ? undefined : decodeCursors(channel, devices);
-    if (typeof top === 'object')
-      return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors };
+    const found = await this.#openings.add(slot, { keys, count: 1, bytes: 0 });
+    const [top, length] = await found.channel;
+    const cursors = await found.devices.then(
+      (devices) => decodeCursors(channel, devices),
+      () => undefined,
+    );
+    if (top !== null) return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors };
+    const [origin, time] = await found.store;
     // Without a top, it was never used or has lost something.
-    if (origin instanceof Error) throw new RedisReplyError(origin.message, 'GET');
-    const isUnused = top === 0 && this.#watch.knownOf(keys.bus) === undefined;
-    return {
-      top: isUnused ? this.#unused(String(origin), now) : (await this.#scriptPage(channel, 0, 0)).top,
-      cursors,
-    };
+    const isUnused = length === 0 && this.#watch.knownOf(keys.bus) === undefined;
+    if (!isUnused || origin?.length !== ORIGIN)
+      return { top: (await this.#scriptPage(channel, 0, 0)).top, cursors };
+    const now = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
+    return { top: this.#unused(String(origin), now), cursors };
   }
 
   async #judgeTop(
