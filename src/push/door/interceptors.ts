@@ -35,7 +35,7 @@ export function signedTicket(options: TicketSecret): PushInterceptor {
       try {
         const answer = said(ticketOf(request));
         if (answer instanceof Response) return answer;
-        say(attributes, answer);
+        if (answer !== undefined) say(attributes, answer);
       } catch (error) {
         if (error instanceof NotUtf8Error) return refusal(400, error.message);
         throw error;
@@ -46,10 +46,12 @@ export function signedTicket(options: TicketSecret): PushInterceptor {
   };
 }
 
-/** In place of whoever an interceptor before has named: a login and an end belong to a user. */
-export function say(attributes: Attributes, said: Attributes | undefined): void {
-  if (said === undefined) return;
-  for (const name of ['login', 'expires', 'topics']) delete attributes[name];
+/** In place of another user whom an interceptor before has named, if there is one: a login and its end are that one's. */
+export function say(attributes: Attributes, said: Attributes): void {
+  const { user } = attributes;
+  if (user !== undefined && user !== said.user) {
+    for (const name of ['login', 'expires', 'topics', 'claims']) delete attributes[name];
+  }
   Object.assign(attributes, said);
 }
 
@@ -89,7 +91,7 @@ export function cookieSession(
       const found = cookies(request);
       if (found.size === 0) return;
       const user = await lookup(found, request);
-      if (user !== undefined) attributes.user = user;
+      if (user !== undefined) say(attributes, { user });
     },
   };
 }
@@ -103,7 +105,7 @@ export function queryUser(parameter: string): Interceptor {
     before(request, attributes) {
       try {
         const user = queryParameter(request, parameter);
-        if (user !== undefined) attributes.user = user;
+        if (user !== undefined) say(attributes, { user });
       } catch (error) {
         if (error instanceof NotUtf8Error) return refusal(400, error.message);
         throw error;

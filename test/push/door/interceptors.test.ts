@@ -41,6 +41,42 @@ test('a ticket that is not valid refuses with 401; none leaves the request to ot
   assert.throws(() => signedTicket({ secret: 'short' }), TypeError);
 });
 
+test('who names another user than the one before names him without the other login and its end', async () => {
+  const ticket = signTicket('alice', { secret, login: 'J', topics: ['news'], claims: { role: 'a' } });
+  const request = { headers: { cookie: 'sid=1' }, url: `/?ticket=${ticket}&operator=bob`, socket: {} };
+  const of = async (...interceptors: Interceptor[]): Promise<Attributes> => {
+    const attributes: Attributes = {};
+    for (const each of interceptors) await each.before!(request, attributes);
+    return attributes;
+  };
+  const bob = queryUser('operator');
+  const tickets = signedTicket({ secret });
+  assert.deepEqual(await of(tickets, bob), { user: 'bob' });
+  assert.deepEqual(
+    await of(
+      tickets,
+      cookieSession(() => 'bob'),
+    ),
+    { user: 'bob' },
+  );
+  const { user, login, topics } = await of(bob, tickets);
+  assert.deepEqual([user, login, topics], ['alice', 'J', ['news']]);
+  // The same user, and what was said of nobody in particular, stay.
+  assert.equal(
+    (
+      await of(
+        tickets,
+        cookieSession(() => 'alice'),
+      )
+    ).login,
+    'J',
+  );
+  const forAll: Interceptor = {
+    before: (_request, attributes) => void Object.assign(attributes, { expires: 1 }),
+  };
+  assert.deepEqual(await of(forAll, bob), { user: 'bob', expires: 1 });
+});
+
 test('a session cookie is looked up by the application', async () => {
   const interceptor = cookieSession(async (cookies) => (cookies.get('sid') === '42' ? 'alice' : undefined));
   assert.equal((await before(interceptor, { headers: { cookie: 'sid=42' } })).user, 'alice');

@@ -192,7 +192,13 @@ test('where it was never there, pages are told to come back, programs by 503; th
   assert.ok(!log.join().includes('secret-part') && !log.join().includes(text));
   id.publish([a]);
   clock.pass(60_000);
-  await Page.open(`${url}?ticket=${text}`, '');
+  const inside = await Page.open(`${url}?ticket=${text}`, '');
+  // A renewal that can't be judged changes nothing.
+  id.publish((_request, response) => response.destroy());
+  inside.say({ type: 'renew', ticket: await token(pair('b')) });
+  assert.equal((await inside.frame('error')).code, 'unavailable');
+  inside.say({ type: 'renew', ticket: text });
+  await inside.frame('renewed');
 });
 
 test('tokens without a name are tried with each key of their kind; what a key is for is obeyed', async (t) => {

@@ -129,3 +129,52 @@ test('a MAC with padding, white space or anything else beside it is not ours', (
   const [version, payload, mac] = ticket.split('.') as [string, string, string];
   refuses(`${version}.${payload}.${Buffer.from(mac, 'base64url').toString('base64')}`, 'TICKET_SIGNATURE');
 });
+
+test('a ticket may say by which login, which topics, and whatever else the application wants to know', () => {
+  const said = { login: 'J-81', topics: ['news', '新闻'], claims: { role: 'clerk', deep: { a: [1] } } };
+  const { user, expires, ...rest } = verifyTicket(signTicket('alice', { secret, ...said }), { secret });
+  assert.equal(user, 'alice');
+  assert.ok(expires > Date.now());
+  assert.deepEqual(rest, said);
+  const x = Date.now() + 60_000;
+  assert.deepEqual(verifyTicket(signed(`{"u":"alice","x":${x},"l":"J","t":[],"c":{},"z":1}`), { secret }), {
+    user: 'alice',
+    expires: x,
+    login: 'J',
+    topics: [],
+    claims: {},
+  });
+});
+
+test('a login, topics or claims that can not be: not signed, and refused where others have signed them', () => {
+  for (const wrong of [
+    { login: '' },
+    { login: 7 },
+    { login: 'a\nb' },
+    { login: 'x'.repeat(257) },
+    { topics: 'news' },
+    { topics: [7] },
+    { topics: ['user:bob'] },
+    { topics: [''] },
+    { claims: 'clerk' },
+    { claims: ['clerk'] },
+    { claims: 7 },
+  ] as object[]) {
+    assert.throws(() => signTicket('alice', { secret, ...wrong }), TypeError, JSON.stringify(wrong));
+    const { login: l, topics: t, claims: c } = wrong as Record<string, unknown>;
+    refuses(signed(JSON.stringify({ u: 'alice', x: Date.now() + 60_000, l, t, c })), 'TICKET_MALFORMED');
+  }
+  for (const name of ['l', 't', 'c']) {
+    refuses(signed(`{"u":"alice","x":${Date.now() + 60_000},"${name}":null}`), 'TICKET_MALFORMED');
+  }
+  assert.throws(() => signTicket(undefined as never, { secret }), TypeError);
+});
+
+test('a ticket that would be longer than one may be is not signed; the longest name and login have room', () => {
+  const long = { user: '密'.repeat(128), login: '钥'.repeat(256) };
+  assert.deepEqual(
+    verifyTicket(signTicket(long.user, { secret, login: long.login }), { secret }).login,
+    long.login,
+  );
+  assert.throws(() => signTicket('alice', { secret, claims: { x: 'y'.repeat(2_000) } }), /2048/);
+});

@@ -11,6 +11,7 @@ import {
 } from '../../../src/index.ts';
 import { holdClock } from '../../support/held-clock.ts';
 import { until } from '../../support/net.ts';
+import { onEachStore } from '../stores.ts';
 import { Page, type Running, startPush } from '../support.ts';
 
 const secret = 'a secret of more than 16 bytes';
@@ -55,6 +56,44 @@ test('a renewed session goes on where it was: positions, topics, and what is sen
   clock.pass(2 * HOUR);
   assert.equal(await page.ended(), 4501);
 });
+
+onEachStore(
+  'a renewed session gets all that other instances send, and ends with its last ticket',
+  async (broker, t) => {
+    const options = { expiry: { leeway: 0 }, interceptors: [signedTicket({ secret })] };
+    const [here, there] = [
+      await startPush({ ...options, broker: broker() }),
+      await startPush({ broker: broker() }),
+    ];
+    t.after(() => Promise.all([here.push.close(), there.push.close()]));
+    const sign = (lifetime: number): string => signTicket('alice', { secret, lifetime, login: 'J' });
+    const page = await open(here.url, sign(3_000), { device: 'd', topics: ['news'] });
+    for (let n = 0; n < 4; n++) {
+      await there.push.send('alice', n);
+      await there.push.publish('news', n);
+      page.say({ type: 'renew', ticket: sign(3_000) });
+      const { expires } = await page.frame('renewed', n);
+      // The ticket before is over by then, the last time.
+      if (n === 3) break;
+      await until('a second of it', () => Date.now() > expires! - 2_000);
+    }
+    await until('all', () => page.data().length === 4 && page.data('news').length === 4);
+    assert.deepEqual(
+      [page.data(), page.data('news')],
+      [
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+      ],
+    );
+    page.say({ type: 'ack', channel: 'inbox', position: page.position() });
+    assert.equal(await page.ended(), 4501);
+    await there.push.send('alice', 'after');
+    await until('nobody there', async () => !(await there.push.online('alice')));
+    const again = await open(here.url, sign(60_000), { device: 'd' });
+    await until('the rest', () => again.data().length > 0);
+    assert.deepEqual(again.data(), ['after']);
+  },
+);
 
 test('a ticket of another user sends the page away, which is told why, and the log without the ticket', async () => {
   const { url, push, log } = await startTickets();
