@@ -64,6 +64,8 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
     announce: (...all) => inner.announce(...all),
     withdraw: (...all) => inner.withdraw(...all),
     presence: (user) => inner.presence(user),
+    online: (users) => inner.online(users),
+    attendance: (...all) => inner.attendance(...all),
     close: () => inner.close(),
   };
   return broker;

@@ -4,6 +4,7 @@
  * behavioural test file runs against both.
  */
 
+import type { Attendance } from './attendance.ts';
 import type { ControlListener, ControlLog } from './control.ts';
 
 /**
@@ -87,6 +88,22 @@ export interface PresenceEntry {
   device?: string;
   /** Milliseconds since 1970. */
   since: number;
+  /** It is on this topic: then it is seen there, and not among the sessions of its user. Once for each topic. */
+  topic?: string;
+}
+
+/** Where an entry is seen, as a channel. */
+export function placeOf({ user, topic }: PresenceEntry): string {
+  return topic ?? placeOfUser(user);
+}
+
+export function placeOfUser(user: string): string {
+  return `user:${user}`;
+}
+
+/** What tells an entry from all others. */
+export function entryId({ session, topic }: PresenceEntry): string {
+  return topic === undefined ? session : `${session}\n${topic}`;
 }
 
 /** Something that another program wants stored, by whatever way the broker offers for that. */
@@ -231,12 +248,19 @@ export interface Broker {
 
   /**
    * Makes sessions visible to all instances until they are withdrawn, or this broker has given no sign of life for
-   * `ttl` ms: which it does by itself. Said again with the same session, an entry replaces the former one.
+   * `ttl` ms: which it does by itself. Said again with the same session and topic, an entry replaces the former one.
    */
   announce(entries: PresenceEntry[], ttl: number): Promise<void>;
   withdraw(entries: PresenceEntry[]): Promise<void>;
   /** The user's sessions on all instances, without those of brokers that are closed or silent. */
   presence(user: string): Promise<PresenceEntry[]>;
+  /**
+   * Which of these users have a session, on any instance. In one round trip per store node for a thousand, and one more
+   * where there are instances that were not heard of for a second. Of whom nothing can be read is not among them.
+   */
+  online(users: readonly string[]): Promise<Set<string>>;
+  /** Who is on a topic, on all instances, as `presence` counts; at most `limit` users are named. */
+  attendance(topic: string, limit: number): Promise<Attendance>;
 
   /** How many things are wrong with the store although it can be reached; each was told to `warn`. */
   readonly faultCount?: number;

@@ -3,18 +3,21 @@
  * that should act as one share a `MemoryStore`; each has a broker of its own over it.
  */
 import { clearInterval, queueMicrotask, setInterval, steadyNow } from '../../clock.ts';
-import type {
-  Broker,
-  BrokerListener,
-  Cursor,
-  LogPage,
-  Opening,
-  PayloadKind,
-  Position,
-  PresenceEntry,
-  PublishOptions,
-  Receipt,
-  StoredMessage,
+import { type Attendance, Tally } from './attendance.ts';
+import {
+  type Broker,
+  type BrokerListener,
+  type Cursor,
+  type LogPage,
+  type Opening,
+  type PayloadKind,
+  type Position,
+  type PresenceEntry,
+  type PublishOptions,
+  placeOf,
+  placeOfUser,
+  type Receipt,
+  type StoredMessage,
 } from './broker.ts';
 import type { ControlLog } from './control.ts';
 import { newEpoch, newOrigin, unusedEpoch } from './epochs.ts';
@@ -118,6 +121,7 @@ const TRIMMED: StoredMessage = {
 export class MemoryStore {
   readonly #channels = new Map<string, MemoryChannel>();
   readonly #origin = newOrigin();
+  /** By place and session. */
   readonly #presence = new Map<string, Map<string, { entry: PresenceEntry; broker: MemoryBroker }>>();
   readonly #brokers = new Set<MemoryBroker>();
   /** @internal */
@@ -133,9 +137,9 @@ export class MemoryStore {
   /** @internal */
   detach(broker: MemoryBroker): void {
     this.#brokers.delete(broker);
-    for (const [user, sessions] of this.#presence) {
+    for (const [place, sessions] of this.#presence) {
       for (const [session, entry] of sessions) if (entry.broker === broker) sessions.delete(session);
-      if (sessions.size === 0) this.#presence.delete(user);
+      if (sessions.size === 0) this.#presence.delete(place);
     }
     if (this.#brokers.size > 0) return;
     clearInterval(this.#sweeper);
@@ -236,10 +240,11 @@ export class MemoryStore {
   /** @internal */
   announce(entries: PresenceEntry[], broker: MemoryBroker): void {
     for (const entry of entries) {
-      let sessions = this.#presence.get(entry.user);
+      const place = placeOf(entry);
+      let sessions = this.#presence.get(place);
       if (sessions === undefined) {
         sessions = new Map();
-        this.#presence.set(entry.user, sessions);
+        this.#presence.set(place, sessions);
       }
       sessions.set(entry.session, { entry: { ...entry }, broker });
     }
@@ -247,16 +252,30 @@ export class MemoryStore {
 
   /** @internal */
   withdraw(entries: PresenceEntry[]): void {
-    for (const { user, session } of entries) {
-      const sessions = this.#presence.get(user);
-      sessions?.delete(session);
-      if (sessions?.size === 0) this.#presence.delete(user);
+    for (const entry of entries) {
+      const place = placeOf(entry);
+      const sessions = this.#presence.get(place);
+      sessions?.delete(entry.session);
+      if (sessions?.size === 0) this.#presence.delete(place);
     }
   }
 
   /** @internal */
   presence(user: string): PresenceEntry[] {
-    return [...(this.#presence.get(user)?.values() ?? [])].map(({ entry }) => ({ ...entry }));
+    const sessions = this.#presence.get(placeOfUser(user))?.values() ?? [];
+    return [...sessions].map(({ entry }) => ({ ...entry }));
+  }
+
+  /** @internal */
+  isOnline(user: string): boolean {
+    return this.#presence.has(placeOfUser(user));
+  }
+
+  /** @internal */
+  attendance(topic: string, limit: number): Attendance {
+    const tally = new Tally();
+    for (const [session, { entry }] of this.#presence.get(topic) ?? []) tally.add(session, entry.user);
+    return tally.result(limit);
   }
 
   #channel(name: string): MemoryChannel {
@@ -360,6 +379,14 @@ class MemoryBroker implements Broker {
 
   async presence(user: string): Promise<PresenceEntry[]> {
     return this.#store.presence(user);
+  }
+
+  async online(users: readonly string[]): Promise<Set<string>> {
+    return new Set(users.filter((user) => this.#store.isOnline(user)));
+  }
+
+  async attendance(topic: string, limit: number): Promise<Attendance> {
+    return this.#store.attendance(topic, limit);
   }
 
   async close(): Promise<void> {

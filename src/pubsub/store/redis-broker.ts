@@ -9,6 +9,7 @@ import { isForbidden, RedisError } from '../redis/errors.ts';
 import { DEFAULT_MAX_REPLY, type RedisOptions } from '../redis/options.ts';
 import { type RedisTarget, topologyOf } from '../redis/target.ts';
 import type { RedisTopology } from '../redis/topology.ts';
+import type { Attendance } from './attendance.ts';
 import { Availability } from './availability.ts';
 import type {
   Broker,
@@ -151,8 +152,8 @@ class RedisBroker implements Broker {
     });
     this.#reader = new RedisReader(this.#channels, this.#watch);
     this.#devices = new RedisDevices(this.#channels);
-    this.#presence = new RedisPresence(topology, prefix, (user, answer) =>
-      this.#channels.about('announce', `user:${user}`, answer),
+    this.#presence = new RedisPresence(topology, prefix, (what, channel, answer) =>
+      this.#channels.about(what, channel, answer),
     );
     this.#maxReply = options.maxReplySize ?? DEFAULT_MAX_REPLY;
     this.control = new RedisControl(
@@ -335,7 +336,15 @@ class RedisBroker implements Broker {
   }
 
   presence(user: string): Promise<PresenceEntry[]> {
-    return this.#channels.about('presence', `user:${user}`, this.#presence.of(user));
+    return this.#presence.of(user);
+  }
+
+  online(users: readonly string[]): Promise<Set<string>> {
+    return this.#presence.online(users);
+  }
+
+  attendance(topic: string, limit: number): Promise<Attendance> {
+    return this.#presence.attendance(topic, limit);
   }
 
   async close(): Promise<void> {

@@ -70,9 +70,9 @@ export class ChannelKeys {
   }
 }
 
-/** The hash of a user's sessions. */
-export function sessionsKey(prefix: string, user: string): string {
-  return `{${busName(prefix, `user:${user}`)}}:sessions`;
+/** The hash of the sessions that are seen on a channel: of a user, as his inbox, or of a topic. */
+export function sessionsKey(prefix: string, channel: string): string {
+  return `{${busName(prefix, channel)}}:sessions`;
 }
 
 /** Is there as long as an instance gives signs of life. */

@@ -1,19 +1,20 @@
 /**
- * Who has which sessions, in Redis. A session is written once, with the life of its instance; the life is one key that
+ * Which sessions users have, and which are on topics, in Redis. A session is written once, with the life of its instance; the life is one key that
  * its instance renews, and readers leave out the sessions of lives that are over. So an idle session costs nothing.
  */
 import { clearInterval, monotonicNow, setInterval } from '../../clock.ts';
 import { within } from '../../waiting.ts';
 import { Script } from '../redis/script.ts';
 import type { RedisTopology } from '../redis/topology.ts';
-import type { PresenceEntry } from './broker.ts';
+import { type Attendance, Tally } from './attendance.ts';
+import { entryId, isUnusable, type PresenceEntry, placeOf, placeOfUser } from './broker.ts';
 import { lua } from './lua.ts';
 import { randomId } from './random-id.ts';
 import { lifeKey, sessionsKey } from './redis-layout.ts';
 
 const forgetScript = new Script(lua.forget);
 
-/** Milliseconds that a user's sessions are kept after the last of them was written. */
+/** Milliseconds that the sessions of a user or a topic are kept after the last of them was written. */
 const SESSIONS_TTL = 24 * 60 * 60 * 1000;
 /** Milliseconds in which every session is written again, a few at a time. */
 const ROUND = SESSIONS_TTL / 4;
@@ -24,13 +25,25 @@ const MAX_SEEN = 10_000;
 const CLOSE_TIMEOUT = 500;
 /** Sessions that are written at a time. */
 const AT_ONCE = 500;
+/** Users that are asked about at a time. */
+const USERS_AT_ONCE = 1000;
+/** Sessions of a topic that are read at a time, about. */
+const PAGE = 1000;
+
+/** What a hash of sessions has. */
+interface Found {
+  session: string;
+  life: string;
+  json: string;
+}
 
 export class RedisPresence {
   readonly #topology: RedisTopology;
   readonly #prefix: string;
-  readonly #about: <T>(user: string, answer: Promise<T>) => Promise<T>;
+  readonly #about: <T>(what: 'announce' | 'presence', channel: string, answer: Promise<T>) => Promise<T>;
+  /** By what tells them apart, as is what is unwritten. */
   readonly #entries = new Map<string, PresenceEntry>();
-  /** Sessions that could not be written, and are tried again. */
+  /** Could not be written, and is tried again. */
   readonly #unwritten = new Set<string>();
   /** Lives of others, with when they were seen last. */
   readonly #seen = new Map<string, number>();
@@ -41,11 +54,11 @@ export class RedisPresence {
   /** Where the round of writing again goes on. */
   #round: Iterator<PresenceEntry> = [][Symbol.iterator]();
 
-  /** @param about gets what is asked about one user, and names it in what it fails with */
+  /** @param about gets what is asked about one channel, and names it in what it fails with */
   constructor(
     topology: RedisTopology,
     prefix: string,
-    about: <T>(user: string, answer: Promise<T>) => Promise<T>,
+    about: <T>(what: 'announce' | 'presence', channel: string, answer: Promise<T>) => Promise<T>,
   ) {
     this.#topology = topology;
     this.#about = about;
@@ -53,33 +66,83 @@ export class RedisPresence {
   }
 
   async announce(entries: PresenceEntry[], ttl: number): Promise<void> {
-    for (const entry of entries) this.#entries.set(entry.session, entry);
+    for (const entry of entries) this.#entries.set(entryId(entry), entry);
     try {
       if (ttl !== this.#ttl) await this.#begin(ttl);
       await this.#write(entries);
     } catch (error) {
-      for (const { session } of entries) this.#unwritten.add(session);
+      for (const entry of entries) this.#unwritten.add(entryId(entry));
       throw error;
     }
   }
 
   async withdraw(entries: PresenceEntry[]): Promise<void> {
-    for (const { session } of entries) {
-      this.#entries.delete(session);
-      this.#unwritten.delete(session);
+    for (const entry of entries) {
+      this.#entries.delete(entryId(entry));
+      this.#unwritten.delete(entryId(entry));
     }
     await Promise.all(
-      byUser(entries).map(([user, sessions]) => {
-        const key = sessionsKey(this.#prefix, user);
+      byPlace(entries).map(([place, sessions]) => {
+        const key = sessionsKey(this.#prefix, place);
         return this.#topology.command(key, ['HDEL', key, ...sessions.map(({ session }) => session)]);
       }),
     );
   }
 
-  async of(user: string): Promise<PresenceEntry[]> {
-    const key = sessionsKey(this.#prefix, user);
-    const reply = (await this.#topology.command(key, ['HGETALL', key])) as string[];
-    const found: { session: string; life: string; json: string }[] = [];
+  of(user: string): Promise<PresenceEntry[]> {
+    const place = placeOfUser(user);
+    const key = sessionsKey(this.#prefix, place);
+    const asked = this.#topology.command(key, ['HGETALL', key]);
+    const living = asked.then((reply) => this.#living(key, reply as string[]));
+    return this.#about('presence', place, living);
+  }
+
+  async online(users: readonly string[]): Promise<Set<string>> {
+    const online = new Set<string>();
+    for (let i = 0; i < users.length; i += USERS_AT_ONCE) {
+      const part = users.slice(i, i + USERS_AT_ONCE);
+      const ofUsers = await Promise.all(part.map((user) => this.#livesOf(user)));
+      const alive = await this.#alive(new Set(ofUsers.flat()));
+      for (const [k, lives] of ofUsers.entries()) {
+        if (lives.some((life) => alive.has(life))) online.add(part[k]!);
+      }
+    }
+    return online;
+  }
+
+  async #livesOf(user: string): Promise<string[]> {
+    const place = placeOfUser(user);
+    const key = sessionsKey(this.#prefix, place);
+    try {
+      const values = await this.#about('presence', place, this.#topology.command(key, ['HVALS', key]));
+      return (values as string[]).map((value) => value.slice(0, Math.max(0, value.indexOf(' '))));
+    } catch (error) {
+      // A user whose key is damaged keeps nobody else's from being told.
+      if (isUnusable(error)) return [];
+      throw error;
+    }
+  }
+
+  /** By pages, so that a topic that many are on holds nobody up. */
+  attendance(topic: string, limit: number): Promise<Attendance> {
+    const key = sessionsKey(this.#prefix, topic);
+    const read = async (): Promise<Attendance> => {
+      const tally = new Tally();
+      let cursor = '0';
+      do {
+        const reply = await this.#topology.command(key, ['HSCAN', key, cursor, 'COUNT', PAGE]);
+        const [next, page] = reply as [string, string[]];
+        for (const { session, user } of await this.#living(key, page)) tally.add(session, user);
+        cursor = String(next);
+      } while (cursor !== '0');
+      return tally.result(limit);
+    };
+    return this.#about('presence', topic, read());
+  }
+
+  /** Of fields and values by turns, the sessions of lives that are not over. What is over is removed. */
+  async #living(key: string, reply: string[]): Promise<PresenceEntry[]> {
+    const found: Found[] = [];
     for (let i = 0; i + 1 < reply.length; i += 2) {
       const value = reply[i + 1]!;
       const end = value.indexOf(' ');
@@ -109,7 +172,7 @@ export class RedisPresence {
 
   /** The store is back, and may have lost what was written: all of it is written again. */
   returned(): void {
-    for (const session of this.#entries.keys()) this.#unwritten.add(session);
+    for (const id of this.#entries.keys()) this.#unwritten.add(id);
     if (this.#timer !== undefined) void this.#beat();
   }
 
@@ -143,9 +206,9 @@ export class RedisPresence {
         // Nobody has heard of this instance for too long, so its sessions may be forgotten by now.
         this.#life = randomId(9);
         await this.#begin(this.#ttl);
-        for (const session of this.#entries.keys()) this.#unwritten.add(session);
+        for (const id of this.#entries.keys()) this.#unwritten.add(id);
       }
-      const due = [...this.#unwritten].flatMap((session) => this.#entries.get(session) ?? []);
+      const due = [...this.#unwritten].flatMap((id) => this.#entries.get(id) ?? []);
       this.#unwritten.clear();
       const share = Math.ceil((this.#entries.size * this.#ttl) / 3 / ROUND);
       for (let i = 0; i < share; i++) {
@@ -160,7 +223,7 @@ export class RedisPresence {
         const part = due.slice(i, i + AT_ONCE);
         await this.#write(part).catch(() => {
           // With the next beat.
-          for (const { session } of part) if (this.#entries.has(session)) this.#unwritten.add(session);
+          for (const id of part.map(entryId)) if (this.#entries.has(id)) this.#unwritten.add(id);
         });
       }
     } catch {
@@ -172,15 +235,15 @@ export class RedisPresence {
 
   async #write(entries: PresenceEntry[]): Promise<void> {
     const written = await Promise.allSettled(
-      byUser(entries).map(([user, sessions]) => {
-        const key = sessionsKey(this.#prefix, user);
+      byPlace(entries).map(([place, sessions]) => {
+        const key = sessionsKey(this.#prefix, place);
         const fields = sessions.flatMap((entry) => [entry.session, `${this.#life} ${JSON.stringify(entry)}`]);
         const told = this.#topology.command(key, ['HSET', key, ...fields]);
         const kept = this.#topology.command(key, ['PEXPIRE', key, SESSIONS_TTL]);
-        return this.#about(user, Promise.all([told, kept]));
+        return this.#about('announce', place, Promise.all([told, kept]));
       }),
     );
-    // A user whose key is damaged keeps nobody else's from being written.
+    // What is damaged keeps nothing else from being written.
     const failed = written.find(({ status }) => status === 'rejected');
     if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
   }
@@ -210,12 +273,13 @@ export class RedisPresence {
   }
 }
 
-function byUser(entries: PresenceEntry[]): [string, PresenceEntry[]][] {
-  const users = new Map<string, PresenceEntry[]>();
+function byPlace(entries: PresenceEntry[]): [string, PresenceEntry[]][] {
+  const places = new Map<string, PresenceEntry[]>();
   for (const entry of entries) {
-    const sessions = users.get(entry.user);
-    if (sessions === undefined) users.set(entry.user, [entry]);
+    const place = placeOf(entry);
+    const sessions = places.get(place);
+    if (sessions === undefined) places.set(place, [entry]);
     else sessions.push(entry);
   }
-  return [...users];
+  return [...places];
 }

@@ -1,9 +1,9 @@
 /**
- * Makes this instance's sessions visible to the others, in batches. The broker keeps them so. A page that comes and goes
+ * Makes this instance's sessions, and which topics they are on, visible to the others, in batches. The broker keeps them so. A page that comes and goes
  * within one batch costs the store nothing.
  */
 import { clearTimeout, setTimeout } from '../../clock.ts';
-import type { Broker, PresenceEntry } from '../../pubsub/store/broker.ts';
+import { type Broker, entryId, type PresenceEntry } from '../../pubsub/store/broker.ts';
 
 /** Milliseconds in which sessions that come and go are collected. */
 const BATCH_DELAY = 50;
@@ -27,23 +27,24 @@ export class Presence {
     this.#failed = failed;
   }
 
-  /** Said again with the same session, an entry replaces the former one. */
+  /** Said again with the same session and topic, an entry replaces the former one. */
   add(entry: PresenceEntry): void {
-    const { session } = entry;
-    if (!this.#went.delete(session) && !this.#entries.has(session)) this.#new.add(session);
-    this.#entries.set(session, entry);
-    this.#came.set(session, entry);
+    const id = entryId(entry);
+    if (!this.#went.delete(id) && !this.#entries.has(id)) this.#new.add(id);
+    this.#entries.set(id, entry);
+    this.#came.set(id, entry);
     this.#schedule();
   }
 
-  remove(session: string): void {
-    const entry = this.#entries.get(session);
+  /** @param id of the entry; that of a session's own is the session's */
+  remove(id: string): void {
+    const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    this.#entries.delete(session);
-    this.#came.delete(session);
+    this.#entries.delete(id);
+    this.#came.delete(id);
     // Who comes and goes within one batch was never there.
-    if (this.#new.delete(session)) return;
-    this.#went.set(session, entry);
+    if (this.#new.delete(id)) return;
+    this.#went.set(id, entry);
     this.#schedule();
   }
 

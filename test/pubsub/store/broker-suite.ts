@@ -448,6 +448,78 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
     },
   );
 
+  promise(
+    'who is on a topic is counted by user over all instances, apart from the sessions of the users',
+    async (a, b) => {
+      const topic = nextChannel('a {topic}');
+      const ann = nextChannel('ann');
+      const on = (session: string, user: string, at = topic): PresenceEntry => ({
+        session,
+        instance: 'A',
+        user,
+        since: 1,
+        topic: at,
+      });
+      const sorted = async (broker: Broker, limit: number, at = topic) => {
+        const { users, total, sessions } = await broker.attendance(at, limit);
+        return { users: users.sort((x, y) => x.user.localeCompare(y.user)), total, sessions };
+      };
+      assert.deepEqual(await sorted(a, 10), { users: [], total: 0, sessions: 0 });
+      const other = nextChannel();
+      await a.announce([on('s1', ann), on('s2', ann), on('s1', ann, other)], 60_000);
+      await b.announce([on('s3', ann), on('s4', 'zoe')], 60_000);
+      const all = {
+        users: [
+          { user: ann, sessions: 3 },
+          { user: 'zoe', sessions: 1 },
+        ],
+        total: 2,
+        sessions: 4,
+      };
+      for (const broker of [a, b]) assert.deepEqual(await sorted(broker, 10), all);
+      assert.deepEqual((await sorted(a, 1)).users.length, 1);
+      assert.deepEqual(await sorted(a, 0), { ...all, users: [] });
+      assert.deepEqual(await sorted(b, 5, other), {
+        users: [{ user: ann, sessions: 1 }],
+        total: 1,
+        sessions: 1,
+      });
+      assert.deepEqual(await b.presence(ann), [], 'a subscription is no session');
+
+      await a.withdraw([on('s1', ann)]);
+      assert.equal((await b.attendance(topic, 0)).sessions, 3);
+      assert.equal((await b.attendance(other, 0)).sessions, 1, 'on another topic it stays');
+      await b.announce(
+        Array.from({ length: 2500 }, (_, i) => on(`many${i}`, `u${i % 1250}`)),
+        60_000,
+      );
+      const many = await a.attendance(topic, 7);
+      assert.deepEqual([many.users.length, many.total, many.sessions], [7, 1252, 2503]);
+      await b.close();
+      // An instance that was just heard of is taken to be there for a second.
+      await until('them to be over', async () => (await a.attendance(topic, 0)).sessions === 1);
+      assert.deepEqual((await sorted(a, 10)).users, [{ user: ann, sessions: 1 }]);
+    },
+  );
+
+  promise('of many users it tells which have a session on any instance', async (a, b) => {
+    const users = Array.from({ length: 1500 }, (_, i) => `${nextChannel('user')}-${i}`);
+    const here = users.filter((_, i) => i % 3 === 0);
+    const entries = here.map(
+      (user): PresenceEntry => ({ session: `of ${user}`, instance: 'A', user, since: 1 }),
+    );
+    await a.announce(entries.slice(0, 200), 60_000);
+    await b.announce(entries.slice(200), 60_000);
+    for (const broker of [a, b]) {
+      assert.deepEqual([...(await broker.online(users))].sort(), [...here].sort());
+      assert.deepEqual(await broker.online([]), new Set());
+    }
+    await b.withdraw(entries.slice(200, 201));
+    await a.close();
+    await until('them to be over', async () => (await b.online(users)).size === 299);
+    assert.deepEqual([...(await b.online(users))].sort(), here.slice(201).sort());
+  });
+
   promise('channel names of any characters stay apart', async (a, b, _ra, rb) => {
     const base = nextChannel();
     const names = ['', '{', '}', '{a}', 'a}b{', '%7B', '{}', ' ', 'ü你🎉', '*', '?[x]', '\r\n', ':log'].map(

@@ -44,7 +44,8 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
       import { redisBroker } from './src/pubsub/store/redis-broker.ts';
       const broker = redisBroker('${redis.url}');
       await broker.open({ message() {}, transient() {}, acknowledged() {}, down() {}, up() {} });
-      await broker.announce([{ session: 's', instance: 'dead', user: 'ann', since: 1 }], ${TTL});
+      const ann = { session: 's', instance: 'dead', user: 'ann', since: 1 };
+      await broker.announce([ann, { ...ann, topic: 'news' }], ${TTL});
       console.log('announced');
     `;
     const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program]);
@@ -54,8 +55,16 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
     const beats = await calls('set');
     await until('signs of life', async () => (await calls('set')) >= beats + 6);
     assert.equal((await b.presence('ann')).length, 1);
+    assert.deepEqual((await b.attendance('news', 5)).users, [{ user: 'ann', sessions: 1 }]);
+    assert.deepEqual(await b.online(['ann', 'bob']), new Set(['ann']));
     child.kill('SIGKILL');
     await until('the session to be over', async () => (await b.presence('ann')).length === 0);
+    await until('it to be nowhere', async () => (await b.attendance('news', 5)).sessions === 0);
+    assert.deepEqual(await b.online(['ann']), new Set());
+    await until(
+      'that to be removed',
+      async () => (await ask(redis, 'EXISTS', '{tidings:news}:sessions')) === 0,
+    );
     await until(
       'it to be removed',
       async () => (await ask(redis, 'EXISTS', '{tidings:user:ann}:sessions')) === 0,
@@ -64,12 +73,11 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
 
   test('an instance that was silent for too long, or whose store lost everything, announces its sessions again', async () => {
     const users = Array.from({ length: 50 }, (_, i) => `u${i}`);
-    await a.announce(
-      users.map((user) => entry(user)),
-      TTL,
-    );
+    const own = users.map((user) => entry(user));
+    const onTopic = own.map((one) => ({ ...one, topic: 'crowd' }));
+    await a.announce([...own, ...onTopic], TTL);
     const areThere = async (): Promise<boolean> =>
-      (await Promise.all(users.map((user) => b.presence(user)))).every((found) => found.length === 1);
+      (await b.online(users)).size === 50 && (await b.attendance('crowd', 0)).sessions === 50;
     assert.ok(await areThere());
     const before = await lives();
     await ask(redis, 'DEL', ...(before as [string]));
@@ -78,8 +86,9 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
     await until('them to be announced again', areThere);
     await ask(redis, 'FLUSHALL');
     await until('them to be announced again', areThere);
-    await a.withdraw(users.map((user) => entry(user)));
+    await a.withdraw([...own, ...onTopic]);
     assert.deepEqual(await b.presence('u7'), []);
+    assert.equal((await b.attendance('crowd', 0)).sessions, 0);
   });
 
   test('a session that stays is not written again; its instance gives one sign of life for all', async () => {
@@ -95,6 +104,17 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
     assert.ok((await calls('pexpire')) - pexpire <= 20);
     assert.equal((await b.presence('idle7')).length, 1);
     await a.withdraw(entries);
+  });
+
+  test('who is online is asked for a thousand users in the calls of one turn, and what is damaged is passed over', async () => {
+    const users = Array.from({ length: 1000 }, (_, i) => `many${i}`);
+    await a.announce([entry('many3'), entry('many5')], TTL);
+    await ask(redis, 'SET', '{tidings:user:many4}:sessions', 'no hash');
+    const [hvals, exists] = [await calls('hvals'), await calls('exists')];
+    assert.deepEqual(await b.online(users), new Set(['many3', 'many5']));
+    assert.equal((await calls('hvals')) - hvals, 1000);
+    assert.ok((await calls('exists')) - exists <= 1, 'a life is asked about once, not for each user');
+    await a.withdraw([entry('many3'), entry('many5')]);
   });
 
   test('a reader that takes an instance for dead removes nothing that was announced again', async () => {
