@@ -9,6 +9,7 @@ import { UnconfirmedError } from '../pubsub/store/control.ts';
 import type { Block, Blocked } from '../push/door/blocks.ts';
 import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.ts';
 import type { RevokeSettings } from '../push/door/topic-rights.ts';
+import type { AttendanceSettings } from '../push/pages/topic-presence.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
 
@@ -17,6 +18,8 @@ export interface AdminTarget {
   send(user: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
   publish(topic: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
   sessions(user: string): Promise<unknown>;
+  online(users: readonly string[]): Promise<Set<string>>;
+  presence(topic: string, settings: AttendanceSettings): Promise<unknown>;
   recheck(user: string): Promise<unknown>;
   disconnect(user: string, settings: DisconnectSettings): Promise<number>;
   block(who: Blocked, settings: BlockSettings): Promise<number>;
@@ -75,6 +78,25 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
   const routes: Route[] = [
     { pattern: /^\/api\/users\/([^/]+)\/messages$/, methods: { POST: deliver('send') } },
     { pattern: /^\/api\/topics\/([^/]+)\/messages$/, methods: { POST: deliver('publish') } },
+    {
+      pattern: /^\/api\/topics\/([^/]+)\/presence$/,
+      methods: {
+        GET: async ({ request, name }) => ({
+          status: 200,
+          body: await target.presence(name, attendanceSettings(request)),
+        }),
+      },
+    },
+    {
+      pattern: /^\/api\/online$/,
+      methods: {
+        POST: async ({ request }) => {
+          const { users } = await readRecord(request, maxBody, ['users'], 'a body is {"users": […]}');
+          const online = await target.online(users as string[]);
+          return { status: 200, body: { online: [...online] } };
+        },
+      },
+    },
     {
       pattern: /^\/api\/users\/([^/]+)\/sessions$/,
       methods: {
@@ -172,40 +194,59 @@ function idempotencyKey(request: IncomingMessage): string | undefined {
   throw new HttpError(400, 'bad_idempotency_key', 'an Idempotency-Key is 1 to 255 ASCII characters');
 }
 
+function attendanceSettings(request: IncomingMessage): AttendanceSettings {
+  const { limit } = queryOf(request, ['limit']);
+  if (limit === undefined) return {};
+  if (!/^\d{1,9}$/.test(limit)) throw new HttpError(400, 'bad_request', 'limit is a whole number');
+  return { limit: Number(limit) };
+}
+
 function disconnectSettings(request: IncomingMessage): DisconnectSettings {
-  const query = new URLSearchParams(requestTarget(request).query);
-  const settings: Record<string, string | number> = {};
-  for (const [name, value] of query) {
-    if (!['login', 'session', 'device', 'code', 'reason'].includes(name)) {
-      // A filter with a typing error would end more than was meant.
+  // A filter with a typing error would end more than was meant.
+  const { code, ...filter } = queryOf(request, ['login', 'session', 'device', 'code', 'reason']);
+  return code === undefined ? filter : { ...filter, code: Number(code) };
+}
+
+/** @throws {HttpError} for a parameter that is none of these, or comes twice */
+function queryOf(request: IncomingMessage, known: string[]): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of new URLSearchParams(requestTarget(request).query)) {
+    if (!known.includes(name)) {
       throw new HttpError(400, 'bad_request', `there is no parameter ${JSON.stringify(name.slice(0, 64))}`);
     }
-    if (name in settings) throw new HttpError(400, 'bad_request', `${name} is given twice`);
-    settings[name] = name === 'code' ? Number(value) : value;
+    if (name in found) throw new HttpError(400, 'bad_request', `${name} is given twice`);
+    found[name] = value;
   }
-  return settings;
+  return found;
 }
 
 /** A body is optional. */
 async function blockSettings(request: IncomingMessage, maxBody: number): Promise<BlockSettings> {
   const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
   if (length === '0' && encoding === undefined) return {};
-  const body: unknown = JSON.parse((await readJson(request, maxBody)).text);
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new HttpError(
-      400,
-      'bad_request',
-      'a block is a JSON object: {"until": …, "reason": …}, each optional',
-    );
-  }
-  const { until, reason, ...rest } = body as Record<string, unknown>;
-  const [unknown] = Object.keys(rest);
-  if (unknown !== undefined)
-    throw new HttpError(400, 'bad_request', `a block has no ${JSON.stringify(unknown)}`);
+  const shape = 'a block is a JSON object: {"until": …, "reason": …}, each optional';
+  const { until, reason } = await readRecord(request, maxBody, ['until', 'reason'], shape);
   return {
     ...(until !== undefined && { until: typeof until === 'string' ? new Date(until) : (until as number) }),
     ...(reason !== undefined && { reason: reason as string }),
   };
+}
+
+/** @throws {HttpError} with what it should be, for anything but an object with these fields or some of them */
+async function readRecord(
+  request: IncomingMessage,
+  maxBody: number,
+  known: string[],
+  shape: string,
+): Promise<Record<string, unknown>> {
+  const body: unknown = JSON.parse((await readJson(request, maxBody)).text);
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new HttpError(400, 'bad_request', shape);
+  }
+  const unknown = Object.keys(body).find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new HttpError(400, 'bad_request', `there is no ${JSON.stringify(unknown)}: ${shape}`);
+  return body as Record<string, unknown>;
 }
 
 function decodeName(encoded: string): string {

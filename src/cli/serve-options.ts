@@ -27,6 +27,11 @@ export const serveOptions = {
     'Pages may subscribe to this topic; a trailing * stands for any ending; may be repeated',
     /[\s,]+/,
   ),
+  presence: list(
+    'TOPIC',
+    'It can be asked who is on this topic; a trailing * stands for any ending; the same on all instances; may be repeated',
+    /[\s,]+/,
+  ),
   origins: list(
     'ORIGIN',
     'Pages of this origin may connect besides those of this server, such as https://app.example.com; * for all; may be repeated',

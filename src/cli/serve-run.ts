@@ -144,6 +144,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       origins: origins.includes('*') ? '*' : origins,
       proxies,
       ...parseLimits(settings.limit),
+      topics: Object.fromEntries(settings.presence.map((topic) => [topic, { presence: true }])),
       expiry: expiryOptions(settings),
       lease: settings.lease,
       confirmTimeout: settings.confirmTimeout,

@@ -21,6 +21,7 @@ export type { RevokeSettings } from './door/topic-rights.ts';
 export { signTopicTicket, type TopicTicket, verifyTopicTicket } from './door/topic-ticket.ts';
 export type * from './options.ts';
 export { Session } from './pages/session.ts';
+export type { AttendanceSettings } from './pages/topic-presence.ts';
 export { PushServer, type Stats } from './push-server.ts';
 export { ConfirmTimeoutError } from './sending/confirmations.ts';
 export type { Pending, PublishSettings, SendReceipt } from './sending/publisher.ts';

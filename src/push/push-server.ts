@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
+import type { Attendance } from '../pubsub/store/attendance.ts';
 import { isUnusable, type PresenceEntry, type Receipt } from '../pubsub/store/broker.ts';
 import { memoryBroker } from '../pubsub/store/memory-broker.ts';
 import { attempt } from '../server/handler-calls.ts';
@@ -49,6 +50,7 @@ import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
 import { SockJsBus } from './pages/sockjs-bus.ts';
 import { SockJsFence } from './pages/sockjs-fence.ts';
+import { type AttendanceSettings, TopicPresence } from './pages/topic-presence.ts';
 import { TopicTerms } from './pages/topic-terms.ts';
 import { Acknowledger } from './sending/acknowledger.ts';
 import { type Pending, Publisher, type PublishSettings, type SendReceipt } from './sending/publisher.ts';
@@ -62,6 +64,8 @@ const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;
 const DEFAULT_PENDING_LIMIT = 100;
 const SWEEP_INTERVAL = 1_000;
+/** Users that `online` tells of in one call. */
+const MAX_ONLINE = 10_000;
 /** A lease is renewed twice before it is over, with a round trip to the store each time. */
 const MIN_LEASE = 500;
 
@@ -100,6 +104,7 @@ export class PushServer {
   readonly #topicTerms: TopicTerms;
   readonly #dialogue: Dialogue;
   readonly #presence: Presence;
+  readonly #topicPresence: TopicPresence;
   readonly #logins: Logins;
   readonly #rechecks: Rechecks;
   readonly #recheckCommand: RecheckCommand;
@@ -182,6 +187,7 @@ export class PushServer {
     this.#presence = new Presence(broker, options.presenceTtl ?? DEFAULT_PRESENCE_TTL, (error) =>
       this.#log('warn', `presence could not be told to the store: ${explain(error)}`),
     );
+    this.#topicPresence = new TopicPresence(this.instance, broker, this.#presence, this.#topics);
     this.#publisher = new Publisher(this.#router, this.#limits.message, this.#topics, options.retention);
     this.#acknowledger = new Acknowledger(
       broker,
@@ -429,8 +435,44 @@ export class PushServer {
     return this.#router.broker.presence(user);
   }
 
-  async online(user: string): Promise<boolean> {
-    return this.#registry.of(user).size > 0 || (await this.sessions(user)).length > 0;
+  /**
+   * Whether the user has a session on any instance; or, of up to 10,000 users, which of them have one, for about the
+   * price of asking of one.
+   *
+   * @throws {TypeError} for names that can't be; {RangeError} for too many
+   */
+  online(user: string): Promise<boolean>;
+  online(users: readonly string[]): Promise<Set<string>>;
+  async online(who: string | readonly string[]): Promise<boolean | Set<string>> {
+    if (typeof who === 'string') return (await this.#online([who])).has(who);
+    if (!Array.isArray(who)) throw new TypeError('users is an array of names');
+    if (who.length > MAX_ONLINE) throw new RangeError(`online tells of at most ${MAX_ONLINE} users at once`);
+    for (const user of who) {
+      const problem = userProblem(user);
+      if (problem !== undefined) throw new TypeError(problem);
+    }
+    return this.#online([...new Set<string>(who)]);
+  }
+
+  async #online(users: readonly string[]): Promise<Set<string>> {
+    const isHere = (user: string): boolean => this.#registry.of(user).size > 0;
+    const elsewhere = users.filter((user) => !isHere(user));
+    if (elsewhere.length === 0) return new Set(users);
+    // Who has just gone from here is not to be found there.
+    await this.#presence.flush();
+    const found = await this.#router.broker.online(elsewhere);
+    return new Set(users.filter((user) => found.has(user) || isHere(user)));
+  }
+
+  /**
+   * Who is on a topic, on all instances: users, with how many sessions each, and how many there are. Only of topics
+   * whose options say `presence: true`, the same on all instances. Sessions of an instance that died are counted until
+   * `presenceTtl` is over.
+   *
+   * @throws {RangeError} for another topic or a limit that can't be; {TypeError} for an unfit name
+   */
+  presence(topic: string, settings: AttendanceSettings = {}): Promise<Attendance> {
+    return this.#topicPresence.of(topic, settings);
   }
 
   /** What no device of the user has acknowledged yet, with at most `limit` messages (default 100). */
@@ -538,6 +580,7 @@ export class PushServer {
         permittedUntil(ticket, this.#options.topicTickets, user, topic),
       endAt: (session, subscription, expires) =>
         this.#topicTerms.set(session, subscription, this.#logins.left(expires)),
+      attends: (session, subscription) => this.#topicPresence.attends(session, subscription),
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
       renew: (ticket, session) => renewals.ask(ticket, session),
       dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),

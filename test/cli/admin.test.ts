@@ -9,7 +9,7 @@ import { PushServer } from '../../src/push/index.ts';
 
 const MAX_BODY = 1000;
 const broker = memoryBroker();
-const push = new PushServer({ broker });
+const push = new PushServer({ broker, topics: { 'room:*': { presence: true } } });
 const api = adminApi({ target: push, token: 'open-sesame', maxBody: MAX_BODY });
 const closed = adminApi({ target: push, token: undefined, maxBody: MAX_BODY });
 const server = createServer((request, response) => {
@@ -140,6 +140,49 @@ test('topics are given, taken and revoked', async () => {
   ] as const) {
     assert.equal((await call(to, { method })).status, status, to);
   }
+});
+
+test('it tells who is on a topic, and which of many users are online', async () => {
+  const entry = { session: 's', instance: 'another', user: 'al ice', since: 1 };
+  const entries = [
+    entry,
+    { ...entry, topic: 'room:1/2' },
+    { ...entry, user: 'bob', session: 't', topic: 'room:1/2' },
+  ];
+  await broker.announce(entries, 60_000);
+  const path = '/api/topics/room%3A1%2F2/presence';
+  const get = (to: string) => call(to, { method: 'GET' });
+  const users = [
+    { user: 'al ice', sessions: 1 },
+    { user: 'bob', sessions: 1 },
+  ];
+  assert.deepEqual((await get(path)).body, { users, total: 2, sessions: 2 });
+  assert.deepEqual((await get(`${path}?limit=1`)).body, { users: users.slice(0, 1), total: 2, sessions: 2 });
+  for (const bad of ['?limit=', '?limit=-1', '?limit=x', '?limit=10001', '?limits=1', '?limit=1&limit=2']) {
+    assert.equal((await get(path + bad)).status, 400, bad);
+  }
+  for (const topic of ['news', 'inbox', '%FF', 'a%0Ab']) {
+    assert.equal((await get(`/api/topics/${topic}/presence`)).status, 400, topic);
+  }
+  assert.equal((await call(path, { body: '{}' })).status, 405);
+
+  const ask = (body: string) => call('/api/online', { body });
+  const answer = await ask(JSON.stringify({ users: ['bob', 'al ice', 'nobody'] }));
+  assert.deepEqual([answer.status, answer.body], [200, { online: ['al ice'] }]);
+  assert.deepEqual((await ask('{"users":[]}')).body, { online: [] });
+  for (const bad of [
+    '[]',
+    '{}',
+    'null',
+    '{"users":"bob"}',
+    '{"users":[1]}',
+    '{"users":[""]}',
+    '{"user":[]}',
+    'x',
+  ]) {
+    assert.equal((await ask(bad)).status, 400, bad);
+  }
+  await broker.withdraw(entries);
 });
 
 test('JSON is stored as it came, whatever JavaScript would make of it', async () => {

@@ -70,8 +70,7 @@ export class Subscription implements Subscriber {
    * this instance has stored since.
    */
   #anchor: Position | undefined;
-  /** Called once, when it has ended. */
-  onClose: (() => void) | undefined;
+  #atClose: (() => void)[] | undefined;
   #begun: Promise<ChannelState> | undefined;
   /** The channel's `finding` when the log was last read. */
   #readIn = -1;
@@ -329,6 +328,12 @@ export class Subscription implements Subscriber {
     this.#held = NONE;
     this.channel.remove(this);
     this.#router.release(this.channel);
-    this.onClose?.();
+    for (const call of this.#atClose ?? []) call();
+  }
+
+  /** Calls once it has ended. */
+  whenClosed(call: () => void): void {
+    this.#atClose ??= [];
+    this.#atClose.push(call);
   }
 }

@@ -16,6 +16,8 @@ export interface TopicOptions {
   overflow?: Overflow;
   /** Messages that wait under `drop-oldest`. Default 100. */
   keep?: number;
+  /** Whether it can be asked who is on it (`presence`), which costs the store a write for each subscription. Default false. */
+  presence?: boolean;
 }
 
 /** Finds a topic's options: an exact name counts more than a pattern, a longer pattern more than a shorter one. */

@@ -29,7 +29,7 @@ export class TopicTerms {
     if (term === undefined) {
       term = { due: 0, session, subscription };
       this.#terms.set(subscription, term);
-      subscription.onClose = () => this.#wheel.delete(term!);
+      subscription.whenClosed(() => this.#wheel.delete(term!));
     }
     this.#wheel.add(term, monotonicNow() + left);
   }

@@ -25,6 +25,8 @@ export interface JoiningHost {
   verifyTopicTicket(ticket: string, user: string, topic: string): number;
   /** The subscription ends at this time, unless it is said again. */
   endAt(session: Session, subscription: Subscription, expires: number): void;
+  /** The session has the topic now, of which it can be asked who is on it. */
+  attends(session: Session, subscription: Subscription): void;
   warn(message: string): void;
 }
 
@@ -81,6 +83,7 @@ export class Joining {
     const subscription = new Subscription(session, channel, router, pacer, options);
     session.subscriptions.get(channel)?.close();
     session.subscriptions.set(channel, subscription);
+    if (options.presence === true) this.#host.attends(session, subscription);
     return subscription;
   }
 
