@@ -28,7 +28,7 @@ export class Commands implements ControlListener {
   readonly #log: ControlLog;
   readonly #timeout: number | undefined;
   readonly #events: CommandEvents;
-  readonly #kinds = new Map<string, CarryOut>();
+  readonly #kinds = new Map<string, CarryOut[]>();
 
   /** @param timeout milliseconds until a command has to be confirmed; undefined for the log's own */
   constructor(name: string, log: ControlLog, timeout: number | undefined, events: CommandEvents) {
@@ -38,9 +38,11 @@ export class Commands implements ControlListener {
     this.#events = events;
   }
 
-  /** Who carries out the commands of a kind. */
+  /** Who carries out the commands of a kind; there may be several. */
   on(kind: string, carryOut: CarryOut): void {
-    this.#kinds.set(kind, carryOut);
+    const known = this.#kinds.get(kind);
+    if (known === undefined) this.#kinds.set(kind, [carryOut]);
+    else known.push(carryOut);
   }
 
   /**
@@ -59,14 +61,15 @@ export class Commands implements ControlListener {
     const { kind, body } = command;
     const isBody = typeof body === 'object' && body !== null && !Array.isArray(body);
     // A newer instance may say what this one has no word for: it has nothing that it could be about.
-    const carryOut = this.#kinds.get(kind);
-    if (carryOut === undefined || !isBody) return 0;
-    try {
-      return carryOut(body as Record<string, unknown>, mark, command);
-    } catch (error) {
-      this.#events.failed(`the command ${JSON.stringify(kind)} failed here: ${explainFully(error)}`);
-      return 0;
+    let count = 0;
+    for (const carryOut of (isBody && this.#kinds.get(kind)) || []) {
+      try {
+        count += carryOut(body as Record<string, unknown>, mark, command);
+      } catch (error) {
+        this.#events.failed(`the command ${JSON.stringify(kind)} failed here: ${explainFully(error)}`);
+      }
     }
+    return count;
   }
 
   lapsed(): void {

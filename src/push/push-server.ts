@@ -207,15 +207,19 @@ export class PushServer {
       (session, before, now) => {
         for (const topic of before)
           if (!now.includes(topic)) this.#dialogue.take(session, topic, 'unsubscribed');
-        for (const topic of now) this.#dialogue.give(session, topic);
+        for (const topic of now) if (!before.includes(topic)) this.#dialogue.give(session, topic);
       },
     );
     this.#topicRights = new TopicRights(broker.control, commands, {
-      taken: (user, topic, reason) =>
-        this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason)),
+      taken: (user, topic, reason, mark) => {
+        endings.take(user, topic, mark);
+        return this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason));
+      },
       given: (user, topic) => this.#ofUser(user, (session) => this.#dialogue.give(session, topic)),
     });
-    this.#topicTerms = new TopicTerms((session, topic) => this.#dialogue.take(session, topic, 'expired'));
+    this.#topicTerms = new TopicTerms((session, subscription) =>
+      this.#dialogue.expire(session, subscription),
+    );
     const endings = new Endings(this.#registry, (session, code, reason) =>
       this.#lobby.dismiss(session, code, reason),
     );
@@ -579,10 +583,10 @@ export class PushServer {
       verifyTopicTicket: (ticket, user, topic) =>
         permittedUntil(ticket, this.#options.topicTickets, user, topic),
       endAt: (session, subscription, expires) =>
-        this.#topicTerms.set(session, subscription, this.#logins.left(expires)),
+        this.#topicTerms.set(session, subscription, expires && this.#logins.left(expires)),
       attends: (session, subscription) => this.#topicPresence.attends(session, subscription),
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
-      renew: (ticket, session) => renewals.ask(ticket, session),
+      renew: (ticket, session) => renewals.renew(ticket, session),
       dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
       greeted: (session) => {
         this.#lobby.greeted(session);
@@ -637,7 +641,7 @@ export class PushServer {
   /** Nobody can say who of them should have been ended. Who may comes back. */
   #sendAllAway(): void {
     this.#log('warn', 'too much was missed while the store was away: all sessions have to come again');
-    for (const session of [...this.#registry]) {
+    for (const session of [...this.#registry.everyone()]) {
       this.#lobby.dismiss(session, CloseCode.DRAIN, 'this instance was away for too long');
     }
   }

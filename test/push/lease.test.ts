@@ -86,12 +86,13 @@ test('messages, live and shared, in both modes, wait for the lease and come in t
   assert.deepEqual(plain.received, ['1', '2', '3', '4', '5']);
 });
 
-test('what no log keeps is dropped: notify, broadcast', async () => {
-  const { url, lease, sender } = await stage();
+test('what no log keeps is dropped: notify, broadcast, what the application sends to one session', async () => {
+  const { url, lease, sender, push } = await stage();
   const page = await Page.open(url, 'alice');
   lease.lapse();
   await sender.notify('alice', 'lost');
   await sender.broadcast('lost, too');
+  for (const session of push.localSessions()) session.send('lost, as the session may have been ended');
   await turns();
   lease.renew();
   await until('the end of the outage', () => page.frames('status').some(({ behind }) => !behind));

@@ -1,6 +1,7 @@
 /**
  * Who may not come in although interceptors have said who he is: he is blocked, or what ended his sessions came while his
- * handshake was under way. Asked before the handshake is answered, again when the session begins, and with its device.
+ * handshake was under way. Asked before the handshake is answered, again when the session begins, and with its device. The same for
+ * topics that are named for somebody and were taken from him meanwhile.
  */
 import type { Attributes } from '../../server/transport.ts';
 import type { Ending, Endings } from '../pages/endings.ts';
@@ -28,6 +29,18 @@ export class Barrier {
     const { user, login } = attributes;
     const block = this.#blocks.of(user, login);
     if (block !== undefined) return { code: CloseCode.FORBIDDEN, reason: block.reason };
-    return this.#endings.since(this.#begun.get(attributes) ?? 0, { user, login, device });
+    return this.#endings.since(this.#begunAt(attributes), { user, login, device });
+  }
+
+  /** Of the topics that are named, those that were not taken from the user meanwhile. */
+  topicsLeft(attributes: Attributes): readonly string[] | undefined {
+    const { user, topics } = attributes;
+    const begun = this.#begunAt(attributes);
+    if (begun === this.#endings.count) return topics;
+    return topics?.filter((topic) => this.#endings.since(begun, { user, topic }) === undefined);
+  }
+
+  #begunAt(attributes: Attributes): number {
+    return this.#begun.get(attributes) ?? 0;
   }
 }

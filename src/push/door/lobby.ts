@@ -20,7 +20,7 @@ import type { Limits, Log } from '../options.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { Presence } from '../pages/presence.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
-import { type FullOutboxes, Session } from '../pages/session.ts';
+import { Session, type SessionHost } from '../pages/session.ts';
 import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
@@ -68,7 +68,7 @@ interface Standing {
 }
 
 /** It is told of transports of any kind, once they are admitted. */
-export class Lobby implements Handler<Transport>, FullOutboxes {
+export class Lobby implements Handler<Transport>, SessionHost {
   readonly #parts: LobbyParts;
   readonly #sessions = new Map<Transport, Session>();
   /** Sessions that have not said hello, in the order in which they came. */
@@ -136,10 +136,11 @@ export class Lobby implements Handler<Transport>, FullOutboxes {
       session.phase = 'open';
       subscription.runFromNow();
     }
-    for (const topic of transport.attributes.topics ?? []) this.#parts.dialogue.give(session, topic);
+    const topics = barrier.topicsLeft(transport.attributes);
+    for (const topic of topics ?? []) this.#parts.dialogue.give(session, topic);
     if (opened.hasSubscribers) opened.publish({ session });
     this.#tell(() => handler.opened?.(session, request));
-    this.#parts.rechecks.watch(session);
+    if (session.phase !== 'closed') this.#parts.rechecks.watch(session);
   }
 
   /** `data` is only valid during the call. */
@@ -216,7 +217,11 @@ export class Lobby implements Handler<Transport>, FullOutboxes {
 
   /** Whoever has something waiting is cut, as it may not leave any more: he comes back for it. */
   cutWaiting(): void {
-    for (const { transport } of this.#parts.registry) transport[dropWaiting](true);
+    for (const { transport } of [...this.#parts.registry.everyone()]) transport[dropWaiting](true);
+  }
+
+  mayDeliver(): boolean {
+    return this.#parts.router.mayDeliver();
   }
 
   filled(session: Session): void {

@@ -212,9 +212,14 @@ export class Rechecks {
       dismiss(session, objection.code, objection.reason);
       return;
     }
+    const { topics = [] } = now;
     try {
       if (areSame(before, now)) Object.assign(session.attributes, ownChangesOf(before, now));
-      else session.renew(changesOf(before, now));
+      else
+        session.renew({
+          ...changesOf(before, now),
+          topics: barrier.topicsLeft(Object.assign(began, { topics }))!,
+        });
     } catch (error) {
       this.#parts.log('error', `what the application says of a page now can't be: ${explain(error)}`);
     }

@@ -37,11 +37,12 @@ export class Renewals {
   }
 
   /**
+   * Asks, and has the session be what was said.
+   *
    * @param ticket undefined: the page only asks whether it may stay
-   * @returns what is said of the session now
-   * @throws {FrameError} that the page is told; with `forbidden` it has to go
+   * @throws {FrameError} that the page is told; with `forbidden` it has to go. {TypeError} for what can't be said
    */
-  async ask(ticket: string | undefined, session: Session): Promise<Attributes> {
+  async renew(ticket: string | undefined, session: Session): Promise<void> {
     const who: Attributes = { user: session.user };
     this.#barrier.begins(who);
     const said = await this.#answer(ticket, session);
@@ -55,7 +56,14 @@ export class Renewals {
     who.login = said.login ?? session.login;
     const objection = this.#barrier.objection(who, session.device);
     if (objection !== undefined) throw new FrameError('forbidden', objection.reason);
-    return said;
+    if (session.phase === 'closed') return;
+    // In this very moment: a command that comes later finds it by what it is now.
+    if (!Array.isArray(said.topics)) session.renew(said);
+    else
+      session.renew({
+        ...said,
+        topics: this.#barrier.topicsLeft(Object.assign(who, { topics: said.topics }))!,
+      });
   }
 
   async #answer(ticket: string | undefined, session: Session): Promise<Attributes | undefined> {

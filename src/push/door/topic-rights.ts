@@ -2,7 +2,7 @@
  * Which topics the application gives to users and takes from them, on all instances: what has been taken may be asked for
  * again (`unsubscribe`) or not until some moment (`revoke`). What is promised is in docs/endings.md.
  */
-import type { ControlLog, RecordChange } from '../../pubsub/store/control.ts';
+import { type ControlLog, type Mark, RESTORED, type RecordChange } from '../../pubsub/store/control.ts';
 import type { Commands } from '../commands.ts';
 import { topicProblem, userProblem } from '../talk/names.ts';
 
@@ -13,7 +13,7 @@ export interface RevokeSettings {
 
 export interface TopicRightsEvents {
   /** The user's sessions here get no more of the topic. Returns how many had it, or were about to. */
-  taken(user: string, topic: string, reason: 'unsubscribed' | 'revoked'): number;
+  taken(user: string, topic: string, reason: 'unsubscribed' | 'revoked', mark: Mark): number;
   /** The user's sessions here get the topic. Returns how many did not have it. */
   given(user: string, topic: string): number;
 }
@@ -30,9 +30,18 @@ export class TopicRights {
   constructor(log: ControlLog, commands: Commands, events: TopicRightsEvents) {
     this.#log = log;
     this.#commands = commands;
-    commands.on(TAKE, ({ user, topic, revoked }) => {
+    commands.on(TAKE, ({ user, topic, revoked }, mark) => {
       if (!areNames(user, topic)) return 0;
-      return events.taken(user, topic as string, revoked === true ? 'revoked' : 'unsubscribed');
+      return events.taken(user, topic as string, revoked === true ? 'revoked' : 'unsubscribed', mark);
+    });
+    // Whoever has it was not told when it was revoked.
+    commands.on(RESTORED, (_, mark) => {
+      let count = 0;
+      for (const key of this.#log.records().keys()) {
+        const of = ofKey(key);
+        if (of !== undefined) count += events.taken(of.user, of.topic, 'revoked', mark);
+      }
+      return count;
     });
     commands.on(GIVE, ({ user, topic }) => (areNames(user, topic) ? events.given(user, topic as string) : 0));
   }
@@ -70,6 +79,17 @@ export class TopicRights {
 
 function keyOf(user: string, topic: string): string {
   return PREFIX + JSON.stringify([user, topic]);
+}
+
+/** Undefined for a record of another kind. */
+function ofKey(key: string): { user: string; topic: string } | undefined {
+  if (!key.startsWith(PREFIX)) return undefined;
+  try {
+    const [user, topic] = JSON.parse(key.slice(PREFIX.length)) as unknown[];
+    return areNames(user, topic) ? { user, topic: topic as string } : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function check(user: unknown, topic: unknown): void {

@@ -14,6 +14,8 @@ export interface Which {
   login?: string | undefined;
   session?: string | undefined;
   device?: string | undefined;
+  /** Not sessions, but what they have of this topic. */
+  topic?: string | undefined;
 }
 
 export interface Ending extends Which {
@@ -58,8 +60,9 @@ export class Endings {
     if (ending === undefined) return 0;
     this.#remember({ ending, nth: ++this.count, mark, at: monotonicNow() });
     let count = 0;
-    const among = ending.user === undefined ? this.#registry : this.#registry.of(ending.user);
-    for (const session of [...among]) {
+    const { user } = ending;
+    const among = user === undefined ? [...this.#registry.everyone()] : this.#registry.everyoneOf(user);
+    for (const session of among) {
       if (!isMeant(ending, whoIs(session))) continue;
       this.#end(session, ending.code, ending.reason);
       count++;
@@ -67,10 +70,16 @@ export class Endings {
     return count;
   }
 
+  /** Remembers a topic that was taken from a user, for who is on his way to it. */
+  take(user: string, topic: string, mark: Mark): void {
+    const ending = { user, topic, code: 0, reason: 'unsubscribed' };
+    this.#remember({ ending, nth: ++this.count, mark, at: monotonicNow() });
+  }
+
   /** Ends those of whom `why` gives a reason. Returns how many. */
   endWhere(why: (session: Session) => string | undefined): number {
     let count = 0;
-    for (const session of [...this.#registry]) {
+    for (const session of [...this.#registry.everyone()]) {
       const reason = why(session);
       if (reason === undefined) continue;
       this.#end(session, CloseCode.NOT_AUTHENTICATED, reason);
@@ -96,7 +105,7 @@ export class Endings {
   isEndedSince({ epoch, number }: Mark, here: Mark, who: Which): boolean {
     const isLater = ({ mark }: Remembered): boolean =>
       mark.epoch === epoch ? mark.number > number : epoch !== here.epoch;
-    const isMeantAtAll = ({ user, login }: Ending): boolean => isMeant({ user, login }, who);
+    const isMeantAtAll = ({ user, login, topic }: Ending): boolean => isMeant({ user, login, topic }, who);
     return this.#find(isLater, isMeantAtAll) !== undefined;
   }
 
@@ -127,7 +136,7 @@ export function whoIs({ user, login, id, device }: Session): Which {
 }
 
 function isMeant(which: Which, who: Which): boolean {
-  return (['user', 'login', 'session', 'device'] as const).every(
+  return (['user', 'login', 'session', 'device', 'topic'] as const).every(
     (name) => which[name] === undefined || which[name] === who[name],
   );
 }

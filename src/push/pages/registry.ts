@@ -35,6 +35,18 @@ export class SessionRegistry {
     return this.#byUser.get(user) ?? NONE;
   }
 
+  /** Also those who have to go as newer ones took their places: something may still wait to leave for them. */
+  *everyone(): Generator<Session> {
+    yield* this.#all;
+    yield* this.#leaving.values();
+  }
+
+  /** The same of one user. */
+  everyoneOf(user: string): Session[] {
+    const leaving = this.#leaving.get(user);
+    return leaving === undefined ? [...this.of(user)] : [...this.of(user), leaving];
+  }
+
   /** Takes a place for somebody at this address; says what is full where there is none. */
   reserve(address: string): 'instance' | 'address' | undefined {
     const ofAddress = this.#placesByAddress.get(address) ?? 0;

@@ -32,9 +32,11 @@ export interface Inquiry {
   isOver: boolean;
 }
 
-/** Who looks after sessions whose outbox is full. */
-export interface FullOutboxes {
-  /** Told again, it has taken something in between. */
+/** Who looks after sessions. */
+export interface SessionHost {
+  /** Whether this instance knows of all that is to end: otherwise pages are told nothing. */
+  mayDeliver(): boolean;
+  /** Its outbox is full. Told again, it has taken something in between. */
   filled(session: Session): void;
 }
 
@@ -76,7 +78,7 @@ export class Session implements Recipient {
   #owed: string | undefined;
   #owedBy = 0;
   readonly #outboxLimit: number;
-  readonly #host: FullOutboxes;
+  readonly #host: SessionHost;
   /** @internal Its outbox was full, and is not empty enough yet. */
   isFull = false;
   /** Bytes written while the outbox was over its limit. */
@@ -102,7 +104,7 @@ export class Session implements Recipient {
     outboxLimit: number,
     frames: FrameQueue,
     logins: LoginKeeper,
-    host: FullOutboxes,
+    host: SessionHost,
   ) {
     this.id = id;
     this.user = user;
@@ -139,11 +141,13 @@ export class Session implements Recipient {
 
   /**
    * To this page only, and at most once: nothing is stored. A page in `tidings.1` gets it after its `welcome`.
+   * While the store is away for longer than a lease it is dropped: the session may have been ended elsewhere.
    *
    * @throws {TypeError} for what JSON has no form of
    */
   send(data: unknown): void {
-    this.sendTransient(new OutgoingTransient(inboxOf(this.user), encodeData(data).bytes));
+    const { bytes } = encodeData(data);
+    if (this.#host.mayDeliver()) this.sendTransient(new OutgoingTransient(inboxOf(this.user), bytes));
   }
 
   /**

@@ -14,8 +14,8 @@ export class TopicTerms {
   readonly #wheel: Wheel<Term>;
 
   /** @param over the session's subscription to the topic has ended; must not throw */
-  constructor(over: (session: Session, topic: string) => void) {
-    this.#wheel = new Wheel(({ session, subscription }) => over(session, subscription.channel.name));
+  constructor(over: (session: Session, subscription: Subscription) => void) {
+    this.#wheel = new Wheel(({ session, subscription }) => over(session, subscription));
   }
 
   /** Subscriptions that will end by themselves. */
@@ -23,9 +23,13 @@ export class TopicTerms {
     return this.#wheel.size;
   }
 
-  /** @param left milliseconds. Said again, the last word counts */
-  set(session: Session, subscription: Subscription, left: number): void {
+  /** @param left milliseconds; undefined: it does not end by itself. Said again, the last word counts */
+  set(session: Session, subscription: Subscription, left: number | undefined): void {
     let term = this.#terms.get(subscription);
+    if (left === undefined) {
+      if (term !== undefined) this.#wheel.delete(term);
+      return;
+    }
     if (term === undefined) {
       term = { due: 0, session, subscription };
       this.#terms.set(subscription, term);

@@ -1,7 +1,6 @@
 /** The server's side of `tidings.1`: what each frame of a client does. docs/wire.md is its specification. */
 
 import { type Cursor, isUnusable, type PublishOptions, type Receipt } from '../../pubsub/store/broker.ts';
-import type { Attributes } from '../../server/transport.ts';
 import { isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Start, Subscription } from '../delivery/subscription.ts';
@@ -37,8 +36,8 @@ export interface DialogueHost extends JoiningHost {
   readonly heartbeat: Heartbeat;
   readonly acknowledger: Acknowledger;
   publish(topic: string, data: unknown, options: Pick<PublishOptions, 'idempotencyKey'>): Promise<Receipt>;
-  /** What is said of the session by its new ticket. @throws {FrameError} */
-  renew(ticket: string | undefined, session: Session): Promise<Attributes>;
+  /** The session is what its new ticket says. @throws {FrameError} */
+  renew(ticket: string | undefined, session: Session): Promise<void>;
   /** Sends it away. */
   dismiss(session: Session, code: number, reason: string): void;
   /** The client has said who it is and where it wants to go on. */
@@ -198,8 +197,12 @@ export class Dialogue {
     return this.#joining.give(session, topic);
   }
 
-  take(session: Session, topic: string, reason: 'unsubscribed' | 'revoked' | 'expired'): boolean {
+  take(session: Session, topic: string, reason: 'unsubscribed' | 'revoked'): boolean {
     return this.#joining.take(session, topic, reason);
+  }
+
+  expire(session: Session, subscription: Subscription): void {
+    this.#joining.end(session, subscription, 'expired');
   }
 
   async #subscribe(session: Session, frame: Record<string, unknown>, proceed: () => void): Promise<void> {
@@ -233,8 +236,9 @@ export class Dialogue {
   async #permitAgain(session: Session, known: Subscription, ticket: string | undefined): Promise<void> {
     const { name } = known.channel;
     try {
-      const expires = await this.#joining.permit(session, name, ticket);
-      if (expires !== undefined) this.#host.endAt(session, known, expires);
+      await this.#joining.permitted(session, name, ticket, (expires) => {
+        if (session.subscriptions.get(name) === known) this.#host.endAt(session, known, expires);
+      });
     } catch (error) {
       this.#joining.take(session, name, 'unsubscribed');
       throw error;
@@ -281,6 +285,7 @@ export class Dialogue {
     const { channel, position } = cursor;
     const { messages } = await this.#host.router.broker.read(channel, position.offset - 1, 1);
     const [entry] = messages;
+    if (session.isDismissed) return;
     // What is no longer retained can't be told from what never was. A cursor there would be of no use.
     if (entry?.offset !== position.offset) return;
     this.#checkSent(entry.epoch === position.epoch && entry.id === position.id, channel);
@@ -329,8 +334,7 @@ export class Dialogue {
 
   async #renew(session: Session, frame: Record<string, unknown>): Promise<void> {
     try {
-      const said = await this.#host.renew(ticketOf(frame['ticket']), session);
-      if (session.phase !== 'closed') session.renew(said);
+      await this.#host.renew(ticketOf(frame['ticket']), session);
     } catch (error) {
       this.#refuse(session, frame, error);
       // Not only the frame: the page shows what is not its user's.

@@ -23,8 +23,8 @@ export interface JoiningHost {
   isRevoked(user: string, topic: string): boolean;
   /** When what a ticket permits ends, in milliseconds since 1970. @throws {FrameError} */
   verifyTopicTicket(ticket: string, user: string, topic: string): number;
-  /** The subscription ends at this time, unless it is said again. */
-  endAt(session: Session, subscription: Subscription, expires: number): void;
+  /** The subscription ends at this time, or not by itself; the last word counts. */
+  endAt(session: Session, subscription: Subscription, expires: number | undefined): void;
   /** The session has the topic now, of which it can be asked who is on it. */
   attends(session: Session, subscription: Subscription): void;
   warn(message: string): void;
@@ -69,12 +69,13 @@ export class Joining {
    * @throws {FrameError} if it may not be
    */
   async admit(session: Session, channel: string, ticket?: string): Promise<Subscription> {
-    const expires = isInbox(channel) ? undefined : await this.permit(session, channel, ticket);
-    if (session.phase === 'closed') throw new Error('the session has ended');
-    if (!isInbox(channel)) this.#checkRoom(session, channel);
-    const subscription = this.#add(session, channel);
-    if (expires !== undefined) this.#host.endAt(session, subscription, expires);
-    return subscription;
+    if (isInbox(channel)) return this.#add(session, channel);
+    return this.permitted(session, channel, ticket, (expires) => {
+      this.#checkRoom(session, channel);
+      const subscription = this.#add(session, channel);
+      if (expires !== undefined) this.#host.endAt(session, subscription, expires);
+      return subscription;
+    });
   }
 
   #add(session: Session, channel: string): Subscription {
@@ -92,7 +93,11 @@ export class Joining {
     if (session.phase === 'closed' || this.#host.isRevoked(session.user, topic)) return false;
     session.given ??= new Set();
     session.given.add(topic);
-    if (session.subscriptions.has(topic)) return false;
+    const known = session.subscriptions.get(topic);
+    if (known !== undefined) {
+      this.#host.endAt(session, known, undefined);
+      return false;
+    }
     if (!session.isTidings) this.#add(session, topic).runFromNow();
     else if (session.phase === 'open') void this.#start(session, topic);
     // Else its `hello` brings it.
@@ -112,7 +117,7 @@ export class Joining {
   }
 
   /** The session gets no more of the topic. Returns whether it had it, or was about to. */
-  take(session: Session, topic: string, reason: 'unsubscribed' | 'revoked' | 'expired'): boolean {
+  take(session: Session, topic: string, reason: 'unsubscribed' | 'revoked'): boolean {
     let had = session.given?.delete(topic) === true;
     for (const inquiry of session.inquiries ?? []) {
       if (inquiry.topic !== topic) continue;
@@ -121,13 +126,19 @@ export class Joining {
     }
     const subscription = session.subscriptions.get(topic);
     if (subscription === undefined) return had;
+    this.end(session, subscription, reason);
+    return true;
+  }
+
+  end(session: Session, subscription: Subscription, reason: 'unsubscribed' | 'revoked' | 'expired'): void {
+    const { name: topic } = subscription.channel;
+    if (session.subscriptions.get(topic) !== subscription) return;
     session.subscriptions.delete(topic);
     subscription.close();
     // Before its `welcome`, which will not name it, it has not been told of it.
     if (session.isTidings && session.phase === 'open') {
       session.sendFrame({ type: 'unsubscribed', channel: topic, reason });
     }
-    return true;
   }
 
   /** It is there since the session opened. */
@@ -159,30 +170,42 @@ export class Joining {
   }
 
   /**
-   * Whether the session may have the topic, by its ticket, or by what the application says now.
+   * Asks whether the session may have the topic. `then` is done in the very moment in which that is known, so that it can't
+   * be taken between the two.
    *
-   * @returns when that ends by itself
+   * @param then is told when the permission ends by itself
    * @throws {FrameError} if it may not
    */
-  async permit(session: Session, topic: string, ticket?: string): Promise<number | undefined> {
+  async permitted<T>(
+    session: Session,
+    topic: string,
+    ticket: string | undefined,
+    then: (expires: number | undefined) => T,
+  ): Promise<T> {
+    const inquiry: Inquiry = { topic, isOver: false };
+    session.inquiries ??= new Set();
+    session.inquiries.add(inquiry);
+    try {
+      const expires = await this.#permit(session, topic, ticket);
+      if (inquiry.isOver) throw new FrameError('forbidden', 'unsubscribed meanwhile', topic);
+      if (session.phase === 'closed') throw new Error('the session has ended');
+      return then(expires);
+    } finally {
+      session.inquiries.delete(inquiry);
+    }
+  }
+
+  /** By its ticket, or by what the application says now. Returns when that ends by itself. @throws {FrameError} */
+  async #permit(session: Session, topic: string, ticket: string | undefined): Promise<number | undefined> {
     const { isRevoked, verifyTopicTicket, authorize } = this.#host;
     if (isRevoked(session.user, topic)) throw new FrameError('forbidden', 'the topic was revoked', topic);
     if (session.given?.has(topic)) return undefined;
     if (ticket !== undefined) return verifyTopicTicket(ticket, session.user, topic);
-    const inquiry: Inquiry = { topic, isOver: false };
-    session.inquiries ??= new Set();
-    session.inquiries.add(inquiry);
-    let answer: unknown;
-    try {
-      answer = await this.ask('subscribe', () => authorize.subscribe?.(session, topic), topic);
-    } finally {
-      session.inquiries.delete(inquiry);
-    }
+    const answer = await this.ask('subscribe', () => authorize.subscribe?.(session, topic), topic);
     if (answer !== true) {
       const hint = authorize.subscribe === undefined ? ': authorize.subscribe is not set' : '';
       throw new FrameError('forbidden', `not permitted to subscribe${hint}`, topic);
     }
-    if (inquiry.isOver) throw new FrameError('forbidden', 'unsubscribed meanwhile', topic);
     return undefined;
   }
 
