@@ -185,8 +185,8 @@ test('an answer that never comes holds up its own session alone, until limits.an
   assert.deepEqual(
     held.frames('error').map(({ code, channel, ref }) => [code, channel, ref]),
     [
-      ['unavailable', 'stuck', undefined],
-      ['unavailable', 'stuck', 'p'],
+      ['forbidden', 'stuck', undefined],
+      ['forbidden', 'stuck', 'p'],
     ],
   );
   assert.equal(log.filter((line) => line.includes('no answer within 300 ms')).length, 2);
