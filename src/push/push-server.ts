@@ -41,7 +41,7 @@ import {
   type PushServerOptions,
 } from './options.ts';
 import { AckedNews } from './pages/acked-news.ts';
-import { Drain } from './pages/drain.ts';
+import { Drain, SERVICE_RESTART } from './pages/drain.ts';
 import { Endings } from './pages/endings.ts';
 import { InstanceName } from './pages/instance-name.ts';
 import { checkedExpiry, Logins } from './pages/logins.ts';
@@ -642,7 +642,8 @@ export class PushServer {
   #sendAllAway(): void {
     this.#log('warn', 'too much was missed while the store was away: all sessions have to come again');
     for (const session of [...this.#registry.everyone()]) {
-      this.#lobby.dismiss(session, CloseCode.DRAIN, 'this instance was away for too long');
+      const code = session.isTidings ? CloseCode.DRAIN : SERVICE_RESTART;
+      this.#lobby.dismiss(session, code, 'this instance was away for too long');
     }
   }
 

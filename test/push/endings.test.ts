@@ -126,16 +126,20 @@ onEachStore('a handshake that was under way does not get past what was said mean
   };
   const [a, b] = await pair(broker, { interceptors: [queryUser('user'), logins, slow] });
   isSlow = true;
-  const pages = ['alice', 'bob', 'carol'].flatMap((user) => [
+  const pages = ['alice', 'bob', 'dora', 'carol'].flatMap((user) => [
     new Page(withLogin(b.url, `of-${user}`), user),
     new Page(withLogin(b.url, `of-${user}`), user, ['tidings.1']),
   ]);
-  await until('handshakes to be asked about', () => waiting.length === 6);
+  await until('handshakes to be asked about', () => waiting.length === 8);
   await a.push.disconnect('alice', { login: 'of-alice' });
   await a.push.block({ login: 'of-bob' });
+  await a.push.disconnect('dora', { code: 4000, reason: 'come again' });
   for (const go of waiting) go();
-  assert.deepEqual(await Promise.all(pages.slice(0, 4).map((page) => page.ended())), [401, 4501, 403, 4503]);
-  await until('the others to be in', () => pages.slice(4).every(({ socket }) => socket.readyState === 1));
+  assert.deepEqual(
+    await Promise.all(pages.slice(0, 6).map((page) => page.ended())),
+    [401, 4501, 403, 4503, 503, 503],
+  );
+  await until('the others to be in', () => pages.slice(6).every(({ socket }) => socket.readyState === 1));
   isSlow = false;
   await (await Page.plain(withLogin(b.url, 'of-alice'), 'alice')).close();
 });

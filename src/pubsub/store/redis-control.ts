@@ -5,7 +5,7 @@
  */
 import { clearInterval, clearTimeout, monotonicNow, setInterval, setTimeout } from '../../clock.ts';
 import { delayOf, inTime, pause, within } from '../../waiting.ts';
-import { isForbidden, RedisError } from '../redis/errors.ts';
+import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
 import { Script } from '../redis/script.ts';
 import type { RedisTopology } from '../redis/topology.ts';
@@ -99,6 +99,8 @@ export class RedisControl implements ControlLog {
   #ender: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
   #again = false;
+  /** Why it could not be renewed. */
+  #failure: unknown;
   /** Until when others who know what was lost are waited for, in milliseconds of the monotonic clock. */
   #notBefore = Number.NEGATIVE_INFINITY;
   #isSubscribed = false;
@@ -194,11 +196,14 @@ export class RedisControl implements ControlLog {
         this.#again = false;
         await this.#renewOnce();
       }
+      this.#failure = undefined;
       this.#faults.over('lease');
     } catch (error) {
       this.#again = false;
-      if (isForbidden(error))
-        this.#faults.met('lease', `no lease, so nothing is delivered: ${String(error)}`);
+      this.#failure = error;
+      // What passes by itself is told when the lease is over.
+      if (error instanceof RedisReplyError && !wasNotExecuted(error))
+        this.#faults.met('lease', `no lease, so nothing is delivered: ${error.message}`);
     } finally {
       this.#renewing = undefined;
     }
@@ -252,9 +257,9 @@ export class RedisControl implements ControlLog {
 
   #lapse(): void {
     this.#isHeld = false;
-    this.#hooks.lapsed(
-      new RedisError('REDIS_UNAVAILABLE', 'the lease of this instance could not be renewed'),
-    );
+    const why = this.#failure instanceof Error ? `: ${this.#failure.message}` : '';
+    const message = `the lease of this instance could not be renewed${why}`;
+    this.#hooks.lapsed(new RedisError('REDIS_UNAVAILABLE', message));
     this.#listener!.lapsed();
     void this.renew();
   }

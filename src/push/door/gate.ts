@@ -165,7 +165,9 @@ function authenticated(parts: AdmissionParts): Interceptor {
   const objection = (attributes: Attributes): Response | undefined => {
     const ending = barrier.objection(attributes);
     if (ending === undefined) return undefined;
-    return refusal(ending.code === CloseCode.FORBIDDEN ? 403 : 401, ending.reason);
+    const { code, reason } = ending;
+    if (code < CloseCode.MALFORMED) return refusal(503, reason, { 'Retry-After': '1' });
+    return refusal(code === CloseCode.FORBIDDEN ? 403 : 401, reason);
   };
   return {
     async before(request, attributes) {

@@ -9,7 +9,8 @@ export const OWN_ACCORD = 0.6;
 const CLOSING_PART = 0.2;
 /** What closing handshakes get where no time was given, in milliseconds. */
 const LAST_CALL = 500;
-const SERVICE_RESTART = 1012;
+/** For pages in plain mode (RFC 6455 §7.4, IANA). */
+export const SERVICE_RESTART = 1012;
 
 export class Drain {
   /** Milliseconds that it may take, as those are told who knock meanwhile. */

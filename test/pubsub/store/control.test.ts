@@ -373,3 +373,25 @@ test(
       assert.ok(b.instance.commands.some(({ kind }) => kind === 'restored'));
     }),
 );
+
+test(
+  'what somebody else has made of its keys is told, and over when it is removed',
+  { skip, timeout: 60_000 },
+  () =>
+    apart(async (a, b, _proxy, server) => {
+      await ask(server, 'SET', '{tidings:control\n}:leases', 'nonsense');
+      await until('leases to be over', () => [a, b].every(({ broker }) => !broker.control.mayDeliver()));
+      for (const { instance } of [a, b]) {
+        const [warning, ...more] = instance.warnings;
+        assert.match(warning!, /^no lease, so nothing is delivered: .*WRONGTYPE/);
+        assert.deepEqual(more, []);
+      }
+      await assert.rejects(a.broker.control.say('end', {}, { timeout: 300 }), /WRONGTYPE/);
+      await ask(server, 'DEL', '{tidings:control\n}:leases');
+      await until('both to be back', () => [a, b].every(({ broker }) => broker.control.mayDeliver()));
+      await ask(server, 'RPUSH', '{tidings:control\n}:log', 'nonsense');
+      await ask(server, 'HINCRBY', '{tidings:control\n}:state', 'top', 1);
+      assert.equal(await b.broker.control.say('end', { n: 2 }), 3);
+      assert.deepEqual(a.instance.bodies().at(-1), { n: 2 });
+    }),
+);
