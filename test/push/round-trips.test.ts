@@ -21,6 +21,8 @@ describe('round trips to Redis', { ...needs('redis'), timeout: 120_000 }, () => 
     proxy = await startCountingProxy(redis.port, /tidings:control/);
     running = await startPush({
       broker: redisBroker(proxy.url, { intake: false }),
+      // Not renewed meanwhile.
+      lease: 600_000,
       // What quiet channels may have missed is looked up for all of them together.
       checkInterval: 3_600_000,
     });
