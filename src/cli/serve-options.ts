@@ -32,6 +32,7 @@ export const serveOptions = {
     'It can be asked who is on this topic; a trailing * stands for any ending; the same on all instances; may be repeated',
     /[\s,]+/,
   ),
+  showPresence: flag('Pages may be told who is on the topics of --presence that they have subscribed to'),
   origins: list(
     'ORIGIN',
     'Pages of this origin may connect besides those of this server, such as https://app.example.com; * for all; may be repeated',

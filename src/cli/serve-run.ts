@@ -148,7 +148,10 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       expiry: expiryOptions(settings),
       lease: settings.lease,
       confirmTimeout: settings.confirmTimeout,
-      authorize: { subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)) },
+      authorize: {
+        subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)),
+        ...(settings.showPresence && { presence: () => true }),
+      },
       log: (level, message) => {
         if (level !== 'info') warn(message);
       },

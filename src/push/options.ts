@@ -127,6 +127,11 @@ export interface Authorize {
    * answer within `limits.answer`, which is logged.
    */
   subscribe?(session: Session, topic: string): boolean | Promise<boolean>;
+  /**
+   * Whether the session, which has the topic, may be told who else is on it; otherwise as `subscribe`. Only asked of
+   * topics whose options say `presence: true`.
+   */
+  presence?(session: Session, topic: string): boolean | Promise<boolean>;
   /** Whether it may publish this there; otherwise as `subscribe`. */
   publish?(session: Session, topic: string, data: unknown): boolean | Promise<boolean>;
 }
@@ -228,6 +233,8 @@ export interface PushServerOptions {
   confirmTimeout?: number;
   /** Milliseconds that a vanished instance's sessions stay visible to `sessions` and `online`. Default 30,000. */
   presenceTtl?: number;
+  /** Milliseconds that a user may be gone from a topic before pages are told that he has left. Default 5,000. */
+  presenceGrace?: number;
   /** Milliseconds that an acknowledgement is kept after a device's last one. Default 30 days. */
   cursorTtl?: number;
   /** Default: warnings and errors to the console. Every line also goes to the diagnostics channel `tidings:log`. */

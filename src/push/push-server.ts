@@ -46,6 +46,7 @@ import { Endings } from './pages/endings.ts';
 import { InstanceName } from './pages/instance-name.ts';
 import { checkedExpiry, Logins } from './pages/logins.ts';
 import { Presence } from './pages/presence.ts';
+import { PresenceWatch } from './pages/presence-watch.ts';
 import { SessionRegistry } from './pages/registry.ts';
 import type { Session } from './pages/session.ts';
 import { SockJsBus } from './pages/sockjs-bus.ts';
@@ -62,6 +63,7 @@ import { BROADCAST, CloseCode } from './talk/wire.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
 const DEFAULT_PRESENCE_TTL = 30_000;
+const DEFAULT_PRESENCE_GRACE = 5_000;
 const DEFAULT_PENDING_LIMIT = 100;
 const SWEEP_INTERVAL = 1_000;
 /** Users that `online` tells of in one call. */
@@ -105,6 +107,8 @@ export class PushServer {
   readonly #dialogue: Dialogue;
   readonly #presence: Presence;
   readonly #topicPresence: TopicPresence;
+  /** Where pages may be told who is on topics. */
+  readonly #presenceWatch: PresenceWatch | undefined;
   readonly #logins: Logins;
   readonly #rechecks: Rechecks;
   readonly #recheckCommand: RecheckCommand;
@@ -173,6 +177,7 @@ export class PushServer {
           if (channel === this.#name.channel) this.#name.heard(payload);
           else if (channel === this.#bus?.channel) this.#bus.heard(payload);
           else if (channel === this.#recheckCommand.channel) this.#recheckCommand.heard(payload);
+          else if (channel === this.#presenceWatch?.channel) this.#presenceWatch.heard(payload);
           else this.#onReference(channel, payload);
         },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
@@ -188,6 +193,20 @@ export class PushServer {
       this.#log('warn', `presence could not be told to the store: ${explain(error)}`),
     );
     this.#topicPresence = new TopicPresence(this.instance, broker, this.#presence, this.#topics);
+    const { authorize, presenceGrace, presenceTtl = DEFAULT_PRESENCE_TTL } = options;
+    const grace = checkedTime('presenceGrace', presenceGrace, 0) ?? DEFAULT_PRESENCE_GRACE;
+    if (authorize?.presence !== undefined) {
+      const watch = new PresenceWatch({
+        broker,
+        presence: this.#presence,
+        grace,
+        every: presenceTtl / 3,
+        mayDeliver: () => this.#router.mayDeliver(),
+        failed: (error) => this.#log('warn', `who has come to topics could not be told: ${explain(error)}`),
+      });
+      this.#presence.onTopics = (topics) => watch.say(topics);
+      this.#presenceWatch = watch;
+    }
     this.#publisher = new Publisher(this.#router, this.#limits.message, this.#topics, options.retention);
     this.#acknowledger = new Acknowledger(
       broker,
@@ -555,6 +574,7 @@ export class PushServer {
       this.#bus?.channel,
       this.#name.channel,
       this.#recheckCommand.channel,
+      this.#presenceWatch?.channel,
     ].filter((name) => name !== undefined);
     const storeReached = this.#storeReached
       .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))))
@@ -585,6 +605,10 @@ export class PushServer {
       endAt: (session, subscription, expires) =>
         this.#topicTerms.set(session, subscription, expires && this.#logins.left(expires)),
       attends: (session, subscription) => this.#topicPresence.attends(session, subscription),
+      watch: (session, subscription, isOn) => {
+        if (isOn) this.#presenceWatch?.add(session, subscription);
+        else this.#presenceWatch?.remove(session, subscription.channel.name);
+      },
       publish: (topic, data, settings) => this.#publisher.publish(topic, data, settings),
       renew: (ticket, session) => renewals.renew(ticket, session),
       dismiss: (session, code, reason) => this.#lobby.dismiss(session, code, reason),
@@ -653,6 +677,7 @@ export class PushServer {
     this.#logins.sweep(now);
     this.#topicTerms.sweep(now);
     this.#rechecks.sweep(now);
+    this.#presenceWatch?.sweep(now);
   }
 
   #log(level: LogLevel, message: string): void {

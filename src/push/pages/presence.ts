@@ -20,6 +20,8 @@ export class Presence {
   #went = new Map<string, PresenceEntry>();
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
+  /** Is told of topics on which something has changed, once the store knows. */
+  onTopics: ((topics: readonly string[]) => void) | undefined;
 
   constructor(broker: Broker, ttl: number, failed: (error: unknown) => void) {
     this.#broker = broker;
@@ -73,6 +75,8 @@ export class Presence {
       for (let i = 0; i < came.length; i += ENTRIES_PER_CALL) {
         await this.#broker.announce(came.slice(i, i + ENTRIES_PER_CALL), this.#ttl);
       }
+      const topics = new Set([...went, ...came].flatMap(({ topic }) => topic ?? []));
+      if (topics.size > 0) this.onTopics?.([...topics]);
     } catch (error) {
       // The broker goes on by itself with what was announced; what is not withdrawn ends with this instance.
       this.#failed(error);

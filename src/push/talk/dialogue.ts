@@ -18,6 +18,7 @@ import {
   idempotencyKeyOf,
   parseFrame,
   positionOf,
+  presenceOf,
   type RawFrame,
   refOf,
   startOf,
@@ -212,12 +213,14 @@ export class Dialogue {
     const known = session.subscriptions.get(channel);
     const goesOn = start.position === undefined && start.start === 'now';
     const ticket = ticketOf(frame['ticket']);
+    const presence = presenceOf(frame['presence']);
     if (known !== undefined && goesOn) {
       if (!isInbox(channel)) await this.#permitAgain(session, known, ticket);
       // It has all that was sent since it began, and goes on.
       const state = await this.#held(known.state(), proceed);
       if (session.subscriptions.get(channel) !== known) return;
       session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
+      if (presence !== undefined) await this.#joining.watch(session, known, presence);
       return;
     }
     const subscription = await this.#joining.admit(session, channel, ticket).catch((error) => {
@@ -230,6 +233,7 @@ export class Dialogue {
     if (session.subscriptions.get(channel) !== subscription) return;
     session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
     subscription.run();
+    if (presence !== undefined) await this.#joining.watch(session, subscription, presence);
   }
 
   /** What was permitted once need not be permitted now. @throws {FrameError}, and then it has ended */

@@ -123,6 +123,12 @@ export function helloOf(frame: Record<string, unknown>, limit: number): HelloWis
 }
 
 /** @throws {FrameError} bad-frame */
+export function presenceOf(value: unknown): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new FrameError('bad-frame', 'presence is true or false');
+}
+
+/** @throws {FrameError} bad-frame */
 export function refOf(value: unknown): string | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'string' && value.length <= MAX_REF) return value;

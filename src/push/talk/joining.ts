@@ -10,7 +10,7 @@ import { explain } from '../explain.ts';
 import type { Authorize, Limits } from '../options.ts';
 import type { Inquiry, Session } from '../pages/session.ts';
 import { FrameError } from './frames.ts';
-import { isInbox } from './names.ts';
+import { isInbox, wireName } from './names.ts';
 import type { ChannelState } from './wire.ts';
 
 export interface JoiningHost {
@@ -27,6 +27,8 @@ export interface JoiningHost {
   endAt(session: Session, subscription: Subscription, expires: number | undefined): void;
   /** The session has the topic now, of which it can be asked who is on it. */
   attends(session: Session, subscription: Subscription): void;
+  /** The session is told who is on the topic, or no longer. */
+  watch(session: Session, subscription: Subscription, isOn: boolean): void;
   warn(message: string): void;
 }
 
@@ -210,11 +212,34 @@ export class Joining {
   }
 
   /**
+   * The session is told who is on the topic from here on, or no longer.
+   *
+   * @throws {FrameError} if it may not be
+   */
+  async watch(session: Session, subscription: Subscription, isOn: boolean): Promise<void> {
+    const topic = subscription.channel.name;
+    if (isOn) {
+      const { authorize, topics } = this.#host;
+      const isKept = !isInbox(topic) && topics.of(topic).presence === true;
+      const isPermitted =
+        isKept &&
+        (await this.ask('presence', () => authorize.presence?.(session, topic), topic).catch(() => false)) ===
+          true;
+      if (!isPermitted) throw new FrameError('no-presence', 'who is there is not told', wireName(topic));
+    }
+    if (session.subscriptions.get(topic) === subscription) this.#host.watch(session, subscription, isOn);
+  }
+
+  /**
    * What the application answers; it may throw, now or later, or never answer, which is a refusal.
    *
    * @throws {FrameError}
    */
-  async ask(what: 'subscribe' | 'publish', question: () => unknown, topic: string): Promise<unknown> {
+  async ask(
+    what: 'subscribe' | 'publish' | 'presence',
+    question: () => unknown,
+    topic: string,
+  ): Promise<unknown> {
     try {
       return await inTime(this.#host.limits.answer, new Promise((resolve) => resolve(question())));
     } catch (error) {

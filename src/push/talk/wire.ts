@@ -60,6 +60,8 @@ export interface Subscribe {
   ticket?: string;
   position?: WirePosition;
   start?: 'now' | 'retained';
+  /** Whether to be told who is on the topic, who comes and who goes; left out: as before. */
+  presence?: boolean;
 }
 export interface Unsubscribe {
   type: 'unsubscribe';
@@ -130,6 +132,22 @@ export interface Unsubscribed {
    * has ended, and a new one brings it back.
    */
   reason?: 'unsubscribed' | 'revoked' | 'expired';
+}
+/**
+ * Who is on the topic. With `users`, or without any names where there are too many, it takes the place of what was said
+ * before; otherwise it is what has changed.
+ */
+export interface PresenceFrame {
+  type: 'presence';
+  channel: string;
+  /** Who is there. */
+  users?: string[];
+  /** Who has come. */
+  joined?: string[];
+  /** Who has gone. */
+  left?: string[];
+  /** How many users are there. */
+  total: number;
 }
 export interface WireMessage extends WirePosition {
   type: 'message';
@@ -206,6 +224,8 @@ export type ErrorCode =
   /** The application does not permit it. */
   | 'forbidden'
   | 'too-many-subscriptions'
+  /** The subscription is there, but the page may not be told who is on the topic. */
+  | 'no-presence'
   | 'not-subscribed'
   /** An acknowledgement beyond what was sent, or without a `device` in `hello`. */
   | 'bad-ack'
@@ -223,6 +243,7 @@ export type ServerFrame =
   | Welcome
   | Subscribed
   | Unsubscribed
+  | PresenceFrame
   | WireMessage
   | TransientMessage
   | Acked
