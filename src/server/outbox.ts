@@ -21,7 +21,7 @@ import { borrow, copied, isShared, release, retain, sharedBuffer } from './memor
 import { SlicedWriter } from './sliced-writer.ts';
 import { guard } from './socket-guard.ts';
 import { throwLater } from './throw-later.ts';
-import { endTurnSoon, flushAtEndOfTurn, isLastTurn, turn } from './tick.ts';
+import { endTurnSoon, flushAtEndOfTurn, isLastTurn, lookAgain, turn } from './tick.ts';
 
 /** Called once: without an error when the frame was handed to the operating system. */
 export type SendCallback = (error?: Error) => void;
@@ -77,7 +77,10 @@ function flushWaiting(): void {
   const due = waiting;
   waiting = spareWaiting;
   spareWaiting = due;
-  for (let i = 0; i < due.length; i++) due[i]!.endWait();
+  for (let i = 0; i < due.length; i++) {
+    if (i > 0) lookAgain();
+    due[i]!.endWait();
+  }
   due.length = 0;
 }
 

@@ -37,6 +37,11 @@ export function watchTurns(look: () => void): () => void {
   return () => watchers.delete(look);
 }
 
+/** Before each write of many: the process may have been stopped since the last one. */
+export function lookAgain(): void {
+  if (watchers.size > 0) for (const look of watchers) look();
+}
+
 /** Calls back once at the end of this turn, with shared frames to hand to connections. */
 export function fanOutAtEndOfTurn(callback: () => void): void {
   fanOut = callback;
@@ -62,7 +67,7 @@ function endTurnOfNobody(): void {
 function endTurn(): void {
   scheduled = false;
   turn = (turn + 1) | 0;
-  if (watchers.size > 0) for (const look of watchers) look();
+  lookAgain();
   const dueFanOut = fanOut;
   fanOut = null;
   if (dueFanOut !== null) dueFanOut();

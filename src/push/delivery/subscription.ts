@@ -277,6 +277,8 @@ export class Subscription implements Subscriber {
   }
 
   #send(message: Outgoing): void {
+    // Encoded before it is looked whether it may leave, so that nothing takes time in between.
+    if (this.#recipient.isTidings) void message.wire;
     if (!this.#router.mayDeliver()) {
       // In the middle of a turn: the page gets it when it is back.
       if (!this.transport[dropWaiting](true)) this.transport.terminate();

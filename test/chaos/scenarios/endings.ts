@@ -70,7 +70,7 @@ async function play(
   stage: Stage,
   victims: Victim[],
   by: Instance,
-  { after, doors }: { after(): Promise<void>; doors: Instance[] },
+  { after, doors, wasStopped = false }: { after(): Promise<void>; doors: Instance[]; wasStopped?: boolean },
 ): Promise<void> {
   const grace = new Grace();
   const start = performance.now();
@@ -90,7 +90,7 @@ async function play(
   await until('all pages to be gone', () =>
     victims.every(({ pages, verb }) => pages.every(({ ends }) => verb !== 'disconnect' || ends.length > 0)),
   );
-  judge(stage, victims, grace);
+  judge(stage, victims, grace, { wasStopped });
   await Promise.all(victims.map((victim) => victim.stop()));
 }
 
@@ -122,6 +122,7 @@ export const endingFrozen: Scenario = {
             frozen.signal('SIGCONT');
           },
           doors: [by, frozen],
+          wasStopped: true,
         });
       } finally {
         frozen.signal('SIGCONT');
@@ -273,7 +274,10 @@ function elementPage(port: number, user: string, transport: string): VictimPage 
           page.ends.push(Number(code ?? response.statusCode));
       });
       response.on('close', () => {
-        if (!isOver && page.ends.length === 0) ask();
+        if (isOver || page.ends.length > 0) return;
+        // Cut with its session: to ask again would be to come anew.
+        if (response.complete) ask();
+        else page.ends.push(1006);
       });
     });
     request.on('error', () => {
