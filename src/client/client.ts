@@ -57,6 +57,8 @@ export interface TopicWishes {
   position?: WirePosition;
   /** Of `signTopicTicket`; or what gets one, each time that it is needed. */
   ticket?: TicketSource;
+  /** Whether `presence` events tell who is on the topic, where the application permits it. */
+  presence?: boolean;
 }
 
 interface Topic extends TopicWishes {
@@ -257,8 +259,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     // Names can have three bytes for a character, and six where JSON escapes them.
     let room = this.#helloLimit - 300;
     for (const [name, topic] of this.#topics) {
-      // A topic with a beginning of its own is joined by a frame of its own, the first time; one with a ticket, always.
-      if (topic.ticket !== undefined) continue;
+      // A topic with a beginning of its own is joined by a frame of its own, the first time; one with a ticket or with
+      // presence, always.
+      if ((topic.ticket ?? topic.presence) !== undefined) continue;
       if (this.#channels.seen(name) === undefined && (topic.start ?? topic.position) !== undefined) continue;
       const position = this.#positionOf(name);
       room -= JSON.stringify([name, name, position]).length + 2;
@@ -357,6 +360,9 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
       case 'unsubscribed':
         if (frame.reason === undefined || this.#leaving.has(frame.channel)) this.#left(frame.channel);
         else this.#taken(frame.channel, frame.reason);
+        return;
+      case 'presence':
+        if (!this.#leaving.has(frame.channel)) this.emit('presence', frame);
         return;
       case 'acked':
         this.emit('acked', { channel: frame.channel, device: frame.device, position: frame.position });
@@ -536,6 +542,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
         type: 'subscribe',
         channel,
         ...(one && { ticket: one }),
+        ...(topic.presence && { presence: true }),
         ...(position && { position }),
         ...(start && start !== 'beginning' && { start }),
       });

@@ -21,6 +21,7 @@ export type {
   GapEvent,
   Message,
   OpenEvent,
+  PresenceEvent,
 } from './events.ts';
 export type { StorageLike } from './identity.ts';
 export type { ConnectOptions, Start } from './options.ts';

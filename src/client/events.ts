@@ -45,6 +45,19 @@ export interface AckedEvent {
   position: WirePosition;
 }
 
+/**
+ * With `users`, or without any names as there are too many, it takes the place of what was said before; with `joined` or
+ * `left` it is what has changed.
+ */
+export interface PresenceEvent {
+  channel: string;
+  users?: string[];
+  joined?: string[];
+  left?: string[];
+  /** How many users are there. */
+  total: number;
+}
+
 export interface CloseEvent {
   code: number;
   reason: string;
@@ -77,6 +90,8 @@ export interface ClientEvents<Data = unknown> {
   acked: AckedEvent;
   /** `behind`: messages can be late just now, because the server's store is away. */
   status: { behind: boolean };
+  /** Who is on a topic that was subscribed to with `presence: true`: first who is there, then what changes. */
+  presence: PresenceEvent;
   state: ConnectionState;
   /** `roundTrip` is undefined when the ping goes out, and milliseconds when it is answered. */
   heartbeat: { roundTrip: number | undefined };

@@ -4,9 +4,9 @@ import type { ServerFrame } from '../push/talk/wire.ts';
 type Fields = Record<string, unknown>;
 
 /** A frame that can't be one. */
-export const MALFORMED = Symbol('malformed');
+export const MALFORMED = Symbol();
 /** Of a type that this client doesn't know: perhaps of a newer server. */
-export const UNKNOWN = Symbol('unknown');
+export const UNKNOWN = Symbol();
 
 /** `data` of a binary message comes as bytes. */
 export function readFrame(data: unknown): ServerFrame | typeof MALFORMED | typeof UNKNOWN {
@@ -68,6 +68,14 @@ const fits = new Map<string, (frame: Fields) => boolean>([
   ['drain', ({ window }) => isTime(window)],
   ['renewed', ({ expiresIn }) => isOptional(expiresIn, isTime)],
   ['unsubscribed', ofChannel(() => true)],
+  [
+    'presence',
+    ofChannel(
+      ({ users, joined, left, total }) =>
+        isTime(total) &&
+        [users, joined, left].every((names = []) => Array.isArray(names) && names.every(isText)),
+    ),
+  ],
   ['subscribed', ofChannel(isState)],
   ['gap', ofChannel(isState)],
   ['transient', ofChannel(isPayload)],

@@ -35,7 +35,7 @@ function open(url: string, options: ConnectOptions = {}) {
     events[name] ??= [] as never;
     return events[name] as ClientEvents[E][];
   };
-  for (const name of ['open', 'message', 'unsubscribed', 'error', 'gap'] as const)
+  for (const name of ['open', 'message', 'unsubscribed', 'error', 'gap', 'presence'] as const)
     client.on(name, (value) => of(name).push(value as never));
   return { client, of };
 }
@@ -123,4 +123,39 @@ test('a topic that is revoked is told once, and not asked for again', async () =
   await until('a reconnect', () => of('open').length === 2);
   assert.deepEqual(Object.keys(of('open')[1]!.channels), ['inbox']);
   await assert.rejects(client.subscribe('news'), /revoked/);
+});
+
+test('a page that asks is told who is on a topic, also after reconnects, and nothing once it has left', async () => {
+  const { push, url } = await startPush({
+    topics: { 'room:*': { presence: true } },
+    authorize: { subscribe: () => true, presence: (_, topic) => topic !== 'room:secret' },
+    presenceGrace: 500,
+  });
+  const { client, of } = open(url);
+  await client.subscribe('room:1', { presence: true });
+  const { of: ofBob, client: bob } = open(url, { user: 'bob', topics: ['room:1'] });
+  await until('bob', () => of('presence').some(({ joined }) => joined?.includes('bob')));
+  const [first] = of('presence');
+  assert.deepEqual([first!.channel, first!.users, first!.total], ['room:1', ['alice'], 1]);
+  for (const session of push.localSessions()) session.terminate();
+  await until('all, anew', () => of('presence').at(-1)!.users?.length === 2);
+  await push.publish('room:1', 'x');
+  await until('the message', () => of('message').length === 1 && ofBob('message').length === 1);
+  bob.close();
+  await until('his end', () => of('presence').at(-1)!.left?.includes('bob'));
+  assert.equal(ofBob('presence').length, 0);
+
+  // What is refused is an error, and no end of the topic.
+  await client.subscribe('room:secret', { presence: true });
+  await until('the error', () => of('error').length === 1);
+  assert.equal(of('error')[0]!.code, 'no-presence');
+  await push.publish('room:secret', 'y');
+  await until('the message', () => of('message').length === 2);
+
+  client.unsubscribe('room:1');
+  const told = of('presence').length;
+  const { of: ofCarl, client: carl } = open(url, { user: 'carl' });
+  await carl.subscribe('room:1', { presence: true });
+  await until('carl to see himself', () => ofCarl('presence').length > 0);
+  assert.equal(of('presence').length, told);
 });
