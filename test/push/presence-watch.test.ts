@@ -8,6 +8,7 @@ import type { PushServerOptions } from '../../src/index.ts';
 import type { Broker } from '../../src/pubsub/store/broker.ts';
 import { redisBroker } from '../../src/pubsub/store/redis-broker.ts';
 import type { PresenceFrame } from '../../src/push/talk/wire.ts';
+import { client } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
@@ -117,6 +118,28 @@ onEachStore('who comes back within a few seconds, to whatever instance, has not 
   dora.cut();
   await sees(ann, 'ann', 'bob', 'carl');
   assert.deepEqual(changes(ann), ['+bob', '+carl', '+dora', '-dora']);
+});
+
+onEachStore('a page by SockJS is told as well', async (broker) => {
+  const [a, b] = await pair(broker, { sockjs: { prefix: '/sockjs', disconnectDelay: 60_000 } });
+  const { port } = a.push.address() as { port: number };
+  const http = client(port);
+  const path = '/sockjs/000/watcher';
+  assert.equal((await http.post(`${path}/xhr?user=ann&protocol=tidings.1`)).body, 'o\n');
+  const frames = [{ type: 'hello' }, { type: 'subscribe', channel: 'room:1', presence: true }];
+  const body = JSON.stringify(frames.map((frame) => JSON.stringify(frame)));
+  assert.equal((await http.post(`${path}/xhr_send`, { body })).status, 204);
+  let heard = '';
+  const hears = (what: string): Promise<unknown> =>
+    until(what, async () => {
+      heard += (await http.post(`${path}/xhr`)).body.replaceAll('\\"', '"');
+      return heard.includes(what);
+    });
+  await hears('"users":["ann"],"total":1');
+  const bob = await Page.open(b.url, 'bob', { topics: ['room:1'] });
+  await hears('"joined":["bob"],"total":2');
+  bob.cut();
+  await hears('"left":["bob"],"total":1');
 });
 
 onMemory('who may not know who is there is told so, and has the topic nevertheless', async (broker) => {
