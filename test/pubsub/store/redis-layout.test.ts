@@ -53,7 +53,7 @@ test('different channels have different names on the bus, and plain ones their o
     }),
   );
   assert.equal(new ChannelKeys('tidings', 'user:alice').bus, 'tidings:user:alice');
-  assert.equal(sessionsKey('tidings', 'alice'), '{tidings:user:alice}:sessions');
+  assert.equal(sessionsKey('tidings', 'user:alice'), '{tidings:user:alice}:sessions');
 });
 
 test('what is no entry is not taken for one', () => {
