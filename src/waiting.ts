@@ -5,7 +5,7 @@ import { Queue } from './queue.ts';
 /** It took longer than it may. */
 export class TimeoutError extends Error {
   constructor(milliseconds: number) {
-    super(`no answer within ${milliseconds} ms`);
+    super(`no answer within ${Math.round(milliseconds)} ms`);
     this.name = 'TimeoutError';
   }
 }

@@ -23,7 +23,7 @@ export async function callAdmin(
   { url, token }: { url: string; token: string | undefined },
   { method, path, body, idempotencyKey }: AdminCall,
 ): Promise<unknown> {
-  if (token === undefined) {
+  if (token === undefined || token === '') {
     throw new UsageError('give the --token that the server was started with (--admin-token there)');
   }
   if (!/^https?:/.test(url) || !URL.canParse(url))

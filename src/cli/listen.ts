@@ -53,7 +53,10 @@ export const listen = command({
     });
     client.on('message', (message) => console.log(lineOf(message, frame)));
     client.on('gap', ({ channel, reason }) => note(`messages of ${channel} were lost (${reason})`));
-    client.on('error', ({ code, message }) => note(`${message} (${code})`));
+    client.on('error', ({ code, message, channel }) => {
+      note(`${channel === undefined ? '' : `${channel}: `}${message} (${code})`);
+    });
+    client.on('unsubscribed', ({ channel, reason }) => note(`no more of ${channel} (${reason})`));
     client.on('open', (open) => note(`connected to ${open.instance} as ${open.user}`));
     client.on('state', (state) => {
       if (state.name !== 'waiting') return;

@@ -18,6 +18,7 @@ export const ticket = command({
       'TIDINGS_SECRET=… tidings ticket alice --ttl 3600',
       'for an hour; the secret is not in the process list',
     ],
+    ['tidings ticket alice --topic room:1 --secret "$SECRET"', 'her page may subscribe to room:1'],
   ],
   options: {
     secret: secretOption,

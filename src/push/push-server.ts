@@ -26,6 +26,7 @@ import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
 import { type Rechecked, Rechecks } from './door/recheck.ts';
 import { RecheckCommand } from './door/recheck-command.ts';
+import { checkRefusals } from './door/refusals.ts';
 import { Renewals } from './door/renewal.ts';
 import { clientAddress, trustedProxies } from './door/request.ts';
 import { secretsOf } from './door/ticket.ts';
@@ -261,6 +262,7 @@ export class PushServer {
       failed: (error) => this.#log('warn', `what came of asking again could not be told: ${explain(error)}`),
     });
     if (options.topicTickets !== undefined) secretsOf(options.topicTickets);
+    checkRefusals(options.refusals);
     checkInterceptors(options.interceptors);
     const interceptors = admission({
       registry: this.#registry,

@@ -137,7 +137,7 @@ test('a page that has no WebSocket gets its messages over SockJS', async (t) => 
 
 test('listen prints messages as JSON lines, topics too', async (t) => {
   const { url } = await serve(t, '--query-user', 'operator', '--admin-token', 'T', '--topics', 'news*');
-  const listener = tidings(t, ['listen', '--user', 'alice', '--url', url, '--topics', 'news-de']);
+  const listener = tidings(t, ['listen', '--user', 'alice', '--url', url, '--topics', 'news-de,room']);
   await until('the connection', () => listener.stderr.includes(': connected to '), 60_000);
   await output(t, ['send', 'alice', '{"subject":"hello"}', '--json', '--url', url, '--token', 'T']);
   await output(t, ['publish', 'news-de', 'extra', '--url', url, '--token', 'T']);
@@ -147,6 +147,12 @@ test('listen prints messages as JSON lines, topics too', async (t) => {
     .split('\n')
     .map((line) => JSON.parse(line));
   assert.deepEqual([inbox.data, topic.channel, topic.data], [{ subject: 'hello' }, 'news-de', 'extra']);
+  await until('the refusal', () =>
+    listener.stderr.includes(': room: not permitted to subscribe (forbidden)\n'),
+  );
+  const given = `${url}/api/users/alice/topics/news-de`;
+  await fetch(given, { method: 'DELETE', headers: { Authorization: 'Bearer T' } });
+  await until('the end of it', () => listener.stderr.includes(': no more of news-de (unsubscribed)\n'));
   listener.process.kill('SIGTERM');
   assert.equal(await listener.status(), 0);
 });

@@ -86,6 +86,7 @@ export function cookieSession(
     request: HandshakeRequest,
   ) => string | undefined | Promise<string | undefined>,
 ): Interceptor {
+  if (typeof lookup !== 'function') throw new TypeError('cookieSession takes a function (cookies) => user');
   return {
     async before(request, attributes) {
       const found = cookies(request);

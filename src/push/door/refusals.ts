@@ -12,6 +12,13 @@ import { CloseCode } from '../talk/wire.ts';
  */
 export type Refusals = 'auto' | 'http' | 'close';
 
+/** @throws {TypeError} for what is none of them */
+export function checkRefusals(value: Refusals | undefined): void {
+  if (value !== undefined && !['auto', 'http', 'close'].includes(value)) {
+    throw new TypeError(`refusals is ${String(value)}, and must be 'auto', 'http' or 'close'`);
+  }
+}
+
 export interface Refusal {
   code: number;
   reason: string;

@@ -158,8 +158,10 @@ function moment(time: number): string {
 
 /** @throws {TypeError} if there is none or one is too short */
 export function secretsOf(options: TicketSecret): readonly string[] {
-  const secrets = typeof options.secret === 'string' ? [options.secret] : options.secret;
-  if (secrets.length === 0 || secrets.some((secret) => Buffer.byteLength(secret) < MIN_SECRET_BYTES)) {
+  const secrets: unknown = typeof options?.secret === 'string' ? [options.secret] : options?.secret;
+  const isLong = (secret: unknown): boolean =>
+    typeof secret === 'string' && Buffer.byteLength(secret) >= MIN_SECRET_BYTES;
+  if (!Array.isArray(secrets) || secrets.length === 0 || !secrets.every(isLong)) {
     throw new TypeError(`a ticket secret must have at least ${MIN_SECRET_BYTES} bytes`);
   }
   return secrets;

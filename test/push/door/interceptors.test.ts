@@ -82,6 +82,7 @@ test('a session cookie is looked up by the application', async () => {
   assert.equal((await before(interceptor, { headers: { cookie: 'sid=42' } })).user, 'alice');
   assert.equal((await before(interceptor, { headers: { cookie: 'sid=43' } })).user, undefined);
   assert.equal((await before(interceptor, {})).user, undefined);
+  assert.throws(() => cookieSession('sid' as never), /cookieSession takes a function/);
 });
 
 test('a bare name is believed only from the parameter that was switched on', async () => {

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { SignJWT } from 'jose';
 import { WebSocket } from 'ws';
-import { type Interceptor, jwt, signedTicket, signTicket } from '../../../src/index.ts';
+import { type Interceptor, jwt, PushServer, signedTicket, signTicket } from '../../../src/index.ts';
 import { until } from '../../support/net.ts';
 import { Page, startPush } from '../support.ts';
 
@@ -121,6 +121,7 @@ test('the option says otherwise: everybody by the status, or everybody by a clos
   assert.equal(await outcome(http.url, ['tidings.1']), 401);
   const close = await startPush({ refusals: 'close' });
   assert.equal(await outcome(close.url, []), '4501 no authenticated user');
+  assert.throws(() => new PushServer({ refusals: 'status' as never }), /refusals is status/);
 });
 
 test('who is refused so was no session: no handler, no interceptor after, no place taken', async () => {

@@ -69,6 +69,8 @@ test('secrets rotate: the first signs, all verify', () => {
 test('a secret that is too short and a user name that is unfit are the caller’s errors', () => {
   assert.throws(() => signTicket('alice', { secret: 'short' }), /at least 16 bytes/);
   assert.throws(() => signTicket('alice', { secret: [] }), /at least 16 bytes/);
+  // An environment variable that is not there.
+  assert.throws(() => signTicket('alice', { secret: undefined as never }), /at least 16 bytes/);
   assert.throws(() => signTicket('a\nb', { secret }), /control characters/);
 });
 
