@@ -12,6 +12,7 @@ import { client } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
+import { startCluster } from '../support/redis-groups.ts';
 import { onEachStore, onMemory } from './stores.ts';
 import { Page, type Running, startPush } from './support.ts';
 
@@ -249,6 +250,24 @@ onMemory('what anybody says on the channel of presence harms nobody', async (bro
   }
   await Page.open(b.url, 'bob', { topics: ['room:1'] });
   await sees(ann, 'ann', 'bob');
+});
+
+test('in a Cluster, too, pages are told of many topics, wherever these are kept', {
+  timeout: 60_000,
+  ...needs('redis'),
+}, async (t) => {
+  const cluster = await startCluster();
+  t.after(() => cluster.stop());
+  const [a, b] = await pair(() => redisBroker(cluster.target));
+  const topics = Array.from({ length: 20 }, (_, i) => `room:${i}`);
+  const ann = await Page.open(a.url, 'ann');
+  for (const topic of topics) ask(ann, topic);
+  await until('all lists', () => topics.every((topic) => seenBy(ann, topic)?.join() === 'ann'));
+  const bob = await Page.open(b.url, 'bob', { topics });
+  await until('bob', () => topics.every((topic) => seenBy(ann, topic)?.join() === 'ann,bob'));
+  bob.cut();
+  await until('his end', () => topics.every((topic) => seenBy(ann, topic)?.join() === 'ann'));
+  assert.deepEqual(await b.push.online(['ann', 'bob', ...topics]), new Set(['ann']));
 });
 
 test('of an instance that is killed everybody has left once its time is over, but who came back', {
