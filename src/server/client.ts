@@ -251,7 +251,11 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
       return;
     }
     // A listener takes over. When it has read all there is, nobody but an agent can use the connection.
-    if (!hasAgent(request)) request.once('close', () => request.socket?.destroy());
+    request.once('close', () => {
+      if (!hasAgent(request)) request.socket?.destroy();
+      // Node tells of an end in the middle of a response, and of some resets, nobody but the response.
+      if (!response.complete && this.#request === request) this.#fail(hungUp());
+    });
     this.#tell(() => websocket.emit('unexpected-response', request, response));
   }
 
@@ -329,4 +333,9 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
 function abortError(signal: AbortSignal): Error {
   const error = new Error('The operation was aborted', { cause: signal.reason });
   return Object.assign(error, { name: 'AbortError', code: 'ABORT_ERR' });
+}
+
+/** As Node says it of an end before a response. */
+function hungUp(): Error {
+  return Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
 }
