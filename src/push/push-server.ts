@@ -8,11 +8,13 @@ import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import type { Attendance } from '../pubsub/store/attendance.ts';
 import { isUnusable, type PresenceEntry, type Receipt } from '../pubsub/store/broker.ts';
+import { DEFAULT_CONFIRM_TIMEOUT } from '../pubsub/store/control.ts';
 import { memoryBroker } from '../pubsub/store/memory-broker.ts';
 import { attempt } from '../server/handler-calls.ts';
 import { checkInterceptors } from '../server/options.ts';
 import { watchTurns } from '../server/tick.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
+import { inTime } from '../waiting.ts';
 import { Commands } from './commands.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
@@ -405,14 +407,19 @@ export class PushServer {
 
   /** All blocks that are in force. Rejects while the store is away. */
   async blocks(): Promise<Block[]> {
-    await this.#storeReached;
+    await this.#reached();
     return this.#exclusion.all();
   }
 
   /** The block of a user or a login; undefined if there is none. Rejects while the store is away. */
   async blockOf(who: Blocked): Promise<Block | undefined> {
-    await this.#storeReached;
+    await this.#reached();
     return this.#exclusion.of(who);
+  }
+
+  /** @throws {TimeoutError} where the store takes longer than a command may */
+  #reached(): Promise<void> {
+    return inTime(this.#options.confirmTimeout ?? DEFAULT_CONFIRM_TIMEOUT, this.#storeReached);
   }
 
   /**

@@ -232,10 +232,12 @@ export class RedisControl implements ControlLog {
     }
     this.#counts = this.#counts.slice(counts.length);
     if (status === 'missed') listener.missed();
-    if (status === 'missed' || this.#epoch === '') this.#takeRecords(records);
+    const isAnew = status === 'missed' || this.#epoch === '';
+    if (isAnew) this.#takeRecords(records);
     this.#goOn(epoch, number, id);
     this.#time = time;
-    let isRestored = status === 'missed';
+    // Somebody may have come in before the store was reached.
+    let isRestored = isAnew && this.#records.size > 0;
     for (const entry of entries) isRestored = this.#take(entry) || isRestored;
     // Once for all of them.
     if (isRestored) this.#tellRestored();
