@@ -12,16 +12,7 @@ import { tap } from 'node:test/reporters';
 import { provide } from '../test/support/programs.ts';
 
 /** Those that take long, most of it waiting: begun first, so that none is left alone at the end. */
-const LONG = [
-  'sockjs/neighbours',
-  'sockjs/bounds',
-  'cli/serve',
-  'browser',
-  'push/delivery',
-  'proxy',
-  'pubsub',
-  'chaos',
-];
+const LONG = ['sockjs/neighbours', 'sockjs/bounds', 'cli/serve', 'push/delivery', 'proxy', 'pubsub', 'chaos'];
 
 /** Milliseconds after which files that have not ended have failed: a socket that a test has left open keeps one up. */
 const LIMIT = 20 * 60_000;
@@ -31,13 +22,16 @@ function rank(file: string): number {
   return index === -1 ? LONG.length : index;
 }
 
-/** What compilers and bundlers make of the package takes minutes: `npm run test:package` runs these. */
-const OF_THE_PACKAGE = ['test/types/', 'test/bundles/', 'test/package.test.ts'];
+/**
+ * What compilers and bundlers make of the package, and what pages do in Chromium, takes minutes: `npm run test:package`
+ * and `npm run test:browser` run these.
+ */
+const APART = ['test/types/', 'test/bundles/', 'test/package.test.ts', 'test/browser/'];
 
 const filters = process.argv.slice(2);
 const isAsked = (file: string): boolean =>
   filters.length === 0
-    ? !OF_THE_PACKAGE.some((part) => file.startsWith(part))
+    ? !APART.some((part) => file.startsWith(part))
     : filters.some((filter) => file.includes(filter));
 const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .map((file) => join('test', file))
