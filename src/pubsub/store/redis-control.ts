@@ -4,7 +4,7 @@
  * makes it faster.
  */
 import { clearInterval, clearTimeout, monotonicNow, setInterval, setTimeout } from '../../clock.ts';
-import { delayOf, inTime, pause, within } from '../../waiting.ts';
+import { delayOf, inTime, pause, TimeoutError, within } from '../../waiting.ts';
 import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
 import { Script } from '../redis/script.ts';
@@ -450,7 +450,9 @@ class Saying {
       if (isClosed(error)) throw new UnconfirmedError('the store was closed', [], { cause: error });
       if (isForbidden(error))
         throw new UnconfirmedError(`the store refuses it: ${String(error)}`, [], { cause: error });
-      this.#failure = error;
+      // What the store has said tells more than that it has said nothing since, when the time was almost over.
+      if (!(error instanceof TimeoutError)) this.#failure = error;
+      else this.#failure ??= error;
       await pause(Math.min(delayOf(this.#attempts++, ATTEMPTS), this.left));
       return undefined;
     }
