@@ -213,7 +213,7 @@ test('it holds what it needs, and nothing else', () => {
     'examples',
     'package.json',
   ]);
-  const papers = readdirSync(join(root, 'docs')).filter((name) => !/\.(?:md|png)$/.test(name));
+  const papers = readdirSync(join(root, 'docs')).filter((name) => !/\.(?:md|png|svg)$/.test(name));
   assert.deepEqual(papers, []);
   const files = readdirSync(join(root, 'dist'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
