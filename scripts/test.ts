@@ -12,7 +12,19 @@ import { tap } from 'node:test/reporters';
 import { provide } from '../test/support/programs.ts';
 
 /** Those that take long, most of it waiting: begun first, so that none is left alone at the end. */
-const LONG = ['sockjs/neighbours', 'sockjs/bounds', 'cli/serve', 'push/delivery', 'proxy', 'pubsub', 'chaos'];
+const LONG = [
+  'push/damaged',
+  'push/presence-watch',
+  'push/recheck',
+  'push/round-trips',
+  'sockjs/neighbours',
+  'sockjs/bounds',
+  'cli/serve',
+  'push/delivery',
+  'proxy',
+  'pubsub',
+  'chaos',
+];
 
 /** Milliseconds after which files that have not ended have failed: a socket that a test has left open keeps one up. */
 const LIMIT = 20 * 60_000;
@@ -23,10 +35,24 @@ function rank(file: string): number {
 }
 
 /**
- * What compilers and bundlers make of the package, and what pages do in Chromium, takes minutes: `npm run test:package`
- * and `npm run test:browser` run these.
+ * These take minutes, and have commands of their own: what pages do in Chromium (`npm run test:browser`), what is started
+ * as a program (`npm run test:programs`), what compilers and bundlers make of the package (`npm run test:package`).
  */
-const APART = ['test/types/', 'test/bundles/', 'test/package.test.ts', 'test/browser/'];
+const APART = [
+  'test/browser/',
+  'test/bench/',
+  'test/chaos/',
+  'test/cli/',
+  'test/conformance/',
+  'test/examples.test.ts',
+  'test/fuzz/',
+  'test/proxy/',
+  'test/readme.test.ts',
+  'test/tickets.test.ts',
+  'test/types/',
+  'test/bundles/',
+  'test/package.test.ts',
+];
 
 const filters = process.argv.slice(2);
 const isAsked = (file: string): boolean =>
