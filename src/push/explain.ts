@@ -31,6 +31,7 @@ function text(thrown: unknown): string {
     if (typeof thrown === 'string') return thrown;
     return thrown instanceof Error ? String(thrown) : inspect(thrown);
   } catch {
+    // What was thrown throws when it is looked at.
     return 'something that can not be shown';
   }
 }

@@ -153,6 +153,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
         await this.broker.subscribe(channel);
         return;
       } catch {
+        // The store's state is told by itself; here it is only tried again.
         await this.pause(attempt);
       }
     }

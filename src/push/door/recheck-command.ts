@@ -74,6 +74,7 @@ export class RecheckCommand {
     try {
       said = JSON.parse(payload.toString());
     } catch {
+      // Anybody may PUBLISH there: it is no answer of an instance.
       return;
     }
     const { id, sessions, ended, unanswered } = said ?? {};

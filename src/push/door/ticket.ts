@@ -123,6 +123,7 @@ function parsed(payload: string): Record<string, unknown> {
       bytes.toString('base64url') === payload && isUtf8(bytes) ? JSON.parse(bytes.toString()) : undefined;
     return isObject(content) ? content : {};
   } catch {
+    // No JSON: without a user and an end it is refused as malformed.
     return {};
   }
 }

@@ -100,6 +100,7 @@ export class PresenceWatch {
     try {
       topics = JSON.parse(payload.toString());
     } catch {
+      // Anybody may PUBLISH there: it names no topic that has changed.
       return;
     }
     if (!Array.isArray(topics)) return;
