@@ -16,6 +16,7 @@ import {
   type StoredMessage,
 } from '../../pubsub/store/broker.ts';
 import { leadsTo } from '../../pubsub/store/epochs.ts';
+import { Queue } from '../../queue.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
 import { SmallSet } from '../../small.ts';
@@ -119,7 +120,7 @@ export class Channel {
   /** The last message handed to the live subscribers: behind `#head` while references are looked up. */
   #delivered: Position = this.#head;
   /** Messages that wait for the one in front to be resolved. */
-  #queue: Outgoing[] = NONE;
+  #queue: Queue<Outgoing> | undefined;
   #buffer: StoredMessage[] = NONE;
   #bufferedBytes = 0;
   /** How many of the buffer came before the log was asked. */
@@ -297,7 +298,7 @@ export class Channel {
     }
     this.#beginFinding();
     this.#cursors = undefined;
-    this.#queue = NONE;
+    this.#queue = undefined;
     for (const subscriber of this.#members) this.fallBehind(subscriber);
     void this.#find(false);
   }
@@ -305,7 +306,7 @@ export class Channel {
   close(): void {
     this.#state = 'closed';
     this.#buffer = NONE;
-    this.#queue = NONE;
+    this.#queue = undefined;
     this.#tellWaiting(undefined);
   }
 
@@ -451,23 +452,27 @@ export class Channel {
     this.#remember(this.#head);
     if (this.#members.size === 0) {
       this.#delivered = this.#head;
-      this.#queue = NONE;
+      this.#queue = undefined;
       return;
     }
     outgoing.prepare(this.#host.references);
-    if (outgoing.lookup === undefined && this.#queue.length === 0) {
+    if (outgoing.lookup === undefined && !this.#queue?.length) {
       this.#deliver(outgoing);
       return;
     }
-    if (this.#queue === NONE) this.#queue = [];
-    this.#queue.push(outgoing);
+    this.#queue ??= new Queue();
+    this.#queue.add(outgoing);
     outgoing.lookup?.then(() => this.#deliverReady());
   }
 
   #deliverReady(): void {
     if (!this.#host.mayDeliver()) return;
-    while (this.#queue.length > 0 && this.#queue[0]!.lookup === undefined)
-      this.#deliver(this.#queue.shift()!);
+    for (let next = this.#queue?.first; next !== undefined && next.lookup === undefined; ) {
+      this.#queue!.take();
+      this.#deliver(next);
+      // It may have begun anew.
+      next = this.#queue?.first;
+    }
   }
 
   #deliver(message: Outgoing): void {
