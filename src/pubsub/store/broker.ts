@@ -6,17 +6,9 @@
 
 import type { Attendance } from './attendance.ts';
 import type { ControlListener, ControlLog } from './control.ts';
+import type { Position } from './position.ts';
 
-/**
- * Where a message stands in its channel. Offsets count 1, 2, 3 … within an epoch; offset 0 with an empty
- * id stands before the first message. The id is unguessable, so a store that rewound and counts again
- * is noticed: same epoch and offset, other id.
- */
-export interface Position {
-  epoch: string;
-  offset: number;
-  id: string;
-}
+export type { Position } from './position.ts';
 
 /**
  * How a payload's bytes are to be read: a string as it is, JSON text, raw bytes, or the key of something
