@@ -28,6 +28,49 @@ export type GapReason =
   /** The client's position is not one of this channel. */
   | 'unknown-position';
 
+// ── what a user has done with his messages ─────────────────────────────────────────────────────────
+
+/** Offsets, each from the first to the last of a range: `[[1, 40], [43, 43]]`. Ascending. */
+export type WireRanges = (readonly [first: number, last: number])[];
+
+/** How many messages: of those kept, neither gone nor archived. */
+export interface WireCounts {
+  unseen: number;
+  unread: number;
+  all: number;
+}
+
+/**
+ * The state of a channel's messages, all of it: whoever gets another one forgets the old. Of topics only `gone` is told.
+ * A client counts what is kept from `first` to the newest message that it knows of, which is `last` or the last one that
+ * it was sent since; with each that is newer, `first` is at least its offset - `most` + 1.
+ */
+export interface StateSnapshot {
+  /** Counts the changes: `offset` is their number, `id` that of the last one, `epoch` another one after a loss. */
+  version: WirePosition;
+  /** The lowest offset that is kept. */
+  first: number;
+  /** The newest one. */
+  last: number;
+  /** How many messages are kept at most. */
+  most: number;
+  /** Withdrawn, replaced, deleted or expired. */
+  gone: WireRanges;
+  /** The list was opened and showed it. Whatever was read was seen. */
+  seen?: WireRanges;
+  read?: WireRanges;
+  archived?: WireRanges;
+  counts?: WireCounts;
+  /** The store has lost changes that this page, or the version that it has said, knows of. */
+  rewound?: true;
+}
+
+/** What can be done with messages of an inbox. */
+export type WireMarkAs = 'seen' | 'read' | 'unread' | 'archived' | 'unarchived' | 'deleted';
+
+/** Which messages `history` lists. All but `archived` are without those archived. */
+export type HistoryState = 'all' | 'unseen' | 'unread' | 'read' | 'archived';
+
 /** Where a channel's messages to this client begin. */
 export interface ChannelState {
   /** The position after which messages follow. */
@@ -37,6 +80,8 @@ export interface ChannelState {
   reason?: GapReason;
   /** What the client's devices have acknowledged, for the inbox: the highest position of any device. */
   acked?: WirePosition;
+  /** Of the inbox, and of a topic that has messages that are gone. */
+  state?: StateSnapshot;
 }
 
 // ── client → server ────────────────────────────────────────────────────────────────────────────────
@@ -52,6 +97,8 @@ export interface Hello {
   topics?: string[];
   /** Where a channel begins for which there is neither position nor cursor. Default `now`. */
   start?: 'now' | 'retained';
+  /** By channel: the `version` of the last state that the page has. */
+  states?: Record<string, WirePosition>;
 }
 export interface Subscribe {
   type: 'subscribe';
@@ -80,6 +127,33 @@ export interface Publish {
   data: unknown;
   ref?: string;
   idempotencyKey?: string;
+  /** Milliseconds from its being stored after which it is gone. */
+  ttl?: number;
+  /** The newest message that this user has published with the same key is gone. 1 to 256 characters. */
+  replaces?: string;
+}
+/**
+ * Changes the state of messages of the user's own inbox: of these, of all up to and including `upTo`, or, with neither,
+ * of all. Answered by `marked` or `error` with the same `ref`.
+ */
+export interface MarkFrame {
+  type: 'mark';
+  as: WireMarkAs;
+  /** At most 1,000. */
+  messages?: WirePosition[];
+  upTo?: WirePosition;
+  ref?: string;
+}
+/** Messages of the inbox from before, newest first. Answered by `history` or `error` with the same `ref`. */
+export interface HistoryRequest {
+  type: 'history';
+  /** Those before this one, without it. Left out: the newest. */
+  before?: WirePosition;
+  /** 1 to 200. Default 50. */
+  limit?: number;
+  /** Default `all`. */
+  state?: HistoryState;
+  ref?: string;
 }
 export interface Ping {
   type: 'ping';
@@ -93,7 +167,16 @@ export interface Renew {
   ticket?: string;
   ref?: string;
 }
-export type ClientFrame = Hello | Subscribe | Unsubscribe | Ack | Publish | Renew | Ping;
+export type ClientFrame =
+  | Hello
+  | Subscribe
+  | Unsubscribe
+  | Ack
+  | Publish
+  | MarkFrame
+  | HistoryRequest
+  | Renew
+  | Ping;
 
 // ── server → client ────────────────────────────────────────────────────────────────────────────────
 
@@ -161,6 +244,38 @@ export interface WireMessage extends WirePosition {
   reference?: string;
   /** The reference could not be resolved in time: `data` is null, fetch it by `reference`. */
   unresolved?: true;
+  /** When it will be gone by itself, in milliseconds since 1970 by the store's clock. */
+  expires?: number;
+  /** It was withdrawn, replaced or deleted, or has expired: `data` is null. Move the position, and show nothing. */
+  gone?: true;
+}
+/** The state of the channel's messages has changed. */
+export interface StateFrame extends StateSnapshot {
+  type: 'state';
+  channel: string;
+}
+/** Answers `mark`. The `state` with this version, or a later one, comes before or after it. */
+export interface MarkedFrame {
+  type: 'marked';
+  ref?: string;
+  /** How many messages have another state than before. */
+  changed: number;
+  version: WirePosition;
+}
+/** A message of the inbox, with what its user has done with it. */
+export interface HistoryMessage extends Omit<WireMessage, 'type' | 'channel' | 'gone'> {
+  state: 'unseen' | 'seen' | 'read';
+  archived?: true;
+}
+/** Answers `history`. There may be fewer messages than asked for although there are more. */
+export interface HistoryFrame {
+  type: 'history';
+  ref?: string;
+  /** Newest first. */
+  messages: HistoryMessage[];
+  /** To ask for those before these. Left out: there are no more. */
+  before?: WirePosition;
+  counts: WireCounts;
 }
 /** A payload that no log keeps (a plain PUBLISH from outside, or `notify`): no position, at most once. */
 export interface TransientMessage {
@@ -245,6 +360,9 @@ export type ServerFrame =
   | Unsubscribed
   | PresenceFrame
   | WireMessage
+  | StateFrame
+  | MarkedFrame
+  | HistoryFrame
   | TransientMessage
   | Acked
   | Gap
