@@ -20,9 +20,9 @@ import {
   type StoredMessage,
 } from './broker.ts';
 import type { ControlLog } from './control.ts';
-import { newEpoch, newOrigin, unusedEpoch } from './epochs.ts';
+import { newOrigin, unusedEpoch } from './epochs.ts';
+import { IDLE_CHANNEL_TTL, MemoryChannel } from './memory-channel.ts';
 import { MemoryCommands, MemoryControl } from './memory-control.ts';
-import { messageId } from './random-id.ts';
 
 /** The bound on one page of `read`, in bytes of payload. */
 const PAGE_BYTES = 1024 * 1024;
@@ -31,91 +31,6 @@ const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 const SWEEP_INTERVAL = 30_000;
 /** Devices of a user whose cursors are kept. */
 const MAX_DEVICES = 32;
-/** How long the epoch and offset of a channel outlive its last use, so that positions stay comparable. */
-const IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
-
-interface StoredCursor {
-  position: Position;
-  expires: number;
-}
-
-/** One channel's log and what belongs to it. */
-class MemoryChannel {
-  readonly name: string;
-  readonly epoch: string;
-  offset = 0;
-  id = '';
-  time = 0;
-  maxAge = Number.POSITIVE_INFINITY;
-  lastUsed = steadyNow();
-  /** Oldest first; those before `head` are trimmed. Offsets in it are contiguous. */
-  #messages: StoredMessage[] = [];
-  #head = 0;
-  receipts: Map<string, { receipt: Receipt; expires: number }> | undefined;
-  cursors: Map<string, StoredCursor> | undefined;
-
-  constructor(name: string, origin: string) {
-    this.name = name;
-    this.epoch = newEpoch(origin, steadyNow() - IDLE_CHANNEL_TTL);
-  }
-
-  get top(): Position {
-    return { epoch: this.epoch, offset: this.offset, id: this.id };
-  }
-
-  get first(): number {
-    return this.offset - (this.#messages.length - this.#head) + 1;
-  }
-
-  append(kind: PayloadKind, payload: Buffer): StoredMessage {
-    // A clock that steps back must not make a younger message look older than its elders.
-    this.time = Math.max(this.time, Date.now());
-    this.offset++;
-    this.id = messageId();
-    const message: StoredMessage = {
-      channel: this.name,
-      epoch: this.epoch,
-      offset: this.offset,
-      id: this.id,
-      time: this.time,
-      kind,
-      payload,
-    };
-    this.#messages.push(message);
-    return message;
-  }
-
-  trim(maxMessages: number): void {
-    const oldest = Date.now() - this.maxAge;
-    const messages = this.#messages;
-    let head = Math.max(this.#head, messages.length - maxMessages);
-    while (head < messages.length && messages[head]!.time <= oldest) head++;
-    this.#head = head;
-    if (head > 64 && head * 2 > messages.length) {
-      this.#messages = messages.slice(head);
-      this.#head = 0;
-    } else {
-      // The array keeps its length until the next compaction; the payloads need not wait for it.
-      for (let i = head - 1; i >= 0 && messages[i] !== TRIMMED; i--) messages[i] = TRIMMED;
-    }
-  }
-
-  at(offset: number): StoredMessage | undefined {
-    if (offset < this.first || offset > this.offset) return undefined;
-    return this.#messages[this.#head + offset - this.first];
-  }
-}
-
-/** Stands in a log's array for a trimmed message until the array is compacted. */
-const TRIMMED: StoredMessage = {
-  channel: '',
-  epoch: '',
-  offset: 0,
-  id: '',
-  time: 0,
-  kind: 'binary',
-  payload: Buffer.alloc(0),
-};
 
 /** The logs, cursors and presence that the memory brokers of one process share. */
 export class MemoryStore {
