@@ -1,5 +1,5 @@
 /** What an application's data is in the store, and back. */
-import type { PayloadKind } from '../pubsub/store/broker.ts';
+import type { PayloadKind, StoredKind } from '../pubsub/store/broker.ts';
 
 export interface Payload {
   kind: PayloadKind;
@@ -39,8 +39,9 @@ export function encodeData(data: unknown): Payload {
   return { kind: 'json', bytes: Buffer.from(json) };
 }
 
-/** What was given to `encodeData`. */
-export function decodeData(kind: PayloadKind, bytes: Buffer): unknown {
+/** What was given to `encodeData`; null for what is gone. */
+export function decodeData(kind: StoredKind, bytes: Buffer): unknown {
+  if (kind === 'gone') return null;
   if (kind === 'binary') return bytes;
   const text = bytes.toString();
   return kind === 'json' ? parsed(text) : text;

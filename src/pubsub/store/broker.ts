@@ -6,6 +6,7 @@
 
 import type { Attendance } from './attendance.ts';
 import type { ControlListener, ControlLog } from './control.ts';
+import type { Mark, Marked, Removal } from './marks.ts';
 import type { Position } from './position.ts';
 
 export type { Position } from './position.ts';
@@ -16,12 +17,20 @@ export type { Position } from './position.ts';
  */
 export type PayloadKind = 'text' | 'json' | 'binary' | 'reference';
 
+/**
+ * `gone`: it was withdrawn, replaced or deleted, or had expired when it was read. It keeps its place in the counting, so
+ * that offsets stay contiguous, and nothing else: its payload is empty.
+ */
+export type StoredKind = PayloadKind | 'gone';
+
 export interface StoredMessage extends Position {
   channel: string;
   /** Milliseconds since 1970 by the broker's clock, at the moment it was stored. */
   time: number;
-  kind: PayloadKind;
+  kind: StoredKind;
   payload: Buffer;
+  /** When it expires, in milliseconds since 1970 by the broker's clock. Left out: never, or it is gone. */
+  expires?: number;
 }
 
 export interface Receipt extends Position {
@@ -43,6 +52,14 @@ export interface PublishOptions {
   idempotencyKey?: string;
   /** Milliseconds that the key is remembered. Default 24 hours. */
   idempotencyWindow?: number;
+  /** Milliseconds after it was stored that the message expires: then it is gone. Above 0; without it, never. */
+  ttl?: number;
+  /**
+   * A key of 1 to 256 characters. In the same step in which the message is stored, the newest one that is kept and was
+   * published with the same key on this channel is gone, and this one has the key. Where an idempotency key is known,
+   * nothing is replaced.
+   */
+  replaces?: string;
   /** Also wait for this many replicas to have it (Redis WAIT), at most `replicaTimeout` ms. */
   replicas?: number;
   replicaTimeout?: number;
@@ -70,6 +87,8 @@ export interface Opening {
   top: Position;
   /** As `cursors` tells them; `undefined` where they have to be asked for by that, as they can't be read. */
   cursors: Cursor[] | undefined;
+  /** As `marks` tells them; `undefined` where they have to be asked for by that, as they can't be read. */
+  marked: Marked | undefined;
 }
 
 /** A session as other instances see it. */
@@ -142,6 +161,12 @@ export interface BrokerListener {
   transient(channel: string, payload: Buffer): void;
   /** A device of a subscribed channel has acknowledged. At most once. */
   acknowledged(cursor: Cursor): void;
+  /**
+   * The marks of a subscribed channel have changed, and this is what they are now: whoever gets new ones forgets the old.
+   * In order with the messages of the channel; where a message has replaced another one, right behind it. At most once.
+   * An older one may come late: that of the higher `version.offset` is the newer one, within one `version.epoch`.
+   */
+  marked?(channel: string, marked: Marked): void;
   /** The connection to the store was lost: live messages may be missing until `up`, which comes before another `down`. */
   down(error: Error): void;
   /** It is back, and every subscription is in force again: read the logs to see what was missed. */
@@ -185,7 +210,7 @@ export interface Broker {
    * it; rejects where that is not known (then a retry with the same idempotency key is safe). Messages of one
    * channel are stored in the order of the calls, whatever happens on the way.
    *
-   * @throws {RangeError} for a payload that could not be read again
+   * @throws {RangeError} for a payload that could not be read again, and a `ttl` or `replaces` that can't be
    * @throws {DamagedChannelError} as all methods do that are about one channel
    */
   publish(channel: string, kind: PayloadKind, payload: Buffer, options: PublishOptions): Promise<Receipt>;
@@ -201,7 +226,8 @@ export interface Broker {
   unsubscribe(channel: string): Promise<void>;
 
   /**
-   * The retained messages after `offset`, oldest first, at most `limit` of them and some 1 MiB of payload.
+   * The retained messages after `offset`, oldest first, at most `limit` of them and some 1 MiB of payload. Those that are
+   * gone are among them, in their places, and so are those that have expired, which are read as `gone` from then on.
    * A channel that nothing is kept of has an epoch of its own kind at offset 0, from which it can be told later
    * whether what was missed is all there was (`leadsTo` of epochs.ts). Nothing is created by looking.
    */
@@ -212,6 +238,40 @@ export interface Broker {
    * does not know has an empty epoch and offset 0. One that can't be read has an error for its place.
    */
   tops(channels: string[]): Promise<(Position | Error)[]>;
+
+  /**
+   * Changes what is kept of the channel's messages, in one atomic step, and tells subscribers if that has changed anything:
+   * `changed` is how many messages it has. The rest is what the marks are now.
+   *
+   * - `read` is `seen` as well; `unread` takes back only `read`, `unarchived` only `archived`.
+   * - `deleted` messages are gone: their payloads are erased, and nothing brings them back. So are withdrawn and replaced
+   *   ones. What is gone can't be marked, and is not among `changed`.
+   * - A mark made twice is made once, so one whose outcome is not known may be repeated. Marks and removals of one channel
+   *   by one broker are made in the order of the calls.
+   * - Marks live as long as the log. A channel that begins anew, in another epoch, begins without; a log that is found to
+   *   have rewound keeps those it has come back with. Where these have lost changes that this broker knew of, their version
+   *   gets another epoch.
+   * - Nothing is created by marking in a channel that was never used.
+   *
+   * @throws {TypeError} for a mark that says nothing (`checkMark`)
+   * @throws {RangeError} for more than 1,000 messages
+   * @throws {TooManyRangesError} with `code` `TOO_MANY_RANGES`, if the marks would be more than 4,096 ranges; then nothing
+   *   has changed
+   */
+  mark(channel: string, mark: Mark): Promise<Marked & { changed: number }>;
+
+  /**
+   * The marks of a channel, and what they are about. Messages that have expired by now are put among `gone`, and their
+   * payloads are erased: that is a change, which subscribers are told, once, by the first who looks. Nothing is created by
+   * looking.
+   */
+  marks(channel: string): Promise<Marked>;
+
+  /**
+   * Withdraws a message, in one atomic step: it is gone, and its payload is erased. Subscribers are told. False if there
+   * is no such message, or it is gone. This is never refused for too many ranges.
+   */
+  remove(channel: string, which: Removal): Promise<boolean>;
 
   /**
    * What a page needs that opens, in one round trip, which it shares with others that open at the same time (in a

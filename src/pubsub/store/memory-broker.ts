@@ -21,6 +21,7 @@ import {
 } from './broker.ts';
 import type { ControlLog } from './control.ts';
 import { newOrigin, unusedEpoch } from './epochs.ts';
+import { ANY_NUMBER, checkLife, checkMark, type Mark, type Marked, NO_MARKS, type Removal } from './marks.ts';
 import { IDLE_CHANNEL_TTL, MemoryChannel } from './memory-channel.ts';
 import { MemoryCommands, MemoryControl } from './memory-control.ts';
 
@@ -71,9 +72,7 @@ export class MemoryStore {
       if (known !== undefined && known.expires > now) return { ...known.receipt, duplicate: true };
     }
     // A copy: the caller's bytes may be a view of a buffer that is read into again.
-    const message = channel.append(kind, Buffer.from(payload));
-    channel.maxAge = options.retention.maxAge;
-    channel.trim(Math.max(1, options.retention.maxMessages));
+    const [message, hasReplaced] = channel.append(kind, Buffer.from(payload), options);
     const receipt: Receipt = {
       channel: name,
       epoch: message.epoch,
@@ -87,6 +86,7 @@ export class MemoryStore {
       channel.receipts.set(key, { receipt, expires });
     }
     for (const broker of this.#brokers) broker.ring(name, message, MESSAGE);
+    if (hasReplaced) this.#ringMarked(channel);
     return receipt;
   }
 
@@ -99,13 +99,8 @@ export class MemoryStore {
   /** @internal */
   read(name: string, offset: number, limit: number): LogPage {
     const channel = this.#channels.get(name);
-    const now = steadyNow();
-    if (channel === undefined) {
-      const epoch = unusedEpoch(this.#origin, now - IDLE_CHANNEL_TTL, now);
-      return { messages: [], top: { epoch, offset: 0, id: '' }, first: 1 };
-    }
-    channel.lastUsed = now;
-    channel.trim(Number.POSITIVE_INFINITY);
+    if (channel === undefined) return { messages: [], top: this.#unused(), first: 1 };
+    this.#look(channel);
     const first = channel.first;
     const messages: StoredMessage[] = [];
     let bytes = 0;
@@ -116,6 +111,35 @@ export class MemoryStore {
       bytes += message.payload.length;
     }
     return { messages, top: channel.top, first };
+  }
+
+  /** @internal */
+  mark(name: string, mark: Mark): Marked & { changed: number } {
+    checkMark(mark);
+    const channel = this.#channels.get(name);
+    if (channel === undefined) return { ...this.marks(name), changed: 0 };
+    this.#look(channel);
+    const changed = channel.mark(mark);
+    if (changed > 0) this.#ringMarked(channel);
+    return { ...channel.marked, changed };
+  }
+
+  /** @internal */
+  marks(name: string): Marked {
+    const channel = this.#channels.get(name);
+    if (channel === undefined) return { marks: NO_MARKS, top: this.#unused(), first: 1, most: ANY_NUMBER };
+    this.#look(channel);
+    return channel.marked;
+  }
+
+  /** @internal */
+  remove(name: string, which: Removal): boolean {
+    const channel = this.#channels.get(name);
+    if (channel === undefined) return false;
+    this.#look(channel);
+    if (!channel.remove(which)) return false;
+    this.#ringMarked(channel);
+    return true;
   }
 
   /** @internal */
@@ -193,6 +217,21 @@ export class MemoryStore {
     return tally.result(limit);
   }
 
+  /** Before anything is told of the channel's messages. */
+  #look(channel: MemoryChannel): void {
+    channel.lastUsed = steadyNow();
+    if (channel.refresh()) this.#ringMarked(channel);
+  }
+
+  #ringMarked(channel: MemoryChannel): void {
+    for (const broker of this.#brokers) broker.ring(channel.name, channel.marked, MARKED);
+  }
+
+  #unused(): Position {
+    const now = steadyNow();
+    return { epoch: unusedEpoch(this.#origin, now - IDLE_CHANNEL_TTL, now), offset: 0, id: '' };
+  }
+
   #channel(name: string): MemoryChannel {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
@@ -206,7 +245,7 @@ export class MemoryStore {
   #sweep(): void {
     const now = steadyNow();
     for (const channel of this.#channels.values()) {
-      channel.trim(Number.POSITIVE_INFINITY);
+      channel.tidy();
       removeExpired(channel.receipts, now);
       removeExpired(channel.cursors, now);
       const isEmpty = channel.first > channel.offset && !channel.cursors?.size && !channel.receipts?.size;
@@ -222,6 +261,7 @@ function removeExpired<K>(map: Map<K, { expires: number }> | undefined, now: num
 const MESSAGE = 0;
 const TRANSIENT = 1;
 const ACKNOWLEDGED = 2;
+const MARKED = 3;
 
 class MemoryBroker implements Broker {
   readonly control: ControlLog;
@@ -249,7 +289,20 @@ class MemoryBroker implements Broker {
     payload: Buffer,
     options: PublishOptions,
   ): Promise<Receipt> {
+    checkLife(options);
     return this.#store.publish(channel, kind, payload, options);
+  }
+
+  async mark(channel: string, mark: Mark): Promise<Marked & { changed: number }> {
+    return this.#store.mark(channel, mark);
+  }
+
+  async marks(channel: string): Promise<Marked> {
+    return this.#store.marks(channel);
+  }
+
+  async remove(channel: string, which: Removal): Promise<boolean> {
+    return this.#store.remove(channel, which);
   }
 
   async notify(channel: string, payload: Buffer): Promise<void> {
@@ -273,7 +326,8 @@ class MemoryBroker implements Broker {
   }
 
   async opening(channel: string): Promise<Opening> {
-    return { top: this.#store.read(channel, 0, 0).top, cursors: this.#store.cursors(channel) };
+    const marked = this.#store.marks(channel);
+    return { top: marked.top, cursors: this.#store.cursors(channel), marked };
   }
 
   async acknowledge(cursor: Cursor, ttl: number): Promise<void> {
@@ -316,7 +370,7 @@ class MemoryBroker implements Broker {
    * Queued, and told after the caller has returned: a listener that publishes in turn would otherwise
    * reach others before the message that it answers.
    */
-  ring(channel: string, what: StoredMessage | Buffer | Cursor, kind: number): void {
+  ring(channel: string, what: StoredMessage | Buffer | Cursor | Marked, kind: number): void {
     if (!this.#subscribed.has(channel)) return;
     if (this.#bells.push(channel, what, kind) === 3) queueMicrotask(this.#deliver);
   }
@@ -330,6 +384,7 @@ class MemoryBroker implements Broker {
       const kind = bells[i + 2] as number;
       if (kind === MESSAGE) this.#listener.message(bells[i + 1] as StoredMessage);
       else if (kind === TRANSIENT) this.#listener.transient(channel, bells[i + 1] as Buffer);
+      else if (kind === MARKED) this.#listener.marked?.(channel, bells[i + 1] as Marked);
       else this.#listener.acknowledged(bells[i + 1] as Cursor);
     }
   }

@@ -225,6 +225,7 @@ class RedisBroker implements Broker {
     payload: Buffer,
     options: PublishOptions,
   ): Promise<Receipt> {
+    if (options.ttl !== undefined || options.replaces !== undefined) throw notBuilt();
     this.#checkSize(payload);
     const id = messageId();
     const keys = this.#channels.keys(channel);
@@ -271,6 +272,18 @@ class RedisBroker implements Broker {
     throw new RangeError(
       `a message of ${payload.length} bytes could not be read again: ${limit} bytes fit into a reply (maxReplySize)`,
     );
+  }
+
+  async mark(): Promise<never> {
+    throw notBuilt();
+  }
+
+  async marks(): Promise<never> {
+    throw notBuilt();
+  }
+
+  async remove(): Promise<never> {
+    throw notBuilt();
   }
 
   async #renewUnlessThere(channel: string, position: Position): Promise<void> {
@@ -392,3 +405,5 @@ class RedisBroker implements Broker {
 function reaches(top: Position, { epoch, offset, id }: Position): boolean {
   return top.epoch === epoch && (top.offset > offset || (top.offset === offset && top.id === id));
 }
+
+const notBuilt = (): Error => new Error('marks, ttl and replaces are not built yet for Redis');

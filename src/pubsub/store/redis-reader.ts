@@ -237,14 +237,15 @@ export class RedisReader {
       (devices) => decodeCursors(channel, devices),
       () => undefined,
     );
-    if (top !== null) return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors };
+    if (top !== null)
+      return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors, marked: undefined };
     const [origin, time] = await found.store;
     // Without a top, it was never used or has lost something.
     const isUnused = length === 0 && this.#watch.knownOf(keys.bus) === undefined;
     if (!isUnused || origin?.length !== ORIGIN)
-      return { top: (await this.#scriptPage(channel, 0, 0)).top, cursors };
+      return { top: (await this.#scriptPage(channel, 0, 0)).top, cursors, marked: undefined };
     const now = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
-    return { top: this.#unused(String(origin), now), cursors };
+    return { top: this.#unused(String(origin), now), cursors, marked: undefined };
   }
 
   async #judgeTop(

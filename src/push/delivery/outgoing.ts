@@ -3,7 +3,7 @@
  * shared by all that follow.
  */
 import { isUtf8 } from 'node:buffer';
-import type { PayloadKind, Position, StoredMessage } from '../../pubsub/store/broker.ts';
+import type { PayloadKind, Position, StoredKind, StoredMessage } from '../../pubsub/store/broker.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Payload } from '../payload.ts';
 import type { References } from '../sending/references.ts';
@@ -71,7 +71,7 @@ export class Outgoing implements Position {
   get plain(): Frame | undefined {
     if (this.#plain !== undefined) return this.#plain;
     const { kind, payload } = this.#payload();
-    if (kind === 'reference') return undefined;
+    if (kind === 'reference' || kind === 'gone') return undefined;
     this.#plain = kind === 'binary' ? payload : payload.toString();
     return this.#plain;
   }
@@ -88,7 +88,7 @@ export class Outgoing implements Position {
     return this.#prepared;
   }
 
-  #payload(): { kind: PayloadKind; payload: Buffer } {
+  #payload(): { kind: StoredKind; payload: Buffer } {
     if (this.#stored.kind !== 'reference' || this.#resolved === undefined) return this.#stored;
     const { kind, bytes } = this.#resolved;
     return { kind, payload: bytes };
@@ -103,6 +103,7 @@ export class Outgoing implements Position {
       `"offset":${offset},"id":${JSON.stringify(id)},"time":${time},`;
     const key = this.reference;
     const tail = key === undefined ? '}' : `,"reference":${JSON.stringify(key)}}`;
+    if (kind === 'gone') return `${head}"gone":true,"data":null}`;
     if (kind === 'reference') return `${head}"data":null,"unresolved":true${tail}`;
     return `${head}${dataField(kind, payload)}${tail}`;
   }
