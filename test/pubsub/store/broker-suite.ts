@@ -11,6 +11,7 @@ import type {
   StoredMessage,
 } from '../../../src/pubsub/store/broker.ts';
 import { leadsTo } from '../../../src/pubsub/store/epochs.ts';
+import type { Marked } from '../../../src/pubsub/store/marks.ts';
 import { until } from '../../support/net.ts';
 
 /** The one retained message at `offset`. */
@@ -28,6 +29,9 @@ export class Recorder implements BrokerListener {
   readonly messages: StoredMessage[] = [];
   readonly transients: [channel: string, payload: string][] = [];
   readonly cursors: Cursor[] = [];
+  readonly marks: [channel: string, marked: Marked][] = [];
+  /** Offsets of messages and versions of marks, as they came. */
+  readonly order: string[] = [];
   /** Every `down` and `up`, in order. */
   readonly told: ('down' | 'up')[] = [];
   downs = 0;
@@ -38,6 +42,11 @@ export class Recorder implements BrokerListener {
 
   message(message: StoredMessage): void {
     this.messages.push(message);
+    this.order.push(`message ${message.offset}`);
+  }
+  marked(channel: string, marked: Marked): void {
+    this.marks.push([channel, marked]);
+    this.order.push(`marks ${marked.marks.version.offset}`);
   }
   transient(channel: string, payload: Buffer): void {
     this.transients.push([channel, payload.toString()]);
@@ -81,14 +90,19 @@ export const options = (more: Partial<PublishOptions> = {}): PublishOptions => (
   ...more,
 });
 
-const text = (value: string): Buffer => Buffer.from(value);
-const nextChannel = ((): ((kind?: string) => string) => {
+export const text = (value: string): Buffer => Buffer.from(value);
+export const nextChannel = ((): ((kind?: string) => string) => {
   let count = 0;
   return (kind = 'user') => `${kind}:test-${++count}`;
 })();
 
-export function brokerSuite(name: string, factory: () => BrokerFactory, skip: string | false = false): void {
-  const promise = (title: string, run: (a: Broker, b: Broker, ra: Recorder, rb: Recorder) => Promise<void>) =>
+/** Declares tests of two instances over one store. */
+export function promises(
+  name: string,
+  factory: () => BrokerFactory,
+  skip: string | false,
+): (title: string, run: (a: Broker, b: Broker, ra: Recorder, rb: Recorder) => Promise<void>) => void {
+  return (title, run) => {
     test(`${name}: ${title}`, { skip, timeout: 120_000 }, async () => {
       const ra = new Recorder();
       const rb = new Recorder();
@@ -100,6 +114,11 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
         await Promise.all([a.close(), b.close()]);
       }
     });
+  };
+}
+
+export function brokerSuite(name: string, factory: () => BrokerFactory, skip: string | false = false): void {
+  const promise = promises(name, factory, skip);
 
   promise('offsets count from 1 in one epoch, each with an id of its own', async (a, b) => {
     const channel = nextChannel();

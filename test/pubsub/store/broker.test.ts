@@ -13,15 +13,18 @@ import {
   startSentinels,
 } from '../../support/redis-groups.ts';
 import { brokerSuite } from './broker-suite.ts';
+import { marksSuite } from './marks-suite.ts';
 
 const store = new MemoryStore();
-brokerSuite('memory', () => ({
-  async open(listener) {
+const memory = () => ({
+  async open(listener: BrokerListener) {
     const broker = memoryBroker(store);
     await broker.open(listener);
     return broker;
   },
-}));
+});
+brokerSuite('memory', memory);
+marksSuite('memory', memory);
 
 const { skip } = needs('redis');
 let redis: RedisServer;
