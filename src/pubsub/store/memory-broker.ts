@@ -3,27 +3,26 @@
  * that should act as one share a `MemoryStore`; each has a broker of its own over it.
  */
 import { clearInterval, queueMicrotask, setInterval, steadyNow } from '../../clock.ts';
-import { type Attendance, Tally } from './attendance.ts';
-import {
-  type Broker,
-  type BrokerListener,
-  type Cursor,
-  type LogPage,
-  type Opening,
-  type PayloadKind,
-  type Position,
-  type PresenceEntry,
-  type PublishOptions,
-  placeOf,
-  placeOfUser,
-  type Receipt,
-  type StoredMessage,
+import type { Attendance } from './attendance.ts';
+import type {
+  Broker,
+  BrokerListener,
+  Cursor,
+  LogPage,
+  Opening,
+  PayloadKind,
+  Position,
+  PresenceEntry,
+  PublishOptions,
+  Receipt,
+  StoredMessage,
 } from './broker.ts';
 import type { ControlLog } from './control.ts';
 import { newOrigin, unusedEpoch } from './epochs.ts';
 import { ANY_NUMBER, checkLife, checkMark, type Mark, type Marked, NO_MARKS, type Removal } from './marks.ts';
 import { IDLE_CHANNEL_TTL, MemoryChannel } from './memory-channel.ts';
 import { MemoryCommands, MemoryControl } from './memory-control.ts';
+import { MemoryPresence } from './memory-presence.ts';
 
 /** The bound on one page of `read`, in bytes of payload. */
 const PAGE_BYTES = 1024 * 1024;
@@ -37,8 +36,8 @@ const MAX_DEVICES = 32;
 export class MemoryStore {
   readonly #channels = new Map<string, MemoryChannel>();
   readonly #origin = newOrigin();
-  /** By place and session. */
-  readonly #presence = new Map<string, Map<string, { entry: PresenceEntry; broker: MemoryBroker }>>();
+  /** @internal */
+  readonly presence = new MemoryPresence();
   readonly #brokers = new Set<MemoryBroker>();
   /** @internal */
   readonly commands = new MemoryCommands();
@@ -53,10 +52,7 @@ export class MemoryStore {
   /** @internal */
   detach(broker: MemoryBroker): void {
     this.#brokers.delete(broker);
-    for (const [place, sessions] of this.#presence) {
-      for (const [session, entry] of sessions) if (entry.broker === broker) sessions.delete(session);
-      if (sessions.size === 0) this.#presence.delete(place);
-    }
+    this.presence.leave(broker);
     if (this.#brokers.size > 0) return;
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
@@ -174,47 +170,6 @@ export class MemoryStore {
       if (expires > now) result.push({ channel: name, device, position: { ...position } });
     }
     return result;
-  }
-
-  /** @internal */
-  announce(entries: PresenceEntry[], broker: MemoryBroker): void {
-    for (const entry of entries) {
-      const place = placeOf(entry);
-      let sessions = this.#presence.get(place);
-      if (sessions === undefined) {
-        sessions = new Map();
-        this.#presence.set(place, sessions);
-      }
-      sessions.set(entry.session, { entry: { ...entry }, broker });
-    }
-  }
-
-  /** @internal */
-  withdraw(entries: PresenceEntry[]): void {
-    for (const entry of entries) {
-      const place = placeOf(entry);
-      const sessions = this.#presence.get(place);
-      sessions?.delete(entry.session);
-      if (sessions?.size === 0) this.#presence.delete(place);
-    }
-  }
-
-  /** @internal */
-  presence(user: string): PresenceEntry[] {
-    const sessions = this.#presence.get(placeOfUser(user))?.values() ?? [];
-    return [...sessions].map(({ entry }) => ({ ...entry }));
-  }
-
-  /** @internal */
-  isOnline(user: string): boolean {
-    return this.#presence.has(placeOfUser(user));
-  }
-
-  /** @internal */
-  attendance(topic: string, limit: number): Attendance {
-    const tally = new Tally();
-    for (const [session, { entry }] of this.#presence.get(topic) ?? []) tally.add(session, entry.user);
-    return tally.result(limit);
   }
 
   /** Before anything is told of the channel's messages. */
@@ -339,23 +294,23 @@ class MemoryBroker implements Broker {
   }
 
   async announce(entries: PresenceEntry[]): Promise<void> {
-    this.#store.announce(entries, this);
+    this.#store.presence.announce(entries, this);
   }
 
   async withdraw(entries: PresenceEntry[]): Promise<void> {
-    this.#store.withdraw(entries);
+    this.#store.presence.withdraw(entries);
   }
 
   async presence(user: string): Promise<PresenceEntry[]> {
-    return this.#store.presence(user);
+    return this.#store.presence.of(user);
   }
 
   async online(users: readonly string[]): Promise<Set<string>> {
-    return new Set(users.filter((user) => this.#store.isOnline(user)));
+    return new Set(users.filter((user) => this.#store.presence.isOnline(user)));
   }
 
   async attendance(topic: string, limit: number): Promise<Attendance> {
-    return this.#store.attendance(topic, limit);
+    return this.#store.presence.attendance(topic, limit);
   }
 
   async close(): Promise<void> {
