@@ -30,16 +30,9 @@ import { messageId } from './random-id.ts';
 import { channelScript, RedisChannels } from './redis-channels.ts';
 import { RedisControl } from './redis-control.ts';
 import { RedisDevices } from './redis-devices.ts';
+import { copyOf, decodeDoorbell, isCursor } from './redis-doorbells.ts';
 import { RedisIntake } from './redis-intake.ts';
-import {
-  bounded,
-  copyOf,
-  decodeDoorbell,
-  decodeTop,
-  encodeKnown,
-  isCursor,
-  LONGEST,
-} from './redis-layout.ts';
+import { bounded, decodeTop, encodeKnown, LONGEST } from './redis-layout.ts';
 import { RedisPresence } from './redis-presence.ts';
 import { PAGE_BYTES, RedisReader } from './redis-reader.ts';
 import { RedisWriter, toReceipt } from './redis-writer.ts';

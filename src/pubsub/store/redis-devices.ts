@@ -2,7 +2,8 @@
 import { RedisReplyError } from '../redis/errors.ts';
 import type { Cursor } from './broker.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
-import { ACK_MAGIC, bounded, type ChannelKeys, LONGEST } from './redis-layout.ts';
+import { ACK_MAGIC } from './redis-doorbells.ts';
+import { bounded, type ChannelKeys, LONGEST } from './redis-layout.ts';
 
 const acknowledgeScript = channelScript('acknowledge');
 

@@ -1,22 +1,12 @@
 /**
- * How the Redis broker names and writes things: keys, channels on the bus, doorbells. Other programs may rely
+ * How the Redis broker names and writes things: keys, channels on the bus, entries. Other programs may rely
  * on `<prefix>:<channel>` as the channel to PUBLISH to; all else is the broker's own.
  */
 import { createHash } from 'node:crypto';
 import { RedisReplyError } from '../redis/errors.ts';
 import { slotOf } from '../redis/slots.ts';
-import type { Cursor, PayloadKind, Position, StoredMessage } from './broker.ts';
+import type { PayloadKind, Position, StoredMessage } from './broker.ts';
 import { EPOCH_LENGTH } from './epochs.ts';
-
-/**
- * What begins a doorbell: bytes that no program publishes by chance, then which kind. Everything else on a
- * channel is a transient payload.
- */
-export const MESSAGE_MAGIC = '\0tidings:m ';
-export const ACK_MAGIC = '\0tidings:a ';
-const MAGIC_LENGTH = MESSAGE_MAGIC.length;
-const MAGIC = Buffer.from(MESSAGE_MAGIC.slice(0, -2));
-const MESSAGE_LETTER = 109;
 
 const KIND_LETTERS = { text: 't', json: 'j', binary: 'b', reference: 'r' } as const;
 /** By the code of its letter. */
@@ -217,61 +207,3 @@ const NEWLINE = 10;
 const ZERO = 48;
 /** Bytes of an entry before its payload, at most. */
 const MAX_LINE = 80;
-
-/**
- * What came over the bus for `channel` as bytes[start, end): stored messages, an acknowledgement, `undefined` for
- * a payload that is not a doorbell, `null` for a doorbell that can't be read. Nothing of it is a view of `bytes`.
- */
-export function decodeDoorbell(
-  channel: string,
-  bytes: Buffer,
-  start: number,
-  end: number,
-): StoredMessage[] | Cursor | null | undefined {
-  for (let i = 0; i < MAGIC.length; i++) if (bytes[start + i] !== MAGIC[i]) return undefined;
-  let line = start + MAGIC_LENGTH;
-  while (line < end && bytes[line] !== 10) line++;
-  if (line >= end) return null;
-  const head = bytes.toString('latin1', start + MAGIC_LENGTH, line);
-  if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
-    return decodeMessages(channel, head, bytes, line + 1, end) ?? null;
-  }
-  const [epoch, offset, id] = head.split(' ');
-  const position = { epoch: epoch ?? '', offset: Number(offset), id: id ?? '' };
-  if (!epoch || !id || !Number.isSafeInteger(position.offset)) return null;
-  return { channel, device: bytes.toString('utf8', line + 1, end), position };
-}
-
-/** Each is its entry, with its length and a space before it. */
-function decodeMessages(
-  channel: string,
-  epoch: string,
-  bytes: Buffer,
-  start: number,
-  end: number,
-): StoredMessage[] | undefined {
-  const messages: StoredMessage[] = [];
-  for (let at = start; at < end; ) {
-    let length = 0;
-    for (let byte = bytes[at++]!; byte !== 32; byte = bytes[at++]!) {
-      if (!(byte >= 48 && byte <= 57) || at >= end) return undefined;
-      length = length * 10 + byte - 48;
-    }
-    const message = length > end - at ? undefined : decodeEntry(channel, epoch, bytes, at, at + length);
-    if (message === undefined) return undefined;
-    message.payload = copyOf(bytes, at + length - message.payload.length, at + length);
-    messages.push(message);
-    at += length;
-  }
-  return messages.length > 0 ? messages : undefined;
-}
-
-export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
-  const copy = Buffer.allocUnsafe(end - start);
-  bytes.copy(copy, 0, start, end);
-  return copy;
-}
-
-export function isCursor(doorbell: StoredMessage[] | Cursor): doorbell is Cursor {
-  return 'device' in doorbell;
-}

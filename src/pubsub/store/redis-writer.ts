@@ -11,15 +11,8 @@ import { JoinedCalls, type Part } from './joined-calls.ts';
 import { type Item, type LaneSettings, Lanes, type Outcome } from './lanes.ts';
 import { lua } from './lua.ts';
 import type { RedisChannels } from './redis-channels.ts';
-import {
-  bounded,
-  type ChannelKeys,
-  encodeKnown,
-  encodeMessage,
-  LONGEST,
-  MESSAGE_MAGIC,
-  originKey,
-} from './redis-layout.ts';
+import { MESSAGE_MAGIC } from './redis-doorbells.ts';
+import { bounded, type ChannelKeys, encodeKnown, encodeMessage, LONGEST, originKey } from './redis-layout.ts';
 import type { RewindWatch } from './rewind-watch.ts';
 
 const publishScript = new Script([lua.lone, lua.channel, lua.publish].join('\n'));

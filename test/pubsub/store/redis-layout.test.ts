@@ -5,14 +5,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LUA_MODULE, luaModule } from '../../../scripts/lua.ts';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
-import {
-  ACK_MAGIC,
-  ChannelKeys,
-  decodeDoorbell,
-  MESSAGE_MAGIC,
-  originKey,
-  sessionsKey,
-} from '../../../src/pubsub/store/redis-layout.ts';
+import { ACK_MAGIC, decodeDoorbell, MESSAGE_MAGIC } from '../../../src/pubsub/store/redis-doorbells.ts';
+import { ChannelKeys, originKey, sessionsKey } from '../../../src/pubsub/store/redis-layout.ts';
 
 test('slots are those of the Cluster specification', () => {
   // The specification's check value of CRC-16/XMODEM, and what CLUSTER KEYSLOT of Redis 7.0.15 answers.
