@@ -7,7 +7,13 @@
  */
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Broker, BrokerListener, Position } from '../src/pubsub/store/broker.ts';
+import type {
+  Broker,
+  BrokerListener,
+  Position,
+  PublishOptions,
+  Receipt,
+} from '../src/pubsub/store/broker.ts';
 import { type RedisServer, startRedis } from '../test/support/redis.ts';
 import { ask } from '../test/support/redis-groups.ts';
 
@@ -37,15 +43,12 @@ interface Subject {
   broker: Broker;
 }
 
-/** Does one round and says how many messages or pages that were. */
+/** Does one round and says how many messages or pages that were; 0 for what this broker can't do. */
 type Work = (broker: Broker, round: number) => Promise<number>;
 
 let sent = 0;
-const publish = (broker: Broker, channel: string, key?: string): Promise<unknown> =>
-  broker.publish(channel, 'text', PAYLOAD, {
-    retention: RETENTION,
-    ...(key === undefined ? {} : { idempotencyKey: key }),
-  });
+const publish = (broker: Broker, channel: string, more: Partial<PublishOptions> = {}): Promise<Receipt> =>
+  broker.publish(channel, 'text', PAYLOAD, { retention: RETENTION, ...more });
 
 /** So many in one turn, the next when they are stored. */
 const ticks =
@@ -69,6 +72,12 @@ const outstanding =
     return total;
   };
 
+/** With a store that keeps marks. */
+const marking = (one: (broker: Broker, n: number) => Promise<unknown>): Work => {
+  const work = outstanding(200, one, 10_000);
+  return (broker, round) => (typeof broker.mark === 'function' ? work(broker, round) : Promise.resolve(0));
+};
+
 const spread = (n: number): string => `user:${n % CHANNELS}`;
 
 const works: Record<string, Work> = {
@@ -77,10 +86,25 @@ const works: Record<string, Work> = {
   'stored, 32 a turn': ticks(32, spread),
   'stored, 200 outstanding': outstanding(200, (broker, n) => publish(broker, spread(n))),
   'stored, with a key, 200 outstanding': outstanding(200, (broker, n) =>
-    publish(broker, spread(n), `key ${n}`),
+    publish(broker, spread(n), { idempotencyKey: `key ${n}` }),
   ),
   'stored, 8 a turn to one channel': ticks(8, () => 'user:burst'),
   'stored, 32 a turn to one channel': ticks(32, () => 'user:burst'),
+  'stored, that replaces one, 200 outstanding': marking((broker, n) =>
+    publish(broker, spread(n), { replaces: 'key' }),
+  ),
+  'stored, that expires, 200 outstanding': marking((broker, n) =>
+    publish(broker, spread(n), { ttl: 3_600_000 }),
+  ),
+  'marked as read, all': marking((broker, n) => broker.mark(spread(n), { as: 'read' })),
+  'marked as unread, the newest': marking(async (broker, n) =>
+    broker.mark(spread(n), { as: 'unread', messages: [await topOf(broker, spread(n))] }),
+  ),
+  'marked as read, and stored': marking(async (broker, n) => {
+    await publish(broker, spread(n));
+    await broker.mark(spread(n), { as: 'read' });
+  }),
+  opening: outstanding(200, (broker, n) => openingOf(broker, spread(n)), 20_000),
   // What a push server asks for a page that opens 20 messages behind, and leaves.
   'page, 20 messages behind': outstanding(50, page(20), 5_000),
   'page, nothing new': outstanding(50, page(0), 5_000),
@@ -181,6 +205,7 @@ try {
       for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
         const before = await cpuOf(subject.redis);
         const count = await work(subject.broker, round);
+        if (count === 0) continue;
         add(`µs, ${what}`, subject, (((await cpuOf(subject.redis)) - before) * 1e6) / count);
       }
     }

@@ -52,7 +52,7 @@ describe('round trips to Redis', { ...needs('redis'), timeout: 120_000 }, () => 
 
   test('a lone page of a new user costs three: subscribe, open, unsubscribe', async () => {
     await left(await Page.open(running.url, 'new', { device: 'd' }));
-    assert.deepEqual(trips(), ['SUBSCRIBE', 'GET TIME GET LLEN HGETALL', 'UNSUBSCRIBE']);
+    assert.deepEqual(trips(), ['SUBSCRIBE', 'GET TIME GET GET LLEN GET HGETALL', 'UNSUBSCRIBE']);
   });
 
   test('a lone page whose device has everything costs three, in either mode', async () => {

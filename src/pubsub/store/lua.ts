@@ -460,6 +460,533 @@ if #KEYS == 3 and #ARGV == 6 then
   end
 end
 `,
+  look: `-- Shared beginning of the scripts that look at a channel, behind channel.lua: it is put right first where it has lost
+-- something, has rewound, keeps what is too old, or has to have its lifetimes set again. Nothing is written for an unused
+-- one: whoever looks at channels that nobody writes to must not fill Redis.
+--
+-- KEYS  1 top, 2 list (channel.lua), 3 origin (string), then what lives as long as the top: 4 marks, 5 keys, 6 ttl
+-- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
+--       known to have had (channel.lua)
+
+-- Returns the top as unpack_top gives it, and the time; for an unused channel nil, the time and the origin.
+local function look()
+  local found = redis_call('GET', KEYS[1])
+  local start, known = ARGV[1], ARGV[3]
+  local now = clock()
+  if not found then
+    local origin = origin_of(start, KEYS[3])
+    if redis_call('LLEN', KEYS[2]) == 0 and not has_lost(known, origin) then
+      return nil, now, origin
+    end
+    local t = save_anew(start, origin, KEYS[1], now, tonumber(ARGV[2]))
+    redis_call('DEL', KEYS[2])
+    return t, now
+  end
+  local t = unpack_top(found)
+  local is_changed = false
+  if has_rewound(found, known) then
+    t.epoch = new_epoch(start, origin_of(start, KEYS[3]))
+    is_changed = true
+  end
+  local is_due = now >= t.renew
+  if is_due then
+    renew(t, KEYS[2], now)
+    for i = 4, 6 do
+      redis_call('PEXPIRE', KEYS[i], math.floor(t.keep * 1.25) + 1)
+    end
+  elseif t.head <= now - t.age then
+    t.head = age_out(KEYS[2], now - t.age)
+    is_changed = true
+  end
+  if is_changed or is_due then
+    save(t, KEYS[1], true, is_due)
+  end
+  return t, now
+end
+`,
+  mark: `-- Marks messages of a channel, takes away what has expired, and tells what the marks are. Behind channel.lua, look.lua and
+-- marks.lua.
+--
+-- KEYS  look.lua
+-- ARGV  1 to 3 look.lua, 4 a version that the marks are known to have had (marks.lua), 5 id of a change, 6 'PUBLISH' or
+--       'SPUBLISH', 7 magic of a doorbell of marks, 8 channel on the bus,
+--       9 '' to look only, or what to mark messages as; \`withdrawn\` is \`deleted\`, however many ranges there are,
+--       10 which: 'all'
+--          'upTo', then 11 epoch, 12 id (16) and offset (6) of the last one
+--          'messages', then epoch by turns with id and offset of each message, ascending: those of its own epoch count
+--          'key', then 11 the key that it was to be replaced by
+-- Returns {top, length of the list, marks or '', how many messages were changed or, below zero, the number of ranges that
+--          were too many, how much is left to do}: so many of the messages, the last ones, or 1 for something of all, or -1
+--          for everything. Then it is to be called again, as Redis would do nothing else for long otherwise.
+--          For an unused channel {'', origin, milliseconds}.
+-- Said again with the same id and nothing changed in between, it says again what it has changed.
+
+-- Entries that are read in one call, and bytes of them.
+local MOST, BUDGET = 1000, 4194304
+
+local t, now, origin = look()
+if not t then
+  return { '', origin, now }
+end
+local list, marks_key, keys_key, ttl_key = KEYS[2], KEYS[4], KEYS[5], KEYS[6]
+local id, as, which = ARGV[5], ARGV[9], ARGV[10]
+local marks = marks_functions()
+local length = redis_call('LLEN', list)
+local first = math.max(t.offset - length, t.offset - t.most) + 1
+local stored = redis_call('GET', marks_key)
+local m, is_changed = marks.load(stored, t, list, ARGV[1], ARGV[4])
+local is_repeated = m.number > 0 and m.id == id
+local newest, changed_before = t.offset, 0
+if is_repeated then
+  newest, changed_before = m.at, m.changed
+end
+
+local expired, left, next_before = 0, 0, m.next
+-- Without marks, nobody knows whether something expires.
+if m.next > 0 and m.next <= now or not stored and redis_call('EXISTS', ttl_key) == 1 then
+  local is_unfinished
+  expired, is_unfinished = marks.expire(m, t, list, ttl_key, now, MOST, BUDGET)
+  if is_unfinished then
+    left, as = -1, ''
+  end
+end
+
+-- Which of these messages are kept: their offsets, and where their entries begin.
+local heads = {}
+local function those_kept(positions)
+  local kept, budget = {}, BUDGET
+  local count = #positions / 22
+  for i = 1, count do
+    if budget <= 0 then
+      return kept, count - i + 1
+    end
+    local its_id, offset = unpack_fields('>c16I6', positions, 22 * i - 21)
+    if offset >= first and offset <= t.offset then
+      local head, stored_id, bytes = marks.head_of(t, list, offset)
+      budget = budget - bytes
+      if stored_id == its_id then
+        kept[#kept + 1] = offset
+        heads[offset] = head
+      end
+    end
+  end
+  return kept, 0
+end
+
+-- The first of them that are not gone, as many as can be erased in one call.
+local function those_to_erase(last)
+  local all, budget = marks.without({ first, last }, m.gone), BUDGET
+  local some = {}
+  for i = 1, #all, 2 do
+    for offset = all[i], all[i + 1] do
+      if budget <= 0 or #some == MOST then
+        return some, 1
+      end
+      local head, _, bytes = marks.head_of(t, list, offset)
+      if not head then
+        error('an entry of the log that is not at its place', 0)
+      end
+      budget = budget - bytes
+      some[#some + 1] = offset
+      heads[offset] = head
+    end
+  end
+  return some, 0
+end
+
+local function up_to(last)
+  if last < first then
+    return {}
+  end
+  if as == 'deleted' then
+    local some
+    some, left = those_to_erase(last)
+    return marks.ranges_of(some)
+  end
+  return { first, last }
+end
+
+local function target()
+  if which == 'all' then
+    return up_to(newest)
+  end
+  if which == 'key' then
+    local its_offset, its_id = string.match(redis_call('HGET', keys_key, ARGV[11]) or '', '^(%d+) (%S+)$')
+    local kept = its_id and #its_id == 16 and those_kept(its_id .. pack('>I6', tonumber(its_offset))) or {}
+    return marks.ranges_of(kept)
+  end
+  for i = 11, #ARGV, 2 do
+    if ARGV[i] == t.epoch then
+      local kept
+      kept, left = those_kept(ARGV[i + 1])
+      if which == 'messages' then
+        return marks.ranges_of(kept)
+      end
+      return kept[1] and up_to(kept[1]) or {}
+    end
+  end
+  return {}
+end
+
+local changed = 0
+if as ~= '' then
+  local about = marks.without(target(), m.gone)
+  local is_withdrawn = as == 'withdrawn'
+  local kind = is_withdrawn and 'deleted' or as
+  changed = marks.apply(m, kind, about, t.offset - length + 1, not is_withdrawn)
+  if kind == 'deleted' and changed > 0 then
+    for i = 1, #about, 2 do
+      for offset = about[i], about[i + 1] do
+        marks.erase(t, list, offset, heads[offset])
+      end
+    end
+  end
+end
+
+is_changed = is_changed or expired > 0 or changed > 0
+if is_changed then
+  marks.change(m, id, changed_before + math.max(0, changed))
+end
+if m.number == 0 and m.next == 0 then
+  if stored then
+    redis_call('DEL', marks_key)
+  end
+  stored = ''
+elseif is_changed or m.next ~= next_before or m.epoch ~= t.epoch then
+  stored = marks.store(m, t, length, marks_key)
+end
+if is_changed then
+  marks.tell(t, length, stored, ARGV[6], ARGV[7], ARGV[8])
+end
+return { pack_top(t), length, stored, changed < 0 and changed or changed_before + changed, left }
+`,
+  marks: `-- Shared by the scripts that change marks, behind channel.lua: what is kept beside a channel's log of the states of its
+-- messages (marks.ts). Its functions are only made where they are needed.
+--
+-- marks  string, 105 bytes and twelve for each range:
+--          epoch    23  of the channel, when this was written
+--          version  12  epoch of the marks, by chance
+--          id       16  of the last change
+--          at_id    16  of the newest message, when this was written
+--          at        6  offset of that message (big-endian, as all numbers)
+--          number    6  of changes
+--          next      6  no message expires before; 0 if none does
+--          changed   4  how many messages the last change has changed
+--          counts    4  times 4: how many ranges of messages that were seen, read, archived, and are gone
+--          ranges       first and last offset of each, 6 bytes each
+-- keys   hash of \`replaces\` key to '<offset> <id>' of the newest message with it
+-- ttl    sorted set of '<offset> <id>', by when the message expires
+--
+-- A message that is gone is '<offset> <time> <id> g\\n' in the list, and has its place in \`gone\`: always both.
+
+local function marks_functions()
+  local HEAD = '>I6I6I6I4I4I4I4I4'
+  local HEAD_BYTES = 105
+  local KINDS = { 'seen', 'read', 'archived', 'gone' }
+  -- Ranges that are packed at a time.
+  local SOME = 50
+  local MOST_RANGES = 4096
+  local match, floor, max, min = string.match, math.floor, math.max, math.min
+
+  -- Ranges are flat here: { first, last, first, last … }. None of these functions changes what it is given.
+
+  -- What is in either.
+  local function union(a, b)
+    if #a == 0 then
+      return b
+    end
+    local result, n, i, k = {}, 0, 1, 1
+    while a[i] or b[k] do
+      local first, last
+      if not b[k] or (a[i] and a[i] <= b[k]) then
+        first, last = a[i], a[i + 1]
+        i = i + 2
+      else
+        first, last = b[k], b[k + 1]
+        k = k + 2
+      end
+      if n > 0 and first <= result[n] + 1 then
+        result[n] = max(result[n], last)
+      else
+        result[n + 1], result[n + 2] = first, last
+        n = n + 2
+      end
+    end
+    return result
+  end
+
+  -- What is in \`a\` and not in \`b\`.
+  local function without(a, b)
+    local result, n, k = {}, 0, 1
+    for i = 1, #a, 2 do
+      local first, last = a[i], a[i + 1]
+      while b[k] and b[k + 1] < first do
+        k = k + 2
+      end
+      local at = k
+      while b[at] and b[at] <= last do
+        if b[at] > first then
+          result[n + 1], result[n + 2] = first, b[at] - 1
+          n = n + 2
+        end
+        first = b[at + 1] + 1
+        at = at + 2
+      end
+      if first <= last then
+        result[n + 1], result[n + 2] = first, last
+        n = n + 2
+      end
+    end
+    return result
+  end
+
+  local function size(a)
+    local sum = 0
+    for i = 1, #a, 2 do
+      sum = sum + a[i + 1] - a[i] + 1
+    end
+    return sum
+  end
+
+  -- What begins at \`lowest\` or above.
+  local function clip(a, lowest)
+    if #a == 0 or a[1] >= lowest then
+      return a
+    end
+    local result, n = {}, 0
+    for i = 1, #a, 2 do
+      if a[i + 1] >= lowest then
+        result[n + 1], result[n + 2] = max(a[i], lowest), a[i + 1]
+        n = n + 2
+      end
+    end
+    return result
+  end
+
+  -- Of offsets that ascend.
+  local function ranges_of(offsets)
+    local result, n = {}, 0
+    for i = 1, #offsets do
+      if n > 0 and offsets[i] <= result[n] + 1 then
+        result[n] = offsets[i]
+      else
+        result[n + 1], result[n + 2] = offsets[i], offsets[i]
+        n = n + 2
+      end
+    end
+    return result
+  end
+
+  local function unpack_marks(bytes)
+    if #bytes < HEAD_BYTES then
+      error('a string that is no marks of a channel', 0)
+    end
+    local m, counts = {
+      epoch = sub(bytes, 1, 23), version = sub(bytes, 24, 35), id = sub(bytes, 36, 51), at_id = sub(bytes, 52, 67),
+    }, {}
+    m.at, m.number, m.next, m.changed, counts[1], counts[2], counts[3], counts[4] = unpack_fields(HEAD, bytes, 68)
+    if #bytes ~= HEAD_BYTES + 12 * (counts[1] + counts[2] + counts[3] + counts[4]) then
+      error('a string that is no marks of a channel', 0)
+    end
+    local from = HEAD_BYTES + 1
+    for kind = 1, 4 do
+      local ranges, n, left = {}, 0, counts[kind]
+      while left > 0 do
+        local some = min(left, SOME)
+        local numbers = { unpack_fields('>' .. ('I6'):rep(2 * some), bytes, from) }
+        for i = 1, 2 * some do
+          ranges[n + i] = numbers[i]
+        end
+        n = n + 2 * some
+        from = from + 12 * some
+        left = left - some
+      end
+      m[KINDS[kind]] = ranges
+    end
+    return m
+  end
+
+  local function pack_marks(m)
+    local parts = {
+      m.epoch .. m.version .. m.id .. m.at_id
+        .. pack(HEAD, m.at, m.number, m.next, m.changed, #m.seen / 2, #m.read / 2, #m.archived / 2, #m.gone / 2),
+    }
+    for kind = 1, 4 do
+      local ranges = m[KINDS[kind]]
+      for i = 1, #ranges, 2 * SOME do
+        local last = min(#ranges, i + 2 * SOME - 1)
+        parts[#parts + 1] = pack('>' .. ('I6'):rep(last - i + 1), unpack(ranges, i, last))
+      end
+    end
+    return table.concat(parts)
+  end
+
+  -- Whether they are of this life of the channel. A log that has rewound has another epoch and the marks of the same
+  -- moment: the message that was the newest then is there. Where it is not kept any more, none is that they are about.
+  local function belongs(m, t, list)
+    if m.at >= t.offset then
+      return m.at == t.offset and m.at_id == t.id
+    end
+    if m.epoch == t.epoch then
+      return true
+    end
+    local offset, id = match(redis_call('LINDEX', list, m.at - t.offset - 1) or '', '^(%d+) %d+ (%S+)')
+    return tonumber(offset) == m.at and id == m.at_id
+  end
+
+  -- The marks of a channel, and whether their version has changed by that, as changes are missing that somebody knows of.
+  --
+  -- \`known\`: version (12), id (16) and number (6) that they are known to have had, or ''.
+  local function load(bytes, t, list, start, known)
+    local m = bytes and unpack_marks(bytes)
+    if not (m and belongs(m, t, list)) then
+      return {
+        version = sub(start, 1, 12), id = (' '):rep(16), number = 0, next = 0, changed = 0,
+        seen = {}, read = {}, archived = {}, gone = {},
+      }, false
+    end
+    if known == '' or sub(known, 1, 12) ~= m.version then
+      return m, false
+    end
+    local number = unpack_fields('>I6', known, 29)
+    if number < m.number or (number == m.number and sub(known, 13, 28) == m.id) then
+      return m, false
+    end
+    m.version = sub(start, 1, 12)
+    return m, true
+  end
+
+  local function clip_all(m, lowest)
+    local count = 0
+    for kind = 1, 4 do
+      local name = KINDS[kind]
+      m[name] = clip(m[name], lowest)
+      count = count + #m[name] / 2
+    end
+    return count
+  end
+
+  -- Returns the marks as they are stored now.
+  local function store(m, t, length, key)
+    clip_all(m, t.offset - length + 1)
+    m.epoch, m.at, m.at_id = t.epoch, t.offset, t.id
+    local bytes = pack_marks(m)
+    redis_call('SET', key, bytes, 'PX', floor(t.keep * 1.25) + 1)
+    return bytes
+  end
+
+  local function change(m, id, changed)
+    m.number, m.id, m.changed = m.number + 1, id, changed
+  end
+
+  -- Tells subscribers: the top, the length of the list, and the marks.
+  local function tell(t, length, bytes, ring, magic, bus)
+    redis_call(ring, bus, magic .. '\\n' .. pack_top(t) .. pack('>I6', length) .. bytes)
+  end
+
+  -- Where a message begins that is in the list at this offset, its id, and how long it is.
+  local function head_of(t, list, offset)
+    local entry = redis_call('LINDEX', list, offset - t.offset - 1)
+    local head, its_offset, id, kind = match(entry or '', '^((%d+) %d+ (%S+)) (%a)')
+    if tonumber(its_offset) ~= offset then
+      return nil, nil, entry and #entry or 0
+    end
+    return head, id, #entry, kind == 'g'
+  end
+
+  local function erase(t, list, offset, head)
+    redis_call('LSET', list, offset - t.offset - 1, head .. ' g\\n')
+  end
+
+  -- Erases the message if it is there, and not gone.
+  local function take_away(m, t, list, offset, id)
+    if offset > t.offset then
+      return false, 0
+    end
+    local head, its_id, bytes, is_gone = head_of(t, list, offset)
+    if its_id ~= id or is_gone then
+      return false, bytes
+    end
+    erase(t, list, offset, head)
+    return true, bytes
+  end
+
+  -- Takes away what has expired, within bounds. Returns how many messages that changed, and whether there is more to do.
+  local function expire(m, t, list, ttl_key, now, most, budget)
+    local due = redis_call('ZRANGEBYSCORE', ttl_key, '-inf', now, 'LIMIT', 0, most)
+    local gone, done = {}, 0
+    while done < #due and budget > 0 do
+      done = done + 1
+      local offset, id = match(due[done], '^(%d+) (%S+)$')
+      offset = tonumber(offset)
+      local is_gone, bytes = take_away(m, t, list, offset or t.offset + 1, id)
+      budget = budget - bytes
+      if is_gone then
+        gone[#gone + 1] = offset
+      end
+    end
+    if done > 0 then
+      redis_call('ZREM', ttl_key, unpack(due, 1, done))
+    end
+    local next = redis_call('ZRANGE', ttl_key, 0, 0, 'WITHSCORES')
+    m.next = tonumber(next[2]) or 0
+    table.sort(gone)
+    m.gone = union(m.gone, ranges_of(gone))
+    return #gone, m.next > 0 and m.next <= now
+  end
+
+  -- For each mark: how many messages it changes. \`about\` are kept and not gone.
+  local changes = {
+    seen = function(m, about)
+      local changed = size(without(about, m.seen))
+      m.seen = union(m.seen, about)
+      return changed
+    end,
+    read = function(m, about)
+      local changed = size(without(about, m.read))
+      m.seen, m.read = union(m.seen, about), union(m.read, about)
+      return changed
+    end,
+    unread = function(m, about)
+      local changed = size(about) - size(without(about, m.read))
+      m.read = without(m.read, about)
+      return changed
+    end,
+    archived = function(m, about)
+      local changed = size(without(about, m.archived))
+      m.archived = union(m.archived, about)
+      return changed
+    end,
+    unarchived = function(m, about)
+      local changed = size(about) - size(without(about, m.archived))
+      m.archived = without(m.archived, about)
+      return changed
+    end,
+    deleted = function(m, about)
+      m.gone = union(m.gone, about)
+      return size(about)
+    end,
+  }
+
+  -- Returns how many messages it changed; below zero, the number of ranges that are too many: then nothing is changed.
+  local function apply(m, as, about, lowest, is_bound)
+    local before = { seen = m.seen, read = m.read, archived = m.archived, gone = m.gone }
+    local ranges = (#m.seen + #m.read + #m.archived + #m.gone) / 2
+    local changed = changes[as](m, about)
+    local count = clip_all(m, lowest)
+    if is_bound and changed > 0 and count > MOST_RANGES and count > ranges then
+      m.seen, m.read, m.archived, m.gone = before.seen, before.read, before.archived, before.gone
+      return -count
+    end
+    return changed
+  end
+
+  return {
+    load = load, store = store, change = change, tell = tell, head_of = head_of, erase = erase, take_away = take_away,
+    expire = expire, apply = apply, unpack = unpack_marks, without = without, union = union, ranges_of = ranges_of,
+  }
+end
+`,
   progress: `-- Who has not carried out a command yet.
 --
 -- KEYS  control.lua
@@ -494,13 +1021,17 @@ return { 'ok', math.max(0, s.since + longest - s.now), pending, call('HVALS', KE
 -- maxmemory any more.
 --
 -- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
---       messages with an idempotency key: strings '<epoch> <offset> <id>'
+--       messages with an idempotency key: strings '<epoch> <offset> <id>'; in a run with a life then marks, keys, ttl
+--       (marks.lua)
 -- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 magic of a message doorbell, 3 in bytes: twelve characters by chance, milliseconds
 --       that an idle channel is remembered (6 bytes), and how long receipts are kept (6 bytes for each that differs);
 --       then for each run: channel on the bus; what it is, in bytes: how many messages (1), for how many milliseconds they
 --       are kept (6) and how many of them (4), for each which receipt's time is its own, or 0 (1), then a message that
 --       the log is known to have had (channel.lua); then for each message '<id> <kind>\\n<payload>'.
 --       A run of 0 messages stores nothing, and hands one payload to whoever listens.
+--       A run of 128 + 1 is one message with a life. Behind it follows what that is, in bytes: milliseconds after which it
+--       expires, or 0 (6), id for a change of the marks (16), magic of a doorbell of marks (11), how many bytes a version
+--       has that the marks are known to have had (1), that version, and the key of what it replaces, or nothing.
 -- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
 
 local ring, magic = ARGV[1], ARGV[2]
@@ -636,10 +1167,83 @@ local function store(at, key, count, first)
   return epoch
 end
 
+-- Removes those of a few, taken by chance, whose message is not kept any more. So no call is long, and however many come,
+-- no more than about a third is of that kind.
+-- \`each\`: how many values of \`some\` are about one, the last of which begins with an offset.
+local function forget(some, each, t, oldest, command, key)
+  for i = 1, #some, each do
+    local offset = tonumber(string.match(some[i + each - 1], '^%d+'))
+    if not offset or offset < oldest or offset > t.offset then
+      redis_call(command, key, some[i])
+    end
+  end
+end
+
+-- As \`store\`, for a message that expires or takes the place of an older one. \`beside\` is where its last keys begin.
+local function store_with_life(at, key, beside, first)
+  local top_key, list = KEYS[key], KEYS[key + 1]
+  local marks_key, keys_key, ttl_key = KEYS[beside], KEYS[beside + 1], KEYS[beside + 2]
+  local ttl, id, bell_magic, known_length = unpack_fields('>I6c16c11B', ARGV[at + 3])
+  local known = sub(ARGV[at + 3], 35, 34 + known_length)
+  local replaces = sub(ARGV[at + 3], 35 + known_length)
+  -- What is damaged keeps the message from being stored, so it is looked at before.
+  local marks = marks_functions()
+  local bytes = redis_call('GET', marks_key)
+  if bytes then
+    marks.unpack(bytes)
+  end
+  local former = replaces ~= '' and redis_call('HGET', keys_key, replaces)
+  if ttl > 0 then
+    redis_call('ZCARD', ttl_key)
+  end
+  local epoch = store(at, key, 1, first)
+
+  local t = unpack_top(redis_call('GET', top_key))
+  local length = redis_call('LLEN', list)
+  local oldest = math.max(t.offset - length, t.offset - t.most) + 1
+  local lives = math.floor(t.keep * 1.25) + 1
+  local own = string.format('%.0f ', t.offset) .. t.id
+  local m, is_changed = marks.load(bytes, t, list, start, known)
+  local changed = 0
+  if replaces ~= '' then
+    local offset, its_id = string.match(former or '', '^(%d+) (%S+)$')
+    offset = tonumber(offset)
+    if offset and offset >= oldest and marks.take_away(m, t, list, offset, its_id) then
+      m.gone = marks.union(m.gone, { offset, offset })
+      changed = 1
+    end
+    redis_call('HSET', keys_key, replaces, own)
+    redis_call('PEXPIRE', keys_key, lives)
+    forget(redis_call('HRANDFIELD', keys_key, 4, 'WITHVALUES'), 2, t, oldest, 'HDEL', keys_key)
+  end
+  local is_sooner = false
+  if ttl > 0 then
+    -- As expiryOf of marks.ts.
+    local expires = math.min(t.time + ttl, 2 ^ 47)
+    redis_call('ZADD', ttl_key, expires, own)
+    redis_call('PEXPIRE', ttl_key, lives)
+    forget(redis_call('ZRANDMEMBER', ttl_key, 4), 1, t, oldest, 'ZREM', ttl_key)
+    is_sooner = m.next == 0 or expires < m.next
+    if is_sooner then
+      m.next = expires
+    end
+  end
+  if is_changed or changed > 0 then
+    marks.change(m, id, changed)
+    marks.tell(t, length, marks.store(m, t, length, marks_key), ring, bell_magic, ARGV[at])
+  elseif is_sooner then
+    marks.store(m, t, length, marks_key)
+  end
+  return epoch
+end
+
 local at, key, first, last_argument = 4, 2, 1, #ARGV
 while at < last_argument do
   local what_it_is = ARGV[at + 1]
-  local count = byte(what_it_is)
+  local count, has_life = byte(what_it_is), false
+  if count > 128 then
+    count, has_life = 1, true
+  end
   replies[first] = ''
   if count == 0 then
     local rung, reason = pcall(redis_call, ring, ARGV[at], ARGV[at + 2])
@@ -664,7 +1268,12 @@ while at < last_argument do
       end
     end
     if fresh > 0 then
-      local done, epoch = pcall(store, at, key, count, first)
+      local done, epoch
+      if has_life then
+        done, epoch = pcall(store_with_life, at, key, receipt_key + 1, first)
+      else
+        done, epoch = pcall(store, at, key, count, first)
+      end
       if done then
         replies[first] = epoch
       else
@@ -677,6 +1286,9 @@ while at < last_argument do
     end
     key = receipt_key + 1
     at = at + 2 + count
+    if has_life then
+      key, at = key + 3, at + 1
+    end
   end
   first = first + count + 1
 end
@@ -684,42 +1296,16 @@ return replies
 `,
   read: `-- A page of a channel's log, and where the channel stands. For what can't be read with plain commands: a channel that
 -- is unused or has lost something, messages that are too old or so large that their bytes must be counted, lifetimes
--- that have to be set again.
+-- that have to be set again. Behind channel.lua and look.lua.
 --
--- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
--- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
---       known to have had (channel.lua), 4 read after this offset, 5 most messages, 6 stop after this many bytes
--- Returns {top, lowest offset that is kept, entries of the list …}; for an unused channel {'', origin, milliseconds}.
--- Nothing is written for an unused one: whoever looks at channels that nobody writes to must not fill Redis.
+-- KEYS  look.lua
+-- ARGV  1 to 3 look.lua, 4 read after this offset, 5 most messages, 6 stop after this many bytes
+-- Returns {top, lowest offset that is kept, milliseconds, entries of the list …}; for an unused channel {'', origin,
+--          milliseconds}.
 
-local found = redis.call('GET', KEYS[1])
-local known = ARGV[3]
-local now = clock()
-local t
-if not found then
-  local origin = origin_of(ARGV[1], KEYS[3])
-  if redis.call('LLEN', KEYS[2]) == 0 and not has_lost(known, origin) then
-    return { '', origin, now }
-  end
-  t = save_anew(ARGV[1], origin, KEYS[1], now, tonumber(ARGV[2]))
-  redis.call('DEL', KEYS[2])
-else
-  t = unpack_top(found)
-  local is_changed = false
-  if has_rewound(found, known) then
-    t.epoch = new_epoch(ARGV[1], origin_of(ARGV[1], KEYS[3]))
-    is_changed = true
-  end
-  local is_due = now >= t.renew
-  if is_due then
-    renew(t, KEYS[2], now)
-  elseif t.head <= now - t.age then
-    t.head = age_out(KEYS[2], now - t.age)
-    is_changed = true
-  end
-  if is_changed or is_due then
-    save(t, KEYS[1], true, is_due)
-  end
+local t, now, origin = look()
+if not t then
+  return { '', origin, now }
 end
 
 -- The list has no holes: entries leave it only at its head. Where somebody else has made one, what is before it counts
@@ -756,7 +1342,7 @@ if next < length and not (is_at_its_place(next) and is_at_its_place(math.min(nex
   mend()
   next = first_index()
 end
-local page = { pack_top(t), math.max(t.offset - length, t.offset - t.most) + 1 }
+local page = { pack_top(t), math.max(t.offset - length, t.offset - t.most) + 1, now }
 local left = most_wanted
 local bytes = tonumber(ARGV[6])
 while left > 0 and bytes > 0 and next < length do

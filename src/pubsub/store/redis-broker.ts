@@ -26,17 +26,19 @@ import type {
 } from './broker.ts';
 import { newStart } from './epochs.ts';
 import { Faults } from './faults.ts';
+import { checkLife, type Mark, type Marked, type Removal } from './marks.ts';
 import { messageId } from './random-id.ts';
 import { channelScript, RedisChannels } from './redis-channels.ts';
 import { RedisControl } from './redis-control.ts';
 import { RedisDevices } from './redis-devices.ts';
-import { copyOf, decodeDoorbell, isCursor } from './redis-doorbells.ts';
+import { copyOf, decodeDoorbell, isCursor, isMarked } from './redis-doorbells.ts';
 import { RedisIntake } from './redis-intake.ts';
 import { bounded, decodeTop, encodeKnown, LONGEST } from './redis-layout.ts';
+import { RedisMarks } from './redis-marks.ts';
 import { RedisPresence } from './redis-presence.ts';
 import { PAGE_BYTES, RedisReader } from './redis-reader.ts';
 import { RedisWriter, toReceipt } from './redis-writer.ts';
-import { RewindWatch } from './rewind-watch.ts';
+import { type Doubted, RewindWatch } from './rewind-watch.ts';
 
 const renewScript = channelScript('renew');
 
@@ -101,12 +103,13 @@ class RedisBroker implements Broker {
   readonly #options: RedisBrokerOptions;
   readonly #channels: RedisChannels;
   readonly #writer: RedisWriter;
+  readonly #marks: RedisMarks;
   readonly #reader: RedisReader;
   readonly #devices: RedisDevices;
   readonly #presence: RedisPresence;
   readonly #faults = new Faults((message) => this.#listener?.warn?.(message));
   readonly #watch = new RewindWatch(
-    (channel, position) => this.#renewUnlessThere(channel, position),
+    (channel, doubted) => this.#renewUnlessThere(channel, doubted),
     (channel, error) => this.#channels.blame('compare', channel, error),
   );
   readonly #availability = new Availability(
@@ -137,13 +140,15 @@ class RedisBroker implements Broker {
     }
     const idleTtl = bounded(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL, LONGEST);
     this.#channels = new RedisChannels(topology, prefix, idleTtl, this.#faults);
+    const maxWait = options.publishMaxWait ?? 10_000;
     this.#writer = new RedisWriter(this.#channels, this.#watch, {
-      maxWait: options.publishMaxWait ?? 10_000,
+      maxWait,
       maxBytes: options.queueMaxBytes ?? 16 * 1024 * 1024,
       maxCount: options.queueMaxCommands ?? 10_000,
       isThere: () => this.#availability.isThere,
     });
-    this.#reader = new RedisReader(this.#channels, this.#watch);
+    this.#marks = new RedisMarks(this.#channels, this.#watch, maxWait);
+    this.#reader = new RedisReader(this.#channels, this.#watch, this.#marks);
     this.#devices = new RedisDevices(this.#channels);
     this.#presence = new RedisPresence(topology, prefix, (what, channel, answer) =>
       this.#channels.about(what, channel, answer),
@@ -218,7 +223,7 @@ class RedisBroker implements Broker {
     payload: Buffer,
     options: PublishOptions,
   ): Promise<Receipt> {
-    if (options.ttl !== undefined || options.replaces !== undefined) throw notBuilt();
+    checkLife(options);
     this.#checkSize(payload);
     const id = messageId();
     const keys = this.#channels.keys(channel);
@@ -267,23 +272,26 @@ class RedisBroker implements Broker {
     );
   }
 
-  async mark(): Promise<never> {
-    throw notBuilt();
+  mark(channel: string, mark: Mark): Promise<Marked & { changed: number }> {
+    return this.#marks.mark(channel, mark);
   }
 
-  async marks(): Promise<never> {
-    throw notBuilt();
+  marks(channel: string): Promise<Marked> {
+    return this.#marks.marks(channel);
   }
 
-  async remove(): Promise<never> {
-    throw notBuilt();
+  remove(channel: string, which: Removal): Promise<boolean> {
+    return this.#marks.remove(channel, which);
   }
 
-  async #renewUnlessThere(channel: string, position: Position): Promise<void> {
-    const { top, list } = this.#channels.keys(channel);
-    const keys = [top, list, this.#channels.originKey(top)];
-    const args = [newStart(), this.#channels.idleTtl, encodeKnown(position)];
-    await this.#topology.evaluate({ script: renewScript, keys, args });
+  async #renewUnlessThere(channel: string, { position, version }: Doubted): Promise<void> {
+    if (position !== undefined) {
+      const { top, list } = this.#channels.keys(channel);
+      const keys = [top, list, this.#channels.originKey(top)];
+      const args = [newStart(), this.#channels.idleTtl, encodeKnown(position)];
+      await this.#topology.evaluate({ script: renewScript, keys, args });
+    }
+    if (version !== undefined) await this.#marks.compare(channel);
   }
 
   async #missed(bus: string): Promise<void> {
@@ -360,6 +368,7 @@ class RedisBroker implements Broker {
       new RedisError('REDIS_CLOSED', `Redis at ${address} was closed before it was reached`),
     );
     this.#writer.close();
+    this.#marks.close();
     await this.#intake?.stop();
     await Promise.all([this.#presence.close(), this.control.close()]);
     await this.#topology.close();
@@ -379,7 +388,10 @@ class RedisBroker implements Broker {
       if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
       else if (doorbell === null) return;
       else if (isCursor(doorbell)) listener.acknowledged(doorbell);
-      else for (const message of doorbell) this.#heard(bus, message);
+      else if (isMarked(doorbell)) {
+        this.#watch.learnedVersion(bus, doorbell.marks.version);
+        listener.marked?.(channel, doorbell);
+      } else for (const message of doorbell) this.#heard(bus, message);
     } catch (error) {
       // Anybody may publish anything: it ends no process, not even by a fault of the listener's.
       const what = `what came on ${JSON.stringify(channel)} could not be handled: ${String(error)}`;
@@ -398,5 +410,3 @@ class RedisBroker implements Broker {
 function reaches(top: Position, { epoch, offset, id }: Position): boolean {
   return top.epoch === epoch && (top.offset > offset || (top.offset === offset && top.id === id));
 }
-
-const notBuilt = (): Error => new Error('marks, ttl and replaces are not built yet for Redis');

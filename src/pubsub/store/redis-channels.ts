@@ -4,13 +4,15 @@
 import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import { Script } from '../redis/script.ts';
 import type { RedisTopology } from '../redis/topology.ts';
-import { DamagedChannelError } from './broker.ts';
+import { DamagedChannelError, type Position } from './broker.ts';
+import { unusedEpoch } from './epochs.ts';
 import type { Faults } from './faults.ts';
 import { lua } from './lua.ts';
 import { ChannelKeys, originKey } from './redis-layout.ts';
 
 /** A script about channels: lua/channel.lua goes before it. */
-export const channelScript = (name: keyof typeof lua): Script => new Script(`${lua.channel}\n${lua[name]}`);
+export const channelScript = (...names: (keyof typeof lua)[]): Script =>
+  new Script([lua.channel, ...names.map((name) => lua[name])].join('\n'));
 
 export class RedisChannels {
   readonly topology: RedisTopology;
@@ -33,6 +35,16 @@ export class RedisChannels {
   /** Where the store's origin is kept, for a script that has this key too. */
   originKey(key: string): string {
     return originKey(this.prefix, this.topology.slotOf(key));
+  }
+
+  /** What a script looks at that begins with lua/look.lua. */
+  lookKeys({ top, list, marks, replaceable, expiries }: ChannelKeys): string[] {
+    return [top, list, this.originKey(top), marks, replaceable, expiries];
+  }
+
+  /** The top of a channel that is unused, in a store with that origin. @param now milliseconds since 1970 */
+  unused(origin: string, now: number): Position {
+    return { epoch: unusedEpoch(origin, now - this.idleTtl, now), offset: 0, id: '' };
   }
 
   /**

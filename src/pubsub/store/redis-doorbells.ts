@@ -1,6 +1,8 @@
-/** What rings on the bus: stored messages, acknowledgements, and whatever any program publishes. */
+/** What rings on the bus: stored messages, acknowledgements, marks, and whatever any program publishes. */
 import type { Cursor, StoredMessage } from './broker.ts';
+import type { Marked } from './marks.ts';
 import { decodeEntry } from './redis-layout.ts';
+import { decodeMarkedBell } from './redis-marks-layout.ts';
 
 /**
  * What begins a doorbell: bytes that no program publishes by chance, then which kind. Everything else on a
@@ -8,12 +10,14 @@ import { decodeEntry } from './redis-layout.ts';
  */
 export const MESSAGE_MAGIC = '\0tidings:m ';
 export const ACK_MAGIC = '\0tidings:a ';
+export const MARKS_MAGIC = '\0tidings:s ';
 const MAGIC_LENGTH = MESSAGE_MAGIC.length;
 const MAGIC = Buffer.from(MESSAGE_MAGIC.slice(0, -2));
 const MESSAGE_LETTER = 109;
+const MARKS_LETTER = 115;
 
 /**
- * What came over the bus for `channel` as bytes[start, end): stored messages, an acknowledgement, `undefined` for
+ * What came over the bus for `channel` as bytes[start, end): stored messages, an acknowledgement, marks, `undefined` for
  * a payload that is not a doorbell, `null` for a doorbell that can't be read. Nothing of it is a view of `bytes`.
  */
 export function decodeDoorbell(
@@ -21,7 +25,7 @@ export function decodeDoorbell(
   bytes: Buffer,
   start: number,
   end: number,
-): StoredMessage[] | Cursor | null | undefined {
+): StoredMessage[] | Cursor | Marked | null | undefined {
   for (let i = 0; i < MAGIC.length; i++) if (bytes[start + i] !== MAGIC[i]) return undefined;
   let line = start + MAGIC_LENGTH;
   while (line < end && bytes[line] !== 10) line++;
@@ -30,6 +34,7 @@ export function decodeDoorbell(
   if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
     return decodeMessages(channel, head, bytes, line + 1, end) ?? null;
   }
+  if (bytes[start + MAGIC.length] === MARKS_LETTER) return decodeMarkedBell(bytes, line + 1, end) ?? null;
   const [epoch, offset, id] = head.split(' ');
   const position = { epoch: epoch ?? '', offset: Number(offset), id: id ?? '' };
   if (!epoch || !id || !Number.isSafeInteger(position.offset)) return null;
@@ -66,6 +71,10 @@ export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
   return copy;
 }
 
-export function isCursor(doorbell: StoredMessage[] | Cursor): doorbell is Cursor {
+export function isCursor(doorbell: StoredMessage[] | Cursor | Marked): doorbell is Cursor {
   return 'device' in doorbell;
+}
+
+export function isMarked(doorbell: StoredMessage[] | Marked): doorbell is Marked {
+  return 'marks' in doorbell;
 }

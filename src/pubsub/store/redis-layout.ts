@@ -7,13 +7,16 @@ import { RedisReplyError } from '../redis/errors.ts';
 import { slotOf } from '../redis/slots.ts';
 import type { PayloadKind, Position, StoredMessage } from './broker.ts';
 import { EPOCH_LENGTH } from './epochs.ts';
+import { expiryOf } from './marks.ts';
 
-const KIND_LETTERS = { text: 't', json: 'j', binary: 'b', reference: 'r' } as const;
+const KIND_LETTERS = { text: 't', json: 'j', binary: 'b', reference: 'r', gone: 'g' } as const;
 /** By the code of its letter. */
-const KINDS: PayloadKind[] = [];
-for (const [kind, letter] of Object.entries(KIND_LETTERS)) KINDS[letter.charCodeAt(0)] = kind as PayloadKind;
+const KINDS: StoredMessage['kind'][] = [];
+for (const [kind, letter] of Object.entries(KIND_LETTERS)) {
+  KINDS[letter.charCodeAt(0)] = kind as StoredMessage['kind'];
+}
 
-const kindOf = (letter: number): PayloadKind => KINDS[letter] ?? 'binary';
+const kindOf = (letter: number): StoredMessage['kind'] => KINDS[letter] ?? 'binary';
 
 /** The keys and the bus channel of one channel. In a Cluster they all fall into one slot. */
 export class ChannelKeys {
@@ -46,6 +49,21 @@ export class ChannelKeys {
   /** Written to wait for replicas (replication.ts). */
   get mark(): string {
     return `${this.#tag}:mark`;
+  }
+
+  /** A string: what has been done with the messages, and which are gone (lua/marks.lua). */
+  get marks(): string {
+    return `${this.#tag}:marks`;
+  }
+
+  /** A hash: which message is to be replaced by the next one with a key. */
+  get replaceable(): string {
+    return `${this.#tag}:keys`;
+  }
+
+  /** A sorted set: which message expires when. */
+  get expiries(): string {
+    return `${this.#tag}:ttl`;
   }
 
   /** For what is no channel's, but in the same slot. */
@@ -105,7 +123,7 @@ export function bounded(value: number, most: number): number {
 
 // ── what the keys hold: lua/channel.lua is the other side of it ──
 
-const TOP_BYTES = 83;
+export const TOP_BYTES = 83;
 
 /** Where a channel stands, and how its messages are kept. */
 export interface Top extends Position {
@@ -149,9 +167,9 @@ const NOTHING = Buffer.alloc(0);
 const ID_LENGTH = 16;
 const KNOWN_BYTES = EPOCH_LENGTH + ID_LENGTH + 6;
 
-/** A message as the scripts take it: all of its entry but the offset and the time. */
-export function encodeMessage(id: string, kind: PayloadKind, payload: Buffer): Buffer {
-  const head = `${id} ${KIND_LETTERS[kind]}\n`;
+/** A message as the scripts take it: all of its entry but the offset and the time. @param ttl whole milliseconds */
+export function encodeMessage(id: string, kind: PayloadKind, payload: Buffer, ttl?: number): Buffer {
+  const head = ttl === undefined ? `${id} ${KIND_LETTERS[kind]}\n` : `${id} ${KIND_LETTERS[kind]} ${ttl}\n`;
   const bytes = Buffer.allocUnsafe(head.length + payload.length);
   bytes.write(head, 0, 'latin1');
   payload.copy(bytes, head.length);
@@ -172,19 +190,36 @@ export function decodeEntry(
   const idStart = decimalEnd + 1;
   let at = idStart;
   while (at < limit && bytes[at] !== SPACE && bytes[at] !== NEWLINE) at++;
-  // Then a letter, and the end of the line.
-  if (
-    !(offset > 0) ||
-    time < 0 ||
-    at === idStart ||
-    at + 2 >= limit ||
-    bytes[at] !== SPACE ||
-    bytes[at + 2] !== NEWLINE
-  )
-    return undefined;
+  // Then a letter, and the end of the line, or before that when it expires.
+  if (!(offset > 0) || time < 0 || at === idStart || at + 2 >= limit || bytes[at] !== SPACE) return undefined;
   const id = bytes.toString('latin1', idStart, at);
-  const payload = bytes.subarray(at + 3, end);
-  return { channel, epoch, offset, id, time, kind: kindOf(bytes[at + 1]!), payload };
+  const kind = kindOf(bytes[at + 1]!);
+  if (bytes[at + 2] === NEWLINE) {
+    return { channel, epoch, offset, id, time, kind, payload: bytes.subarray(at + 3, end) };
+  }
+  if (bytes[at + 2] !== SPACE) return undefined;
+  const line = bytes.subarray(0, limit).indexOf(NEWLINE, at + 3);
+  const ttl = bytes.toString('latin1', at + 3, Math.max(line, at + 3));
+  if (!/^[1-9]\d*$/.test(ttl)) return undefined;
+  const message: StoredMessage = {
+    channel,
+    epoch,
+    offset,
+    id,
+    time,
+    kind,
+    payload: bytes.subarray(line + 1, end),
+  };
+  const expires = expiryOf(time, Number(ttl));
+  if (expires !== undefined) message.expires = expires;
+  return message;
+}
+
+/** As it is read at that time: it may have expired. @param now milliseconds since 1970, by the store's clock */
+export function readAt(now: number, message: StoredMessage): StoredMessage {
+  const { expires, ...kept } = message;
+  if (expires === undefined || expires > now) return message;
+  return { ...kept, kind: 'gone', payload: Buffer.alloc(0) };
 }
 
 /** Where the last number that `decimal` has read ends. */

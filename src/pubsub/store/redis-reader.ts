@@ -10,8 +10,9 @@ import {
   type Position,
   type StoredMessage,
 } from './broker.ts';
-import { newStart, ORIGIN, unusedEpoch } from './epochs.ts';
+import { newStart, ORIGIN } from './epochs.ts';
 import { JoinedCalls, type Part } from './joined-calls.ts';
+import { ANY_NUMBER, type Marked, NO_MARKS } from './marks.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
 import { decodeCursors } from './redis-devices.ts';
 import {
@@ -20,11 +21,14 @@ import {
   decodeTop,
   encodeKnown,
   originKey,
+  readAt,
   type Top,
 } from './redis-layout.ts';
+import type { RedisMarks } from './redis-marks.ts';
+import { decodeMarks, markedOf, type StoredMarks } from './redis-marks-layout.ts';
 import { hasRewound, positionOf, type RewindWatch } from './rewind-watch.ts';
 
-const readScript = channelScript('read');
+const readScript = channelScript('look', 'read');
 
 /** The bound on one page of `read`, in bytes of payload. */
 export const PAGE_BYTES = 1024 * 1024;
@@ -43,23 +47,27 @@ interface OpeningPart extends Part {
 
 /** What is asked of one channel. */
 interface Found {
-  /** The origin and the clock. */
-  store: Promise<[Buffer | null, [string, string]]>;
-  /** The top, and the length of the list. */
-  channel: Promise<[Buffer | null, number]>;
+  origin: Promise<Buffer | null>;
+  /** The store's clock: seconds and microseconds. */
+  time: Promise<[string, string]>;
+  marks: Promise<Buffer | null>;
+  /** The top, the length of the list, and the top once more: where it is the same, that was its list. */
+  channel: Promise<[Buffer | null, number, Buffer | null]>;
   devices: Promise<string[]>;
 }
 
 export class RedisReader {
   readonly #channels: RedisChannels;
   readonly #watch: RewindWatch;
+  readonly #marks: RedisMarks;
   readonly #openings = new JoinedCalls<OpeningPart, Found>((parts, slot) => this.#open(parts, slot));
   /** Of subscribed channels with entries that are larger than usual, by name on the bus: the bytes of the largest. */
   readonly #big = new Map<string, number>();
 
-  constructor(channels: RedisChannels, watch: RewindWatch) {
+  constructor(channels: RedisChannels, watch: RewindWatch, marks: RedisMarks) {
     this.#channels = channels;
     this.#watch = watch;
+    this.#marks = marks;
   }
 
   async read(channel: string, offset: number, limit: number): Promise<LogPage> {
@@ -111,10 +119,7 @@ export class RedisReader {
     return plain ?? this.#scriptPage(channel, offset, limit);
   }
 
-  /**
-   * With plain commands, which cost a quarter of the script; `undefined` where they are not enough. The clock of this
-   * process only says which way is taken.
-   */
+  /** With plain commands, which cost a quarter of the script; `undefined` where they are not enough. */
   async #plainPage(channel: string, offset: number, limit: number): Promise<LogPage | undefined> {
     const keys = this.#channels.keys(channel);
     const known = this.#watch.knownOf(keys.bus);
@@ -123,18 +128,19 @@ export class RedisReader {
     const wanted = Math.min(limit, behind);
     if (wanted * (this.#big.get(keys.bus) ?? USUAL_ENTRY) > PAGE_BYTES) return undefined;
     const from = -(behind + SLACK);
-    const [stored, length, entries] = (await this.#channels.topology.transaction(keys.top, [
+    const [stored, length, entries, time] = (await this.#channels.topology.transaction(keys.top, [
       ['GET', keys.top],
       ['LLEN', keys.list],
       ['LRANGE', keys.list, from, Math.min(-1, from + limit + SLACK - 1)],
-    ])) as [Buffer | null, number, Buffer[]];
+      ['TIME'],
+    ])) as [Buffer | null, number, Buffer[], [Buffer, Buffer]];
     if (stored === null) return undefined;
     const top = decodeTop(stored);
-    const now = Date.now();
+    const now = millisecondsOf(time);
     if (hasRewound(known, top) || now >= top.renew || top.head <= now - top.age) return undefined;
     this.#learn(keys.bus, top);
     const first = top.offset - Math.min(length, top.most) + 1;
-    const messages = this.#decode(channel, top.epoch, entries);
+    const messages = this.#decode(channel, top.epoch, entries, now);
     const next = Math.max(offset + 1, first);
     const start = messages.findIndex((message) => message.offset >= next);
     if (next <= top.offset && messages[start]?.offset !== next) return undefined;
@@ -155,25 +161,25 @@ export class RedisReader {
     const known = encodeKnown(this.#watch.knownOf(keys.bus));
     const reply = (await this.#channels.topology.evaluate({
       script: readScript,
-      keys: [keys.top, keys.list, this.#channels.originKey(keys.top)],
+      keys: this.#channels.lookKeys(keys),
       args: [newStart(), this.#channels.idleTtl, known, offset, limit, PAGE_BYTES],
       returnBuffers: true,
-    })) as [Buffer, number | Buffer, ...(number | Buffer)[]];
-    const [stored, second, ...rest] = reply;
+    })) as [Buffer, number | Buffer, number, ...Buffer[]];
+    const [stored, second, now, ...entries] = reply;
     if (stored.length === 0) {
-      return { messages: [], top: this.#unused(String(second), Number(rest[0])), first: 1 };
+      return { messages: [], top: this.#channels.unused(String(second), now), first: 1 };
     }
     const top = decodeTop(stored);
     this.#learn(keys.bus, top);
-    const messages = this.#decode(channel, top.epoch, rest as Buffer[]);
+    const messages = this.#decode(channel, top.epoch, entries, now);
     return { messages, top: positionOf(top), first: Number(second) };
   }
 
-  #decode(channel: string, epoch: string, entries: Buffer[]): StoredMessage[] {
+  #decode(channel: string, epoch: string, entries: Buffer[], now: number): StoredMessage[] {
     return entries.map((entry) => {
       const message = decodeEntry(channel, epoch, entry, 0, entry.length);
       if (message === undefined) throw new RedisReplyError('ERR an entry of the log that is no message');
-      return message;
+      return readAt(now, message);
     });
   }
 
@@ -214,17 +220,22 @@ export class RedisReader {
   async #open(parts: OpeningPart[], slot: number | undefined): Promise<Found[]> {
     const { topology, prefix } = this.#channels;
     const key = originKey(prefix, slot);
-    const store = Promise.all([topology.commandBuffers(key, ['GET', key]), topology.command(key, ['TIME'])]);
-    const found = parts.map(({ keys: { top, list, devices } }) => ({
-      store: store as Found['store'],
-      channel: Promise.all([
-        topology.commandBuffers(top, ['GET', top]),
-        topology.command(list, ['LLEN', list]),
-      ]) as Found['channel'],
-      devices: topology.command(devices, ['HGETALL', devices]) as Found['devices'],
-    }));
+    const get = (name: string) => topology.commandBuffers(name, ['GET', name]) as Promise<Buffer | null>;
+    const origin = get(key);
+    const time = topology.command(key, ['TIME']) as Found['time'];
+    const found = parts.map(
+      ({ keys: { top, list, devices, marks } }): Found => ({
+        origin,
+        time,
+        // Before the top, as they are never ahead of it.
+        marks: get(marks),
+        channel: Promise.all([get(top), topology.command(list, ['LLEN', list]) as Promise<number>, get(top)]),
+        devices: topology.command(devices, ['HGETALL', devices]) as Found['devices'],
+      }),
+    );
     // What comes meanwhile is collected. Each channel is told what became of its own.
-    await Promise.allSettled([store, ...found.flatMap(({ channel, devices }) => [channel, devices])]);
+    const all = found.flatMap(({ marks, channel, devices }) => [marks, channel, devices]);
+    await Promise.allSettled([origin, time, ...all]);
     return found;
   }
 
@@ -232,20 +243,54 @@ export class RedisReader {
     const keys = this.#channels.keys(channel);
     const slot = this.#channels.topology.slotOf(keys.top);
     const found = await this.#openings.add(slot, { keys, count: 1, bytes: 0 });
-    const [top, length] = await found.channel;
+    const [top, length, again] = await found.channel;
+    const now = millisecondsOf(await found.time);
     const cursors = await found.devices.then(
       (devices) => decodeCursors(channel, devices),
       () => undefined,
     );
-    if (top !== null)
-      return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors, marked: undefined };
-    const [origin, time] = await found.store;
-    // Without a top, it was never used or has lost something.
-    const isUnused = length === 0 && this.#watch.knownOf(keys.bus) === undefined;
-    if (!isUnused || origin?.length !== ORIGIN)
-      return { top: (await this.#scriptPage(channel, 0, 0)).top, cursors, marked: undefined };
-    const now = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
-    return { top: this.#unused(String(origin), now), cursors, marked: undefined };
+    if (top === null) {
+      const origin = await found.origin;
+      // Without a top, it was never used or has lost something.
+      const isUnused = length === 0 && this.#watch.knownOf(keys.bus) === undefined;
+      if (isUnused && origin?.length === ORIGIN) {
+        const unused = this.#channels.unused(String(origin), now);
+        return { top: unused, cursors, marked: { marks: NO_MARKS, top: unused, first: 1, most: ANY_NUMBER } };
+      }
+    } else if (again?.equals(top)) {
+      const stored = await found.marks.then(decodeIfThere).catch(() => undefined);
+      if (stored === undefined) {
+        return { top: await this.#topOf(channel, keys.bus, decodeTop(top)), cursors, marked: undefined };
+      }
+      const marked = this.#plainMarked(keys.bus, decodeTop(top), length, stored, now);
+      if (marked !== undefined) return { top: marked.top, cursors, marked };
+    }
+    // Where the marks are damaged, the channel can be read.
+    const marked = await this.#marks.look(channel).catch(() => undefined);
+    return { top: marked?.top ?? (await this.#scriptPage(channel, 0, 0)).top, cursors, marked };
+  }
+
+  /** What was read with plain commands; `undefined` where it has to be put right first. @param stored null: no marks */
+  #plainMarked(
+    bus: string,
+    top: Top,
+    length: number,
+    stored: StoredMarks | null,
+    now: number,
+  ): Marked | undefined {
+    const isDue = now >= top.renew || (length > 0 && top.head <= now - top.age);
+    if (isDue || hasRewound(this.#watch.knownOf(bus), top)) return undefined;
+    const known = this.#watch.versionOf(bus);
+    if (stored === null) {
+      if (known !== undefined) return undefined;
+    } else {
+      const { at, marks } = stored;
+      const isOwn = at.epoch === top.epoch && !hasRewound(at, top);
+      if (!isOwn || hasRewound(known, marks.version) || (marks.next ?? now + 1) <= now) return undefined;
+      this.#watch.learnedVersion(bus, marks.version);
+    }
+    this.#learn(bus, top);
+    return markedOf(top, length, stored?.marks ?? NO_MARKS);
   }
 
   async #judgeTop(
@@ -270,8 +315,13 @@ export class RedisReader {
     this.#learn(bus, top);
     return positionOf(top);
   }
+}
 
-  #unused(origin: string, now: number): Position {
-    return { epoch: unusedEpoch(origin, now - this.#channels.idleTtl, now), offset: 0, id: '' };
-  }
+function decodeIfThere(bytes: Buffer | null): StoredMarks | null {
+  return bytes === null ? null : decodeMarks(bytes);
+}
+
+/** @param time what TIME answers */
+function millisecondsOf([seconds, microseconds]: readonly [string | Buffer, string | Buffer]): number {
+  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }

@@ -5,17 +5,20 @@
 import { RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
 import { Script } from '../redis/script.ts';
-import type { PublishOptions, Receipt } from './broker.ts';
+import type { Position, PublishOptions, Receipt } from './broker.ts';
 import { newStart } from './epochs.ts';
 import { JoinedCalls, type Part } from './joined-calls.ts';
 import { type Item, type LaneSettings, Lanes, type Outcome } from './lanes.ts';
 import { lua } from './lua.ts';
+import { expiryOf } from './marks.ts';
+import { messageId } from './random-id.ts';
 import type { RedisChannels } from './redis-channels.ts';
-import { MESSAGE_MAGIC } from './redis-doorbells.ts';
+import { MARKS_MAGIC, MESSAGE_MAGIC } from './redis-doorbells.ts';
 import { bounded, type ChannelKeys, encodeKnown, encodeMessage, LONGEST, originKey } from './redis-layout.ts';
+import { encodeVersion } from './redis-marks-layout.ts';
 import type { RewindWatch } from './rewind-watch.ts';
 
-const publishScript = new Script([lua.lone, lua.channel, lua.publish].join('\n'));
+const publishScript = new Script([lua.lone, lua.channel, lua.marks, lua.publish].join('\n'));
 
 const MOST_MESSAGES = 2 ** 31;
 /** Characters of `newStart`. */
@@ -27,6 +30,8 @@ interface Run {
   bus: string;
   keys: ChannelKeys;
   known: Buffer;
+  /** That the marks are known to have had, where they may be changed. */
+  version: Position | undefined;
   items: Item[];
 }
 
@@ -77,7 +82,8 @@ export class RedisWriter {
       shipment.bytes += item.payload.length;
       const last = run?.items[0]?.options;
       if (run === undefined || last === undefined || !isKeptAlike(last, item.options)) {
-        run = { bus, keys, known, items: [] };
+        const version = hasLife(item.options) ? this.#watch.versionOf(bus) : undefined;
+        run = { bus, keys, known, version, items: [] };
         shipment.runs.push(run);
       }
       run.items.push(item);
@@ -118,9 +124,13 @@ export class RedisWriter {
 }
 
 function isKeptAlike(one: PublishOptions, other: PublishOptions | undefined): boolean {
-  if (other === undefined) return false;
+  if (other === undefined || hasLife(one) || hasLife(other)) return false;
   const { maxAge, maxMessages } = one.retention;
   return other.retention.maxAge === maxAge && other.retention.maxMessages === maxMessages;
+}
+
+function hasLife({ ttl, replaces }: Pick<PublishOptions, 'ttl' | 'replaces'> = {}): boolean {
+  return expiryOf(0, ttl) !== undefined || replaces !== undefined;
 }
 
 /** Adds a run as lua/publish.lua takes it. */
@@ -145,8 +155,33 @@ function addRun(run: Run, keys: string[], args: RespArgument[], windows: number[
       what[11 + i] = numberOf(bounded(idempotencyWindow, LONGEST), windows);
       keys.push(run.keys.receipt(idempotencyKey));
     }
-    args.push(encodeMessage(id, kind, payload));
+    args.push(encodeMessage(id, kind, payload, ttlOf(options!)));
   }
+  if (!hasLife(options)) return;
+  what[0] = ONE_WITH_LIFE;
+  keys.push(run.keys.marks, run.keys.replaceable, run.keys.expiries);
+  args.push(encodeLife(options, run.version));
+}
+const ONE_WITH_LIFE = 128 + 1;
+
+/** Whole milliseconds. */
+function ttlOf({ ttl }: PublishOptions): number | undefined {
+  return expiryOf(0, ttl);
+}
+
+/** @param version that the marks are known to have had */
+function encodeLife(options: PublishOptions, version: Position | undefined): Buffer {
+  const known = encodeVersion(version);
+  const numbers = Buffer.alloc(6);
+  numbers.writeUIntBE(ttlOf(options) ?? 0, 0, 6);
+  const text = (value: string): Buffer => Buffer.from(value);
+  return Buffer.concat([
+    numbers,
+    text(messageId() + MARKS_MAGIC),
+    Buffer.of(known.length),
+    known,
+    text(options.replaces ?? ''),
+  ]);
 }
 const HANDED_ON = Buffer.alloc(1);
 

@@ -1,6 +1,6 @@
 /**
- * Notices that a store has lost messages which it had acknowledged: it keeps, of each channel, the last message that
- * the log is known to have had. From a loss of the store on that is frozen, until the log was compared with it:
+ * Notices that a store has lost messages which it had acknowledged, or changes of marks: it keeps, of each channel, the
+ * last message that the log is known to have had, and the last version of the marks. From a loss of the store on that is frozen, until the log was compared with it:
  * what is heard in the meantime may already count the lost offsets again, and would hide that they were lost.
  */
 
@@ -20,6 +20,15 @@ export interface Known {
   last: Position | undefined;
   /** What `last` was when the store was lost, until the log was compared with it. */
   doubted: Position | undefined;
+  /** The same of the marks. */
+  version: Position | undefined;
+  doubtedVersion: Position | undefined;
+}
+
+/** What a channel is compared with. */
+export interface Doubted {
+  position: Position | undefined;
+  version: Position | undefined;
 }
 
 export class RewindWatch {
@@ -27,15 +36,15 @@ export class RewindWatch {
   readonly #subscribed = new Map<string, Known>();
   /** Of channels without a subscription: the last message that was stored from here. */
   readonly #sent = new Map<string, Known>();
-  readonly #renew: (channel: string, position: Position) => Promise<unknown>;
+  readonly #renew: (channel: string, doubted: Doubted) => Promise<unknown>;
   readonly #failed: (channel: string, error: unknown) => void;
 
   /**
-   * @param renew gives the channel another epoch if its log lacks the position
+   * @param renew gives the channel another epoch if its log lacks the position, and its marks one if they lack the version
    * @param failed hears of a channel that can't be compared
    */
   constructor(
-    renew: (channel: string, position: Position) => Promise<unknown>,
+    renew: (channel: string, doubted: Doubted) => Promise<unknown>,
     failed: (channel: string, error: unknown) => void,
   ) {
     this.#renew = renew;
@@ -44,14 +53,14 @@ export class RewindWatch {
 
   subscribe(bus: string, channel: string): void {
     if (this.#subscribed.has(bus)) return;
-    this.#subscribed.set(bus, this.#sent.get(bus) ?? { channel, last: undefined, doubted: undefined });
+    this.#subscribed.set(bus, this.#sent.get(bus) ?? unknown(channel));
     this.#sent.delete(bus);
   }
 
   unsubscribe(bus: string): void {
     const known = this.#subscribed.get(bus);
     this.#subscribed.delete(bus);
-    if (known?.last !== undefined) this.#keep(bus, known);
+    if (known?.last !== undefined || known?.version !== undefined) this.#keep(bus, known);
   }
 
   /** The channel whose doorbells are heard under this name. */
@@ -71,9 +80,16 @@ export class RewindWatch {
     if (known !== undefined && position.offset > 0) advance(known, position);
   }
 
+  /** The marks of a subscribed channel have or had this version, or with offset 0 none: in whatever order that is heard. */
+  learnedVersion(bus: string, { epoch, offset, id }: Position): void {
+    const known = this.#subscribed.get(bus);
+    if (known === undefined || (known.version?.epoch === epoch && known.version.offset >= offset)) return;
+    known.version = offset === 0 ? undefined : { epoch, offset, id };
+  }
+
   stored(bus: string, channel: string, position: Position): void {
     const known = this.#subscribed.get(bus) ?? this.#sent.get(bus);
-    if (known === undefined) this.#keep(bus, { channel, last: position, doubted: undefined });
+    if (known === undefined) this.#keep(bus, { ...unknown(channel), last: position });
     else {
       advance(known, position);
       if (this.#sent.has(bus)) this.#keep(bus, known);
@@ -86,16 +102,26 @@ export class RewindWatch {
     return known?.doubted ?? known?.last;
   }
 
+  /** A version that the marks must still have, or have gone beyond. */
+  versionOf(bus: string): Position | undefined {
+    const known = this.#subscribed.get(bus) ?? this.#sent.get(bus);
+    return known?.doubtedVersion ?? known?.version;
+  }
+
   /** The store is lost, or one channel of it. */
   doubt(bus?: string): void {
     const all = bus === undefined ? this.#all() : [this.#subscribed.get(bus) ?? this.#sent.get(bus)];
-    for (const known of all) if (known !== undefined) known.doubted ??= known.last;
+    for (const known of all) {
+      if (known === undefined) continue;
+      known.doubted ??= known.last;
+      known.doubtedVersion ??= known.version;
+    }
   }
 
   /** Compares all that is doubted with the store, until it is done or `isCurrent` says that it is in vain. */
   async compare(isCurrent: () => boolean): Promise<void> {
     for (let round = 0; isCurrent(); round++) {
-      const doubted = [...this.#all()].filter((known) => known.doubted !== undefined);
+      const doubted = [...this.#all()].filter(isDoubted);
       if (doubted.length === 0) return;
       if (round > 0) await pause(delayOf(round - 1, AGAIN));
       for (let i = 0; i < doubted.length && isCurrent(); i += AT_ONCE) {
@@ -107,9 +133,9 @@ export class RewindWatch {
   /** Compares one channel. */
   async compareOne(bus: string): Promise<void> {
     const known = this.#subscribed.get(bus);
-    for (let round = 0; known?.doubted !== undefined && round < 10; round++) {
+    for (let round = 0; known !== undefined && isDoubted(known) && round < 10; round++) {
       await this.#verify(known);
-      if (known.doubted !== undefined) await pause(delayOf(round, AGAIN));
+      if (isDoubted(known)) await pause(delayOf(round, AGAIN));
     }
   }
 
@@ -119,10 +145,10 @@ export class RewindWatch {
   }
 
   async #verify(known: Known): Promise<void> {
-    const { channel, doubted } = known;
-    if (doubted === undefined) return;
+    if (!isDoubted(known)) return;
+    const { channel, doubted, doubtedVersion } = known;
     try {
-      await this.#renew(channel, doubted);
+      await this.#renew(channel, { position: doubted, version: doubtedVersion });
     } catch (error) {
       const mayPass = wasNotExecuted(error) || (error instanceof RedisError && error.code !== 'REDIS_REPLY');
       // It is asked again as long as the store is there, and anew when it is back.
@@ -130,6 +156,7 @@ export class RewindWatch {
       this.#failed(channel, error);
     }
     if (known.doubted === doubted) known.doubted = undefined;
+    if (known.doubtedVersion === doubtedVersion) known.doubtedVersion = undefined;
   }
 
   *#all(): Generator<Known> {
@@ -144,12 +171,20 @@ export class RewindWatch {
   }
 }
 
+function unknown(channel: string): Known {
+  return { channel, last: undefined, doubted: undefined, version: undefined, doubtedVersion: undefined };
+}
+
+function isDoubted({ doubted, doubtedVersion }: Known): boolean {
+  return doubted !== undefined || doubtedVersion !== undefined;
+}
+
 function advance(known: Known, { epoch, offset, id }: Position): void {
   if (known.last?.epoch === epoch && known.last.offset >= offset) return;
   known.last = { epoch, offset, id };
 }
 
-/** Whether the log of `top` has lost a message that it is known to have had. */
+/** Whether the log of `top` has lost a message that it is known to have had; of marks, a change. */
 export function hasRewound(known: Position | undefined, top: Position): boolean {
   if (known === undefined || known.epoch !== top.epoch) return false;
   return known.offset > top.offset || (known.offset === top.offset && known.id !== top.id);

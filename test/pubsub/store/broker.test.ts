@@ -50,4 +50,5 @@ for (const [name, target] of Object.entries(targets)) {
     },
   });
   brokerSuite(name, factory, skip);
+  marksSuite(name, factory, skip);
 }

@@ -174,6 +174,21 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     await b.notify('user:alice', text('note'));
     assert.equal((await b.read('user:alice', 0, 10)).messages.length, 1);
     assert.equal((await positions(b, ['user:alice']))[0]!.offset, 1);
+    for (const broker of [b, (await open(redis.url))[0]]) {
+      for (let i = 0; i < 5; i++) {
+        await broker.publish(
+          'lives',
+          'text',
+          text('x'),
+          options({ replaces: 'k', ttl: i === 3 ? 60 : 60_000 }),
+        );
+      }
+      await until('one to expire', async () => (await b.marks('lives')).marks.gone[0]?.[1] === 4);
+      assert.equal((await b.mark('lives', { as: 'deleted' })).changed, 1);
+      assert.equal(await b.remove('lives', { key: 'k' }), false);
+      assert.equal((await b.opening('lives')).marked?.marks.gone.length, 1);
+      await ask(redis, 'DEL', '{tidings:lives}:top', '{tidings:lives}:list');
+    }
     await assert.rejects(b.publish('c', 'text', text('x'), options({ replicas: 1, replicaTimeout: 20 })), {
       code: 'REDIS_NOT_REPLICATED',
     });

@@ -5,7 +5,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LUA_MODULE, luaModule } from '../../../scripts/lua.ts';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
-import { ACK_MAGIC, decodeDoorbell, MESSAGE_MAGIC } from '../../../src/pubsub/store/redis-doorbells.ts';
+import {
+  ACK_MAGIC,
+  decodeDoorbell,
+  MARKS_MAGIC,
+  MESSAGE_MAGIC,
+} from '../../../src/pubsub/store/redis-doorbells.ts';
 import { ChannelKeys, originKey, sessionsKey } from '../../../src/pubsub/store/redis-layout.ts';
 
 test('slots are those of the Cluster specification', () => {
@@ -33,11 +38,20 @@ test('everything of a channel is in the slot of its channel on the bus, whatever
     fc.property(fc.string({ unit: 'grapheme' }), fc.string(), (channel, key) => {
       const keys = new ChannelKeys('tidings', channel);
       const slot = slotOf(keys.bus);
-      for (const name of [keys.top, keys.list, keys.devices, keys.mark, keys.receipt(key)])
-        assert.equal(slotOf(name), slot);
+      for (const name of [...channelKeys(keys), keys.receipt(key)]) assert.equal(slotOf(name), slot);
     }),
   );
 });
+
+const channelKeys = (keys: ChannelKeys): string[] => [
+  keys.top,
+  keys.list,
+  keys.devices,
+  keys.mark,
+  keys.marks,
+  keys.replaceable,
+  keys.expiries,
+];
 
 test('different channels have different names on the bus, and plain ones their own', () => {
   fc.assert(
@@ -57,6 +71,7 @@ test('what is no entry is not taken for one', () => {
     return decodeDoorbell('c', bell, 0, bell.length);
   };
   assert.notEqual(read('7 17 I t\n'), null);
+  assert.notEqual(read('7 17 I t 1000\n'), null);
   for (const line of [
     '',
     '\n',
@@ -64,6 +79,12 @@ test('what is no entry is not taken for one', () => {
     '7 17 I\n',
     '7 17 I \n',
     '7 17 I tt\n',
+    '7 17 I t \n',
+    '7 17 I t 0\n',
+    '7 17 I t -5\n',
+    '7 17 I t 5x\n',
+    '7 17 I t 5',
+    `7 17 I t ${'5'.repeat(80)}\n`,
     '7 17  t\n',
     '7 17 I\nx t\n',
     '7  I t\n',
@@ -117,6 +138,15 @@ test('a doorbell is read wherever it lies in a buffer, and no bytes make the rea
       const result = decodeDoorbell('c', payload, 0, payload.length);
       if (hasMagic && !bytes.includes(10)) assert.equal(result, null);
       if (!hasMagic && bytes[0] !== 0) assert.equal(result, undefined);
+    }),
+  );
+  const numbers = fc.uint8Array({ minLength: 83 + 6 + 105, maxLength: 83 + 6 + 105 + 40 });
+  fc.assert(
+    fc.property(fc.oneof(fc.uint8Array(), numbers), (bytes) => {
+      const payload = Buffer.concat([Buffer.from(`${MARKS_MAGIC}\n`), bytes]);
+      const result = decodeDoorbell('c', payload, 0, payload.length);
+      // Nobody makes up counts of ranges by chance that fit the length.
+      if (bytes.length !== 83 + 6 + 105) assert.equal(result, null);
     }),
   );
 });

@@ -12,10 +12,10 @@ const always = (): boolean => true;
 test('what is heard while a thousand channels are compared hides no loss', async () => {
   const compared = new Map<string, Position>();
   const watch = new RewindWatch(
-    async (channel, position) => {
+    async (channel, { position }) => {
       // Foreign messages that count the lost offsets again come for every channel, from the first comparison on.
       if (compared.size === 0) for (let i = 0; i < 1000; i++) watch.heard(`b${i}`, at(11, 'other'));
-      compared.set(channel, position);
+      compared.set(channel, position!);
     },
     () => assert.fail('nothing is wrong'),
   );
@@ -34,8 +34,8 @@ test('what is heard while a thousand channels are compared hides no loss', async
 test('what is stored, read or unsubscribed between the loss and the comparison hides it neither', async () => {
   const compared: Position[] = [];
   const watch = new RewindWatch(
-    async (_channel, position) => {
-      compared.push(position);
+    async (_channel, { position }) => {
+      compared.push(position!);
     },
     () => assert.fail('nothing is wrong'),
   );
@@ -80,6 +80,34 @@ test('a comparison that fails is repeated while it may succeed, and told where i
   isCurrent = false;
   await comparing;
   assert.deepEqual(watch.knownOf('slow'), at(1));
+});
+
+test('a version of marks is compared as a position is, also of a channel without a message', async () => {
+  const compared: unknown[] = [];
+  const watch = new RewindWatch(
+    async (channel, doubted) => {
+      compared.push([channel, doubted]);
+    },
+    () => assert.fail('nothing is wrong'),
+  );
+  watch.learnedVersion('nobody subscribed', at(1));
+  for (const channel of ['marked', 'both', 'forgotten']) watch.subscribe(channel, channel);
+  watch.learnedVersion('marked', at(3));
+  watch.learnedVersion('marked', at(2));
+  watch.heard('both', at(8));
+  watch.learnedVersion('both', at(1));
+  watch.learnedVersion('forgotten', at(4));
+  watch.learnedVersion('forgotten', { epoch: '', offset: 0, id: '' });
+  watch.unsubscribe('marked');
+  watch.doubt();
+  watch.learnedVersion('both', { ...at(1), epoch: 'other' });
+  assert.deepEqual(watch.versionOf('both'), at(1));
+  await watch.compare(always);
+  assert.deepEqual(compared, [
+    ['both', { position: at(8), version: at(1) }],
+    ['marked', { position: undefined, version: at(3) }],
+  ]);
+  assert.deepEqual(watch.versionOf('both'), { ...at(1), epoch: 'other' });
 });
 
 test('one state says whether the store is there: each loss is told once, and its end once', async () => {

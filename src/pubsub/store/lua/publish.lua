@@ -5,13 +5,17 @@
 -- maxmemory any more.
 --
 -- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
---       messages with an idempotency key: strings '<epoch> <offset> <id>'
+--       messages with an idempotency key: strings '<epoch> <offset> <id>'; in a run with a life then marks, keys, ttl
+--       (marks.lua)
 -- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 magic of a message doorbell, 3 in bytes: twelve characters by chance, milliseconds
 --       that an idle channel is remembered (6 bytes), and how long receipts are kept (6 bytes for each that differs);
 --       then for each run: channel on the bus; what it is, in bytes: how many messages (1), for how many milliseconds they
 --       are kept (6) and how many of them (4), for each which receipt's time is its own, or 0 (1), then a message that
 --       the log is known to have had (channel.lua); then for each message '<id> <kind>\n<payload>'.
 --       A run of 0 messages stores nothing, and hands one payload to whoever listens.
+--       A run of 128 + 1 is one message with a life. Behind it follows what that is, in bytes: milliseconds after which it
+--       expires, or 0 (6), id for a change of the marks (16), magic of a doorbell of marks (11), how many bytes a version
+--       has that the marks are known to have had (1), that version, and the key of what it replaces, or nothing.
 -- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
 
 local ring, magic = ARGV[1], ARGV[2]
@@ -147,10 +151,83 @@ local function store(at, key, count, first)
   return epoch
 end
 
+-- Removes those of a few, taken by chance, whose message is not kept any more. So no call is long, and however many come,
+-- no more than about a third is of that kind.
+-- `each`: how many values of `some` are about one, the last of which begins with an offset.
+local function forget(some, each, t, oldest, command, key)
+  for i = 1, #some, each do
+    local offset = tonumber(string.match(some[i + each - 1], '^%d+'))
+    if not offset or offset < oldest or offset > t.offset then
+      redis_call(command, key, some[i])
+    end
+  end
+end
+
+-- As `store`, for a message that expires or takes the place of an older one. `beside` is where its last keys begin.
+local function store_with_life(at, key, beside, first)
+  local top_key, list = KEYS[key], KEYS[key + 1]
+  local marks_key, keys_key, ttl_key = KEYS[beside], KEYS[beside + 1], KEYS[beside + 2]
+  local ttl, id, bell_magic, known_length = unpack_fields('>I6c16c11B', ARGV[at + 3])
+  local known = sub(ARGV[at + 3], 35, 34 + known_length)
+  local replaces = sub(ARGV[at + 3], 35 + known_length)
+  -- What is damaged keeps the message from being stored, so it is looked at before.
+  local marks = marks_functions()
+  local bytes = redis_call('GET', marks_key)
+  if bytes then
+    marks.unpack(bytes)
+  end
+  local former = replaces ~= '' and redis_call('HGET', keys_key, replaces)
+  if ttl > 0 then
+    redis_call('ZCARD', ttl_key)
+  end
+  local epoch = store(at, key, 1, first)
+
+  local t = unpack_top(redis_call('GET', top_key))
+  local length = redis_call('LLEN', list)
+  local oldest = math.max(t.offset - length, t.offset - t.most) + 1
+  local lives = math.floor(t.keep * 1.25) + 1
+  local own = string.format('%.0f ', t.offset) .. t.id
+  local m, is_changed = marks.load(bytes, t, list, start, known)
+  local changed = 0
+  if replaces ~= '' then
+    local offset, its_id = string.match(former or '', '^(%d+) (%S+)$')
+    offset = tonumber(offset)
+    if offset and offset >= oldest and marks.take_away(m, t, list, offset, its_id) then
+      m.gone = marks.union(m.gone, { offset, offset })
+      changed = 1
+    end
+    redis_call('HSET', keys_key, replaces, own)
+    redis_call('PEXPIRE', keys_key, lives)
+    forget(redis_call('HRANDFIELD', keys_key, 4, 'WITHVALUES'), 2, t, oldest, 'HDEL', keys_key)
+  end
+  local is_sooner = false
+  if ttl > 0 then
+    -- As expiryOf of marks.ts.
+    local expires = math.min(t.time + ttl, 2 ^ 47)
+    redis_call('ZADD', ttl_key, expires, own)
+    redis_call('PEXPIRE', ttl_key, lives)
+    forget(redis_call('ZRANDMEMBER', ttl_key, 4), 1, t, oldest, 'ZREM', ttl_key)
+    is_sooner = m.next == 0 or expires < m.next
+    if is_sooner then
+      m.next = expires
+    end
+  end
+  if is_changed or changed > 0 then
+    marks.change(m, id, changed)
+    marks.tell(t, length, marks.store(m, t, length, marks_key), ring, bell_magic, ARGV[at])
+  elseif is_sooner then
+    marks.store(m, t, length, marks_key)
+  end
+  return epoch
+end
+
 local at, key, first, last_argument = 4, 2, 1, #ARGV
 while at < last_argument do
   local what_it_is = ARGV[at + 1]
-  local count = byte(what_it_is)
+  local count, has_life = byte(what_it_is), false
+  if count > 128 then
+    count, has_life = 1, true
+  end
   replies[first] = ''
   if count == 0 then
     local rung, reason = pcall(redis_call, ring, ARGV[at], ARGV[at + 2])
@@ -175,7 +252,12 @@ while at < last_argument do
       end
     end
     if fresh > 0 then
-      local done, epoch = pcall(store, at, key, count, first)
+      local done, epoch
+      if has_life then
+        done, epoch = pcall(store_with_life, at, key, receipt_key + 1, first)
+      else
+        done, epoch = pcall(store, at, key, count, first)
+      end
       if done then
         replies[first] = epoch
       else
@@ -188,6 +270,9 @@ while at < last_argument do
     end
     key = receipt_key + 1
     at = at + 2 + count
+    if has_life then
+      key, at = key + 3, at + 1
+    end
   end
   first = first + count + 1
 end
