@@ -18,7 +18,7 @@ import { inTime } from '../waiting.ts';
 import { Commands } from './commands.ts';
 import type { OutgoingTransient } from './delivery/outgoing.ts';
 import { Pacer } from './delivery/pacer.ts';
-import { ChannelRouter } from './delivery/router.ts';
+import { ChannelRouter, type Doorbell } from './delivery/router.ts';
 import { TopicTable } from './delivery/topic-options.ts';
 import { Barrier } from './door/barrier.ts';
 import type { Block, Blocked } from './door/blocks.ts';
@@ -176,13 +176,6 @@ export class PushServer {
         },
         broadcast: (message) => this.#onBroadcast(message),
         intake: (message) => this.#publisher.take(message),
-        heard: (channel, payload) => {
-          if (channel === this.#name.channel) this.#name.heard(payload);
-          else if (channel === this.#bus?.channel) this.#bus.heard(payload);
-          else if (channel === this.#recheckCommand.channel) this.#recheckCommand.heard(payload);
-          else if (channel === this.#presenceWatch?.channel) this.#presenceWatch.heard(payload);
-          else this.#onReference(channel, payload);
-        },
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
         warn: (message) => this.#log('error', message),
       },
@@ -321,10 +314,9 @@ export class PushServer {
       fence: new SockJsFence(broker.control, endings),
       log: (level, message) => this.#log(level, message),
     });
-    this.#router.fanOut = this.#listeners;
     this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
     this.#stopWatching = watchTurns(() => this.#router.mayDeliver());
-    this.#storeReached = this.#router.open();
+    this.#storeReached = this.#router.open(this.#listeners);
     this.ready = this.#start();
     // Whoever does not ask still gets the log line.
     this.ready.catch(() => {});
@@ -577,16 +569,9 @@ export class PushServer {
   }
 
   async #start(): Promise<void> {
-    const { references } = this.#options;
-    const listenedTo = [
-      references?.channel,
-      this.#bus?.channel,
-      this.#name.channel,
-      this.#recheckCommand.channel,
-      this.#presenceWatch?.channel,
-    ].filter((name) => name !== undefined);
+    const doorbells = [this.#references(), this.#bus, this.#name, this.#recheckCommand, this.#presenceWatch];
     const storeReached = this.#storeReached
-      .then(() => Promise.all(listenedTo.map((name) => this.#router.listen(name))))
+      .then(() => Promise.all(doorbells.map((each) => each && this.#router.listen(each))))
       .then(() => this.#name.say());
     try {
       const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
@@ -654,10 +639,16 @@ export class PushServer {
     return isTidings && phase === 'open' && !isFull && this.#listeners.reaches(transport);
   }
 
-  #onReference(channel: string, payload: Buffer): void {
-    this.#referenceChannel?.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
-      this.#log('error', `a reference on ${channel} was not stored: ${explain(error)}`);
-    });
+  /** Where other programs say keys. */
+  #references(): Doorbell | undefined {
+    const channel = this.#options.references?.channel;
+    if (channel === undefined) return undefined;
+    const heard = (payload: Buffer): void => {
+      this.#referenceChannel!.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
+        this.#log('error', `a reference on ${channel} was not stored: ${explain(error)}`);
+      });
+    };
+    return { channel, heard };
   }
 
   #onStoreState(isAway: boolean, error: Error | undefined): void {

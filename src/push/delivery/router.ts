@@ -28,12 +28,17 @@ const LAST_PAUSE = 5_000;
 /** Longest that a handshake waits for the store, in milliseconds. */
 const PATIENCE = 2_000;
 
+/** Who hears what is said on a channel. */
+export interface Doorbell {
+  readonly channel: string;
+  /** Something was said there, by anybody. */
+  heard(payload: Buffer): void;
+}
+
 export interface RouterEvents {
   acknowledged(cursor: Cursor): void;
   /** A transient message for everybody. */
   broadcast(message: OutgoingTransient): void;
-  /** Something on a channel that was asked for with `listen`. */
-  heard(channel: string, payload: Buffer): void;
   /** Another program wants this stored. */
   intake(message: IntakeMessage): Promise<unknown>;
   /** The store is away, or back with all subscriptions in force. */
@@ -60,14 +65,13 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly maxMessage: number;
   readonly control: ControlListener;
   readonly lease?: number;
-  /** Set once there is a listener whose sessions can be reached together. */
-  fanOut: FanOut | undefined;
+  #fanOut: FanOut | undefined;
   readonly #events: RouterEvents;
   readonly #broadcastChannel: string;
   readonly #checkInterval: number;
   readonly #channels = new Map<string, Channel>();
   readonly #idle = new Set<Channel>();
-  readonly #listened = new Set<string>();
+  readonly #listened = new Map<string, Doorbell>();
   #pausing = new Set<() => void>();
   readonly #reads = new Turns(MAX_READS);
   #nextCheck = 0;
@@ -134,17 +138,26 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     return this.#channels.size;
   }
 
-  /** Connects, and hears what everybody is to hear. */
-  async open(): Promise<void> {
+  get fanOut(): FanOut | undefined {
+    return this.#fanOut;
+  }
+
+  /**
+   * Connects, and hears what everybody is to hear.
+   *
+   * @param fanOut where there are listeners whose sessions can be reached together
+   */
+  async open(fanOut?: FanOut): Promise<void> {
+    this.#fanOut = fanOut;
     await this.broker.open(this);
     this.#reached();
     await this.#subscribe(this.#broadcastChannel);
   }
 
-  /** Hands every payload of a channel, stored or not, to `heard`. At most once: for doorbells, not for messages. */
-  async listen(channel: string): Promise<void> {
-    this.#listened.add(channel);
-    await this.#subscribe(channel);
+  /** Has it hear every payload of its channel, stored or not. At most once: for doorbells, not for messages. */
+  async listen(doorbell: Doorbell): Promise<void> {
+    this.#listened.set(doorbell.channel, doorbell);
+    await this.#subscribe(doorbell.channel);
   }
 
   async #subscribe(channel: string): Promise<void> {
@@ -220,7 +233,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   message(message: StoredMessage): void {
     // Whoever was frozen finds out here, and its channel doubts.
     this.mayDeliver();
-    if (this.#listened.has(message.channel)) this.#events.heard(message.channel, message.payload);
+    this.#listened.get(message.channel)?.heard(message.payload);
     this.#channels.get(message.channel)?.receive(message);
   }
 
@@ -235,7 +248,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
       this.#events.broadcast(new OutgoingTransient(name, payload));
       return;
     }
-    if (this.#listened.has(name)) this.#events.heard(name, payload);
+    this.#listened.get(name)?.heard(payload);
     this.#channels.get(name)?.receiveTransient(new OutgoingTransient(name, payload));
   }
 

@@ -43,7 +43,6 @@ function stage() {
     {
       acknowledged() {},
       broadcast() {},
-      heard() {},
       intake: async () => {},
       storeState() {},
       warn: (text) => state.warnings.push(text),
