@@ -1,0 +1,371 @@
+/** The rooms of a push server, and who of them knows whom. What an application calls is in `push-server`. */
+import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
+import { isUnusable } from '../pubsub/store/broker.ts';
+import { watchTurns } from '../server/tick.ts';
+import type { HandshakeRequest } from '../server/transport.ts';
+import { Commands } from './commands.ts';
+import { Broadcasts } from './delivery/broadcasts.ts';
+import { Pacer } from './delivery/pacer.ts';
+import { ChannelRouter, type Doorbell } from './delivery/router.ts';
+import { Barrier } from './door/barrier.ts';
+import { Exclusion } from './door/exclusion.ts';
+import { admission } from './door/gate.ts';
+import { Listeners } from './door/listeners.ts';
+import { Lobby } from './door/lobby.ts';
+import { Rechecks } from './door/recheck.ts';
+import { RecheckCommand } from './door/recheck-command.ts';
+import { Renewals } from './door/renewal.ts';
+import { clientAddress } from './door/request.ts';
+import { TopicRights } from './door/topic-rights.ts';
+import { permittedUntil } from './door/topic-ticket.ts';
+import { explain, printable } from './explain.ts';
+import type { PushServerOptions } from './options.ts';
+import { AckedNews } from './pages/acked-news.ts';
+import { Drain, SERVICE_RESTART } from './pages/drain.ts';
+import { Endings } from './pages/endings.ts';
+import { InstanceName } from './pages/instance-name.ts';
+import { Logins } from './pages/logins.ts';
+import { Presence } from './pages/presence.ts';
+import { PresenceWatch } from './pages/presence-watch.ts';
+import { SessionRegistry } from './pages/registry.ts';
+import type { Session } from './pages/session.ts';
+import { SockJsBus } from './pages/sockjs-bus.ts';
+import { SockJsFence } from './pages/sockjs-fence.ts';
+import { TopicPresence } from './pages/topic-presence.ts';
+import { TopicTerms } from './pages/topic-terms.ts';
+import { Acknowledger } from './sending/acknowledger.ts';
+import { Publisher } from './sending/publisher.ts';
+import { ReferenceChannel } from './sending/reference-channel.ts';
+import { References } from './sending/references.ts';
+import { type Settings, settingsOf } from './settings.ts';
+import { Dialogue } from './talk/dialogue.ts';
+import { BROADCAST, CloseCode } from './talk/wire.ts';
+
+const SWEEP_INTERVAL = 1_000;
+
+export class Rooms {
+  readonly settings: Settings;
+  // sending
+  readonly publisher: Publisher;
+  readonly referenceChannel: ReferenceChannel | undefined;
+  readonly #acknowledger: Acknowledger;
+  // delivery
+  readonly router: ChannelRouter;
+  readonly #broadcasts: Broadcasts;
+  readonly #pacer = new Pacer();
+  // pages
+  readonly registry: SessionRegistry;
+  readonly presence: Presence;
+  readonly topicPresence: TopicPresence;
+  /** Where pages may be told who is on topics. */
+  readonly #presenceWatch: PresenceWatch | undefined;
+  readonly #name: InstanceName;
+  readonly #ackedNews: AckedNews;
+  readonly #logins: Logins;
+  readonly #topicTerms: TopicTerms;
+  readonly #bus: SockJsBus | undefined;
+  #drain: Drain | undefined;
+  // talk
+  readonly #dialogue: Dialogue;
+  // door
+  readonly lobby: Lobby;
+  readonly listeners: Listeners;
+  readonly exclusion: Exclusion;
+  readonly topicRights: TopicRights;
+  readonly recheckCommand: RecheckCommand;
+  readonly #rechecks: Rechecks;
+
+  /** When the store has been reached for the first time. */
+  readonly storeReached: Promise<void>;
+  readonly #options: PushServerOptions;
+  readonly #sweeper: NodeJS.Timeout;
+  readonly #stopWatching: () => void;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Begins to listen, and to connect to the store.
+   *
+   * @throws {TypeError} for options that make no sense
+   */
+  constructor(options: PushServerOptions) {
+    const settings = settingsOf(options);
+    const { instance, limits, broker, topics, proxies, confirmTimeout, log } = settings;
+    this.#options = options;
+    this.settings = settings;
+    const commands = new Commands(instance, broker.control, confirmTimeout, {
+      lapsed: () => this.lobby.cutWaiting(),
+      missed: () => this.#sendAllAway(),
+      failed: (message) => log('error', message),
+    });
+    const references =
+      options.references &&
+      new References({ ...options.references, maxMessage: limits.message }, (key, error) =>
+        log('warn', `reference ${printable(key)} could not be resolved: ${explain(error)}`),
+      );
+    this.router = new ChannelRouter(
+      broker,
+      references,
+      {
+        broadcastChannel: BROADCAST,
+        checkInterval: settings.checkInterval,
+        maxMessage: limits.message,
+        control: commands,
+        lease: settings.lease,
+      },
+      {
+        acknowledged: (cursor) => {
+          this.publisher.confirmations.acknowledged(cursor);
+          if (this.router.mayDeliver()) this.#ackedNews.tell(cursor);
+        },
+        broadcast: (message) => this.#broadcasts.hand(message),
+        intake: (message) => this.publisher.take(message),
+        storeState: (isAway, error) => this.#onStoreState(isAway, error),
+        warn: (message) => log('error', message),
+      },
+    );
+    const mayDeliver = (): boolean => this.router.mayDeliver();
+    const dismiss = (session: Session, code: number, reason: string): void =>
+      this.lobby.dismiss(session, code, reason);
+
+    this.publisher = new Publisher(this.router, limits.message, topics, options.retention);
+    this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, (cursor, error) => {
+      // Of what is damaged the broker tells, once.
+      if (isUnusable(error)) return;
+      log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`);
+    });
+    this.referenceChannel =
+      references && new ReferenceChannel(references, this.publisher, (n) => this.router.pause(n));
+
+    this.registry = new SessionRegistry(limits);
+    this.#name = new InstanceName(instance, broker, () =>
+      log('error', `another instance is named ${instance}, too: give each a name of its own`),
+    );
+    this.#ackedNews = new AckedNews(this.registry);
+    this.presence = new Presence(broker, settings.presenceTtl, (error) =>
+      log('warn', `presence could not be told to the store: ${explain(error)}`),
+    );
+    this.topicPresence = new TopicPresence(instance, broker, this.presence, topics);
+    if (options.authorize?.presence !== undefined) {
+      const watch = new PresenceWatch({
+        broker,
+        presence: this.presence,
+        grace: settings.presenceGrace,
+        every: settings.presenceTtl / 3,
+        mayDeliver,
+        failed: (error) => log('warn', `who has come to topics could not be told: ${explain(error)}`),
+      });
+      this.presence.onTopics = (topics) => watch.say(topics);
+      this.#presenceWatch = watch;
+    }
+    this.#logins = new Logins(
+      settings.expiry,
+      limits.subscriptions,
+      (session) => dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
+      (session, before, now) => {
+        for (const topic of before)
+          if (!now.includes(topic)) this.#dialogue.take(session, topic, 'unsubscribed');
+        for (const topic of now) if (!before.includes(topic)) this.#dialogue.give(session, topic);
+      },
+    );
+    this.#topicTerms = new TopicTerms((session, subscription) =>
+      this.#dialogue.expire(session, subscription),
+    );
+    const endings = new Endings(this.registry, dismiss);
+
+    this.topicRights = new TopicRights(broker.control, commands, {
+      taken: (user, topic, reason, mark) => {
+        endings.take(user, topic, mark);
+        return this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason));
+      },
+      given: (user, topic) => this.#ofUser(user, (session) => this.#dialogue.give(session, topic)),
+    });
+    this.exclusion = new Exclusion(broker.control, commands, endings, (count, { user }) => {
+      const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
+      log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`);
+    });
+    const barrier = new Barrier(this.exclusion.blocks, endings);
+    this.#rechecks = new Rechecks({ dismiss, barrier, log });
+    this.recheckCommand = new RecheckCommand({
+      instance,
+      broker,
+      commands,
+      rechecks: this.#rechecks,
+      registry: this.registry,
+      failed: (error) => log('warn', `what came of asking again could not be told: ${explain(error)}`),
+    });
+    const interceptors = options.interceptors ?? [];
+    const renewals = new Renewals(interceptors, this.#logins, barrier, limits.answer, log);
+    this.#dialogue = this.#makeDialogue(renewals);
+    const addressOf = (request: HandshakeRequest): string => clientAddress(request, proxies);
+    this.lobby = new Lobby({
+      instance,
+      limits,
+      registry: this.registry,
+      barrier,
+      router: this.router,
+      presence: this.presence,
+      logins: this.#logins,
+      rechecks: this.#rechecks,
+      pacer: this.#pacer,
+      dialogue: this.#dialogue,
+      handler: options.handler ?? {},
+      addressOf,
+      filled: (session) => this.#broadcasts.leave(session),
+      drained: (session) => this.#broadcasts.join(session),
+      log,
+    });
+    this.#bus =
+      options.sockjs &&
+      new SockJsBus(instance, broker, settings.presenceTtl, (error) =>
+        log('warn', `SockJS sessions could not be told to the store: ${explain(error)}`),
+      );
+    this.listeners = new Listeners(options, limits, settings.heartbeat, {
+      interceptors: admission({
+        registry: this.registry,
+        router: this.router,
+        proxies,
+        origins: options.origins ?? [],
+        interceptors,
+        log,
+        logins: this.#logins,
+        connect: options.authorize?.connect?.bind(options.authorize),
+        barrier,
+        limits,
+        drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
+      }),
+      handler: this.lobby,
+      addressOf,
+      overfull: (transport) => this.lobby.overfull(transport),
+      bus: this.#bus,
+      fence: new SockJsFence(broker.control, endings),
+      log,
+    });
+    this.#broadcasts = new Broadcasts(this.registry, this.listeners, mayDeliver);
+    this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
+    this.#stopWatching = watchTurns(mayDeliver);
+    this.storeReached = this.router.open(this.listeners);
+  }
+
+  #makeDialogue(renewals: Renewals): Dialogue {
+    const { instance, limits, heartbeat, topics, log } = this.settings;
+    return new Dialogue({
+      instance,
+      limits,
+      heartbeat,
+      authorize: this.#options.authorize ?? {},
+      router: this.router,
+      pacer: this.#pacer,
+      acknowledger: this.#acknowledger,
+      topics,
+      isRevoked: (user, topic) => this.topicRights.isRevoked(user, topic),
+      verifyTopicTicket: (ticket, user, topic) =>
+        permittedUntil(ticket, this.#options.topicTickets, user, topic),
+      endAt: (session, subscription, expires) =>
+        this.#topicTerms.set(session, subscription, expires && this.#logins.left(expires)),
+      attends: (session, subscription) => this.topicPresence.attends(session, subscription),
+      watch: (session, subscription, isOn) => {
+        if (isOn) this.#presenceWatch?.add(session, subscription);
+        else this.#presenceWatch?.remove(session, subscription.channel.name);
+      },
+      publish: (topic, data, settings) => this.publisher.publish(topic, data, settings),
+      renew: (ticket, session) => renewals.renew(ticket, session),
+      dismiss: (session, code, reason) => this.lobby.dismiss(session, code, reason),
+      greeted: (session) => {
+        this.lobby.greeted(session);
+        this.#drain?.tell(session);
+      },
+      opened: (session) => this.#broadcasts.join(session),
+      warn: (message) => log('warn', message),
+    });
+  }
+
+  get isDraining(): boolean {
+    return this.#drain !== undefined;
+  }
+
+  /** Resolves when it listens and the store has been reached. Rejects, and logs, where it can't listen. */
+  async open(): Promise<void> {
+    const doorbells = [this.#references(), this.#bus, this.#name, this.recheckCommand, this.#presenceWatch];
+    const storeReached = this.storeReached
+      .then(() => Promise.all(doorbells.map((each) => each && this.router.listen(each))))
+      .then(() => this.#name.say());
+    try {
+      const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
+      await Promise.all([storeReached, this.listeners.listen(), ...others]);
+    } catch (error) {
+      if (this.#closing === undefined)
+        this.settings.log('error', `the push server could not start: ${explain(error)}`);
+      throw error;
+    }
+  }
+
+  /** @param drain milliseconds over which sessions are spread */
+  close(drain: number): Promise<void> {
+    this.#closing ??= this.#close(drain);
+    return this.#closing;
+  }
+
+  async #close(drain: number): Promise<void> {
+    this.#drain = new Drain(this.registry, drain);
+    this.listeners.stop();
+    await this.#drain.run();
+    clearInterval(this.#sweeper);
+    this.#ackedNews.close();
+    this.#stopWatching();
+    await Promise.all([this.#acknowledger.flush(), this.presence.flush()]);
+    await this.listeners.close();
+    await this.#bus?.close();
+    await this.router.close();
+  }
+
+  #sweep(now: number): void {
+    this.lobby.sweep(now);
+    this.router.sweep(now);
+    this.#logins.sweep(now);
+    this.#topicTerms.sweep(now);
+    this.#rechecks.sweep(now);
+    this.#presenceWatch?.sweep(now);
+  }
+
+  /** Where other programs say keys. */
+  #references(): Doorbell | undefined {
+    const channel = this.#options.references?.channel;
+    if (channel === undefined) return undefined;
+    const heard = (payload: Buffer): void => {
+      this.referenceChannel!.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
+        this.settings.log('error', `a reference on ${channel} was not stored: ${explain(error)}`);
+      });
+    };
+    return { channel, heard };
+  }
+
+  #onStoreState(isAway: boolean, error: Error | undefined): void {
+    const { log } = this.settings;
+    if (isAway) {
+      log('warn', `the store is away, live messages are late: ${error?.message ?? 'connection lost'}`);
+      for (const session of this.registry) if (session.phase === 'open') session.fallBehind();
+      return;
+    }
+    // As loud as its loss: whoever was told of the one waits for the other.
+    log('warn', 'the store is back');
+    this.publisher.confirmations.lookAgain();
+  }
+
+  /** Nobody can say who of them should have been ended. Who may comes back. */
+  #sendAllAway(): void {
+    this.settings.log(
+      'warn',
+      'too much was missed while the store was away: all sessions have to come again',
+    );
+    for (const session of [...this.registry.everyone()]) {
+      const code = session.isTidings ? CloseCode.DRAIN : SERVICE_RESTART;
+      this.lobby.dismiss(session, code, 'this instance was away for too long');
+    }
+  }
+
+  #ofUser(user: string, call: (session: Session) => boolean): number {
+    let count = 0;
+    for (const session of [...this.registry.of(user)]) if (call(session)) count++;
+    return count;
+  }
+}

@@ -1,0 +1,77 @@
+/** The options of a push server once they were looked at: what makes no sense is refused, what is left out has its default. */
+import { randomBytes } from 'node:crypto';
+import type { Broker } from '../pubsub/store/broker.ts';
+import { memoryBroker } from '../pubsub/store/memory-broker.ts';
+import { checkInterceptors } from '../server/options.ts';
+import { TopicTable } from './delivery/topic-options.ts';
+import { checkRefusals } from './door/refusals.ts';
+import { type Proxies, trustedProxies } from './door/request.ts';
+import { secretsOf } from './door/ticket.ts';
+import { checkedHeartbeat, checkedLimits, checkedTime } from './limits.ts';
+import { logOf } from './log.ts';
+import {
+  DEFAULT_CURSOR_TTL,
+  type Heartbeat,
+  type Limits,
+  type Log,
+  type PushServerOptions,
+} from './options.ts';
+import { checkedExpiry, type ExpiryOptions } from './pages/logins.ts';
+import { instanceProblem, topicProblem } from './talk/names.ts';
+
+const DEFAULT_CHECK_INTERVAL = 15_000;
+const DEFAULT_PRESENCE_TTL = 30_000;
+const DEFAULT_PRESENCE_GRACE = 5_000;
+/** A lease is renewed twice before it is over, with a round trip to the store each time. */
+const MIN_LEASE = 500;
+
+export interface Settings {
+  readonly instance: string;
+  readonly limits: Limits;
+  readonly heartbeat: Heartbeat;
+  readonly broker: Broker;
+  readonly topics: TopicTable;
+  readonly proxies: Proxies;
+  readonly expiry: Required<ExpiryOptions>;
+  /** Times are in milliseconds. */
+  readonly checkInterval: number;
+  readonly presenceTtl: number;
+  readonly presenceGrace: number;
+  readonly cursorTtl: number;
+  /** Undefined: the control log's own. */
+  readonly lease: number | undefined;
+  readonly confirmTimeout: number | undefined;
+  readonly log: Log;
+}
+
+/** @throws {TypeError} for options that make no sense */
+export function settingsOf(options: PushServerOptions): Settings {
+  const instance = options.instance ?? `i${randomBytes(6).toString('base64url')}`;
+  const limits = checkedLimits(options.limits);
+  const heartbeat = checkedHeartbeat(options.heartbeat);
+  const topics = new TopicTable(options.topics);
+  const proxies = trustedProxies(options.proxies ?? []);
+  const problem = instanceProblem(instance);
+  if (problem !== undefined) throw new TypeError(problem);
+  const odd = options.references?.channel && topicProblem(options.references.channel);
+  if (odd) throw new TypeError(`references.channel: ${odd}`);
+  if (options.topicTickets !== undefined) secretsOf(options.topicTickets);
+  checkRefusals(options.refusals);
+  checkInterceptors(options.interceptors);
+  return {
+    instance,
+    limits,
+    heartbeat,
+    broker: options.broker ?? memoryBroker(),
+    topics,
+    proxies,
+    expiry: checkedExpiry(options.expiry),
+    checkInterval: options.checkInterval ?? DEFAULT_CHECK_INTERVAL,
+    presenceTtl: options.presenceTtl ?? DEFAULT_PRESENCE_TTL,
+    presenceGrace: checkedTime('presenceGrace', options.presenceGrace, 0) ?? DEFAULT_PRESENCE_GRACE,
+    cursorTtl: options.cursorTtl ?? DEFAULT_CURSOR_TTL,
+    lease: checkedTime('lease', options.lease, MIN_LEASE),
+    confirmTimeout: checkedTime('confirmTimeout', options.confirmTimeout, 1),
+    log: logOf(instance, options.log),
+  };
+}
