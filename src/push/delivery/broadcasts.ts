@@ -1,7 +1,7 @@
 /** What is for all sessions of this instance: to most of them in one frame, to the others one by one. */
 import type { Session } from '../pages/session.ts';
 import { BROADCAST } from '../talk/wire.ts';
-import type { FanOut } from './channel.ts';
+import type { FanOut } from './audience.ts';
 import type { OutgoingTransient } from './outgoing.ts';
 
 export class Broadcasts {

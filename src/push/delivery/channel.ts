@@ -8,7 +8,6 @@
  * again.
  */
 import {
-  type Broker,
   type Cursor,
   isUnusable,
   type Opening,
@@ -17,66 +16,21 @@ import {
 } from '../../pubsub/store/broker.ts';
 import { leadsTo } from '../../pubsub/store/epochs.ts';
 import { Queue } from '../../queue.ts';
-import type { PreparedMessage } from '../../server/prepared-message.ts';
-import type { Transport } from '../../server/transport.ts';
-import { SmallSet } from '../../small.ts';
-import type { References } from '../sending/references.ts';
-import { isInbox } from '../talk/names.ts';
-import { isSame, judge, type Page, readOffset } from './judge.ts';
+import { Audience, type AudienceHost, type Subscriber } from './audience.ts';
+import { HeldMessages } from './held-messages.ts';
+import { isSame, judge, readOffset } from './judge.ts';
+import { type LogHost, type OutgoingPage, readPage } from './log-page.ts';
 import { Outgoing, type OutgoingTransient } from './outgoing.ts';
-
-/** Messages in a page of recovery. The broker bounds its bytes. */
-const PAGE_MESSAGES = 200;
-/** Live messages kept while the channel finds its place. More are dropped: the log has them. */
-const MAX_BUFFERED = 256;
-const MAX_BUFFERED_BYTES = 1024 * 1024;
-/** Ids of delivered messages by which one that comes twice is known. */
-const MAX_RECENT = 32;
-
-/** Reaches many sessions at once: one shared frame for all, and what is due in one turn in one write. */
-export interface FanOut {
-  /** Whether the transport is one that it can reach. */
-  reaches(transport: Transport): boolean;
-  join(group: string, transport: Transport): void;
-  leave(group: string, transport: Transport): void;
-  publish(group: string, frame: PreparedMessage): void;
-}
-
-/** Somebody who gets a channel's messages: a session's subscription. */
-export interface Subscriber {
-  readonly transport: Transport;
-  /** Reached together with others while live, by the fan-out; otherwise one by one, by `deliver`. */
-  readonly isShared: boolean;
-  /**
-   * The channel's own note: `live` gets every message; `behind` reads the log; a position is further than
-   * the channel and becomes live when the channel gets there.
-   */
-  place: 'live' | 'behind' | Position;
-  /** The next message, when the subscriber is live. */
-  deliver(message: Outgoing): void;
-  transient(message: OutgoingTransient): void;
-  /** This instance has stored a message in the channel, as its doorbell may not have said yet. */
-  stored(position: Position): void;
-  /** It is not live any more, and has everything up to `position`: read the log from there. */
-  demoted(position: Position): void;
-}
-
-/** A page of the log, shared by all subscribers that read it at the same time. */
-export type OutgoingPage = Page<Outgoing>;
+import { RecentIds } from './recent-ids.ts';
 
 /** What a channel needs of the router. */
-export interface ChannelHost {
-  readonly broker: Broker;
-  readonly references: References | undefined;
-  readonly fanOut: FanOut | undefined;
+export interface ChannelHost extends AudienceHost, LogHost {
   /** Whether what comes from the store may go to pages at this moment. Where not, the channel has been told to doubt. */
   mayDeliver(): boolean;
   /** Where the channel stands, and what its devices have. */
   opening(channel: string): Promise<Opening>;
   /** Resolves after `attempt`-dependent backoff, or at once when the store has come back. */
   pause(attempt: number): Promise<void>;
-  /** Runs reads of the log, only so many at a time. */
-  bounded<T>(read: () => Promise<T>): Promise<T>;
 }
 
 /**
@@ -90,6 +44,7 @@ type State = 'finding' | 'live' | 'verifying' | 'unusable' | 'closed';
 /** Most channels never need one of their own. */
 const NONE: never[] = [];
 Object.freeze(NONE);
+const NOTHING_HELD = { messages: NONE, before: 0 };
 const READY = Promise.resolve();
 
 export class Channel {
@@ -103,13 +58,7 @@ export class Channel {
   /** How many times the channel has taken its place from the log. */
   finding = 0;
   readonly #host: ChannelHost;
-  readonly #members = new SmallSet<Subscriber>();
-  /** How many live members are reached together. */
-  #shared = 0;
-  /** How many members are live and reached one by one, or further than the channel. */
-  #single = 0;
-  /** Which they are, in a topic: there they may be few among thousands. In an inbox all members are. */
-  #singles: SmallSet<Subscriber> | undefined;
+  readonly #audience: Audience;
   #state: State = 'finding';
   /** Who waits for the channel to have its place. */
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = NONE;
@@ -121,14 +70,10 @@ export class Channel {
   #delivered: Position = this.#head;
   /** Messages that wait for the one in front to be resolved. */
   #queue: Queue<Outgoing> | undefined;
-  #buffer: StoredMessage[] = NONE;
-  #bufferedBytes = 0;
-  /** How many of the buffer came before the log was asked. */
-  #cleared = 0;
-  /** The ids of the last messages up to `#head`, in a ring: that of `#recentFrom` is at 0, and so is the MAX_RECENTth after it. */
-  #recent: string[] | undefined;
-  #recentFrom = 0;
-  #recentCount = 0;
+  /** Live messages that wait while the channel finds its place. */
+  #held: HeldMessages | undefined;
+  /** Of the last messages up to `#head`. */
+  #recent: RecentIds | undefined;
   #cursors: Cursor[] | undefined;
   /** Reads under way, by where they begin. */
   #pages: Map<string, Promise<OutgoingPage>> | undefined;
@@ -136,6 +81,7 @@ export class Channel {
   constructor(name: string, host: ChannelHost) {
     this.name = name;
     this.#host = host;
+    this.#audience = new Audience(name, host);
     this.#beginFinding();
     void this.#find(true);
   }
@@ -162,9 +108,7 @@ export class Channel {
 
   /** Whether this is the message that had this offset; `undefined` for one that came too long ago. */
   knows({ epoch, offset, id }: Position): boolean | undefined {
-    const back = this.#head.offset - offset;
-    if (epoch !== this.#head.epoch || back < 0 || back >= this.#recentCount) return undefined;
-    return this.#recent![(offset - this.#recentFrom) % MAX_RECENT] === id;
+    return epoch === this.#head.epoch ? this.#recent?.knows(offset, id) : undefined;
   }
 
   /**
@@ -190,12 +134,12 @@ export class Channel {
   /** From here on the subscriber gets transient messages; live ones after `attach`. */
   add(subscriber: Subscriber): void {
     subscriber.place = 'behind';
-    this.#members.add(subscriber);
+    this.#audience.add(subscriber);
   }
 
   remove(subscriber: Subscriber): void {
-    this.#setPlace(subscriber, 'behind');
-    this.#members.delete(subscriber);
+    this.#audience.setPlace(subscriber, 'behind');
+    this.#audience.delete(subscriber);
   }
 
   /**
@@ -208,9 +152,9 @@ export class Channel {
     // Who begins has been told.
     this.#cursors = undefined;
     const { epoch, offset } = this.#delivered;
-    if (isSame(position, this.#delivered)) this.#setPlace(subscriber, 'live');
+    if (isSame(position, this.#delivered)) this.#audience.setPlace(subscriber, 'live');
     else if (finding === this.finding && position.epoch === epoch && position.offset > offset) {
-      this.#setPlace(subscriber, position);
+      this.#audience.setPlace(subscriber, position);
     } else return false;
     return true;
   }
@@ -219,7 +163,7 @@ export class Channel {
   fallBehind(subscriber: Subscriber): void {
     const { place } = subscriber;
     if (place === 'behind') return;
-    this.#setPlace(subscriber, 'behind');
+    this.#audience.setPlace(subscriber, 'behind');
     subscriber.demoted(place === 'live' ? this.#delivered : place);
   }
 
@@ -229,7 +173,7 @@ export class Channel {
     const key = `${position.offset}${isAnchor ? '+' : ''}`;
     let page = this.#pages?.get(key);
     if (page === undefined) {
-      page = this.#host.bounded(() => this.#read(position, isAnchor));
+      page = this.#host.bounded(() => readPage(this.#host, this.name, position, isAnchor));
       this.#pages ??= new Map();
       this.#pages.set(key, page);
       const own = page;
@@ -241,25 +185,6 @@ export class Channel {
       page.then(forget, forget);
     }
     return page;
-  }
-
-  async #read(position: Position, isAnchor: boolean): Promise<OutgoingPage> {
-    const { broker } = this.#host;
-    const offset = isAnchor ? position.offset : readOffset(position);
-    let page = await broker.read(this.name, offset, PAGE_MESSAGES);
-    const isFilledByOne = page.messages.length === 1 && page.messages[0]!.offset === position.offset;
-    if (isFilledByOne && page.top.offset > position.offset) {
-      // The entry to compare is so big that nothing else fits. Compared after the rest was read, it still
-      // shows a store that has rewound before.
-      const rest = await broker.read(this.name, position.offset, PAGE_MESSAGES);
-      const entry = await broker.read(this.name, offset, 1);
-      page = { ...rest, messages: [...entry.messages, ...rest.messages] };
-    }
-    const messages = page.messages.map((stored) => new Outgoing(stored));
-    for (const message of messages) {
-      if (isAnchor || message.offset !== position.offset) message.prepare(this.#host.references);
-    }
-    return { ...page, messages };
   }
 
   /** A stored message, as the broker's doorbell brought it. */
@@ -277,11 +202,11 @@ export class Channel {
   /** This instance has stored this message. */
   stored(position: Position): void {
     if (this.isLive) return;
-    for (const subscriber of this.#members) subscriber.stored(position);
+    for (const subscriber of this.#audience) subscriber.stored(position);
   }
 
   receiveTransient(message: OutgoingTransient): void {
-    for (const subscriber of this.#members) subscriber.transient(message);
+    for (const subscriber of this.#audience) subscriber.transient(message);
   }
 
   /** The store says that its newest position is this one. */
@@ -299,13 +224,13 @@ export class Channel {
     this.#beginFinding();
     this.#cursors = undefined;
     this.#queue = undefined;
-    for (const subscriber of this.#members) this.fallBehind(subscriber);
+    for (const subscriber of this.#audience) this.fallBehind(subscriber);
     void this.#find(false);
   }
 
   close(): void {
     this.#state = 'closed';
-    this.#buffer = NONE;
+    this.#held = undefined;
     this.#queue = undefined;
     this.#tellWaiting(undefined);
   }
@@ -346,28 +271,26 @@ export class Channel {
   #give(error: Error): void {
     if (this.#state !== 'finding') return;
     this.#state = 'unusable';
-    this.#buffer = NONE;
-    this.#bufferedBytes = 0;
+    this.#held = undefined;
     this.#tellWaiting(error);
   }
 
   #take(top: Position, cursors: Cursor[] | undefined): void {
     // Only a page that comes wants them.
     if (this.finding === 0) this.#cursors = cursors;
-    if (!isSame(this.#head, top)) this.#recentCount = 0;
+    if (!isSame(this.#head, top)) this.#recent = undefined;
     this.finding++;
     this.#pages = undefined;
     this.#head = top;
     this.#delivered = top;
-    const buffer = this.#buffer;
-    this.#buffer = NONE;
-    this.#bufferedBytes = 0;
-    for (const [i, message] of buffer.entries()) {
+    const held = this.#held?.messages ?? NONE;
+    this.#held = undefined;
+    for (const [i, message] of held.entries()) {
       // What came before the top was read is in the log, and in no subscriber's way.
       if (message.epoch === top.epoch && message.offset <= top.offset) continue;
       if (this.#follows(message)) this.#accept(message);
       else if (!this.#isKnown(message)) {
-        for (const rest of buffer.slice(i + 1)) this.#keep(rest);
+        for (const rest of held.slice(i + 1)) this.#keep(rest);
         return;
       }
     }
@@ -384,7 +307,7 @@ export class Channel {
   /** Either doorbells were late, which is harmless, or the store has rewound and counts again. */
   async #verify(): Promise<void> {
     this.#state = 'verifying';
-    this.#cleared = this.#buffer.length;
+    this.#held?.asked();
     const head = this.#head;
     const hasRewound = await this.#host
       .bounded(() => this.#host.broker.read(this.name, readOffset(head), 1))
@@ -399,14 +322,13 @@ export class Channel {
 
   #resume(): void {
     this.#state = 'live';
-    const buffer = this.#buffer;
-    this.#buffer = NONE;
-    this.#bufferedBytes = 0;
-    for (const [i, message] of buffer.entries()) {
+    const { messages, before } = this.#held ?? NOTHING_HELD;
+    this.#held = undefined;
+    for (const [i, message] of messages.entries()) {
       const isAgain = message.epoch === this.#head.epoch && message.offset <= this.#head.offset;
       if (this.#follows(message)) this.#accept(message);
-      else if (!this.#isKnown(message) && !(isAgain && i < this.#cleared)) {
-        for (const rest of buffer.slice(i)) this.#keep(rest);
+      else if (!this.#isKnown(message) && !(isAgain && i < before)) {
+        for (const rest of messages.slice(i)) this.#keep(rest);
         this.#suspect(message);
         return;
       }
@@ -419,38 +341,21 @@ export class Channel {
     return message.epoch === head.epoch || (head.offset === 0 && leadsTo(head.epoch, message.epoch));
   }
 
-  #remember({ offset, id }: Position): void {
-    if (this.#recent === undefined || this.#recentCount === 0) {
-      this.#recent = [id];
-      this.#recentFrom = offset;
-      this.#recentCount = 1;
-      return;
-    }
-    this.#recent[(offset - this.#recentFrom) % MAX_RECENT] = id;
-    if (this.#recentCount < MAX_RECENT) this.#recentCount++;
-  }
-
   #isKnown(message: StoredMessage): boolean {
     return this.knows(message) === true;
   }
 
-  /** The newest are kept: the top, which is read later, is nearer to them. */
   #keep(message: StoredMessage): void {
-    if (this.#buffer === NONE) this.#buffer = [];
-    this.#buffer.push(message);
-    this.#bufferedBytes += message.payload.length;
-    if (this.#buffer.length <= MAX_BUFFERED && this.#bufferedBytes <= MAX_BUFFERED_BYTES) return;
-    this.#cleared = 0;
-    for (const old of this.#buffer.splice(0, Math.ceil(this.#buffer.length / 2))) {
-      this.#bufferedBytes -= old.payload.length;
-    }
+    this.#held ??= new HeldMessages();
+    this.#held.add(message);
   }
 
   #accept(message: StoredMessage): void {
     const outgoing = new Outgoing(message);
     this.#head = outgoing.place;
-    this.#remember(this.#head);
-    if (this.#members.size === 0) {
+    this.#recent ??= new RecentIds(message.offset);
+    this.#recent.add(message.id);
+    if (this.#audience.size === 0) {
       this.#delivered = this.#head;
       this.#queue = undefined;
       return;
@@ -477,50 +382,6 @@ export class Channel {
 
   #deliver(message: Outgoing): void {
     this.#delivered = message.place;
-    if (this.#shared > 0) this.#host.fanOut!.publish(this.name, message.prepared);
-    if (this.#single === 0) return;
-    const singles = this.#singles ?? this.#members;
-    const { only } = singles;
-    if (only === undefined) for (const subscriber of singles) this.#deliverTo(subscriber, message);
-    else this.#deliverTo(only, message);
+    this.#audience.deliver(message);
   }
-
-  #deliverTo(subscriber: Subscriber, message: Outgoing): void {
-    const { place, isShared } = subscriber;
-    if (place === 'live') {
-      if (!isShared) subscriber.deliver(message);
-    } else if (place !== 'behind' && message.offset >= place.offset) {
-      // It has this message from the log already, unless the log has another one here now.
-      const isHere = isSame(place, message);
-      this.#setPlace(subscriber, isHere ? 'live' : 'behind');
-      if (!isHere) subscriber.demoted(place);
-    }
-  }
-
-  #setPlace(subscriber: Subscriber, place: Subscriber['place']): void {
-    const { isShared, transport, place: old } = subscriber;
-    subscriber.place = place;
-    const isNow = isSingle(isShared, place);
-    if (isNow !== isSingle(isShared, old)) this.#count(subscriber, isNow);
-    if (!isShared || (old === 'live') === (place === 'live')) return;
-    if (place === 'live') {
-      this.#shared++;
-      this.#host.fanOut!.join(this.name, transport);
-    } else {
-      this.#shared--;
-      this.#host.fanOut!.leave(this.name, transport);
-    }
-  }
-
-  #count(subscriber: Subscriber, isSingle: boolean): void {
-    this.#single += isSingle ? 1 : -1;
-    if (isInbox(this.name)) return;
-    this.#singles ??= new SmallSet();
-    if (isSingle) this.#singles.add(subscriber);
-    else this.#singles.delete(subscriber);
-  }
-}
-
-function isSingle(isShared: boolean, place: Subscriber['place']): boolean {
-  return place === 'live' ? !isShared : place !== 'behind';
 }

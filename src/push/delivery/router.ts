@@ -15,7 +15,8 @@ import type {
 import type { ControlListener } from '../../pubsub/store/control.ts';
 import { Turns } from '../../waiting.ts';
 import type { References } from '../sending/references.ts';
-import { Channel, type ChannelHost, type FanOut } from './channel.ts';
+import type { FanOut } from './audience.ts';
+import { Channel, type ChannelHost } from './channel.ts';
 import { OutgoingTransient } from './outgoing.ts';
 
 /** How long a channel outlives its last user, so that a page that reloads finds it subscribed. */

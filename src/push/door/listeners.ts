@@ -20,7 +20,7 @@ import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../se
 import { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer } from '../../server/websocket-server.ts';
 import { type Bus, type Fence, SockJsServer } from '../../sockjs/index.ts';
-import type { FanOut } from '../delivery/channel.ts';
+import type { FanOut } from '../delivery/audience.ts';
 import { largestFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
 import { SUBPROTOCOL } from '../talk/wire.ts';

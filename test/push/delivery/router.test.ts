@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Broker, Position, StoredMessage } from '../../../src/pubsub/store/broker.ts';
-import type { Subscriber } from '../../../src/push/delivery/channel.ts';
+import type { Subscriber } from '../../../src/push/delivery/audience.ts';
 import { ChannelRouter } from '../../../src/push/delivery/router.ts';
 import { until } from '../../support/net.ts';
 
