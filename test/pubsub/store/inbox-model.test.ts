@@ -1,66 +1,147 @@
 /** Any interleaving of what happens to an inbox, and five devices that agree after each step. */
 import assert from 'node:assert/strict';
-import { mock, test } from 'node:test';
-import type { Broker, BrokerListener } from '../../../src/pubsub/store/broker.ts';
-import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
+import { execFile } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { RespClient } from '../../../src/pubsub/redis/resp-client.ts';
+import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
+import { until } from '../../support/net.ts';
+import { needs, uncovered } from '../../support/programs.ts';
+import { type RedisServer, startRedis } from '../../support/redis.ts';
 import { Play, type Stage } from './inbox-play.ts';
 
 /** Replay one by INBOX_MODEL_SEED=4711 INBOX_MODEL_RUNS=1. */
 const SEED = Number(process.env['INBOX_MODEL_SEED'] ?? Date.now() % 1e9);
 const RUNS = Number(process.env['INBOX_MODEL_RUNS'] ?? 10_000);
 
-const SHORT = 1000;
-
-/** A process is started anew, with a store that has nothing: its brokers are others, and act as the same to who has them. */
-function memoryStage(): Stage {
-  let store = new MemoryStore();
-  const instances: { listener: BrokerListener; broker: Broker }[] = [];
-  return {
-    short: SHORT,
-    losses: {
-      async 'the process is started anew'(channel) {
-        store = new MemoryStore();
-        for (const instance of instances) {
-          await instance.broker.close();
-          instance.broker = memoryBroker(store);
-          await instance.broker.open(instance.listener);
-          await instance.broker.subscribe(channel);
-        }
-        return 'all';
-      },
-    },
-    async open(listener) {
-      const instance = { listener, broker: memoryBroker(store) };
-      await instance.broker.open(listener);
-      instances.push(instance);
-      return new Proxy({} as Broker, {
-        get: (_, name: keyof Broker) => {
-          const method = instance.broker[name];
-          return typeof method === 'function' ? method.bind(instance.broker) : undefined;
-        },
-      });
-    },
-    now: () => Date.now(),
-    async pass() {
-      mock.timers.tick(SHORT / 2);
-    },
-    async save() {},
-    async until(_, condition) {
-      for (let i = 0; i < 20 && !condition(); i++) await undefined;
-    },
-  };
-}
+const program = fileURLToPath(new URL('inbox-in-memory.ts', import.meta.url));
 
 test(`${RUNS} interleavings in memory from seed ${SEED}: all devices agree on every state and count`, async () => {
-  mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_000 });
-  try {
-    for (let seed = SEED; seed < SEED + RUNS; seed++) {
-      const play = new Play(memoryStage(), `user:${seed}`, seed);
-      await play.run(20).catch((error) => {
-        assert.fail(`seed ${seed}:\n${play.story.join('\n')}\n${error.stack}`);
-      });
-    }
-  } finally {
-    mock.timers.reset();
+  const args = ['--import', 'tsx', program, String(SEED), String(RUNS)];
+  const [output, errors] = await new Promise<[string, string]>((resolve) => {
+    execFile(process.execPath, args, { env: uncovered, timeout: 300_000 }, (_, ...said) => resolve(said));
+  });
+  assert.equal(output, `${RUNS} played\n`, errors);
+});
+
+const REDIS_RUNS = Number(process.env['INBOX_MODEL_REDIS_RUNS'] ?? 100);
+const AT_ONCE = 10;
+/** Milliseconds. */
+const SHORT = 400;
+/** Milliseconds that a step may take, before anything expires in the middle of it. */
+const STEP = 100;
+
+class RedisStage implements Stage {
+  readonly short = SHORT;
+  readonly #url: string;
+  readonly #client: RespClient;
+  #asked = 0;
+
+  constructor(url: string, client: RespClient) {
+    this.#url = url;
+    this.#client = client;
   }
+
+  async open(listener: Parameters<Stage['open']>[0]) {
+    const broker = redisBroker(this.#url, { intake: false });
+    await broker.open(listener);
+    return broker;
+  }
+
+  async now(boundaries: () => readonly number[]): Promise<number> {
+    const all = boundaries();
+    for (;;) {
+      const now = await this.#time();
+      if (!all.some((moment) => moment > now && moment <= now + STEP)) {
+        this.#asked = now;
+        return now;
+      }
+      await pause(STEP / 4);
+    }
+  }
+
+  /** Whether the step took so long that something may have expired in it: then nothing is proved. */
+  async wasSlow(): Promise<boolean> {
+    return (await this.#time()) > this.#asked + STEP;
+  }
+
+  async #time(): Promise<number> {
+    const [seconds, micros] = (await this.#client.command('TIME')) as string[];
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  }
+
+  pass(): Promise<void> {
+    return pause(SHORT / 2);
+  }
+
+  until(what: string, condition: () => boolean): Promise<unknown> {
+    return until(what, condition, 3000);
+  }
+
+  readonly losses: Stage['losses'] = {
+    'all keys are lost': async (channel) => {
+      const keys = this.#keys(channel);
+      return Number(await this.#client.command('DEL', ...keys)) > 0;
+    },
+    'the top is lost': async (channel) =>
+      Number(await this.#client.command('DEL', this.#keys(channel)[0]!)) > 0,
+  };
+
+  async rewind(channel: string): Promise<boolean> {
+    const keys = this.#keys(channel);
+    if ((await this.#client.command('EXISTS', savedKey(keys[0]!))) === 0) return false;
+    for (const key of keys) {
+      await this.#client.command('DEL', key);
+      await this.#client.command('COPY', savedKey(key), key);
+    }
+    return true;
+  }
+
+  async save(channel: string): Promise<void> {
+    for (const key of this.#keys(channel)) {
+      await this.#client.command('DEL', savedKey(key));
+      await this.#client.command('COPY', key, savedKey(key));
+    }
+  }
+
+  #keys(channel: string): string[] {
+    return ['top', 'list', 'marks', 'keys', 'ttl'].map((name) => `{tidings:${channel}}:${name}`);
+  }
+}
+
+const savedKey = (key: string): string => key.replace('}', '}:saved');
+const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+describe('an inbox in Redis and its model', { ...needs('redis'), timeout: 900_000 }, () => {
+  let redis: RedisServer;
+  let client: RespClient;
+  before(async () => {
+    redis = await startRedis();
+    client = new RespClient(redis.url);
+  });
+  after(async () => {
+    await client.close();
+    await redis.stop();
+  });
+
+  test(`${REDIS_RUNS} interleavings from seed ${SEED}, with losses and rewinds of the store`, async () => {
+    let next = SEED;
+    let slow = 0;
+    const worker = async (): Promise<void> => {
+      while (next < SEED + REDIS_RUNS) {
+        const seed = next++;
+        const stage = new RedisStage(redis.url, client);
+        const play = new Play(stage, `user:${seed}`, seed);
+        try {
+          await play.run(25);
+        } catch (error) {
+          if (await stage.wasSlow()) slow++;
+          else assert.fail(`seed ${seed}:\n${play.story.join('\n')}\n${(error as Error).stack}`);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    assert.ok(slow < REDIS_RUNS / 4, `${slow} of ${REDIS_RUNS} were too slow to prove anything`);
+  });
 });

@@ -11,6 +11,10 @@ export function stateOf({ seen, read, archived, gone }: Marks, offset: number): 
   return includes(archived, offset) ? `${state}, archived` : state;
 }
 
+export function said({ unseen, unread, all }: Counts): string {
+  return `${unseen} unseen, ${unread} unread, ${all} in all`;
+}
+
 interface Message extends Position {
   payload: string;
   time: number;
@@ -133,6 +137,13 @@ export class InboxModel {
 
   get states(): State[] {
     return this.messages.map(show);
+  }
+
+  /** States and counts, as text. */
+  get shown(): string {
+    let shown = '';
+    for (const message of this.messages) shown += `${message.offset} ${show(message)}, `;
+    return shown + said(this.counts);
   }
 
   get counts(): Counts {
