@@ -1,5 +1,5 @@
 /** `tidings listen`: what arrives for a user, as lines of JSON. */
-import type { Message } from '../client/core.ts';
+import type { Message } from '../client/full.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { command } from './command.ts';
 import { flag, list, text, UsageError } from './options.ts';
@@ -29,7 +29,7 @@ export const listen = command({
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? Say whose messages with --user`);
     if (user === undefined && ticket === undefined) throw new UsageError('give --user or --ticket');
     const note = (text: string): void => console.error(`tidings listen: ${text}`);
-    const [{ connect }, { WebSocket }] = await Promise.all([import('../client/core.ts'), import('../ws.ts')]);
+    const [{ connect }, { WebSocket }] = await Promise.all([import('../client/full.ts'), import('../ws.ts')]);
 
     /** The text of the frame that is just being read. */
     let frame = '';

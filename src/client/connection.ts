@@ -1,330 +1,282 @@
 /**
  * Keeps a connection: dials, watches the heartbeat, and dials again when it is lost. It knows nothing of
- * the frames but that text goes both ways; `Client` gives them their meaning.
+ * the frames but that text goes both ways; `talk.ts` gives them their meaning.
  */
 import { CloseCode } from '../push/talk/wire.ts';
 import type { CloseEvent, ConnectionState } from './events.ts';
-import { Heartbeat, MAX_DELAY } from './heartbeat.ts';
+import { type Heartbeat, MAX_DELAY, startHeartbeat } from './heartbeat.ts';
 import type { ConnectOptions, TicketSource } from './options.ts';
 import { reconnectDelay } from './reconnect.ts';
-import { Renewal } from './renewal.ts';
 import type { Transport, TransportFactory } from './transport.ts';
-import { isHidden, onWake } from './wake.ts';
+import { onWake } from './wake.ts';
 
 /** Milliseconds that a connection must answer within when the page wakes up or the network has changed. */
 const WAKE_PATIENCE = 5_000;
-/** Milliseconds after which a hidden tab gives up a connection that is scarce. */
-const HIDDEN_PATIENCE = 10_000;
 
-/** What a connection asks of its client. */
+/** What a connection asks of its user. */
 export interface ConnectionUser {
-  /** The way is open: greet. The client calls `established` once the server has answered. */
+  /** The way is open: greet. `established` is called once the server has answered. */
   opened(): void;
   received(data: unknown): void;
   /** Send a ping now. */
   ping(): void;
+  /** The page has woken up. */
+  woke(): void;
   /** The page may be about to end. */
   leave(): void;
-  state(state: ConnectionState): void;
+  changed(state: ConnectionState): void;
   closed(event: CloseEvent): void;
   heartbeat(roundTrip: number | undefined): void;
-  /** There is a new ticket for this session. */
-  renew(ticket: string): void;
   /** A ticket could not be had, or an attempt not even begin. */
-  failed(error: Error): void;
+  failed(error: unknown): void;
 }
 
-export class Connection {
-  readonly #options: ConnectOptions;
-  readonly #factory: TransportFactory;
-  readonly #protocols: string[];
-  readonly #url: URL;
-  #ticket: TicketSource;
+type HeartbeatTimes = ConnectOptions['heartbeat'];
+
+export type Connection = ReturnType<typeof createConnection>;
+
+export function createConnection(
+  options: ConnectOptions,
+  url: URL,
+  protocols: string[],
+  factory: TransportFactory,
+  user: ConnectionUser,
+) {
+  let { ticket } = options;
+  let state: ConnectionState = { name: 'closed', code: 1000, reason: '' };
   /** The server refused a ticket, and the page's function was asked for another: no third one. */
-  #isSecondTicket = false;
+  let isSecondTicket = false;
   /** Greeted in a wrong name, and again at once: not twice in a row. */
-  #hasRedialled = false;
-  readonly #user: ConnectionUser;
-  #state: ConnectionState = { name: 'closed', code: 1000, reason: '' };
-  #transport: Transport | undefined;
-  #heartbeat: Heartbeat | undefined;
-  readonly #renewal = new Renewal(() => this.#renew());
-  #unwake: (() => void) | undefined;
+  let hasRedialled = false;
+  let transport: Transport | undefined;
+  let heartbeat: Heartbeat | undefined;
+  let unwake: (() => void) | undefined;
   /** Counts attempts, so that what comes late from an earlier one is known. */
-  #turn = 0;
+  let turn = 0;
   /** Tries in a row that have failed. */
-  #attempt = 0;
-  /** Of the retry while waiting, of the connect timeout while connecting. */
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  let attempt = 0;
   /** When this attempt began. */
-  #opened = 0;
-  /** Of a hidden tab. */
-  #hiding: ReturnType<typeof setTimeout> | undefined;
+  let opened = 0;
+  /** Of the retry while waiting, of the connect timeout while connecting. */
+  let timer: ReturnType<typeof setTimeout> | undefined;
   /** Of the server's wish that the page leaves. */
-  #leaving: ReturnType<typeof setTimeout> | undefined;
+  let leaving: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(
-    options: ConnectOptions,
-    url: URL,
-    protocols: string[],
-    factory: TransportFactory,
-    user: ConnectionUser,
-  ) {
-    this.#options = options;
-    this.#ticket = options.ticket;
-    this.#url = url;
-    this.#protocols = protocols;
-    this.#factory = factory;
-    this.#user = user;
-  }
+  const is = (name: ConnectionState['name']): boolean => state.name === name;
+  const isConnected = (): boolean => is('connected');
+  const setState = (next: ConnectionState): void => {
+    state = next;
+    user.changed(next);
+  };
 
-  get state(): ConnectionState {
-    return this.#state;
-  }
+  // ── tickets ──────────────────────────────────────────────────────────────────────────────────────────
 
-  get isConnected(): boolean {
-    return this.#state.name === 'connected';
-  }
+  const askTicket = async (): Promise<string | null | undefined> =>
+    typeof ticket === 'function' ? ticket() : ticket;
 
-  /** Does nothing if it is connected or about to be. */
-  connect(): void {
-    if (this.isConnected || this.#state.name === 'connecting') return;
-    this.#unwake ??= onWake({
-      wake: () => this.#wake(),
-      leave: () => {
-        this.#user.leave();
-        this.#hide();
+  // ── one attempt ──────────────────────────────────────────────────────────────────────────────────────
+
+  const open = (): void => {
+    clearTimeout(timer);
+    const own = ++turn;
+    opened = Date.now();
+    timer = setTimeout(
+      () => lost(CloseCode.HEARTBEAT_TIMEOUT, 'no welcome in time'),
+      options.connectTimeout ?? 15_000,
+    );
+    setState({ name: 'connecting', attempt });
+    dial(own).catch((error: unknown) => {
+      if (own === turn) user.failed(error);
+      if (own === turn) lost(1006, String(error));
+    });
+  };
+
+  const dial = async (own: number): Promise<void> => {
+    const { ticketParameter } = options;
+    const value = await askTicket();
+    if (own !== turn) return;
+    const address = new URL(url);
+    const offered = [...protocols];
+    if (value && ticketParameter !== undefined) address.searchParams.set(ticketParameter, value);
+    else if (value) offered.push(`ticket.${value}`);
+    transport = factory(address.href, offered, {
+      open() {
+        if (own === turn) user.opened();
+      },
+      message(data) {
+        if (own === turn) heard(false);
+        if (own === turn) user.received(data);
+      },
+      close(code, reason) {
+        if (own !== turn) return;
+        transport = undefined;
+        lost(code, reason);
       },
     });
-    this.#isSecondTicket = false;
-    this.#open();
-  }
+  };
 
-  /** Where there is a connection it goes on with this one; where there is none yet that is welcome, this is an attempt. */
-  setTicket(ticket: TicketSource): void {
-    this.#ticket = ticket;
-    if (this.isConnected) this.#renew();
-    if (this.#state.name === 'connecting') this.#end(1000, '');
-    if (this.#state.name !== 'closed' && !this.isConnected) this.#open();
-  }
+  const heard = (isPong: boolean): void => {
+    const roundTrip = heartbeat?.heard(isPong);
+    if (roundTrip !== undefined) user.heartbeat(roundTrip);
+  };
 
-  /** A hidden tab has something to say. */
-  resume(): void {
-    if (this.#state.name === 'paused') this.#open();
-  }
-
-  close(code: number, reason: string): void {
-    if (this.#state.name === 'closed') return;
-    this.#end(code, reason);
-    this.#finish(code, reason);
-  }
-
-  send(text: string): void {
-    try {
-      this.#transport?.send(text);
-    } catch (error) {
-      this.lost(1006, String(error));
-    }
-  }
-
-  /** The server has answered a ping. */
-  answered(): void {
-    this.#heard(true);
-  }
-
-  /** The session ends in so many milliseconds; undefined: not by itself. */
-  endsIn(left: number | undefined): void {
-    if (typeof this.#ticket === 'function') this.#renewal.begin(left);
-  }
-
-  /** The server has answered: connected. Times are the server's wishes; the page's options come first. */
-  established(interval?: number, timeout?: number): void {
-    this.alive(interval, timeout);
-    this.#attempt = 0;
-    this.#hasRedialled = false;
-    this.#setState({ name: 'connected' });
-    if (isHidden()) this.#hide();
-  }
-
-  /** The server is there, though perhaps not ready: from here on the heartbeat judges it, not the connect timeout. */
-  alive(interval = 60_000, timeout = 60_000): void {
-    if (this.isConnected) return;
-    this.#isSecondTicket = false;
-    clearTimeout(this.#timer);
-    this.#heartbeat?.stop();
-    const wishes = this.#options.heartbeat;
-    this.#heartbeat = new Heartbeat(
-      wishes?.interval ?? interval,
-      wishes?.timeout ?? timeout,
+  /**
+   * The server is there, though perhaps not ready: from here on the heartbeat judges it, not the connect timeout.
+   * @param wishes the server's; the page's options come first
+   */
+  const alive = (wishes?: HeartbeatTimes): void => {
+    if (isConnected()) return;
+    isSecondTicket = false;
+    clearTimeout(timer);
+    heartbeat?.stop();
+    const { interval = 60_000, timeout = 60_000 } = { ...wishes, ...options.heartbeat };
+    heartbeat = startHeartbeat(
+      interval,
+      timeout,
       () => {
-        this.#user.ping();
-        this.#user.heartbeat(undefined);
+        user.ping();
+        user.heartbeat(undefined);
       },
-      () => this.lost(CloseCode.HEARTBEAT_TIMEOUT, 'heartbeat timeout'),
+      () => lost(CloseCode.HEARTBEAT_TIMEOUT, 'heartbeat timeout'),
     );
-  }
+  };
 
-  /** Dials anew at once and without a word to the page: it was greeted in a wrong name. */
-  redial(): void {
-    if (this.#hasRedialled) {
-      this.lost(1000, 'the server calls the user by another name each time');
-      return;
-    }
-    this.#hasRedialled = true;
-    this.#end(1000, '');
-    this.#open();
-  }
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The server is going: leave at a random moment within `window` ms, greeted by then or not. */
-  drain(window: number): void {
-    clearTimeout(this.#leaving);
-    this.#leaving = setTimeout(
-      () => this.lost(CloseCode.DRAIN, 'draining', 0),
-      Math.random() * Math.min(window, MAX_DELAY),
-    );
-  }
-
-  /** @param delay milliseconds until the next attempt. Default: by the `reconnect` option */
-  lost(code: number, reason: string, delay?: number): void {
-    this.#end(code, reason);
-    // The ticket may just have expired, and a function knows newer ones.
-    const isTicketOver = code === CloseCode.NOT_AUTHENTICATED && typeof this.#ticket === 'function';
-    const again = isTicketOver && !this.#isSecondTicket;
-    if (isTicketOver) this.#isSecondTicket = true;
-    const turn = this.#turn;
-    const attempt = this.#attempt + 1;
-    const options = this.#options.reconnect ?? {};
-    const wait = delay ?? reconnectDelay(options, attempt, again ? 1006 : code, Math.random());
-    if (wait === undefined) {
-      this.#finish(code, reason);
-      return;
-    }
-    if (delay === undefined) this.#attempt = attempt;
-    this.#timer = setTimeout(() => this.#open(), wait);
-    const until = Date.now() + wait;
-    this.#setState({ name: 'waiting', attempt: this.#attempt, delay: wait, until, code, reason });
-    if (turn === this.#turn) this.#user.closed({ code, reason, willReconnect: true });
-  }
-
-  #open(): void {
-    clearTimeout(this.#timer);
-    const turn = ++this.#turn;
-    this.#opened = Date.now();
-    this.#timer = setTimeout(
-      () => this.lost(CloseCode.HEARTBEAT_TIMEOUT, 'no welcome from the server in time'),
-      this.#options.connectTimeout ?? 15_000,
-    );
-    this.#setState({ name: 'connecting', attempt: this.#attempt });
-    this.#dial(turn).catch((error: unknown) => {
-      if (turn !== this.#turn) return;
-      this.#user.failed(asError(error));
-      if (turn === this.#turn) this.lost(1006, String(error));
-    });
-  }
-
-  async #dial(turn: number): Promise<void> {
-    const { ticketParameter } = this.#options;
-    const value = await this.#askTicket();
-    if (turn !== this.#turn) return;
-    const url = new URL(this.#url);
-    const protocols = [...this.#protocols];
-    if (value && ticketParameter !== undefined) url.searchParams.set(ticketParameter, value);
-    else if (value) protocols.push(`ticket.${value}`);
-    this.#transport = this.#factory(url.href, protocols, {
-      open: () => {
-        if (turn === this.#turn) this.#user.opened();
-      },
-      message: (data) => {
-        if (turn !== this.#turn) return;
-        this.#heard(false);
-        if (turn === this.#turn) this.#user.received(data);
-      },
-      close: (code, reason) => {
-        if (turn !== this.#turn) return;
-        this.#transport = undefined;
-        this.lost(code, reason);
-      },
-    });
-  }
-
-  async #askTicket(): Promise<string | null | undefined> {
-    const ticket = this.#ticket;
-    return typeof ticket === 'function' ? ticket() : ticket;
-  }
-
-  async #renew(): Promise<void> {
-    const turn = this.#turn;
+  const end = (code: number, reason: string): void => {
+    turn++;
+    clearTimeout(timer);
+    clearTimeout(leaving);
+    heartbeat?.stop();
+    heartbeat = undefined;
+    const was = transport;
+    transport = undefined;
     try {
-      const ticket = await this.#askTicket();
-      if (turn === this.#turn && ticket) this.#user.renew(ticket);
-    } catch (error) {
-      if (turn === this.#turn) this.#user.failed(asError(error));
-    }
-  }
-
-  #end(code: number, reason: string): void {
-    this.#turn++;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#leaving);
-    clearTimeout(this.#hiding);
-    this.#heartbeat?.stop();
-    this.#heartbeat = undefined;
-    this.#renewal.begin();
-    const transport = this.#transport;
-    this.#transport = undefined;
-    try {
-      transport?.close(code, reason);
+      was?.close(code, reason);
     } catch {
       // It is given up, whatever it says.
     }
-  }
+  };
 
-  #finish(code: number, reason: string): void {
-    this.#unwake?.();
-    this.#unwake = undefined;
-    this.#attempt = 0;
-    const turn = this.#turn;
-    this.#setState({ name: 'closed', code, reason });
-    if (turn === this.#turn) this.#user.closed({ code, reason, willReconnect: false });
-  }
+  const again = (): void => {
+    end(1000, '');
+    open();
+  };
 
-  #wake(): void {
-    clearTimeout(this.#hiding);
-    const { name } = this.#state;
-    if (name === 'waiting' || (name === 'paused' && !isHidden())) this.#open();
-    else if (this.#heartbeat !== undefined) {
-      this.#heartbeat.probe(WAKE_PATIENCE);
-      this.#renewal.look();
-    } else if (name === 'connecting' && Date.now() - this.#opened > WAKE_PATIENCE) {
-      // It may have begun in another network, or before the machine slept.
-      this.#end(1000, '');
-      this.#open();
+  /** It has ended: told after the change of state, unless a listener of that has done something else. */
+  const ended = (next: ConnectionState & { code: number; reason: string }): void => {
+    const own = turn;
+    setState(next);
+    const { code, reason } = next;
+    if (own === turn) user.closed({ code, reason, willReconnect: next.name === 'waiting' });
+  };
+
+  const finish = (code: number, reason: string): void => {
+    unwake?.();
+    unwake = undefined;
+    attempt = 0;
+    ended({ name: 'closed', code, reason });
+  };
+
+  /** @param delay milliseconds until the next attempt. Default: by the `reconnect` option */
+  const lost = (code: number, reason: string, delay?: number): void => {
+    end(code, reason);
+    // The ticket may just have expired, and a function knows newer ones.
+    const isTicketOver = code === CloseCode.NOT_AUTHENTICATED && typeof ticket === 'function';
+    const isAgain = isTicketOver && !isSecondTicket;
+    isSecondTicket ||= isTicketOver;
+    const next = attempt + 1;
+    const wait = delay ?? reconnectDelay(options.reconnect ?? {}, next, isAgain ? 1006 : code, Math.random());
+    if (wait === undefined) {
+      finish(code, reason);
+      return;
     }
-  }
+    if (delay === undefined) attempt = next;
+    timer = setTimeout(open, wait);
+    ended({ name: 'waiting', attempt, delay: wait, until: Date.now() + wait, code, reason });
+  };
 
-  /** Nobody sees the page: others may need the connection more. Nothing is lost, as its positions stay. */
-  #hide(): void {
-    clearTimeout(this.#hiding);
-    if (!this.#transport?.isScarce || this.#protocols.length === 0) return;
-    this.#hiding = setTimeout(() => {
-      if (!this.isConnected || !isHidden()) return;
-      this.#user.leave();
-      this.#end(1000, 'hidden');
-      this.#setState({ name: 'paused' });
-    }, HIDDEN_PATIENCE);
-  }
+  // ── the page that it is of ───────────────────────────────────────────────────────────────────────────
 
-  #heard(isPong: boolean): void {
-    const roundTrip = this.#heartbeat?.heard(isPong);
-    if (roundTrip !== undefined) this.#user.heartbeat(roundTrip);
-  }
+  const wake = (): void => {
+    if (is('waiting')) open();
+    else if (heartbeat !== undefined) heartbeat.probe(WAKE_PATIENCE);
+    // It may have begun in another network, or before the machine slept.
+    else if (is('connecting') && Date.now() - opened > WAKE_PATIENCE) again();
+    user.woke();
+  };
 
-  #setState(state: ConnectionState): void {
-    this.#state = state;
-    this.#user.state(state);
-  }
-}
+  return {
+    state: (): ConnectionState => state,
+    isConnected,
+    transport: (): Transport | undefined => transport,
+    open,
+    alive,
+    end,
+    lost,
+    setState,
+    wake,
+    askTicket,
+    /** Counts attempts: another one than before is another connection. */
+    turn: (): number => turn,
+    /** Whether another ticket can be had. */
+    hasTickets: (): boolean => typeof ticket === 'function',
 
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
+    /** Does nothing if it is connected or about to be. */
+    connect(): void {
+      if (isConnected() || is('connecting')) return;
+      unwake ??= onWake(wake, user.leave);
+      isSecondTicket = false;
+      open();
+    },
+
+    /** Where there is a connection it goes on; where there is none yet that is welcome, this is an attempt. */
+    setTicket(next: TicketSource): void {
+      ticket = next;
+      if (!isConnected() && !is('closed')) again();
+    },
+
+    close(code: number, reason: string): void {
+      if (is('closed')) return;
+      end(code, reason);
+      finish(code, reason);
+    },
+
+    send(text: string): void {
+      try {
+        transport?.send(text);
+      } catch (error) {
+        lost(1006, String(error));
+      }
+    },
+
+    /** The server has answered a ping. */
+    answered: (): void => heard(true),
+
+    /** The server has answered: connected. */
+    established(wishes?: HeartbeatTimes): void {
+      alive(wishes);
+      attempt = 0;
+      hasRedialled = false;
+      setState({ name: 'connected' });
+    },
+
+    /** Dials anew at once and without a word to the page: it was greeted in a wrong name. */
+    redial(): void {
+      if (hasRedialled) lost(1000, 'another user each time');
+      else {
+        hasRedialled = true;
+        again();
+      }
+    },
+
+    /** The server is going: leave at a random moment within `window` ms, greeted by then or not. */
+    drain(window: number): void {
+      clearTimeout(leaving);
+      leaving = setTimeout(
+        () => lost(CloseCode.DRAIN, 'draining', 0),
+        Math.random() * Math.min(window, MAX_DELAY),
+      );
+    },
+  };
 }

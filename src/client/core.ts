@@ -23,9 +23,10 @@ export type {
   OpenEvent,
   PresenceEvent,
 } from './events.ts';
-export type { StorageLike } from './identity.ts';
+
 export type { ConnectOptions, Start } from './options.ts';
 export type { BackoffOptions, FixedOptions, ReconnectOptions } from './reconnect.ts';
+export type { StorageLike } from './storage.ts';
 export {
   type Transport,
   type TransportEvents,

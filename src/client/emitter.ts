@@ -7,12 +7,8 @@ export class Emitter<Events extends object> {
 
   /** @returns a function that removes the listener again */
   on<E extends keyof Events>(event: E, listener: Listener<Events[E]>): () => void {
-    let set = this.#listeners.get(event);
-    if (set === undefined) {
-      set = new Set();
-      this.#listeners.set(event, set);
-    }
-    set.add(listener);
+    const listeners = this.#listeners.get(event) ?? new Set<Listener<never>>();
+    this.#listeners.set(event, listeners.add(listener));
     return () => this.off(event, listener);
   }
 
@@ -25,20 +21,19 @@ export class Emitter<Events extends object> {
    * @returns what each of them returned; FAILED where it threw
    */
   protected emit<E extends keyof Events>(event: E, value: Events[E]): unknown[] {
-    const results: unknown[] = [];
-    for (const listener of [...(this.#listeners.get(event) ?? [])] as Listener<Events[E]>[]) {
+    return [...(this.#listeners.get(event) ?? [])].map((listener) => {
       try {
-        results.push(listener(value));
+        return (listener as Listener<Events[E]>)(value);
       } catch (error) {
         queueMicrotask(() => {
           throw error;
         });
-        results.push(FAILED);
+        return FAILED;
       }
-    }
-    return results;
+    });
   }
 }
 
-/** Stands for a listener that threw, in the results of `emit`. */
-export const FAILED = Symbol('failed');
+/** Stands for a listener that threw, in the results of `emit`: rejected, but not an error of its own. */
+const FAILED = Promise.reject<never>();
+FAILED.catch(() => {});

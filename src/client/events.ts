@@ -112,3 +112,6 @@ export interface ClientEvents<Data = unknown> {
    */
   'signed-out': { code: number; reason: string };
 }
+
+/** Calls the page's listeners, and returns what each of them has. */
+export type Emit = <E extends keyof ClientEvents>(event: E, value: ClientEvents[E]) => unknown[];

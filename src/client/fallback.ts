@@ -3,8 +3,8 @@
  * where that is held back, by polling. What worked is remembered for a while; then WebSocket has its next turn.
  */
 import { CloseCode, SUBPROTOCOL } from '../push/talk/wire.ts';
-import type { StorageLike } from './identity.ts';
 import { sockJsTransport } from './sockjs-transport.ts';
+import type { StorageLike } from './storage.ts';
 import type { Transport, TransportFactory } from './transport.ts';
 
 const KEY = 'tidings:transport';

@@ -1,115 +1,97 @@
-/** Reads what a server says. Nothing of it is believed before it has been looked at: it may be a stranger's, or broken. */
+/**
+ * Reads what a server says. Nothing of it is believed before it has been looked at: it may be a stranger's, or broken.
+ * A field is of one kind in all frames, so that it is enough to say for each frame which fields it must have.
+ */
 import type { ServerFrame } from '../push/talk/wire.ts';
 
-type Fields = Record<string, unknown>;
+type Check = (value: unknown) => boolean;
 
-/** A frame that can't be one. */
-export const MALFORMED = Symbol();
-/** Of a type that this client doesn't know: perhaps of a newer server. */
-export const UNKNOWN = Symbol();
+/** By type of frame: the fields that it must have, separated by blanks, and what becomes of it. */
+export type Frames = {
+  [Type in ServerFrame['type']]?: [
+    required: string,
+    take: (frame: Extract<ServerFrame, { type: Type }>) => unknown,
+  ];
+};
+export type KnownFrames = Map<unknown, Frames[keyof Frames]>;
 
-/** `data` of a binary message comes as bytes. */
-export function readFrame(data: unknown): ServerFrame | typeof MALFORMED | typeof UNKNOWN {
+/**
+ * What becomes of a frame; `data` of a binary message is bytes by then. Undefined: it can't be one; false: it is of a type
+ * that this client doesn't know, perhaps of a newer server.
+ */
+export function readFrame(data: unknown, frames: KnownFrames): (() => void) | false | undefined {
   try {
     const frame: unknown = isText(data) && JSON.parse(data);
-    if (!isRecord(frame) || !isText(frame['type'])) return MALFORMED;
-    const isFit = fits.get(frame['type']);
-    if (isFit === undefined) return UNKNOWN;
-    if (!isFit(frame)) return MALFORMED;
+    if (!isRecord(frame) || !isText(frame['type'])) return undefined;
+    const [required, take] = frames.get(frame['type']) ?? [];
+    if (!take) return false;
+    if (!has(frame, required as string)) return undefined;
     if (frame['encoding'] !== undefined) frame['data'] = bytes(frame['data'] as string);
-    return frame as unknown as ServerFrame;
+    return () => take(frame as never);
   } catch {
     // Not JSON, or not base64.
-    return MALFORMED;
+    return undefined;
   }
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function isPosition(value: unknown): boolean {
+  return has(value, 'epoch offset id');
+}
+
+/** Whether it is an object that has all of these fields, and none that is of another kind than it should be. */
+export function has(value: unknown, required: string): boolean {
+  return (
+    isRecord(value) &&
+    required.split(' ').every((name) => value[name] !== undefined) &&
+    Object.keys(value).every((name) => kinds.get(name)?.(value[name]) ?? true)
+  );
+}
+
+/** Whether it is an array of such. */
+export function listOf(isFit: Check): Check {
+  return (value) => Array.isArray(value) && value.every(isFit);
 }
 
 export function isText(value: unknown): value is string {
   return typeof value === 'string';
 }
 
-export function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-export function isPosition(value: unknown): boolean {
-  if (!isRecord(value)) return false;
-  const { epoch, offset, id } = value;
-  return isText(epoch) && isText(id) && Number.isSafeInteger(offset) && (offset as number) >= 0;
-}
-
 /** Milliseconds; `1e999` is none. */
-function isTime(value: unknown): boolean {
+export function isTime(value: unknown): boolean {
   return Number.isFinite(value) && (value as number) >= 0;
 }
 
-function isOptional(value: unknown, isFit: (value: unknown) => boolean): boolean {
-  return value === undefined || isFit(value);
+export function isOffset(value: unknown): boolean {
+  return Number.isSafeInteger(value) && isTime(value);
 }
 
-function isState(value: unknown): boolean {
-  if (!isRecord(value)) return false;
-  const { position, recovered, reason, acked } = value;
-  const isGap = isOptional(reason, isText) && isOptional(acked, isPosition);
-  return isPosition(position) && typeof recovered === 'boolean' && isGap;
+export function isFlag(value: unknown): boolean {
+  return typeof value === 'boolean';
 }
 
-function ofChannel(isFit: (frame: Fields) => boolean): (frame: Fields) => boolean {
-  return (frame) => isText(frame['channel']) && isFit(frame);
+/** By name of field. */
+export const kinds = new Map<string, Check>();
+/** The fields of this kind, their names separated by blanks. */
+export function are(isFit: Check, names: string): void {
+  for (const name of names.split(' ')) kinds.set(name, isFit);
 }
+are(isText, 'epoch id channel code message ref reason reference session instance user device');
+are(isTime, 'time window expiresIn interval timeout');
+are(isFlag, 'recovered behind');
+are(isOffset, 'offset');
+are(isPosition, 'position acked');
+are((value) => value === 'base64', 'encoding');
+are((value) => has(value, 'interval timeout'), 'heartbeat');
+are(
+  (value) => isRecord(value) && Object.values(value).every((state) => has(state, 'position recovered')),
+  'channels',
+);
 
-function isPayload({ data, encoding }: Fields): boolean {
-  return data !== undefined && (encoding === undefined || (encoding === 'base64' && isText(data)));
-}
-
-const fits = new Map<string, (frame: Fields) => boolean>([
-  ['pong', () => true],
-  ['status', ({ behind }) => typeof behind === 'boolean'],
-  ['drain', ({ window }) => isTime(window)],
-  ['renewed', ({ expiresIn }) => isOptional(expiresIn, isTime)],
-  ['unsubscribed', ofChannel(() => true)],
-  [
-    'presence',
-    ofChannel(
-      ({ users, joined, left, total }) =>
-        isTime(total) &&
-        [users, joined, left].every((names = []) => Array.isArray(names) && names.every(isText)),
-    ),
-  ],
-  ['subscribed', ofChannel(isState)],
-  ['gap', ofChannel(isState)],
-  ['transient', ofChannel(isPayload)],
-  [
-    'message',
-    ofChannel(
-      (frame) =>
-        isPayload(frame) &&
-        isPosition(frame) &&
-        isTime(frame['time']) &&
-        isOptional(frame['reference'], isText),
-    ),
-  ],
-  ['acked', ofChannel(({ device, position }) => isText(device) && isPosition(position))],
-  ['published', ofChannel((frame) => isOptional(frame['ref'], isText) && isPosition(frame))],
-  [
-    'error',
-    ({ code, message, ref, channel }) =>
-      isText(code) && isText(message) && isOptional(ref, isText) && isOptional(channel, isText),
-  ],
-  [
-    'welcome',
-    ({ session, instance, user, heartbeat, channels, expiresIn }) =>
-      [session, instance, user].every(isText) &&
-      isOptional(expiresIn, isTime) &&
-      isRecord(channels) &&
-      Object.values(channels).every(isState) &&
-      isOptional(
-        heartbeat,
-        (times) => isRecord(times) && isTime(times['interval']) && isTime(times['timeout']),
-      ),
-  ],
-]);
-
+/** @throws for what is no base64, and what is no text */
 function bytes(base64: string): Uint8Array {
-  return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  return Uint8Array.from(atob(base64.trim()), (char) => char.charCodeAt(0));
 }

@@ -1,8 +1,8 @@
 /** `tidings/client`: a page's connection to a tidings push server that falls back to SockJS where WebSocket is broken. */
-import { Client } from './client.ts';
 import { fallbackTransport } from './fallback.ts';
-import { pageStorage } from './identity.ts';
+import { Client } from './full.ts';
 import type { ConnectOptions } from './options.ts';
+import { pageStorage } from './storage.ts';
 import { type WebSocketConstructor, webSocketTransport } from './transport.ts';
 
 const TEN_MINUTES = 600_000;
@@ -28,5 +28,5 @@ export function connect<Data = unknown>(options: ConnectOptions = {}): Client<Da
   });
 }
 
-export type * from './core.ts';
-export { Client, CloseCode, webSocketTransport } from './core.ts';
+export type * from './full.ts';
+export { Client, CloseCode, webSocketTransport } from './full.ts';

@@ -1,6 +1,7 @@
 /** What `connect` takes. */
-import type { StorageLike } from './identity.ts';
+
 import type { ReconnectOptions } from './reconnect.ts';
+import type { StorageLike } from './storage.ts';
 import type { TransportFactory, WebSocketConstructor } from './transport.ts';
 
 export type Start = 'now' | 'retained' | 'beginning';

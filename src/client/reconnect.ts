@@ -31,13 +31,18 @@ export function reconnectDelay(
   random: number,
 ): number | undefined {
   if (options === false || isFinal(code)) return undefined;
-  if (options.mode === 'fixed')
-    return attempt > (options.attempts ?? 20) ? undefined : Math.min(options.delay ?? 10_000, MAX_DELAY);
-  if (attempt > (options.attempts ?? Number.POSITIVE_INFINITY)) return undefined;
-  const max = Math.min(options.max ?? 20_000, MAX_DELAY);
+  const {
+    mode,
+    delay = 10_000,
+    min = 500,
+    max = 20_000,
+  } = options as Omit<BackoffOptions, 'mode'> & Partial<FixedOptions>;
+  const isFixed = mode === 'fixed';
+  const { attempts = isFixed ? 20 : Number.POSITIVE_INFINITY } = options;
+  if (attempt > attempts) return undefined;
   // A client that has just been connected would otherwise be back at once.
-  if (LATER.includes(code)) return random * max;
-  return random * Math.min(max, (options.min ?? 500) * 2 ** (attempt - 1));
+  const span = LATER.includes(code) ? max : Math.min(max, min * 2 ** (attempt - 1));
+  return Math.min(isFixed ? delay : random * span, MAX_DELAY);
 }
 
 /** What the client closes with when the server says what can't be understood (RFC 6455 §7.4.1). */

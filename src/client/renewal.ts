@@ -3,6 +3,7 @@
  * this page. Whatever becomes of an attempt, the next one comes at a part of what is left of the time.
  */
 import { MAX_DELAY } from './heartbeat.ts';
+import type { Talk } from './talk.ts';
 
 /** Milliseconds of which no part is worth an attempt. */
 const SHORT = 500;
@@ -40,4 +41,30 @@ export class Renewal {
     this.begin(this.#end - Date.now());
     this.#renew();
   }
+}
+
+/**
+ * A page whose ticket is a function stays beyond the end of its session.
+ * @returns a function that brings a ticket for the session that is there
+ */
+export function addRenewal({ add, connection, failed, isPlain, send }: Talk): () => Promise<void> {
+  const renew = async (): Promise<void> => {
+    const turn = connection.turn();
+    try {
+      const ticket = await connection.askTicket();
+      if (turn === connection.turn() && ticket && !isPlain) send({ type: 'renew', ticket });
+    } catch (error) {
+      if (turn === connection.turn()) failed(error);
+    }
+  };
+  const renewal = new Renewal(renew);
+  const begin = ({ expiresIn }: { expiresIn?: number }): void =>
+    renewal.begin(connection.hasTickets() ? expiresIn : 0);
+  add({
+    frames: { renewed: ['type', begin] },
+    welcome: begin,
+    woke: () => renewal.look(),
+    lost: () => renewal.begin(),
+  });
+  return renew;
 }

@@ -48,7 +48,7 @@ export type WebSocketConstructor = new (url: string, protocols?: string[]) => We
 export function webSocketTransport(
   Constructor = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket,
 ): TransportFactory {
-  if (Constructor === undefined) throw new Error('no WebSocket here: pass one as the option `WebSocket`');
+  if (Constructor === undefined) throw new Error('no WebSocket here: pass one');
   return (url, protocols, events) => {
     const socket = new Constructor(url, protocols);
     socket.binaryType = 'arraybuffer';
@@ -62,15 +62,17 @@ export function webSocketTransport(
       close(code, reason) {
         socket.onopen = socket.onmessage = socket.onclose = null;
         // Of a page a browser takes only these codes, and 123 bytes of reason; for others it throws.
-        if (code === 1000 || (code !== undefined && code >= 3000 && code < 5000))
-          socket.close(code, cut(reason));
+        const isFit = code === 1000 || ((code as number) >= 3000 && (code as number) < 5000);
+        if (isFit) socket.close(code, cut(reason));
         else socket.close();
       },
     };
   };
 }
 
-/** To as many whole characters as have room in 123 bytes. */
+/** To as many characters as have room in 123 bytes. */
 function cut(reason = ''): string {
-  return new TextDecoder().decode(new TextEncoder().encode(reason).subarray(0, 123), { stream: true });
+  let text = reason.slice(0, 123);
+  while (new Blob([text]).size > 123) text = text.slice(0, -1);
+  return text;
 }

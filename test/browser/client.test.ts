@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
-import { coreBundle } from '../../scripts/client-bundle.ts';
+import { clientBundle } from '../../scripts/client-bundle.ts';
 import { nonsense, welcomes } from '../client/nonsense.ts';
 import { at, ScriptedServer } from '../client/scripted-server.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
@@ -21,7 +21,7 @@ describe('the client in Chromium', needs('chromium'), () => {
   let errors: string[];
 
   before(async () => {
-    const { outputFiles } = await build({ ...coreBundle, sourcemap: false, write: false });
+    const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
     const script = outputFiles[0]!.text;
     http = createServer((request, response) => {
       const isScript = request.url === '/tidings.js';
@@ -59,7 +59,7 @@ describe('the client in Chromium', needs('chromium'), () => {
   async function connect(options: object = {}): Promise<void> {
     await page.evaluate(`
       var log = [];
-      var client = tidings.connect({ url: ${JSON.stringify(server.url)}, ...${JSON.stringify(options)} });
+      var client = tidings.connect({ url: ${JSON.stringify(server.url)}, fallback: false, ...${JSON.stringify(options)} });
       for (const name of ['open', 'message', 'gap', 'close', 'state', 'error', 'heartbeat'])
         client.on(name, (value) => { log.push([name, value]); });
     `);
@@ -148,6 +148,7 @@ describe('the client in Chromium', needs('chromium'), () => {
       var asked = 0, signedOut = [];
       var client = tidings.connect({
         url: ${JSON.stringify(server.url)},
+        fallback: false,
         ticketParameter: 'ticket',
         ticket: async () => 'n' + ++asked,
       });

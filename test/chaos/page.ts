@@ -7,7 +7,7 @@ import {
   type TransportFactory,
   type WebSocketConstructor,
   webSocketTransport,
-} from '../../src/client/core.ts';
+} from '../../src/client/full.ts';
 import { WebSocket } from '../../src/ws.ts';
 import type { Sighting } from './ledger.ts';
 import type { Numbered } from './publisher.ts';

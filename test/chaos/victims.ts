@@ -5,7 +5,7 @@ import {
   type ConnectOptions,
   connect,
   type WebSocketConstructor,
-} from '../../src/client/core.ts';
+} from '../../src/client/full.ts';
 import { WebSocket } from '../../src/ws.ts';
 import type { Instance } from './instances.ts';
 import type { Stage } from './stage.ts';

@@ -11,7 +11,7 @@ import {
   type Message,
   type StorageLike,
   type WebSocketConstructor,
-} from '../../src/client/core.ts';
+} from '../../src/client/full.ts';
 import { freePort, until } from '../support/net.ts';
 import { at, type ScriptedConnection, ScriptedServer } from './scripted-server.ts';
 

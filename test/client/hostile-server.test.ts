@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/core.ts';
+import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/full.ts';
 import type { WebSocketConstructor } from '../../src/client/transport.ts';
 import { until } from '../support/net.ts';
 import { nonsense, welcomes } from './nonsense.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/core.ts';
+import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/full.ts';
 import { Renewal } from '../../src/client/renewal.ts';
 import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
 import type { WebSocketConstructor } from '../../src/client/transport.ts';

@@ -11,7 +11,7 @@ import {
   connect,
   type Message,
   type WebSocketConstructor,
-} from '../../src/client/core.ts';
+} from '../../src/client/full.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
 
@@ -198,7 +198,7 @@ test('after close() nothing is left that keeps a program running', async () => {
   const port = (proxy.address() as AddressInfo).port;
   const program = `
     import { WebSocket } from 'ws';
-    import { connect } from './src/client/core.ts';
+    import { connect } from './src/client/full.ts';
     const client = connect({ url: 'ws://127.0.0.1:${port}/socketServer', user: 'hal', WebSocket, ackDelay: 3_600_000 });
     client.on('open', () => console.log('open'));
     client.on('message', () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/core.ts';
+import { type Client, type ClientEvents, type ConnectOptions, connect } from '../../src/client/full.ts';
 import type { WebSocketConstructor } from '../../src/client/transport.ts';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';

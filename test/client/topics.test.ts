@@ -8,7 +8,7 @@ import {
   type ConnectOptions,
   connect,
   type WebSocketConstructor,
-} from '../../src/client/core.ts';
+} from '../../src/client/full.ts';
 import { queryUser, signTopicTicket } from '../../src/push/index.ts';
 import type { PushInterceptor } from '../../src/push/options.ts';
 import { startPush } from '../push/support.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket as WsWebSocket } from 'ws';
-import { connect, type Message, type WebSocketConstructor } from '../../src/client/core.ts';
+import { connect, type Message, type WebSocketConstructor } from '../../src/client/full.ts';
 import { type PushServer, redisBroker } from '../../src/index.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';

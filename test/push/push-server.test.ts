@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { Client } from '../../src/client/core.ts';
+import { Client } from '../../src/client/full.ts';
 import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';

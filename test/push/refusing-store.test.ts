@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { WebSocket as WsWebSocket } from 'ws';
 import { adminApi } from '../../src/cli/admin.ts';
-import { connect, type WebSocketConstructor } from '../../src/client/core.ts';
+import { connect, type WebSocketConstructor } from '../../src/client/full.ts';
 import { redisBroker } from '../../src/index.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';

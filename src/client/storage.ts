@@ -1,0 +1,29 @@
+/** What a browser keeps for a page. It can be full, forbidden or taken away at any moment: the page works on without. */
+
+export interface StorageLike {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+}
+
+const PREFIX = 'tidings:';
+
+function attempt<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch {
+    return undefined;
+  }
+}
+
+/** localStorage, in a page that has it. It is forbidden in a sandboxed frame. */
+export function pageStorage(): StorageLike | undefined {
+  return attempt(() => globalThis.document && localStorage);
+}
+
+export function read(storage: StorageLike | undefined, key: string): string | undefined {
+  return attempt(() => storage?.getItem(PREFIX + key)) ?? undefined;
+}
+
+export function write(storage: StorageLike | undefined, key: string, value: string): void {
+  attempt(() => storage?.setItem(PREFIX + key, value));
+}
