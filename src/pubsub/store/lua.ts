@@ -631,10 +631,12 @@ end
 local changed = 0
 if as ~= '' then
   local about = marks.without(target(), m.gone)
-  local is_withdrawn = as == 'withdrawn'
-  local kind = is_withdrawn and 'deleted' or as
-  changed = marks.apply(m, kind, about, t.offset - length + 1, not is_withdrawn)
-  if kind == 'deleted' and changed > 0 then
+  if as == 'withdrawn' then
+    changed = marks.apply(m, 'deleted', about)
+  else
+    changed = marks.apply_within_bounds(m, as, about, t.offset - length + 1)
+  end
+  if (as == 'deleted' or as == 'withdrawn') and changed > 0 then
     for i = 1, #about, 2 do
       for offset = about[i], about[i + 1] do
         marks.erase(t, list, offset, heads[offset])
@@ -935,47 +937,39 @@ local function marks_functions()
     return #gone, m.next > 0 and m.next <= now
   end
 
-  -- For each mark: how many messages it changes. \`about\` are kept and not gone.
-  local changes = {
-    seen = function(m, about)
-      local changed = size(without(about, m.seen))
-      m.seen = union(m.seen, about)
-      return changed
-    end,
-    read = function(m, about)
-      local changed = size(without(about, m.read))
-      m.seen, m.read = union(m.seen, about), union(m.read, about)
-      return changed
-    end,
-    unread = function(m, about)
-      local changed = size(about) - size(without(about, m.read))
-      m.read = without(m.read, about)
-      return changed
-    end,
-    archived = function(m, about)
-      local changed = size(without(about, m.archived))
-      m.archived = union(m.archived, about)
-      return changed
-    end,
-    unarchived = function(m, about)
-      local changed = size(about) - size(without(about, m.archived))
-      m.archived = without(m.archived, about)
-      return changed
-    end,
-    deleted = function(m, about)
+  -- What becomes of marks. \`about\` are kept and not gone. Returns how many messages it changes.
+  local function apply(m, as, about)
+    local all, changed = size(about), nil
+    if as == 'deleted' then
       m.gone = union(m.gone, about)
-      return size(about)
-    end,
-  }
+      return all
+    elseif as == 'unread' then
+      changed = all - size(without(about, m.read))
+      m.read = without(m.read, about)
+    elseif as == 'unarchived' then
+      changed = all - size(without(about, m.archived))
+      m.archived = without(m.archived, about)
+    elseif as == 'archived' then
+      changed = size(without(about, m.archived))
+      m.archived = union(m.archived, about)
+    elseif as == 'seen' then
+      changed = size(without(about, m.seen))
+      m.seen = union(m.seen, about)
+    else
+      changed = size(without(about, m.read))
+      m.seen, m.read = union(m.seen, about), union(m.read, about)
+    end
+    return changed
+  end
 
-  -- Returns how many messages it changed; below zero, the number of ranges that are too many: then nothing is changed.
-  local function apply(m, as, about, lowest, is_bound)
-    local before = { seen = m.seen, read = m.read, archived = m.archived, gone = m.gone }
-    local ranges = (#m.seen + #m.read + #m.archived + #m.gone) / 2
-    local changed = changes[as](m, about)
+  -- As \`apply\`, within bounds: where ranges would be too many, nothing changes, and their number is returned below zero.
+  local function apply_within_bounds(m, as, about, lowest)
+    local seen, read, archived, gone = m.seen, m.read, m.archived, m.gone
+    local before = (#seen + #read + #archived + #gone) / 2
+    local changed = apply(m, as, about)
     local count = clip_all(m, lowest)
-    if is_bound and changed > 0 and count > MOST_RANGES and count > ranges then
-      m.seen, m.read, m.archived, m.gone = before.seen, before.read, before.archived, before.gone
+    if changed > 0 and count > MOST_RANGES and count > before then
+      m.seen, m.read, m.archived, m.gone = seen, read, archived, gone
       return -count
     end
     return changed
@@ -983,7 +977,8 @@ local function marks_functions()
 
   return {
     load = load, store = store, change = change, tell = tell, head_of = head_of, erase = erase, take_away = take_away,
-    expire = expire, apply = apply, unpack = unpack_marks, without = without, union = union, ranges_of = ranges_of,
+    expire = expire, apply = apply, apply_within_bounds = apply_within_bounds, unpack = unpack_marks, without = without,
+    union = union, ranges_of = ranges_of,
   }
 end
 `,
@@ -1179,6 +1174,8 @@ local function forget(some, each, t, oldest, command, key)
   end
 end
 
+local marks
+
 -- As \`store\`, for a message that expires or takes the place of an older one. \`beside\` is where its last keys begin.
 local function store_with_life(at, key, beside, first)
   local top_key, list = KEYS[key], KEYS[key + 1]
@@ -1187,7 +1184,7 @@ local function store_with_life(at, key, beside, first)
   local known = sub(ARGV[at + 3], 35, 34 + known_length)
   local replaces = sub(ARGV[at + 3], 35 + known_length)
   -- What is damaged keeps the message from being stored, so it is looked at before.
-  local marks = marks_functions()
+  marks = marks or marks_functions()
   local bytes = redis_call('GET', marks_key)
   if bytes then
     marks.unpack(bytes)
@@ -1212,9 +1209,11 @@ local function store_with_life(at, key, beside, first)
       m.gone = marks.union(m.gone, { offset, offset })
       changed = 1
     end
-    redis_call('HSET', keys_key, replaces, own)
+    local is_new = redis_call('HSET', keys_key, replaces, own) == 1
     redis_call('PEXPIRE', keys_key, lives)
-    forget(redis_call('HRANDFIELD', keys_key, 4, 'WITHVALUES'), 2, t, oldest, 'HDEL', keys_key)
+    if is_new then
+      forget(redis_call('HRANDFIELD', keys_key, 4, 'WITHVALUES'), 2, t, oldest, 'HDEL', keys_key)
+    end
   end
   local is_sooner = false
   if ttl > 0 then

@@ -125,10 +125,12 @@ end
 local changed = 0
 if as ~= '' then
   local about = marks.without(target(), m.gone)
-  local is_withdrawn = as == 'withdrawn'
-  local kind = is_withdrawn and 'deleted' or as
-  changed = marks.apply(m, kind, about, t.offset - length + 1, not is_withdrawn)
-  if kind == 'deleted' and changed > 0 then
+  if as == 'withdrawn' then
+    changed = marks.apply(m, 'deleted', about)
+  else
+    changed = marks.apply_within_bounds(m, as, about, t.offset - length + 1)
+  end
+  if (as == 'deleted' or as == 'withdrawn') and changed > 0 then
     for i = 1, #about, 2 do
       for offset = about[i], about[i + 1] do
         marks.erase(t, list, offset, heads[offset])

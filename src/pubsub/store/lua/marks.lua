@@ -273,47 +273,39 @@ local function marks_functions()
     return #gone, m.next > 0 and m.next <= now
   end
 
-  -- For each mark: how many messages it changes. `about` are kept and not gone.
-  local changes = {
-    seen = function(m, about)
-      local changed = size(without(about, m.seen))
-      m.seen = union(m.seen, about)
-      return changed
-    end,
-    read = function(m, about)
-      local changed = size(without(about, m.read))
-      m.seen, m.read = union(m.seen, about), union(m.read, about)
-      return changed
-    end,
-    unread = function(m, about)
-      local changed = size(about) - size(without(about, m.read))
-      m.read = without(m.read, about)
-      return changed
-    end,
-    archived = function(m, about)
-      local changed = size(without(about, m.archived))
-      m.archived = union(m.archived, about)
-      return changed
-    end,
-    unarchived = function(m, about)
-      local changed = size(about) - size(without(about, m.archived))
-      m.archived = without(m.archived, about)
-      return changed
-    end,
-    deleted = function(m, about)
+  -- What becomes of marks. `about` are kept and not gone. Returns how many messages it changes.
+  local function apply(m, as, about)
+    local all, changed = size(about), nil
+    if as == 'deleted' then
       m.gone = union(m.gone, about)
-      return size(about)
-    end,
-  }
+      return all
+    elseif as == 'unread' then
+      changed = all - size(without(about, m.read))
+      m.read = without(m.read, about)
+    elseif as == 'unarchived' then
+      changed = all - size(without(about, m.archived))
+      m.archived = without(m.archived, about)
+    elseif as == 'archived' then
+      changed = size(without(about, m.archived))
+      m.archived = union(m.archived, about)
+    elseif as == 'seen' then
+      changed = size(without(about, m.seen))
+      m.seen = union(m.seen, about)
+    else
+      changed = size(without(about, m.read))
+      m.seen, m.read = union(m.seen, about), union(m.read, about)
+    end
+    return changed
+  end
 
-  -- Returns how many messages it changed; below zero, the number of ranges that are too many: then nothing is changed.
-  local function apply(m, as, about, lowest, is_bound)
-    local before = { seen = m.seen, read = m.read, archived = m.archived, gone = m.gone }
-    local ranges = (#m.seen + #m.read + #m.archived + #m.gone) / 2
-    local changed = changes[as](m, about)
+  -- As `apply`, within bounds: where ranges would be too many, nothing changes, and their number is returned below zero.
+  local function apply_within_bounds(m, as, about, lowest)
+    local seen, read, archived, gone = m.seen, m.read, m.archived, m.gone
+    local before = (#seen + #read + #archived + #gone) / 2
+    local changed = apply(m, as, about)
     local count = clip_all(m, lowest)
-    if is_bound and changed > 0 and count > MOST_RANGES and count > ranges then
-      m.seen, m.read, m.archived, m.gone = before.seen, before.read, before.archived, before.gone
+    if changed > 0 and count > MOST_RANGES and count > before then
+      m.seen, m.read, m.archived, m.gone = seen, read, archived, gone
       return -count
     end
     return changed
@@ -321,6 +313,7 @@ local function marks_functions()
 
   return {
     load = load, store = store, change = change, tell = tell, head_of = head_of, erase = erase, take_away = take_away,
-    expire = expire, apply = apply, unpack = unpack_marks, without = without, union = union, ranges_of = ranges_of,
+    expire = expire, apply = apply, apply_within_bounds = apply_within_bounds, unpack = unpack_marks, without = without,
+    union = union, ranges_of = ranges_of,
   }
 end

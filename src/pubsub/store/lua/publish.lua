@@ -163,6 +163,8 @@ local function forget(some, each, t, oldest, command, key)
   end
 end
 
+local marks
+
 -- As `store`, for a message that expires or takes the place of an older one. `beside` is where its last keys begin.
 local function store_with_life(at, key, beside, first)
   local top_key, list = KEYS[key], KEYS[key + 1]
@@ -171,7 +173,7 @@ local function store_with_life(at, key, beside, first)
   local known = sub(ARGV[at + 3], 35, 34 + known_length)
   local replaces = sub(ARGV[at + 3], 35 + known_length)
   -- What is damaged keeps the message from being stored, so it is looked at before.
-  local marks = marks_functions()
+  marks = marks or marks_functions()
   local bytes = redis_call('GET', marks_key)
   if bytes then
     marks.unpack(bytes)
@@ -196,9 +198,11 @@ local function store_with_life(at, key, beside, first)
       m.gone = marks.union(m.gone, { offset, offset })
       changed = 1
     end
-    redis_call('HSET', keys_key, replaces, own)
+    local is_new = redis_call('HSET', keys_key, replaces, own) == 1
     redis_call('PEXPIRE', keys_key, lives)
-    forget(redis_call('HRANDFIELD', keys_key, 4, 'WITHVALUES'), 2, t, oldest, 'HDEL', keys_key)
+    if is_new then
+      forget(redis_call('HRANDFIELD', keys_key, 4, 'WITHVALUES'), 2, t, oldest, 'HDEL', keys_key)
+    end
   end
   local is_sooner = false
   if ttl > 0 then
