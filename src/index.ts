@@ -8,6 +8,7 @@ export type * from './pubsub/store/broker.ts';
 export { type ControlLog, UnconfirmedError } from './pubsub/store/control.ts';
 export { MemoryStore, memoryBroker } from './pubsub/store/memory-broker.ts';
 export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/store/redis-broker.ts';
+export type { Schedule } from './pubsub/store/schedule.ts';
 export * from './push/index.ts';
 export type {
   Attributes,

@@ -33,6 +33,7 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
   const broker: FaultyBroker = {
     faults,
     control: inner.control,
+    schedule: inner.schedule,
     listener: undefined as never,
     open(listener) {
       broker.listener = listener;

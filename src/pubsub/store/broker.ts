@@ -7,15 +7,12 @@
 import type { Attendance } from './attendance.ts';
 import type { ControlListener, ControlLog } from './control.ts';
 import type { Mark, Marked, Removal } from './marks.ts';
+import type { PayloadKind } from './payload-kind.ts';
 import type { Position } from './position.ts';
+import type { Schedule } from './schedule.ts';
 
+export type { PayloadKind } from './payload-kind.ts';
 export type { Position } from './position.ts';
-
-/**
- * How a payload's bytes are to be read: a string as it is, JSON text, raw bytes, or the key of something
- * that the application's `resolve` turns into data where it is delivered.
- */
-export type PayloadKind = 'text' | 'json' | 'binary' | 'reference';
 
 /**
  * `gone`: it was withdrawn, replaced or deleted, or had expired when it was read. It keeps its place in the counting, so
@@ -197,6 +194,8 @@ export interface BrokerListener {
 export interface Broker {
   /** What all instances are told to do, and whether this one may deliver. */
   readonly control: ControlLog;
+  /** Messages that are sent later. */
+  readonly schedule: Schedule;
 
   /**
    * Connects and begins to call `listener`. Resolves when the store is reachable for the first time.

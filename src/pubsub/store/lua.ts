@@ -77,6 +77,20 @@ for i = 1, #KEYS / 3 do
 end
 return replies
 `,
+  cancel: `-- Removes an item, unless it is being sent or may have been.
+--
+-- KEYS  schedule.lua
+-- ARGV  1 id
+-- Returns 1, or 0 where there is none that can be.
+
+local id = ARGV[1]
+local item = call('HGET', ITEMS, id)
+if not item or call('ZSCORE', TAKEN, member_of(item, id)) or call('ZSCORE', TRIED, id) then
+  return 0
+end
+remove(id)
+return 1
+`,
   channel: `-- Shared beginning of the other scripts: what is kept of a channel.
 --
 -- top   string, 83 bytes: where the channel stands.
@@ -362,6 +376,50 @@ for i = 1, #ARGV, 2 do
   end
 end
 return removed
+`,
+  later: `-- Keeps messages that are sent later, and rings where one is due before all others.
+--
+-- KEYS  schedule.lua
+-- ARGV  1 PUBLISH or SPUBLISH, 2 channel on the bus, 3 most items there may be (0: no limit), then for each message: id,
+--       token, at, and its item behind the token
+-- Returns for each message: at and 0; at and 1 where one with this id and another token was there; {} where there are too
+-- many; or an error.
+
+local most = tonumber(ARGV[3])
+local count = call('HLEN', ITEMS)
+local first = call('ZRANGE', WHEN, 0, 0, 'WITHSCORES')
+local earliest = first[2] and tonumber(first[2])
+
+local function add(id, token, at, rest)
+  local known = call('HGET', ITEMS, id)
+  if known then
+    return { struct.unpack('>I6', known), sub(known, 13, 28) == token and 0 or 1 }
+  end
+  if most > 0 and count >= most then
+    return {}
+  end
+  local head = struct.pack('>I6I6', at, call('INCR', NUMBER))
+  local item = head .. token .. rest
+  call('ZADD', OF .. channel_of(item), 0, head .. id)
+  call('ZADD', WHEN, at, head .. id)
+  call('HSET', ITEMS, id, item)
+  count = count + 1
+  return { at, 0 }
+end
+
+local replies, is_early = {}, false
+for i = 4, #ARGV, 4 do
+  local at = tonumber(ARGV[i + 2])
+  local done, reply = pcall(add, ARGV[i], ARGV[i + 1], at, ARGV[i + 3])
+  replies[#replies + 1] = done and reply or failure(reply)
+  if not earliest or at < earliest then
+    earliest, is_early = at, true
+  end
+end
+if is_early then
+  redis.pcall(ARGV[1], ARGV[2], '')
+end
+return replies
 `,
   lease: `-- Renews an instance's lease, and returns the commands that it has not carried out yet.
 --
@@ -1437,6 +1495,212 @@ if s.top > before then
 end
 return { s.epoch, s.top, s.id, s.now, s.since, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
 `,
+  schedule: `-- Shared beginning of later.lua, take.lua, settle.lua, cancel.lua and scheduled.lua: messages that are sent later.
+--
+-- items   hash: id -> item, which is: at and number (6 bytes each, big-endian), token of who has added it (16), channel,
+--           a line feed, in JSON how it is to be stored, a line feed, the data. \`at\` is milliseconds since 1970; numbers
+--           count what was ever added.
+-- when    sorted set of what is to be handed out: at, number, id -> milliseconds since 1970 from which on
+-- taken   sorted set, in the same form, of what was handed out under the lease and has no outcome yet
+-- tried   sorted set of ids of what may have been stored although nobody knows: it can't be cancelled any more
+-- held    hash: channel -> until when nothing of it is handed out, and how often that was put off
+-- lease   string: who is handed out messages, as long as his lease lasts
+-- failed  list of what could never be stored, newest first, as JSON
+-- number  string: of the newest item
+-- of:…    one sorted set for each channel that has any: at, number, id, all with one score
+--
+-- KEYS    1 items, 2 when, 3 taken, 4 tried, 5 held, 6 lease, 7 failed, 8 number, 9 what begins the keys of channels
+
+local call, sub = redis.call, string.sub
+local ITEMS, WHEN, TAKEN, TRIED, HELD, LEASE, FAILED, NUMBER, OF = unpack(KEYS)
+
+local function clock()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function member_of(item, id)
+  return sub(item, 1, 12) .. id
+end
+
+-- \`nil\` for an item that is none.
+local function channel_of(item)
+  local finish = #item > 28 and string.find(item, '\\n', 29, true)
+  return finish and sub(item, 29, finish - 1)
+end
+
+-- What \`pcall\` caught, as a reply.
+local function failure(reason)
+  local text = type(reason) == 'table' and reason.err or tostring(reason)
+  return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
+end
+
+local function remove(id)
+  local item = call('HGET', ITEMS, id)
+  if not item then
+    return
+  end
+  local member, channel = member_of(item, id), channel_of(item)
+  call('ZREM', WHEN, member)
+  call('ZREM', TAKEN, member)
+  call('ZREM', TRIED, id)
+  call('HDEL', ITEMS, id)
+  if channel then
+    -- Where somebody has damaged the index, the item is gone nevertheless.
+    redis.pcall('ZREM', OF .. channel, member)
+  end
+end
+`,
+  scheduled: `-- Lists what is scheduled, the latest first, without what is being sent.
+--
+-- KEYS  schedule.lua
+-- ARGV  1 channel (empty: all), 2 most items, 3 most bytes (one item may be more), then where to begin, exclusively: 4 when
+--       it is to be handed out, 5 at, 6 number; empty: at the end
+-- Returns { how many there are in all, 1 where there are more on this list or 0, then by turns id, when, item }.
+
+local channel, most, most_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local from, at, number = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local reply, bytes, count, is_full = { call('HLEN', ITEMS), 0 }, 0, 0, false
+
+local function list(member, when)
+  local id = sub(member, 13)
+  local item = call('HGET', ITEMS, id)
+  if not item then
+    return
+  end
+  if count >= most or bytes >= most_bytes then
+    is_full = true
+    return
+  end
+  count = count + 1
+  bytes = bytes + #item
+  reply[#reply + 1] = id
+  reply[#reply + 1] = when
+  reply[#reply + 1] = item
+end
+
+-- How many of \`when\` are before the place where the list begins. Of those at one moment, by their numbers.
+local function before()
+  if not from then
+    return call('ZCARD', WHEN)
+  end
+  local low, high = call('ZCOUNT', WHEN, '-inf', '(' .. ARGV[4]), call('ZCOUNT', WHEN, '-inf', ARGV[4])
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local own_at, own_number = struct.unpack('>I6I6', call('ZRANGE', WHEN, middle, middle)[1])
+    if own_at < at or (own_at == at and own_number < number) then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  return low
+end
+
+if channel == '' then
+  local last = before() - 1
+  while last >= 0 and not is_full do
+    local part = call('ZRANGE', WHEN, math.max(0, last - 63), last, 'WITHSCORES')
+    for i = #part - 1, 1, -2 do
+      list(part[i], part[i + 1])
+      if is_full then
+        break
+      end
+    end
+    last = last - 64
+  end
+else
+  local top = from and '(' .. struct.pack('>I6I6', at, number) or '+'
+  while not is_full do
+    local part = call('ZREVRANGEBYLEX', OF .. channel, top, '-', 'LIMIT', 0, 64)
+    if #part == 0 then
+      break
+    end
+    for _, member in ipairs(part) do
+      local when = call('ZSCORE', WHEN, member)
+      if when then
+        list(member, when)
+      end
+      if is_full then
+        break
+      end
+    end
+    top = '(' .. part[#part]
+  end
+end
+reply[2] = is_full and 1 or 0
+return reply
+`,
+  settle: `-- Says what became of items that were handed out.
+--
+-- KEYS  schedule.lua
+-- ARGV  1 who says it, 2 most failed ones that are kept, 3 whether he gives the lease back (1 or 0), then for each: what
+--       became of it, its id, and more:
+--         stored   -
+--         failed   what to list, as JSON
+--         held     milliseconds for which nothing of its channel is handed out, twice as many each time that it was held
+--                  before; nothing was stored
+--         unknown  the same where it may have been stored
+--         back     -; it is handed out again in its place
+--       Those that go back do so only if he has the lease: otherwise they were taken from him.
+
+-- Milliseconds that a channel is held at the most.
+local LONGEST = 60000
+
+local is_mine = call('GET', LEASE) == ARGV[1]
+local time = clock()
+
+-- Until when the channel is held.
+local function hold(channel, milliseconds)
+  local till, tries = string.match(call('HGET', HELD, channel) or '', '^(%d+) (%d+)$')
+  if till and tonumber(till) > time then
+    return tonumber(till)
+  end
+  tries = math.min(tonumber(tries or 0), 16)
+  till = time + math.min(milliseconds * 2 ^ tries, LONGEST)
+  call('HSET', HELD, channel, string.format('%.0f %d', till, tries + 1))
+  return till
+end
+
+local function put_back(what, id, milliseconds)
+  local item = call('HGET', ITEMS, id)
+  local member = item and member_of(item, id)
+  if not member or not call('ZSCORE', TAKEN, member) then
+    return
+  end
+  local score = struct.unpack('>I6', member)
+  local channel = channel_of(item)
+  if what ~= 'back' and channel then
+    score = hold(channel, milliseconds)
+  end
+  call('ZREM', TAKEN, member)
+  call('ZADD', WHEN, score, member)
+  if what == 'unknown' then
+    call('ZADD', TRIED, 0, id)
+  end
+end
+
+for i = 4, #ARGV, 3 do
+  local what, id, more = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if what == 'stored' or what == 'failed' then
+    local item = call('HGET', ITEMS, id)
+    local channel = item and channel_of(item)
+    if channel then
+      call('HDEL', HELD, channel)
+    end
+    remove(id)
+    if what == 'failed' and item then
+      redis.pcall('LPUSH', FAILED, more)
+      redis.pcall('LTRIM', FAILED, 0, ARGV[2] - 1)
+    end
+  elseif is_mine then
+    put_back(what, id, tonumber(more))
+  end
+end
+if is_mine and ARGV[3] == '1' then
+  call('DEL', LEASE)
+end
+`,
   strays: `-- Entries of the intake stream that were read and are nobody's: acknowledged and, as somebody died in between, not
 -- deleted; or of a consumer that somebody removed.
 --
@@ -1463,5 +1727,90 @@ if last then
   end
 end
 return strays
+`,
+  take: `-- Hands out what is due, by the clock of this server and that of who asks, to the one that has the lease; and renews it.
+--
+-- KEYS  schedule.lua
+-- ARGV  1 who asks, a point and a number, which is another one whenever he may not know what he was given; 2 milliseconds since 1970 by his clock, 3 milliseconds of the lease, 4 most items, 5 most bytes (one
+--       item may be more)
+-- Returns { 'other', milliseconds that another one's lease lasts }; { 'none' } where nothing is scheduled at all, and the
+-- lease is nobody's; or { 'held', milliseconds by this server's clock, when the next one is due (empty: none), then by
+-- turns id and item }.
+
+-- Items that are looked at in one call: those of channels that are held are put off.
+local MOST_LOOKS = 1000
+-- Longer than anything is held, in milliseconds: if it is, this server's clock was set back.
+local LONGEST = 600000
+
+local me, lease = ARGV[1], tonumber(ARGV[3])
+local time = clock()
+local now = math.min(time, tonumber(ARGV[2]))
+local holder = call('GET', LEASE)
+local function who(name)
+  return string.match(name, '^[^.]*')
+end
+if holder and who(holder) ~= who(me) then
+  local left = call('PTTL', LEASE)
+  if left >= 0 and left <= 2 * lease then
+    return { 'other', left }
+  end
+  -- Longer than any lease: the clock was set back.
+end
+if holder ~= me then
+  -- What was handed out before may have been stored.
+  for _, member in ipairs(call('ZRANGE', TAKEN, 0, -1)) do
+    call('ZADD', WHEN, (struct.unpack('>I6', member)), member)
+    call('ZADD', TRIED, 0, sub(member, 13))
+  end
+  call('DEL', TAKEN)
+end
+if call('ZCARD', WHEN) == 0 and call('ZCARD', TAKEN) == 0 then
+  call('DEL', LEASE, HELD, TRIED)
+  return { 'none' }
+end
+call('SET', LEASE, me, 'PX', lease)
+
+local reply, looks, bytes = { 'held', time, '' }, 0, 0
+local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local count = 0
+
+local function hand_out(member)
+  local id = sub(member, 13)
+  local item = call('HGET', ITEMS, id)
+  if not item then
+    call('ZREM', WHEN, member)
+    return
+  end
+  local channel = channel_of(item)
+  local held = channel and call('HGET', HELD, channel)
+  local till = held and tonumber(string.match(held, '^%d+'))
+  if till and till > time and till <= time + LONGEST then
+    call('ZADD', WHEN, till, member)
+    return
+  end
+  call('ZREM', WHEN, member)
+  call('ZADD', TAKEN, 0, member)
+  reply[#reply + 1] = id
+  reply[#reply + 1] = item
+  count = count + 1
+  bytes = bytes + #item
+end
+
+while count < most and bytes < most_bytes and looks < MOST_LOOKS do
+  local due = call('ZRANGEBYSCORE', WHEN, '-inf', now, 'LIMIT', 0, most - count)
+  if #due == 0 then
+    break
+  end
+  for _, member in ipairs(due) do
+    if bytes >= most_bytes then
+      break
+    end
+    looks = looks + 1
+    hand_out(member)
+  end
+end
+local next_one = call('ZRANGE', WHEN, 0, 0, 'WITHSCORES')
+reply[3] = next_one[2] or ''
+return reply
 `,
 };

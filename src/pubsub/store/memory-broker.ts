@@ -23,6 +23,8 @@ import { ANY_NUMBER, checkLife, checkMark, type Mark, type Marked, NO_MARKS, typ
 import { IDLE_CHANNEL_TTL, MemoryChannel } from './memory-channel.ts';
 import { MemoryCommands, MemoryControl } from './memory-control.ts';
 import { MemoryPresence } from './memory-presence.ts';
+import { MemorySchedule } from './memory-schedule.ts';
+import { BELL, type Schedule } from './schedule.ts';
 
 /** The bound on one page of `read`, in bytes of payload. */
 const PAGE_BYTES = 1024 * 1024;
@@ -41,6 +43,8 @@ export class MemoryStore {
   readonly #brokers = new Set<MemoryBroker>();
   /** @internal */
   readonly commands = new MemoryCommands();
+  /** @internal */
+  readonly schedule = new MemorySchedule(() => this.notify(BELL, Buffer.alloc(0)));
   #sweeper: NodeJS.Timeout | undefined;
 
   /** @internal */
@@ -220,6 +224,7 @@ const MARKED = 3;
 
 class MemoryBroker implements Broker {
   readonly control: ControlLog;
+  readonly schedule: Schedule;
   readonly #store: MemoryStore;
   readonly #subscribed = new Set<string>();
   #listener: BrokerListener | undefined;
@@ -230,6 +235,7 @@ class MemoryBroker implements Broker {
   constructor(store: MemoryStore) {
     this.#store = store;
     this.control = new MemoryControl(store.commands);
+    this.schedule = store.schedule;
   }
 
   async open(listener: BrokerListener): Promise<void> {

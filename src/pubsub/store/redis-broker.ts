@@ -37,6 +37,7 @@ import { bounded, decodeTop, encodeKnown, LONGEST } from './redis-layout.ts';
 import { RedisMarks } from './redis-marks.ts';
 import { RedisPresence } from './redis-presence.ts';
 import { PAGE_BYTES, RedisReader } from './redis-reader.ts';
+import { RedisSchedule } from './redis-schedule.ts';
 import { RedisWriter, toReceipt } from './redis-writer.ts';
 import { type Doubted, RewindWatch } from './rewind-watch.ts';
 
@@ -99,6 +100,7 @@ export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {
 
 class RedisBroker implements Broker {
   readonly control: RedisControl;
+  readonly schedule: RedisSchedule;
   readonly #topology: RedisTopology;
   readonly #options: RedisBrokerOptions;
   readonly #channels: RedisChannels;
@@ -148,6 +150,7 @@ class RedisBroker implements Broker {
       isThere: () => this.#availability.isThere,
     });
     this.#marks = new RedisMarks(this.#channels, this.#watch, maxWait);
+    this.schedule = new RedisSchedule(this.#channels, this.#faults, maxWait);
     this.#reader = new RedisReader(this.#channels, this.#watch, this.#marks);
     this.#devices = new RedisDevices(this.#channels);
     this.#presence = new RedisPresence(topology, prefix, (what, channel, answer) =>
@@ -369,6 +372,7 @@ class RedisBroker implements Broker {
     );
     this.#writer.close();
     this.#marks.close();
+    this.schedule.close();
     await this.#intake?.stop();
     await Promise.all([this.#presence.close(), this.control.close()]);
     await this.#topology.close();
