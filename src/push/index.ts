@@ -24,6 +24,15 @@ export { Session } from './pages/session.ts';
 export type { AttendanceSettings } from './pages/topic-presence.ts';
 export { PushServer, type Stats } from './push-server.ts';
 export { ConfirmTimeoutError } from './sending/confirmations.ts';
-export type { Pending, PublishSettings, SendReceipt } from './sending/publisher.ts';
+export type {
+  Pending,
+  PublishSettings,
+  ScheduleSettings,
+  SendManySettings,
+  SendReceipt,
+} from './sending/publisher.ts';
 export type { Resolve, Resolved } from './sending/references.ts';
+export type { Scheduled } from './sending/schedule.ts';
+export type { ScheduledMessage, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
+export type { SentMany, UserResult } from './sending/send-many.ts';
 export { CloseCode, SUBPROTOCOL } from './talk/wire.ts';

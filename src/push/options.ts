@@ -51,6 +51,8 @@ export interface Limits {
    * the frame is refused as `unavailable`. Default 10,000; never off.
    */
   answer: number;
+  /** Messages that wait in the store to be sent later, of all instances. Over it: a RangeError from `send`. Default 1,000,000. */
+  scheduled: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -66,6 +68,7 @@ export const DEFAULT_LIMITS: Limits = {
   subscriptions: 100,
   helloTimeout: 10_000,
   answer: 10_000,
+  scheduled: 1_000_000,
 };
 
 export interface Heartbeat {

@@ -12,7 +12,17 @@ import type { PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
 import { Rooms } from './rooms.ts';
-import type { Pending, PublishSettings, SendReceipt } from './sending/publisher.ts';
+import type {
+  AnySettings,
+  Pending,
+  PublishSettings,
+  ScheduleSettings,
+  SendManySettings,
+  SendReceipt,
+} from './sending/publisher.ts';
+import type { Scheduled } from './sending/schedule.ts';
+import type { Decode, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
+import type { SentMany, UserResult } from './sending/send-many.ts';
 import { userProblem } from './talk/names.ts';
 
 const DEFAULT_PENDING_LIMIT = 100;
@@ -60,26 +70,85 @@ export class PushServer {
   // ── sending ────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Stores a message in a user's inbox. Every page the user has open, on any instance, gets it.
+   * Stores a message in a user's inbox. Every page the user has open, on any instance, gets it. With `at`, that happens
+   * then: the receipt says under which id it is `scheduled`.
    *
    * @param data a string, bytes, or anything that JSON can say
-   * @returns once the store has it
-   * @throws {TypeError} for an unfit name or data, {RangeError} for data over `limits.message`,
+   * @returns once the store has it; with `at`, once the store keeps it until then
+   * @throws {TypeError} for an unfit name or data, {RangeError} for data over `limits.message`, and for more than
+   *   `limits.scheduled` messages that are sent later (`code` `TOO_MANY_SCHEDULED`),
    *   {ConfirmTimeoutError} where `confirm: 'acked'` was not met in time, or the broker's error; where it is
    *   not known whether it was stored, send again with the same idempotency key
    */
-  send(user: string, data: unknown, settings: PublishSettings = {}): Promise<SendReceipt> {
+  send(user: string, data: unknown, settings: ScheduleSettings): Promise<Scheduled>;
+  send(user: string, data: unknown, settings?: PublishSettings): Promise<SendReceipt>;
+  send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled>;
+  send(user: string, data: unknown, settings: AnySettings = {}): Promise<SendReceipt | Scheduled> {
     return this.#rooms.publisher.send(user, data, settings);
   }
 
   /** Stores a message in a topic; otherwise as `send`. */
-  publish(topic: string, data: unknown, settings: PublishSettings = {}): Promise<Receipt> {
+  publish(topic: string, data: unknown, settings: ScheduleSettings): Promise<Scheduled>;
+  publish(topic: string, data: unknown, settings?: PublishSettings): Promise<Receipt>;
+  publish(topic: string, data: unknown, settings: AnySettings): Promise<Receipt | Scheduled>;
+  publish(topic: string, data: unknown, settings: AnySettings = {}): Promise<Receipt | Scheduled> {
     return this.#rooms.publisher.publish(topic, data, settings);
   }
 
   /** Stores only the application's key in a user's inbox; `references.resolve` supplies the data where it is delivered. */
-  sendReference(user: string, key: string, settings: PublishSettings = {}): Promise<SendReceipt> {
+  sendReference(user: string, key: string, settings: ScheduleSettings): Promise<Scheduled>;
+  sendReference(user: string, key: string, settings?: PublishSettings): Promise<SendReceipt>;
+  sendReference(user: string, key: string, settings: AnySettings): Promise<SendReceipt | Scheduled>;
+  sendReference(user: string, key: string, settings: AnySettings = {}): Promise<SendReceipt | Scheduled> {
     return this.#rooms.publisher.sendReference(user, key, settings);
+  }
+
+  /**
+   * Sends one message to many users, encoded once, in few round trips. A million users take no more memory than a thousand, where
+   * `each` is given and `users` is no array.
+   *
+   * @param users an array, or anything to iterate over, now or as they come
+   * @returns without `each`, the result of each user, in the order of `users`; with it, how many there were
+   * @throws {TypeError} or {RangeError} for data or settings that can't be, before anything is sent; what is wrong with one
+   *   user, or with what is sent to him, is in his result. What `users` or `each` throws, and the reason of `signal`, once
+   *   all that was on its way is settled
+   */
+  sendMany(
+    users: Iterable<string> | AsyncIterable<string>,
+    data: unknown,
+    settings: SendManySettings & { each: NonNullable<SendManySettings['each']> },
+  ): Promise<SentMany>;
+  sendMany(
+    users: Iterable<string> | AsyncIterable<string>,
+    data: unknown,
+    settings?: Omit<SendManySettings, 'each'>,
+  ): Promise<UserResult[]>;
+  sendMany(
+    users: Iterable<string> | AsyncIterable<string>,
+    data: unknown,
+    settings: SendManySettings = {},
+  ): Promise<UserResult[] | SentMany> {
+    return this.#rooms.publisher.sendMany(users, data, settings);
+  }
+
+  /**
+   * What is scheduled (`at`), the latest first, page by page; but for what is being sent at this moment.
+   *
+   * @param decode what becomes of data; by default what was given to `send`
+   * @throws {TypeError} for an unfit name or a place that is none, {RangeError} for a limit that can't be
+   */
+  scheduled(settings: ScheduledSettings = {}, decode?: Decode): Promise<ScheduledPage> {
+    return this.#rooms.scheduler.list(settings, decode);
+  }
+
+  /**
+   * Takes a message out that is scheduled.
+   *
+   * @param id `scheduled` of its receipt
+   * @returns true: it will never be sent. False: there is none, or it is being sent, or may have been
+   */
+  cancel(id: string): Promise<boolean> {
+    return this.#rooms.scheduler.cancel(id);
   }
 
   /**

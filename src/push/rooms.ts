@@ -37,6 +37,7 @@ import { Acknowledger } from './sending/acknowledger.ts';
 import { Publisher } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
+import { Scheduler } from './sending/schedule.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';
@@ -47,6 +48,7 @@ export class Rooms {
   readonly settings: Settings;
   // sending
   readonly publisher: Publisher;
+  readonly scheduler: Scheduler;
   readonly referenceChannel: ReferenceChannel | undefined;
   readonly #acknowledger: Acknowledger;
   // delivery
@@ -127,7 +129,15 @@ export class Rooms {
     const dismiss = (session: Session, code: number, reason: string): void =>
       this.lobby.dismiss(session, code, reason);
 
-    this.publisher = new Publisher(this.router, limits.message, topics, options.retention);
+    this.scheduler = new Scheduler(broker.schedule, {
+      most: limits.scheduled,
+      lease: settings.lease,
+      checkInterval: settings.checkInterval,
+      store: ({ channel, kind, payload, settings }) =>
+        this.publisher.take({ channel, kind, payload, ...settings }),
+      log,
+    });
+    this.publisher = new Publisher(this.router, limits.message, topics, this.scheduler, options.retention);
     this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, (cursor, error) => {
       // Of what is damaged the broker tells, once.
       if (isUnusable(error)) return;
@@ -285,10 +295,20 @@ export class Rooms {
 
   /** Resolves when it listens and the store has been reached. Rejects, and logs, where it can't listen. */
   async open(): Promise<void> {
-    const doorbells = [this.#references(), this.#bus, this.#name, this.recheckCommand, this.#presenceWatch];
+    const doorbells = [
+      this.#references(),
+      this.#bus,
+      this.#name,
+      this.recheckCommand,
+      this.#presenceWatch,
+      this.scheduler,
+    ];
     const storeReached = this.storeReached
       .then(() => Promise.all(doorbells.map((each) => each && this.router.listen(each))))
-      .then(() => this.#name.say());
+      .then(() => {
+        if (this.#closing === undefined) this.scheduler.start();
+        return this.#name.say();
+      });
     try {
       const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
       await Promise.all([storeReached, this.listeners.listen(), ...others]);
@@ -312,7 +332,7 @@ export class Rooms {
     clearInterval(this.#sweeper);
     this.#ackedNews.close();
     this.#stopWatching();
-    await Promise.all([this.#acknowledger.flush(), this.presence.flush()]);
+    await Promise.all([this.#acknowledger.flush(), this.presence.flush(), this.scheduler.close()]);
     await this.listeners.close();
     await this.#bus?.close();
     await this.router.close();
@@ -349,6 +369,7 @@ export class Rooms {
     // As loud as its loss: whoever was told of the one waits for the other.
     log('warn', 'the store is back');
     this.publisher.confirmations.lookAgain();
+    this.scheduler.lookAgain();
   }
 
   /** Nobody can say who of them should have been ended. Who may comes back. */

@@ -1,6 +1,7 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
 import { monotonicNow } from '../../clock.ts';
 import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../../pubsub/store/broker.ts';
+import type { LaterSettings } from '../../pubsub/store/schedule.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import type { TopicTable } from '../delivery/topic-options.ts';
@@ -17,6 +18,8 @@ import {
 } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import { Confirmations } from './confirmations.ts';
+import { checkedAt, type Scheduled, type Scheduler } from './schedule.ts';
+import { type SentMany, sendMany, type UserResult } from './send-many.ts';
 
 const DEFAULT_CONFIRM_TIMEOUT = 10_000;
 const PENDING_PAGE = 200;
@@ -33,7 +36,34 @@ export interface PublishSettings {
   confirm?: 'stored' | 'replicated' | 'acked';
   /** Milliseconds for `replicated` and `acked`. Default 10,000. Then it rejects, although it is stored. */
   timeout?: number;
+  /** With a time it is sent later: see `ScheduleSettings`. */
+  at?: undefined;
 }
+
+/** As `PublishSettings`, for a message that is sent later. What they say counts from then on. */
+export interface ScheduleSettings extends Omit<PublishSettings, 'at' | 'confirm' | 'timeout'> {
+  /**
+   * When: a Date, or milliseconds since 1970. Never before that, and about a second later at the most when all is well. A
+   * time that is over means now.
+   */
+  at: Date | number;
+}
+
+/** What holds for `send` holds for each user, `idempotencyKey` as well: so whoever calls again sends to nobody twice. */
+export interface SendManySettings extends Omit<PublishSettings, 'at' | 'confirm' | 'timeout'> {
+  /** As of `ScheduleSettings`. */
+  at?: Date | number | undefined;
+  /**
+   * Is told of each user, in any order, with his place among the users (from 0 on), in place of a list of results. Where it returns a promise, that is waited for
+   * before more is sent; where it throws or rejects, no more is sent, and `sendMany` rejects with that.
+   */
+  each?(result: UserResult, index: number): unknown;
+  /** No more is sent once it is aborted; `sendMany` rejects with its reason. */
+  signal?: AbortSignal;
+}
+
+/** What any of them may say. */
+export type AnySettings = Omit<PublishSettings, 'at'> & { at?: Date | number | undefined };
 
 export interface SendReceipt extends Receipt {
   /** With `confirm: 'acked'`: which device it was. */
@@ -53,6 +83,7 @@ export class Publisher {
   readonly #maxMessage: number;
   readonly #retention: { inbox: Retention; topic: Retention };
   readonly #topics: TopicTable;
+  readonly #scheduler: Scheduler;
   readonly confirmations: Confirmations;
   /** Messages stored since the start. */
   published = 0;
@@ -61,8 +92,10 @@ export class Publisher {
     router: ChannelRouter,
     maxMessage: number,
     topics: TopicTable,
+    scheduler: Scheduler,
     retention: RetentionOptions = {},
   ) {
+    this.#scheduler = scheduler;
     this.#router = router;
     this.#broker = router.broker;
     this.#maxMessage = maxMessage;
@@ -74,18 +107,45 @@ export class Publisher {
     this.confirmations = new Confirmations(router.broker);
   }
 
-  async send(user: string, data: unknown, settings: PublishSettings): Promise<SendReceipt> {
+  send(user: string, data: unknown, settings: PublishSettings): Promise<SendReceipt>;
+  send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled>;
+  async send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled> {
     const { kind, bytes } = encodeData(data);
     return this.#sendTo(checkedInbox(user), kind, bytes, settings);
   }
 
-  async sendReference(user: string, key: string, settings: PublishSettings): Promise<SendReceipt> {
+  /** To each of these users, encoded once. Without `each`, the results are in the order of the users. */
+  async sendMany(
+    users: Iterable<string> | AsyncIterable<string>,
+    data: unknown,
+    { each, signal, ...settings }: SendManySettings,
+  ): Promise<UserResult[] | SentMany> {
+    const encoded = encodeData(data);
+    // What is sent for a long time must not change meanwhile.
+    const payload = { ...encoded, bytes: Buffer.from(encoded.bytes) };
+    this.#check(payload.bytes, settings);
+    const send = async (user: string): Promise<Receipt | Scheduled> =>
+      this.#sendTo(checkedInbox(user), payload.kind, payload.bytes, settings);
+    if (each !== undefined) return sendMany(users, payload.bytes.length, send, each, signal);
+    const results: UserResult[] = [];
+    const keep = (result: UserResult, index: number): void => {
+      results[index] = result;
+    };
+    await sendMany(users, payload.bytes.length, send, keep, signal);
+    return results;
+  }
+
+  sendReference(user: string, key: string, settings: PublishSettings): Promise<SendReceipt>;
+  sendReference(user: string, key: string, settings: AnySettings): Promise<SendReceipt | Scheduled>;
+  async sendReference(user: string, key: string, settings: AnySettings): Promise<SendReceipt | Scheduled> {
     const problem = referenceProblem(key);
     if (problem !== undefined) throw new TypeError(problem);
     return this.#sendTo(checkedInbox(user), 'reference', Buffer.from(key), settings);
   }
 
-  async publish(topic: string, data: unknown, settings: PublishSettings): Promise<Receipt> {
+  publish(topic: string, data: unknown, settings: PublishSettings): Promise<Receipt>;
+  publish(topic: string, data: unknown, settings: AnySettings): Promise<Receipt | Scheduled>;
+  async publish(topic: string, data: unknown, settings: AnySettings): Promise<Receipt | Scheduled> {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new TypeError(problem);
     if (settings.confirm === 'acked')
@@ -95,16 +155,19 @@ export class Publisher {
     return this.#store(topic, kind, bytes, retention, settings);
   }
 
-  /** Stores what another program gave to the broker. @throws {TypeError} for a channel that can't be */
-  async take({ channel, kind, payload, idempotencyKey }: IntakeMessage): Promise<Receipt> {
-    if (isInbox(channel)) {
-      checkedInbox(userOf(channel));
-      return this.#store(channel, kind, payload, this.#retention.inbox, { idempotencyKey });
-    }
-    const problem = topicProblem(channel);
+  /**
+   * Stores what another program gave to the broker, or what was to be sent by now.
+   *
+   * @throws {TypeError} for a channel that can't be
+   */
+  async take({ channel, kind, payload, ...settings }: IntakeMessage & LaterSettings): Promise<Receipt> {
+    const problem = isInbox(channel) ? userProblem(userOf(channel)) : topicProblem(channel);
     if (problem !== undefined) throw new TypeError(problem);
-    const retention = { ...this.#retention.topic, ...this.#topics.of(channel).retention };
-    return this.#store(channel, kind, payload, retention, { idempotencyKey });
+    const retention = isInbox(channel)
+      ? this.#retention.inbox
+      : { ...this.#retention.topic, ...this.#topics.of(channel).retention };
+    this.#check(payload, settings);
+    return this.#publish(channel, kind, payload, retention, settings);
   }
 
   async notify(channel: string, data: unknown): Promise<void> {
@@ -147,11 +210,12 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    settings: PublishSettings,
-  ): Promise<SendReceipt> {
-    const store = (): Promise<Receipt> =>
-      this.#store(channel, kind, payload, this.#retention.inbox, settings);
-    if (settings.confirm !== 'acked') return store();
+    settings: AnySettings,
+  ): Promise<SendReceipt | Scheduled> {
+    if (settings.confirm !== 'acked' || settings.at !== undefined) {
+      return this.#store(channel, kind, payload, this.#retention.inbox, settings);
+    }
+    this.#check(payload, settings);
     const timeout = settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT;
     const deadline = monotonicNow() + timeout;
     // Acknowledgements are heard only on subscribed channels, so it comes first.
@@ -163,7 +227,7 @@ export class Publisher {
       // Expected before it is stored: the acknowledgement may come before the store's own answer.
       const expected = this.confirmations.expect(channel);
       try {
-        const receipt = await store();
+        const receipt = await this.#publish(channel, kind, payload, this.#retention.inbox, settings);
         const device = await expected.of(receipt, timeout, Math.max(0, deadline - monotonicNow()));
         return { ...receipt, device };
       } finally {
@@ -174,16 +238,28 @@ export class Publisher {
     }
   }
 
+  /** Now, or when it is to be sent. */
   async #store(
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
     retention: Retention,
-    { idempotencyKey, idempotencyWindow, confirm, timeout }: PublishSettings,
+    settings: AnySettings,
+  ): Promise<Receipt | Scheduled> {
+    this.#check(payload, settings);
+    const { at, confirm, timeout, ...later } = settings;
+    if (at === undefined) return this.#publish(channel, kind, payload, retention, settings);
+    return this.#scheduler.add({ channel, kind, payload, at: checkedAt(at), settings: later });
+  }
+
+  /** @param settings that were checked */
+  async #publish(
+    channel: string,
+    kind: PayloadKind,
+    payload: Buffer,
+    retention: Retention,
+    { idempotencyKey, idempotencyWindow, confirm, timeout }: AnySettings,
   ): Promise<Receipt> {
-    this.#checkSize(payload);
-    const problem = idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey);
-    if (problem !== undefined) throw new TypeError(problem);
     const receipt = await this.#broker.publish(channel, kind, payload, {
       retention,
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
@@ -195,6 +271,18 @@ export class Publisher {
     this.published++;
     if (!receipt.duplicate) this.#router.stored(receipt);
     return receipt;
+  }
+
+  /** @throws {TypeError} for settings that make no sense, {RangeError} for a message that is too large or a time that can't be */
+  #check(payload: Buffer, { idempotencyKey, at, confirm }: AnySettings): void {
+    this.#checkSize(payload);
+    const problem = idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey);
+    if (problem !== undefined) throw new TypeError(problem);
+    if (at === undefined) return;
+    checkedAt(at);
+    if (confirm !== undefined && confirm !== 'stored') {
+      throw new TypeError(`a message that is sent later can't wait for confirm: '${confirm}'`);
+    }
   }
 
   #checkSize(payload: Buffer): void {

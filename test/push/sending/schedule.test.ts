@@ -1,0 +1,346 @@
+/** Sending later: never early, once, whoever dies. */
+import assert from 'node:assert/strict';
+import { describe, mock, test } from 'node:test';
+import { PushServer, redisBroker } from '../../../src/index.ts';
+import { type Broker, DamagedChannelError, type StoredMessage } from '../../../src/pubsub/store/broker.ts';
+import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
+import { until } from '../../support/net.ts';
+import { needs } from '../../support/programs.ts';
+import { startRedis } from '../../support/redis.ts';
+import { ask, startCluster } from '../../support/redis-groups.ts';
+import { onEachStore } from '../stores.ts';
+import { Page, startPush } from '../support.ts';
+
+const text = ({ payload }: StoredMessage): string => payload.toString();
+const logOf = async (broker: Broker, channel: string): Promise<StoredMessage[]> =>
+  (await broker.read(channel, 0, 1000)).messages;
+const soon = (milliseconds = 300): number => Date.now() + milliseconds;
+
+onEachStore('what is sent later comes then, to pages and into the log, and never before', async (make) => {
+  const broker = make();
+  const [sender, receiver] = [await startPush({ broker: make() }), await startPush({ broker })];
+  const page = await Page.open(receiver.url, 'alice', { topics: ['news'] });
+  const plain = await Page.plain(receiver.url, 'alice');
+  const at = soon(700);
+  const [inbox, topic] = await Promise.all([
+    sender.push.send('alice', { big: 1 }, { at: new Date(at) }),
+    sender.push.publish('news', 'text', { at }),
+  ]);
+  assert.equal(inbox.at, at);
+  assert.match(inbox.scheduled, /^[\w-]{16}$/);
+  assert.notEqual(inbox.scheduled, topic.scheduled);
+  await until('both', () => page.messages().length === 1 && page.messages('news').length === 1);
+  assert.ok(Date.now() >= at);
+  for (const channel of ['user:alice', 'news']) {
+    const [message] = await logOf(broker, channel);
+    assert.ok(message!.time >= at);
+  }
+  await until('plain mode, too', () => plain.received.includes('{"big":1}'));
+  assert.equal(sender.log.concat(receiver.log).join('\n'), '');
+  await until('nothing to be left', async () => (await sender.push.scheduled()).count === 0);
+});
+
+onEachStore('a time that is over means now, and what is due together keeps its order', async (make) => {
+  const broker = make();
+  const { push } = await startPush({ broker });
+  const at = soon();
+  await push.send('bob', 'past', { at: 0 });
+  await until('the one from the past', async () => (await logOf(broker, 'user:bob')).length === 1);
+  for (let i = 0; i < 200; i++) await push.send('bob', `${i}`, { at });
+  await until('all', async () => (await logOf(broker, 'user:bob')).length === 201, 20_000);
+  const messages = await logOf(broker, 'user:bob');
+  assert.deepEqual(
+    messages.slice(1).map(text),
+    Array.from({ length: 200 }, (_, i) => `${i}`),
+  );
+  for (const { time } of messages.slice(1)) assert.ok(time >= at);
+});
+
+onEachStore('a key is stored once, whether it was scheduled, sent, or both, in any order', async (make) => {
+  const broker = make();
+  const { push } = await startPush({ broker });
+  const at = soon(400);
+  const first = await push.send('carol', 'one', { at, idempotencyKey: 'k' });
+  const again = await push.send('carol', 'two', { at: at + 50, idempotencyKey: 'k' });
+  assert.deepEqual(again, { ...first, duplicate: true });
+  // Another user's key is another one.
+  await push.send('dave', 'one', { at, idempotencyKey: 'k' });
+  await until('them', async () => (await logOf(broker, 'user:carol')).length === 1);
+  await until('them', async () => (await logOf(broker, 'user:dave')).length === 1);
+  assert.equal((await push.send('carol', 'three', { idempotencyKey: 'k' })).duplicate, true);
+  await push.send('carol', 'four', { at: 0, idempotencyKey: 'k' });
+  // And the other way round: what was sent is not sent again later.
+  await push.send('erin', 'now', { idempotencyKey: 'k' });
+  await push.send('erin', 'later', { at: 0, idempotencyKey: 'k' });
+  await push.send('erin', 'end', { at: 1 });
+  await until('the schedule to be empty', async () => (await push.scheduled()).count === 0);
+  assert.deepEqual((await logOf(broker, 'user:carol')).map(text), ['one']);
+  assert.deepEqual((await logOf(broker, 'user:erin')).map(text), ['now', 'end']);
+});
+
+onEachStore('it is listed with its data, and cancelled', async (make) => {
+  const broker = make();
+  const { push } = await startPush({ broker });
+  const at = Date.now() + 3_600_000;
+  const { scheduled: id } = await push.send('alice', { n: 1 }, { at, idempotencyKey: 'k' });
+  await push.publish('news', Buffer.from([1, 2]), { at: at + 1 });
+  await push.sendReference('alice', 'key 42', { at: at + 2 });
+  const page = await push.scheduled({ limit: 2 });
+  assert.equal(page.count, 3);
+  assert.deepEqual(
+    page.messages.map(({ id: _, ...rest }) => rest),
+    [
+      { user: 'alice', at: at + 2, reference: 'key 42' },
+      { topic: 'news', at: at + 1, data: Buffer.from([1, 2]) },
+    ],
+  );
+  const next = await push.scheduled({ limit: 2, before: page.before });
+  assert.deepEqual(next, {
+    count: 3,
+    messages: [{ id, user: 'alice', at, data: { n: 1 }, idempotencyKey: 'k' }],
+  });
+  assert.equal((await push.scheduled({ user: 'alice' })).messages.length, 2);
+  assert.equal((await push.scheduled({ topic: 'news' })).messages.length, 1);
+  assert.equal((await push.scheduled({ user: 'bob' })).messages.length, 0);
+  assert.deepEqual(
+    (await push.scheduled({ before: new Date(at + 1) })).messages.map((message) => message.id),
+    [id],
+  );
+  assert.equal(await push.cancel(id), true);
+  assert.equal(await push.cancel(id), false);
+  assert.equal((await push.scheduled()).count, 2);
+  assert.deepEqual(await logOf(broker, 'user:alice'), []);
+  // It was cancelled, so its key is as good as new.
+  assert.equal((await push.send('alice', 'again', { at, idempotencyKey: 'k' })).duplicate, undefined);
+});
+
+test('what can not be is refused at once, and nothing is kept of it', async () => {
+  const { push } = await startPush({ limits: { message: 10, scheduled: 2 } });
+  const at = Date.now() + 60_000;
+  const type = { name: 'TypeError' };
+  const range = { name: 'RangeError' };
+  for (const odd of [Number.NaN, new Date('x'), '2026-01-01', null, {}, 10n, true]) {
+    await assert.rejects(push.send('alice', 'x', { at: odd as never }), type, String(odd));
+  }
+  for (const far of [-1, Number.POSITIVE_INFINITY, 2 ** 48, Number.MAX_SAFE_INTEGER, -0.1e9]) {
+    await assert.rejects(push.send('alice', 'x', { at: far }), range, String(far));
+  }
+  await assert.rejects(push.send('', 'x', { at }), type);
+  await assert.rejects(push.publish('user:alice', 'x', { at }), type);
+  await assert.rejects(push.send('alice', undefined, { at }), type);
+  await assert.rejects(push.send('alice', 'more than ten', { at }), range);
+  await assert.rejects(push.send('alice', 'x', { at, idempotencyKey: 5 as never }), type);
+  for (const confirm of ['acked', 'replicated'] as const) {
+    await assert.rejects(push.send('alice', 'x', { at, confirm } as never), type);
+  }
+  for (const odd of [{ limit: 0 }, { limit: 201 }, { limit: 1.5 }, { limit: '5' as never }]) {
+    await assert.rejects(push.scheduled(odd), range);
+  }
+  for (const odd of [{ before: 'x' }, { before: Number.NaN }, { user: '' }, { user: 'a', topic: 'b' }]) {
+    await assert.rejects(push.scheduled(odd), type);
+  }
+  await assert.rejects(push.cancel(5 as never), type);
+  assert.equal((await push.scheduled()).count, 0);
+  await push.send('alice', 'x', { at });
+  await push.send('alice', 'x', { at: 2 ** 48 - 1 });
+  await assert.rejects(push.send('bob', 'x', { at }), { name: 'RangeError', code: 'TOO_MANY_SCHEDULED' });
+});
+
+test('a clock of the process that jumps sends nothing early (memory)', async (t) => {
+  const broker = memoryBroker();
+  const { push } = await startPush({ broker });
+  const at = Date.now() + 30_000;
+  await push.send('alice', 'later', { at });
+  const real = Date.now;
+  t.after(() => mock.restoreAll());
+  mock.method(Date, 'now', () => real() + 3_600_000);
+  await push.send('bob', 'now', { at: real() - 1 });
+  await until('the other one', async () => (await logOf(broker, 'user:bob')).length === 1);
+  assert.deepEqual(await logOf(broker, 'user:alice'), []);
+  mock.restoreAll();
+  await until('only that to be left', async () => (await push.scheduled()).count === 1);
+});
+
+onEachStore('what can never be stored is told and listed, and holds up nothing', async (make) => {
+  const broker = make();
+  const real = broker.publish.bind(broker);
+  broker.publish = (channel, ...rest) =>
+    channel === 'user:broken'
+      ? Promise.reject(new DamagedChannelError(channel, 'as the test says'))
+      : real(channel, ...rest);
+  const big = new PushServer({ broker: make(), log: () => {} });
+  const at = soon();
+  await big.ready;
+  await big.send('big', 'x'.repeat(500), { at });
+  await big.close();
+  const { push, log } = await startPush({ broker, limits: { message: 100 } });
+  for (let i = 0; i < 100; i++) await push.send('broken', `${i}`, { at });
+  await push.send('alice', 'good', { at });
+  await until('the good one', async () => (await logOf(broker, 'user:alice')).length === 1, 20_000);
+  await until('the others', async () => (await push.scheduled()).count === 0, 20_000);
+  const { messages, before } = await push.scheduled({ failed: true });
+  assert.equal(messages.length, 101);
+  assert.equal(before, undefined);
+  const own = (await push.scheduled({ failed: true, user: 'big' })).messages;
+  assert.equal(own.length, 1);
+  assert.equal(own[0]!.at, at);
+  assert.match(own[0]!.failed!, /limits\.message/);
+  assert.ok(own[0]!.failedAt! >= at);
+  assert.equal(
+    log.filter((line) => /^error: the scheduled message \S+ of user:broken/.test(line)).length,
+    100,
+  );
+  assert.match(log.join('\n'), /error: the scheduled message \S+ of user:big can't be stored: RangeError/);
+});
+
+onEachStore(
+  'a store that refuses for a while gets it all, in order, when it does not any more',
+  async (make) => {
+    const inner = make();
+    const real = inner.publish.bind(inner);
+    let refuses = true;
+    inner.publish = (channel, ...rest) =>
+      refuses && channel === 'user:shard'
+        ? Promise.reject(new Error('this shard is away'))
+        : real(channel, ...rest);
+    const { push, log } = await startPush({ broker: inner });
+    const at = soon(100);
+    for (let i = 0; i < 20; i++) {
+      await push.send('shard', `${i}`, { at });
+      await push.send('other', `${i}`, { at });
+    }
+    await until('the others', async () => (await logOf(inner, 'user:other')).length === 20, 20_000);
+    assert.deepEqual(await logOf(inner, 'user:shard'), []);
+    const { messages } = await push.scheduled({ user: 'shard', limit: 1 });
+    assert.ok(messages[0]!.retry! > at);
+    // Nobody knows that it was not stored.
+    const all = (await push.scheduled({ user: 'shard', limit: 200 })).messages;
+    assert.equal(await push.cancel(all.at(-1)!.id), false);
+    refuses = false;
+    await until('the rest', async () => (await logOf(inner, 'user:shard')).length === 20, 20_000);
+    assert.deepEqual(
+      (await logOf(inner, 'user:shard')).map(text),
+      Array.from({ length: 20 }, (_, i) => `${i}`),
+    );
+    assert.equal(log.filter((line) => /can't be stored now/.test(line)).length, 1);
+  },
+);
+
+onEachStore('an instance that ends leaves what is scheduled to another, at once', async (make) => {
+  const first = await startPush({ broker: make(), lease: 60_000 });
+  const at = soon(500);
+  for (let i = 0; i < 50; i++) await first.push.send('alice', `${i}`, { at });
+  await until('it to be the one', async () => (await first.push.scheduled()).count === 50);
+  const broker = make();
+  const second = await startPush({ broker, lease: 60_000 });
+  await first.push.close();
+  // The other one has been told that the lease lasts.
+  await second.push.send('alice', 'x', { at: at + 100_000 });
+  const third = await startPush({ broker: make(), lease: 60_000 });
+  await until('all of them', async () => (await logOf(broker, 'user:alice')).length === 50, 20_000);
+  assert.deepEqual(
+    (await logOf(broker, 'user:alice')).map(text),
+    Array.from({ length: 50 }, (_, i) => `${i}`),
+  );
+  await third.push.close();
+});
+
+describe('with Redis', { ...needs('redis'), timeout: 120_000 }, () => {
+  test('a store that is killed and comes back has everything once, at its time', async () => {
+    const redis = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
+    const make = (): Broker =>
+      redisBroker(redis.url, { reconnectMinDelay: 20, reconnectMaxDelay: 100, commandTimeout: 2000 });
+    const broker = make();
+    const servers = [
+      await startPush({ broker, lease: 500 }),
+      await startPush({ broker: make(), lease: 500 }),
+    ];
+    try {
+      const start = Date.now();
+      const due = new Map<string, number>();
+      for (let i = 0; i < 300; i++) {
+        const at = start + 200 + i * 10;
+        due.set(`${i}`, at);
+        await servers[i % 2]!.push.send(`u${i % 7}`, `${i}`, { at });
+      }
+      for (let i = 0; i < 3; i++) {
+        await until('its time', () => Date.now() > start + 600 + i * 800);
+        await redis.kill();
+        await redis.start();
+      }
+      await until(
+        'all of them',
+        async () => (await servers[0]!.push.scheduled().catch(() => ({ count: 1 }))).count === 0,
+        30_000,
+      );
+      const found = (
+        await Promise.all(Array.from({ length: 7 }, (_, i) => logOf(broker, `user:u${i}`)))
+      ).flat();
+      assert.deepEqual(found.map(text).sort(), [...due.keys()].sort());
+      for (const one of found) assert.ok(one.time >= due.get(text(one))!, `${text(one)} came early`);
+    } finally {
+      await Promise.all(servers.map(({ push }) => push.close()));
+      await redis.stop();
+    }
+  });
+
+  test('in a Cluster, users and topics of all slots get theirs', async () => {
+    const cluster = await startCluster();
+    try {
+      const broker = redisBroker(cluster.target);
+      const { push } = await startPush({ broker });
+      const at = soon(500);
+      const results = await push.sendMany(
+        Array.from({ length: 300 }, (_, i) => `user {${i}}`),
+        'x',
+        { at },
+      );
+      assert.ok(results.every(({ receipt }) => receipt !== undefined && 'scheduled' in receipt));
+      await until('all of them', async () => (await push.scheduled()).count === 0, 30_000);
+      for (let i = 0; i < 300; i++) {
+        const [message, ...rest] = await logOf(broker, `user:user {${i}}`);
+        assert.ok(message !== undefined && message.time >= at);
+        assert.deepEqual(rest, []);
+      }
+      await push.close();
+    } finally {
+      await cluster.stop();
+    }
+  });
+
+  test('an instance that may not use sorted sets says so once, and sends what is not scheduled', async () => {
+    const redis = await startRedis();
+    try {
+      await ask(redis, 'ACL', 'SETUSER', 'old', 'on', '>secret', '~*', '&*', '+@all', '-@sortedset');
+      const url = redis.url.replace('redis://', 'redis://old:secret@');
+      const { push, log } = await startPush({ broker: redisBroker(url), checkInterval: 50 });
+      await push.send('alice', 'now');
+      await until('the line', () =>
+        log.some((line) => /messages that are scheduled are not sent/.test(line)),
+      );
+      await assert.rejects(push.send('alice', 'later', { at: soon() }));
+      await push.close();
+      assert.equal(log.filter((line) => /messages that are scheduled are not sent/.test(line)).length, 1);
+    } finally {
+      await redis.stop();
+    }
+  });
+});
+
+test('instances of one store share the work, and each message is stored once', async () => {
+  const store = new MemoryStore();
+  const broker = memoryBroker(store);
+  const servers = await Promise.all(
+    [1, 2, 3].map(() => startPush({ broker: memoryBroker(store), lease: 500 })),
+  );
+  await broker.open({ message() {}, transient() {}, acknowledged() {}, down() {}, up() {} });
+  const at = soon();
+  await Promise.all(
+    Array.from({ length: 500 }, (_, i) =>
+      servers[i % 3]!.push.send(`u${i % 50}`, `${i}`, { at: at + (i % 20) }),
+    ),
+  );
+  await until('all', async () => (await servers[0]!.push.scheduled()).count === 0, 20_000);
+  const all = await Promise.all(Array.from({ length: 50 }, (_, i) => logOf(broker, `user:u${i}`)));
+  assert.equal(all.flat().length, 500);
+});
