@@ -15,14 +15,41 @@ export interface AdminCall {
   idempotencyKey?: string | undefined;
 }
 
+/** The server has refused, or can't be reached. */
+export class AdminError extends Error {
+  /** Of HTTP; undefined where there was no answer. */
+  readonly status: number | undefined;
+
+  constructor(message: string, status?: number) {
+    super(message);
+    this.name = 'AdminError';
+    this.status = status;
+  }
+
+  /** Whether the same call may be answered otherwise a little later. */
+  get mayPass(): boolean {
+    return this.status === undefined || this.status >= 500;
+  }
+}
+
 /**
  * @throws {UsageError} without a token or with a URL that is none
- * @throws {Error} with the server's own message, or saying that it can't be reached
+ * @throws {AdminError} with the server's own message, or saying that it can't be reached
  */
-export async function callAdmin(
-  { url, token }: { url: string; token: string | undefined },
+export async function callAdmin(where: Where, call: AdminCall): Promise<unknown> {
+  return JSON.parse(await callAdminForText(where, call));
+}
+
+interface Where {
+  url: string;
+  token: string | undefined;
+}
+
+/** The same, with the answer's JSON as it came. */
+export async function callAdminForText(
+  { url, token }: Where,
   { method, path, body, idempotencyKey }: AdminCall,
-): Promise<unknown> {
+): Promise<string> {
   if (token === undefined || token === '') {
     throw new UsageError('give the --token that the server was started with (--admin-token there)');
   }
@@ -43,16 +70,22 @@ export async function callAdmin(
     });
   } catch (error) {
     const { cause, message } = error as Error & { cause?: Error };
-    throw new Error(`no answer from ${target.origin}: ${cause?.message || message}`);
+    throw new AdminError(`no answer from ${target.origin}: ${cause?.message || message}`);
   }
-  const text = await response.text();
+  const text = await response.text().catch((error: Error) => {
+    throw new AdminError(`the answer of ${target.origin} broke off: ${error.message}`);
+  });
   let answer: { message?: unknown } | undefined;
   try {
     answer = JSON.parse(text);
   } catch {
-    throw new Error(`${target.origin} answered ${response.status} without JSON: is it a tidings server?`);
+    const what = `${target.origin} answered ${response.status} without JSON: is it a tidings server?`;
+    throw new AdminError(what, response.status);
   }
   if (!response.ok)
-    throw new Error(`${target.origin} answered ${response.status}: ${String(answer?.message)}`);
-  return answer;
+    throw new AdminError(
+      `${target.origin} answered ${response.status}: ${String(answer?.message)}`,
+      response.status,
+    );
+  return text;
 }

@@ -4,19 +4,17 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { DamagedChannelError } from '../pubsub/store/broker.ts';
-import { UnconfirmedError } from '../pubsub/store/control.ts';
 import type { Block, Blocked } from '../push/door/blocks.ts';
 import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.ts';
 import type { RevokeSettings } from '../push/door/topic-rights.ts';
 import type { AttendanceSettings } from '../push/pages/topic-presence.ts';
 import { requestTarget } from '../server/request-target.ts';
-import { HttpError, readJson, sendError, sendJson } from './json-http.ts';
+import { asHttpError, queryOf, type Route, readRecord } from './admin-request.ts';
+import { type SendingTarget, sendingRoutes } from './admin-sending.ts';
+import { HttpError, sendError, sendJson } from './json-http.ts';
 
 /** What the API needs of a push server. */
-export interface AdminTarget {
-  send(user: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
-  publish(topic: string, data: unknown, options: { idempotencyKey?: string }): Promise<unknown>;
+export interface AdminTarget extends SendingTarget {
   sessions(user: string): Promise<unknown>;
   online(users: readonly string[]): Promise<Set<string>>;
   presence(topic: string, settings: AttendanceSettings): Promise<unknown>;
@@ -41,28 +39,8 @@ export interface AdminOptions {
   maxBody: number;
 }
 
-interface Call {
-  request: IncomingMessage;
-  /** What the pattern's groups have matched, decoded. */
-  name: string;
-  topic: string;
-}
-
-interface Route {
-  pattern: RegExp;
-  methods: Record<string, (call: Call) => Promise<{ status: number; body: unknown }>>;
-}
-
 /** Answers requests whose path begins with /api/; never rejects. */
 export function adminApi({ target, token, maxBody }: AdminOptions) {
-  const deliver =
-    (to: 'send' | 'publish') =>
-    async ({ request, name }: Call) => {
-      const key = idempotencyKey(request);
-      const data = await readJson(request, maxBody);
-      const options = key === undefined ? {} : { idempotencyKey: key };
-      return { status: 201, body: await target[to](name, data, options) };
-    };
   const blockMethods = (who: (name: string) => Blocked): Route['methods'] => ({
     GET: async ({ name }) => {
       const block = await target.blockOf(who(name));
@@ -76,8 +54,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
     DELETE: async ({ name }) => ({ status: 200, body: { lifted: await target.unblock(who(name)) } }),
   });
   const routes: Route[] = [
-    { pattern: /^\/api\/users\/([^/]+)\/messages$/, methods: { POST: deliver('send') } },
-    { pattern: /^\/api\/topics\/([^/]+)\/messages$/, methods: { POST: deliver('publish') } },
+    ...sendingRoutes(target, maxBody),
     {
       pattern: /^\/api\/topics\/([^/]+)\/presence$/,
       methods: {
@@ -187,13 +164,6 @@ function authorize(request: IncomingMessage, token: string | undefined): void {
   }
 }
 
-function idempotencyKey(request: IncomingMessage): string | undefined {
-  const key = request.headers['idempotency-key'];
-  if (key === undefined) return undefined;
-  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
-  throw new HttpError(400, 'bad_idempotency_key', 'an Idempotency-Key is 1 to 255 ASCII characters');
-}
-
 function attendanceSettings(request: IncomingMessage): AttendanceSettings {
   const { limit } = queryOf(request, ['limit']);
   if (limit === undefined) return {};
@@ -205,19 +175,6 @@ function disconnectSettings(request: IncomingMessage): DisconnectSettings {
   // A filter with a typing error would end more than was meant.
   const { code, ...filter } = queryOf(request, ['login', 'session', 'device', 'code', 'reason']);
   return code === undefined ? filter : { ...filter, code: Number(code) };
-}
-
-/** @throws {HttpError} for a parameter that is none of these, or comes twice */
-function queryOf(request: IncomingMessage, known: string[]): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const [name, value] of new URLSearchParams(requestTarget(request).query)) {
-    if (!known.includes(name)) {
-      throw new HttpError(400, 'bad_request', `there is no parameter ${JSON.stringify(name.slice(0, 64))}`);
-    }
-    if (name in found) throw new HttpError(400, 'bad_request', `${name} is given twice`);
-    found[name] = value;
-  }
-  return found;
 }
 
 /** A body is optional. */
@@ -232,40 +189,10 @@ async function blockSettings(request: IncomingMessage, maxBody: number): Promise
   };
 }
 
-/** @throws {HttpError} with what it should be, for anything but an object with these fields or some of them */
-async function readRecord(
-  request: IncomingMessage,
-  maxBody: number,
-  known: string[],
-  shape: string,
-): Promise<Record<string, unknown>> {
-  const body: unknown = JSON.parse((await readJson(request, maxBody)).text);
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new HttpError(400, 'bad_request', shape);
-  }
-  const unknown = Object.keys(body).find((name) => !known.includes(name));
-  if (unknown !== undefined)
-    throw new HttpError(400, 'bad_request', `there is no ${JSON.stringify(unknown)}: ${shape}`);
-  return body as Record<string, unknown>;
-}
-
 function decodeName(encoded: string): string {
   try {
     return decodeURIComponent(encoded);
   } catch {
     throw new HttpError(400, 'bad_name', 'the name in the path is not percent-encoded UTF-8');
   }
-}
-
-/** Type and range errors are the caller's; whatever else a send fails with is the store's. */
-function asHttpError(error: unknown): HttpError {
-  if (error instanceof HttpError) return error;
-  const { message } = error as Error;
-  if (error instanceof TypeError || error instanceof RangeError) {
-    return new HttpError(400, 'bad_request', message);
-  }
-  if (error instanceof UnconfirmedError)
-    return new HttpError(503, 'not_confirmed', message, { 'Retry-After': '1' });
-  if (error instanceof DamagedChannelError) return new HttpError(500, 'damaged', message);
-  return new HttpError(503, 'not_stored', message, { 'Retry-After': '1' });
 }

@@ -4,6 +4,7 @@ import { type Command, helpOf, overview } from './command.ts';
 import { listen } from './listen.ts';
 import { closest, readSettings, UsageError } from './options.ts';
 import { readPackageFile } from './package-file.ts';
+import { cancel, scheduled } from './scheduled.ts';
 import { publish, send } from './send.ts';
 import { serve } from './serve.ts';
 import { block, disconnect, unblock } from './sessions.ts';
@@ -14,6 +15,8 @@ export const commands: Command[] = [
   serve,
   send,
   publish,
+  scheduled,
+  cancel,
   listen,
   disconnect,
   block,

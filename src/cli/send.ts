@@ -1,14 +1,18 @@
-/** `tidings send` and `tidings publish`: one message to a user or a topic, by HTTP or straight through Redis. */
+/** `tidings send` and `tidings publish`: one message to a user, to many or to a topic, by HTTP or straight through Redis. */
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker, BrokerListener, Receipt } from '../pubsub/store/broker.ts';
 import { JsonText } from '../push/payload.ts';
+import { checkedAt, type Scheduled, schedule } from '../push/sending/schedule.ts';
+import { sendMany, type UserResult } from '../push/sending/send-many.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
-import { callAdmin, connection } from './admin-client.ts';
+import { AdminError, callAdmin, connection } from './admin-client.ts';
+import { atOption, parseAt } from './at.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
 import { flag, integer, type Settings, text, UsageError } from './options.ts';
 import { redisOptions, redisSettings } from './redis.ts';
+import { type SendToSome, sendToUsers, type Told } from './send-users.ts';
 
 const options = {
   ...connection,
@@ -20,25 +24,43 @@ const options = {
     fallback: 5_000,
   }),
   limit: limitOption,
+  at: atOption,
   json: flag('TEXT is JSON: send the value, not the text'),
   idempotencyKey: text('KEY', 'Sending again with the same key stores nothing and prints the first receipt'),
 };
 
+const manyOptions = {
+  ...options,
+  users: text('FILE|-', 'In place of USER: all users of this list, one on each line; - is standard input'),
+  from: integer('LINE', 'With --users: the line to begin with', {
+    min: 1,
+    max: Number.MAX_SAFE_INTEGER,
+    fallback: 1,
+  }),
+};
+
 export const send = command({
   name: 'send',
-  positionals: 'USER [TEXT|-]',
+  positionals: '[USER] [TEXT|-]',
   summary: "send a message to a user's open pages",
   description:
     'Sends TEXT to USER and prints the receipt as JSON once the message is stored. Without TEXT, or with -, ' +
     'the message is read from standard input. It goes through the admin API of a running `tidings serve` ' +
-    '(--url, --token), or with --redis straight into the Redis that the instances share.',
+    '(--url, --token), or with --redis straight into the Redis that the instances share.\n\n' +
+    'With --at it is sent then; the receipt has the id for `tidings cancel`. With --users it goes to all users of a list, ' +
+    'which may be a million: how far it is, and what could not be sent, is told on standard error, and a summary is ' +
+    'printed at the end. Where that fails half-way, the same call with the --from and the --idempotency-key that it names ' +
+    'goes on, and nobody gets it twice. It ends with status 1 unless all of them have it.',
   examples: [
     ['tidings send alice "hello" --token T', 'through the server on this machine'],
     ['tidings send alice --json \'{"subject":"hello"}\' --redis redis://127.0.0.1:6379', 'through Redis'],
     ['date | tidings send alice - --url https://push.example.com --token T', 'from standard input'],
+    ['tidings send alice "time to go" --at +10m --token T', 'in ten minutes'],
+    ['tidings send --users staff.txt "the canteen is closed" --token T', 'to everybody on a list'],
   ],
-  options,
-  run: (settings) => deliver('users', settings),
+  options: manyOptions,
+  run: (settings) =>
+    settings.values.users === undefined ? deliver('users', settings) : deliverToMany(settings),
 });
 
 export const publish = command({
@@ -56,27 +78,70 @@ export const publish = command({
 });
 
 async function deliver(to: 'users' | 'topics', settings: Settings<typeof options>): Promise<number> {
-  const { values, sources } = settings;
+  const { values } = settings;
   const [name, message, ...rest] = settings.positionals;
   if (name === undefined || rest.length > 0) {
     throw new UsageError(
       `give a ${to === 'users' ? 'USER' : 'TOPIC'} and one TEXT (in quotes if it has spaces)`,
     );
   }
+  const at = values.at === undefined ? undefined : parseAt(values.at);
   const data = parseData(await readMessage(message), values.json);
 
-  // Whichever was named closer to the command line: a tidings.json with "redis" is there for `serve`.
-  const throughRedis = values.redis !== undefined && !(sources.url === 'flag' && sources.redis !== 'flag');
-  const receipt = throughRedis
-    ? await storeInRedis(values.redis as string, to, name, data, values)
+  const receipt = isThroughRedis(settings)
+    ? await storeInRedis(values.redis as string, to, name, data, at, values)
     : await callAdmin(values, {
         method: 'POST',
-        path: `/api/${to}/${encodeURIComponent(name)}/messages`,
+        path: `/api/${to}/${encodeURIComponent(name)}/messages${at === undefined ? '' : `?at=${at}`}`,
         body: data,
         idempotencyKey: values.idempotencyKey,
       });
   console.log(JSON.stringify(receipt));
   return 0;
+}
+
+/** Whichever was named closer to the command line: a tidings.json with "redis" is there for `serve`. */
+function isThroughRedis({ values, sources }: Pick<Settings<typeof options>, 'values' | 'sources'>): boolean {
+  return values.redis !== undefined && !(sources.url === 'flag' && sources.redis !== 'flag');
+}
+
+async function deliverToMany(settings: Settings<typeof manyOptions>): Promise<number> {
+  const { values, positionals } = settings;
+  const { users, from, idempotencyKey } = values;
+  if (positionals.length > 1)
+    throw new UsageError('with --users, give only one TEXT (in quotes if it has spaces)');
+  if (users === '-' && (positionals[0] ?? '-') === '-') {
+    throw new UsageError('standard input is the list of users: give TEXT');
+  }
+  const at = values.at === undefined ? undefined : parseAt(values.at);
+  const data = parseData(await readMessage(positionals[0]), values.json);
+  if (isThroughRedis(settings)) {
+    return withRedis(values.redis as string, data, values, (store) => {
+      const sendToSome: SendToSome = async (users, key) => {
+        const results: Told[] = [];
+        const keep = ({ receipt, error }: UserResult, i: number): void => {
+          results[i] = { duplicate: receipt?.duplicate, error: error?.message };
+        };
+        await sendMany(users, store.bytes, (user) => store.to('users', user, at, key), keep, undefined);
+        return results;
+      };
+      return sendToUsers(users!, from, idempotencyKey, sendToSome, () => false);
+    });
+  }
+  // By its text: numbers that JavaScript can't hold stay what they are.
+  const text = data instanceof JsonText ? data.text : JSON.stringify(data);
+  const sendToSome: SendToSome = async (users, key) => {
+    const rest = JSON.stringify({ users, idempotencyKey: key, ...(at !== undefined && { at }) });
+    const body = new JsonText(`{"data":${text},${rest.slice(1)}`, true);
+    const answer = await callAdmin(values, { method: 'POST', path: '/api/messages', body });
+    const { results } = answer as { results: { duplicate?: boolean; error?: string; message?: string }[] };
+    return results.map(({ duplicate, error, message }) => ({
+      duplicate,
+      error: error && (message ?? error),
+    }));
+  };
+  const mayHelp = (error: unknown): boolean => error instanceof AdminError && error.mayPass;
+  return sendToUsers(users!, from, idempotencyKey, sendToSome, mayHelp);
 }
 
 async function readMessage(argument: string | undefined): Promise<string> {
@@ -94,17 +159,38 @@ function parseData(message: string, isJson: boolean): unknown {
   }
 }
 
-/** The one that writes decides how long the log is kept: with other limits than the default, servers and senders need the same. */
+interface Store {
+  /** Bytes of the message. */
+  bytes: number;
+  to(
+    to: 'users' | 'topics',
+    name: string,
+    at: number | undefined,
+    idempotencyKey: string | undefined,
+  ): Promise<Receipt | Scheduled>;
+}
+
 async function storeInRedis(
   url: string,
   to: 'users' | 'topics',
   name: string,
   data: unknown,
+  at: number | undefined,
   values: Settings<typeof options>['values'],
-): Promise<Receipt> {
-  const { idempotencyKey, limit, wait } = values;
+): Promise<Receipt | Scheduled> {
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
+  return withRedis(url, data, values, (store) => store.to(to, name, at, values.idempotencyKey));
+}
+
+/** The one that writes decides how long the log is kept: with other limits than the default, servers and senders need the same. */
+async function withRedis<T>(
+  url: string,
+  data: unknown,
+  values: Settings<typeof options>['values'],
+  work: (store: Store) => Promise<T>,
+): Promise<T> {
+  const { limit, wait } = values;
   const { encodeData } = await import('../push/payload.ts');
   const { kind, bytes } = encodeData(data);
   const { limits, retention } = parseLimits(limit);
@@ -130,9 +216,26 @@ async function storeInRedis(
         throw new Error(`no Redis within ${wait} ms, so nothing is stored${why}`);
       }),
     ]);
-    return await broker.publish(to === 'users' ? inboxOf(name) : name, kind, bytes, {
-      retention: to === 'users' ? retention.inbox : retention.topic,
-      ...(idempotencyKey !== undefined && { idempotencyKey }),
+    return await work({
+      bytes: bytes.length,
+      async to(to, name, at, idempotencyKey) {
+        const problem = to === 'users' ? userProblem(name) : topicProblem(name);
+        if (problem !== undefined) throw new TypeError(problem);
+        const channel = to === 'users' ? inboxOf(name) : name;
+        const settings = { ...(idempotencyKey !== undefined && { idempotencyKey }) };
+        if (at !== undefined)
+          return schedule(broker.schedule, limits.scheduled, {
+            channel,
+            kind,
+            payload: bytes,
+            at: checkedAt(at),
+            settings,
+          });
+        return broker.publish(channel, kind, bytes, {
+          retention: to === 'users' ? retention.inbox : retention.topic,
+          ...settings,
+        });
+      },
     });
   } finally {
     timer.abort();

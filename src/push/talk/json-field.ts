@@ -10,6 +10,8 @@ const COMMA = 0x2c;
 const OPENING = 0x5b;
 const CLOSING = 0x5d;
 const BRACE = 0x20;
+/** `]`. */
+const BRACKET = 0x5d;
 
 /**
  * The text of the field with this name, as it stands there; of several, the last, as JSON.parse has it. `undefined` where
@@ -26,6 +28,19 @@ export function textOfField(text: string, name: string): string | undefined {
     const start = afterSpace(text, text.indexOf(':', colon) + 1);
     const end = afterValue(text, start);
     if (isNamed) found = text.slice(start, end);
+    at = afterSpace(text, end);
+    if (text.charCodeAt(at) === COMMA) at = afterSpace(text, at + 1);
+  }
+  return found;
+}
+
+/** The texts of the elements of an array, as they stand there. @param text an array that JSON.parse takes */
+export function textsOfElements(text: string): string[] {
+  const found: string[] = [];
+  let at = afterSpace(text, text.indexOf('[') + 1);
+  while (text.charCodeAt(at) !== BRACKET) {
+    const end = afterValue(text, at);
+    found.push(text.slice(at, end));
     at = afterSpace(text, end);
     if (text.charCodeAt(at) === COMMA) at = afterSpace(text, at + 1);
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { textOfField } from '../../../src/push/talk/json-field.ts';
+import { textOfField, textsOfElements } from '../../../src/push/talk/json-field.ts';
 
 /** Text that JSON.parse takes, written in all the ways in which JSON can be. */
 const space = fc.stringMatching(/^[ \t\r\n]{0,3}$/);
@@ -87,4 +87,22 @@ test('the text is as it came: numbers, spaces, escapes, names that come twice', 
     ['{"data":{"a":1,"a":2,"__proto__":{"b":3}}}', '{"a":1,"a":2,"__proto__":{"b":3}}'],
   ];
   for (const [text, data] of cases) assert.equal(textOfField(text, 'data'), data, text);
+});
+
+test('the elements of an array are cut as they stand, whatever is in them', () => {
+  for (const [text, elements] of [
+    ['[]', []],
+    [' [ ] ', []],
+    ['[1.0]', ['1.0']],
+    [
+      '[ 12345678901234567890 ,\t"a,]\\"[" , {"b":[1,{}]} ,[[],[2]] , null\n]',
+      ['12345678901234567890', '"a,]\\"["', '{"b":[1,{}]}', '[[],[2]]', 'null'],
+    ],
+  ] as const) {
+    assert.deepEqual(textsOfElements(text), elements);
+    assert.deepEqual(
+      textsOfElements(text).map((one) => JSON.parse(one)),
+      JSON.parse(text),
+    );
+  }
 });

@@ -1,0 +1,77 @@
+/** What requests to the admin API say, and what errors mean there. */
+import type { IncomingMessage } from 'node:http';
+import { DamagedChannelError } from '../pubsub/store/broker.ts';
+import { UnconfirmedError } from '../pubsub/store/control.ts';
+import type { JsonText } from '../push/payload.ts';
+import { requestTarget } from '../server/request-target.ts';
+import { HttpError, readJson } from './json-http.ts';
+
+export interface Call {
+  request: IncomingMessage;
+  /** What the pattern's groups have matched, decoded. */
+  name: string;
+  topic: string;
+}
+
+export interface Route {
+  pattern: RegExp;
+  methods: Record<string, (call: Call) => Promise<{ status: number; body: unknown }>>;
+}
+
+export function idempotencyKey(request: IncomingMessage): string | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
+  throw new HttpError(400, 'bad_idempotency_key', 'an Idempotency-Key is 1 to 255 ASCII characters');
+}
+
+/** @throws {HttpError} for a parameter that is none of these, or comes twice */
+export function queryOf(request: IncomingMessage, known: string[]): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of new URLSearchParams(requestTarget(request).query)) {
+    if (!known.includes(name)) {
+      throw new HttpError(400, 'bad_request', `there is no parameter ${JSON.stringify(name.slice(0, 64))}`);
+    }
+    if (name in found) throw new HttpError(400, 'bad_request', `${name} is given twice`);
+    found[name] = value;
+  }
+  return found;
+}
+
+/** @throws {HttpError} with what it should be, for anything but an object with these fields or some of them */
+export async function readRecord(
+  request: IncomingMessage,
+  maxBody: number,
+  known: string[],
+  shape: string,
+): Promise<Record<string, unknown>> {
+  return recordOf(await readJson(request, maxBody), known, shape);
+}
+
+/** The same of what was read already. */
+export function recordOf({ text }: JsonText, known: string[], shape: string): Record<string, unknown> {
+  const body: unknown = JSON.parse(text);
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new HttpError(400, 'bad_request', shape);
+  }
+  const unknown = Object.keys(body).find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new HttpError(400, 'bad_request', `there is no ${JSON.stringify(unknown)}: ${shape}`);
+  return body as Record<string, unknown>;
+}
+
+/** Type and range errors are the caller's; whatever else a send fails with is the store's. */
+export function asHttpError(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
+  const { message } = error as Error;
+  if ((error as { code?: unknown }).code === 'TOO_MANY_SCHEDULED') {
+    return new HttpError(429, 'too_many_scheduled', message);
+  }
+  if (error instanceof TypeError || error instanceof RangeError) {
+    return new HttpError(400, 'bad_request', message);
+  }
+  if (error instanceof UnconfirmedError)
+    return new HttpError(503, 'not_confirmed', message, { 'Retry-After': '1' });
+  if (error instanceof DamagedChannelError) return new HttpError(500, 'damaged', message);
+  return new HttpError(503, 'not_stored', message, { 'Retry-After': '1' });
+}

@@ -1,0 +1,65 @@
+/** `tidings scheduled` and `tidings cancel`: through the admin API of a running server. */
+import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
+import { callAdmin, callAdminForText, connection } from './admin-client.ts';
+import { command } from './command.ts';
+import { flag, integer, text, UsageError } from './options.ts';
+
+export const scheduled = command({
+  name: 'scheduled',
+  positionals: '',
+  summary: 'list what is sent later',
+  description:
+    'Prints what was sent with --at and waits for its time, the latest first, as one line of JSON for each message. With ' +
+    '--failed, what could never be stored.',
+  examples: [
+    ['tidings scheduled --user alice --token T', 'what is for alice'],
+    [
+      'tidings scheduled --before 2026-12-24T00:00:00Z --limit 10 --token T',
+      'the last ten before Christmas Eve',
+    ],
+  ],
+  options: {
+    ...connection,
+    user: text('USER', 'Only what is for this user'),
+    topic: text('TOPIC', 'Only what is for this topic'),
+    before: text('TIME', 'Only what is due before: a time, or `before` of the page before this one'),
+    limit: integer('N', 'Messages on the page', { min: 1, max: 200, fallback: 50 }),
+    failed: flag('What could never be stored, in place of what waits'),
+  },
+  async run({ values, positionals }) {
+    if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? scheduled takes only options`);
+    const { user, topic, before, limit, failed } = values;
+    const query = new URLSearchParams({ limit: String(limit) });
+    for (const [name, value] of Object.entries({ user, topic, before })) {
+      if (value !== undefined) query.set(name, value);
+    }
+    if (failed) query.set('failed', 'true');
+    const page = await callAdminForText(values, { method: 'GET', path: `/api/scheduled?${query}` });
+    const { count, before: next } = JSON.parse(page) as { count: number; before?: string };
+    // As they came: numbers that JavaScript can't hold stay what they are.
+    const messages = textsOfElements(textOfField(page, 'messages') ?? '[]');
+    for (const message of messages) console.log(message);
+    const more = next === undefined ? '' : `; for more of them, --before ${next}`;
+    console.error(`tidings scheduled: ${messages.length} listed, ${count} scheduled in all${more}`);
+    return 0;
+  },
+});
+
+export const cancel = command({
+  name: 'cancel',
+  positionals: 'ID',
+  summary: 'take back what is sent later',
+  description:
+    'Takes a message back that was sent with --at, by the id of its receipt, and prints whether there was one. Ends with ' +
+    'status 1 where there was none, or it is being sent.',
+  examples: [['tidings cancel YZ2nR8fQxw0bKq7t --token T', 'it will not be sent']],
+  options: connection,
+  async run({ values, positionals }) {
+    const [id, ...rest] = positionals;
+    if (id === undefined || rest.length > 0) throw new UsageError('give one ID');
+    const path = `/api/scheduled/${encodeURIComponent(id)}`;
+    const answer = (await callAdmin(values, { method: 'DELETE', path })) as { cancelled: boolean };
+    console.log(JSON.stringify(answer));
+    return answer.cancelled ? 0 : 1;
+  },
+});
