@@ -7,6 +7,7 @@ import { fallbackCut, fallbackInstanceKilled } from './fallback.ts';
 import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
 import { impolite } from './impolite.ts';
 import { herd, instanceKilled, instanceTerminated, rollingRestart } from './instances.ts';
+import { later } from './later.ts';
 import { slowLink, strictMode } from './pages.ts';
 import { randomFaults } from './random.ts';
 import {
@@ -57,4 +58,5 @@ export const scenarios: Scenario[] = [
   endingSockJs,
   endingDrain,
   endingFailover,
+  later,
 ];
