@@ -522,11 +522,12 @@ end
 -- something, has rewound, keeps what is too old, or has to have its lifetimes set again. Nothing is written for an unused
 -- one: whoever looks at channels that nobody writes to must not fill Redis.
 --
--- KEYS  1 top, 2 list (channel.lua), 3 origin (string), then what lives as long as the top: 4 marks, 5 keys, 6 ttl
+-- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
 -- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
 --       known to have had (channel.lua)
 
--- Returns the top as unpack_top gives it, and the time; for an unused channel nil, the time and the origin.
+-- Returns the top as unpack_top gives it, or nil for an unused channel, then the time, whether lifetimes were due, and for an
+-- unused channel the origin.
 local function look()
   local found = redis_call('GET', KEYS[1])
   local start, known = ARGV[1], ARGV[3]
@@ -534,11 +535,11 @@ local function look()
   if not found then
     local origin = origin_of(start, KEYS[3])
     if redis_call('LLEN', KEYS[2]) == 0 and not has_lost(known, origin) then
-      return nil, now, origin
+      return nil, now, false, origin
     end
     local t = save_anew(start, origin, KEYS[1], now, tonumber(ARGV[2]))
     redis_call('DEL', KEYS[2])
-    return t, now
+    return t, now, true
   end
   local t = unpack_top(found)
   local is_changed = false
@@ -549,9 +550,6 @@ local function look()
   local is_due = now >= t.renew
   if is_due then
     renew(t, KEYS[2], now)
-    for i = 4, 6 do
-      redis_call('PEXPIRE', KEYS[i], math.floor(t.keep * 1.25) + 1)
-    end
   elseif t.head <= now - t.age then
     t.head = age_out(KEYS[2], now - t.age)
     is_changed = true
@@ -559,13 +557,13 @@ local function look()
   if is_changed or is_due then
     save(t, KEYS[1], true, is_due)
   end
-  return t, now
+  return t, now, is_due
 end
 `,
   mark: `-- Marks messages of a channel, takes away what has expired, and tells what the marks are. Behind channel.lua, look.lua and
 -- marks.lua.
 --
--- KEYS  look.lua
+-- KEYS  1 to 3 look.lua, 4 marks, 5 keys, 6 ttl (marks.lua)
 -- ARGV  1 to 3 look.lua, 4 a version that the marks are known to have had (marks.lua), 5 id of a change, 6 'PUBLISH' or
 --       'SPUBLISH', 7 magic of a doorbell of marks, 8 channel on the bus,
 --       9 '' to look only, or what to mark messages as; \`withdrawn\` is \`deleted\`, however many ranges there are,
@@ -582,9 +580,14 @@ end
 -- Entries that are read in one call, and bytes of them.
 local MOST, BUDGET = 1000, 4194304
 
-local t, now, origin = look()
+local t, now, is_due, origin = look()
 if not t then
   return { '', origin, now }
+end
+if is_due then
+  for i = 4, 6 do
+    redis_call('PEXPIRE', KEYS[i], math.floor(t.keep * 1.25) + 1)
+  end
 end
 local list, marks_key, keys_key, ttl_key = KEYS[2], KEYS[4], KEYS[5], KEYS[6]
 local id, as, which = ARGV[5], ARGV[9], ARGV[10]
@@ -1360,7 +1363,7 @@ return replies
 -- Returns {top, lowest offset that is kept, milliseconds, entries of the list …}; for an unused channel {'', origin,
 --          milliseconds}.
 
-local t, now, origin = look()
+local t, now, _, origin = look()
 if not t then
   return { '', origin, now }
 end

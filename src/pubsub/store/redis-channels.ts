@@ -38,8 +38,8 @@ export class RedisChannels {
   }
 
   /** What a script looks at that begins with lua/look.lua. */
-  lookKeys({ top, list, marks, replaceable, expiries }: ChannelKeys): string[] {
-    return [top, list, this.originKey(top), marks, replaceable, expiries];
+  lookKeys({ top, list }: ChannelKeys): string[] {
+    return [top, list, this.originKey(top)];
   }
 
   /** The top of a channel that is unused, in a store with that origin. @param now milliseconds since 1970 */

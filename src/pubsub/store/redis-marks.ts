@@ -143,7 +143,7 @@ export class RedisMarks {
   ): Promise<{ marked: Marked; changed: number; left: number }> {
     const { topology, idleTtl } = this.#channels;
     const keys = this.#channels.keys(channel);
-    const { bus } = keys;
+    const { bus, marks: own, replaceable, expiries } = keys;
     const args: RespArgument[] = [
       newStart(),
       idleTtl,
@@ -157,7 +157,8 @@ export class RedisMarks {
       request.which ?? '',
       ...(request.args ?? []),
     ];
-    const call = { script: markScript, keys: this.#channels.lookKeys(keys), args, returnBuffers: true };
+    const all = [...this.#channels.lookKeys(keys), own, replaceable, expiries];
+    const call = { script: markScript, keys: all, args, returnBuffers: true };
     const [stored, length, marks, changed, left] = (await topology.evaluate(call)) as Answer;
     if (stored.length === 0) {
       const top = this.#channels.unused(String(length), Number(marks));

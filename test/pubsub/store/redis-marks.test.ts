@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { slotOf } from '../../../src/pubsub/redis/slots.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
 import {
   type Broker,
@@ -28,7 +29,7 @@ import { RespClient } from '../../../src/redis.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
-import { ask } from '../../support/redis-groups.ts';
+import { ask, moveSlot, startCluster } from '../../support/redis-groups.ts';
 import { options, Recorder } from './broker-suite.ts';
 
 const fast = { reconnectMinDelay: 10, reconnectMaxDelay: 100, publishMaxWait: 120_000, intake: false };
@@ -561,6 +562,56 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     }
     const { marks, first } = await a.mark('c', { as: 'seen' });
     assert.deepEqual([first, marks.read], [2_981, []]);
+  });
+
+  test('marks of an inbox that is only opened live on, and are gone with one that is left alone', async () => {
+    const redis = await start();
+    const [a] = await open(redis.url, { idleChannelTtl: 400 });
+    const retention = { maxMessages: 10, maxAge: 400 };
+    for (const channel of ['opened', 'left']) {
+      await a.publish(channel, 'text', text('x'), options({ retention, replaces: 'k', ttl: 300 }));
+      await a.mark(channel, { as: 'read' });
+    }
+    const { version } = (await a.marks('opened')).marks;
+    await until('one that is left alone to be forgotten', async () => {
+      const { marked } = await a.opening('opened');
+      assert.equal(marked!.marks.version.epoch, version.epoch);
+      return ((await ask(redis, 'KEYS', '{tidings:left}*')) as string[]).length === 0;
+    });
+  });
+
+  test('Cluster: marks are made while their slot moves, in order, and once', async () => {
+    const cluster = await startCluster();
+    cleanups.push(() => cluster.stop());
+    const [a] = await open(cluster.target);
+    const positions = await fill(a, 'm1', 40);
+    await fill(a, 'm1', 2, { replaces: 'k', ttl: 3_600_000 });
+    const slot = slotOf('tidings:m1');
+    const from = await cluster.ownerOf(slot);
+    const to = await cluster.ownerOf((slot + 8000) % 16_384);
+    let isMoved = false;
+    const moving = moveSlot(slot, from, to).finally(() => {
+      isMoved = true;
+    });
+    let changed = 0;
+    for (let i = 0; i < 40 || !isMoved; i++) {
+      const as = i % 2 ? 'unread' : 'read';
+      const done = await Promise.all([
+        a.mark('m1', { as, messages: positions.slice(0, 20) }),
+        a.mark('m1', { as: 'archived', messages: positions.slice(i % 40, (i % 40) + 1) }),
+        a.marks('m1'),
+        a.opening('m1'),
+      ]);
+      assert.equal(done[0].changed, 20);
+      changed += done[1].changed;
+    }
+    await moving;
+    assert.equal(changed, 40);
+    assert.equal(await a.remove('m1', { key: 'k' }), true);
+    const { marks } = await a.marks('m1');
+    assert.deepEqual([marks.archived, marks.gone], [[[1, 40]], [[41, 42]]]);
+    const [b] = await open(cluster.target);
+    assert.deepEqual((await b.marks('m1')).marks, marks);
   });
 
   test('the store agrees with that in memory after whatever is sent, marked, replaced and withdrawn', async () => {

@@ -2,11 +2,12 @@
 -- something, has rewound, keeps what is too old, or has to have its lifetimes set again. Nothing is written for an unused
 -- one: whoever looks at channels that nobody writes to must not fill Redis.
 --
--- KEYS  1 top, 2 list (channel.lua), 3 origin (string), then what lives as long as the top: 4 marks, 5 keys, 6 ttl
+-- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
 -- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
 --       known to have had (channel.lua)
 
--- Returns the top as unpack_top gives it, and the time; for an unused channel nil, the time and the origin.
+-- Returns the top as unpack_top gives it, or nil for an unused channel, then the time, whether lifetimes were due, and for an
+-- unused channel the origin.
 local function look()
   local found = redis_call('GET', KEYS[1])
   local start, known = ARGV[1], ARGV[3]
@@ -14,11 +15,11 @@ local function look()
   if not found then
     local origin = origin_of(start, KEYS[3])
     if redis_call('LLEN', KEYS[2]) == 0 and not has_lost(known, origin) then
-      return nil, now, origin
+      return nil, now, false, origin
     end
     local t = save_anew(start, origin, KEYS[1], now, tonumber(ARGV[2]))
     redis_call('DEL', KEYS[2])
-    return t, now
+    return t, now, true
   end
   local t = unpack_top(found)
   local is_changed = false
@@ -29,9 +30,6 @@ local function look()
   local is_due = now >= t.renew
   if is_due then
     renew(t, KEYS[2], now)
-    for i = 4, 6 do
-      redis_call('PEXPIRE', KEYS[i], math.floor(t.keep * 1.25) + 1)
-    end
   elseif t.head <= now - t.age then
     t.head = age_out(KEYS[2], now - t.age)
     is_changed = true
@@ -39,5 +37,5 @@ local function look()
   if is_changed or is_due then
     save(t, KEYS[1], true, is_due)
   end
-  return t, now
+  return t, now, is_due
 end

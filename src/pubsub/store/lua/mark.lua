@@ -1,7 +1,7 @@
 -- Marks messages of a channel, takes away what has expired, and tells what the marks are. Behind channel.lua, look.lua and
 -- marks.lua.
 --
--- KEYS  look.lua
+-- KEYS  1 to 3 look.lua, 4 marks, 5 keys, 6 ttl (marks.lua)
 -- ARGV  1 to 3 look.lua, 4 a version that the marks are known to have had (marks.lua), 5 id of a change, 6 'PUBLISH' or
 --       'SPUBLISH', 7 magic of a doorbell of marks, 8 channel on the bus,
 --       9 '' to look only, or what to mark messages as; `withdrawn` is `deleted`, however many ranges there are,
@@ -18,9 +18,14 @@
 -- Entries that are read in one call, and bytes of them.
 local MOST, BUDGET = 1000, 4194304
 
-local t, now, origin = look()
+local t, now, is_due, origin = look()
 if not t then
   return { '', origin, now }
+end
+if is_due then
+  for i = 4, 6 do
+    redis_call('PEXPIRE', KEYS[i], math.floor(t.keep * 1.25) + 1)
+  end
 end
 local list, marks_key, keys_key, ttl_key = KEYS[2], KEYS[4], KEYS[5], KEYS[6]
 local id, as, which = ARGV[5], ARGV[9], ARGV[10]

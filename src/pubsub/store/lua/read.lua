@@ -7,7 +7,7 @@
 -- Returns {top, lowest offset that is kept, milliseconds, entries of the list …}; for an unused channel {'', origin,
 --          milliseconds}.
 
-local t, now, origin = look()
+local t, now, _, origin = look()
 if not t then
   return { '', origin, now }
 end
