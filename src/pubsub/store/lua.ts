@@ -612,6 +612,17 @@ if m.next > 0 and m.next <= now or not stored and redis_call('EXISTS', ttl_key) 
   end
 end
 
+-- The entry at an offset, with others of the same row, of which there are so many: one by one they cost twice as much.
+local row, row_from = {}, 0
+local most_in_row = math.max(1, math.min(32, math.floor(262144 / math.max(t.big, 1))))
+local function entry_at(offset, count)
+  if not row[offset - row_from + 1] then
+    local from = offset - t.offset - 1
+    row, row_from = redis_call('LRANGE', list, from, from + math.min(count, most_in_row) - 1), offset
+  end
+  return row[offset - row_from + 1] or ''
+end
+
 -- Which of these messages are kept: their offsets, and where their entries begin.
 local heads = {}
 local function those_kept(positions)
@@ -623,8 +634,11 @@ local function those_kept(positions)
     end
     local its_id, offset = unpack_fields('>c16I6', positions, 22 * i - 21)
     if offset >= first and offset <= t.offset then
-      local head, stored_id, bytes = marks.head_of(t, list, offset)
-      budget = budget - bytes
+      local last = math.min(i + most_in_row - 1, count)
+      local is_row = unpack_fields('>I6', positions, 22 * last - 5) - offset == last - i
+      local entry = entry_at(offset, is_row and math.min(last - i, t.offset - offset) + 1 or 1)
+      budget = budget - #entry
+      local head, stored_id = marks.head_of(entry, offset)
       if stored_id == its_id then
         kept[#kept + 1] = offset
         heads[offset] = head
@@ -643,11 +657,12 @@ local function those_to_erase(last)
       if budget <= 0 or #some == MOST then
         return some, 1
       end
-      local head, _, bytes = marks.head_of(t, list, offset)
+      local entry = entry_at(offset, all[i + 1] - offset + 1)
+      local head = marks.head_of(entry, offset)
       if not head then
         error('an entry of the log that is not at its place', 0)
       end
-      budget = budget - bytes
+      budget = budget - #entry
       some[#some + 1] = offset
       heads[offset] = head
     end
@@ -947,31 +962,30 @@ local function marks_functions()
     redis_call(ring, bus, magic .. '\\n' .. pack_top(t) .. pack('>I6', length) .. bytes)
   end
 
-  -- Where a message begins that is in the list at this offset, its id, and how long it is.
-  local function head_of(t, list, offset)
-    local entry = redis_call('LINDEX', list, offset - t.offset - 1)
-    local head, its_offset, id, kind = match(entry or '', '^((%d+) %d+ (%S+)) (%a)')
-    if tonumber(its_offset) ~= offset then
-      return nil, nil, entry and #entry or 0
+  -- Of an entry of the list, if it is at this offset: where it begins, its id, and whether it is gone.
+  local function head_of(entry, offset)
+    local head, its_offset, id, kind = match(entry, '^((%d+) %d+ (%S+)) (%a)')
+    if tonumber(its_offset) == offset then
+      return head, id, kind == 'g'
     end
-    return head, id, #entry, kind == 'g'
   end
 
   local function erase(t, list, offset, head)
     redis_call('LSET', list, offset - t.offset - 1, head .. ' g\\n')
   end
 
-  -- Erases the message if it is there, and not gone.
+  -- Erases the message if it is there, and not gone. Returns whether, and how many bytes were read.
   local function take_away(m, t, list, offset, id)
-    if offset > t.offset then
+    local entry = offset <= t.offset and redis_call('LINDEX', list, offset - t.offset - 1)
+    if not entry then
       return false, 0
     end
-    local head, its_id, bytes, is_gone = head_of(t, list, offset)
+    local head, its_id, is_gone = head_of(entry, offset)
     if its_id ~= id or is_gone then
-      return false, bytes
+      return false, #entry
     end
     erase(t, list, offset, head)
-    return true, bytes
+    return true, #entry
   end
 
   -- Takes away what has expired, within bounds. Returns how many messages that changed, and whether there is more to do.

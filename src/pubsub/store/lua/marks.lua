@@ -222,31 +222,30 @@ local function marks_functions()
     redis_call(ring, bus, magic .. '\n' .. pack_top(t) .. pack('>I6', length) .. bytes)
   end
 
-  -- Where a message begins that is in the list at this offset, its id, and how long it is.
-  local function head_of(t, list, offset)
-    local entry = redis_call('LINDEX', list, offset - t.offset - 1)
-    local head, its_offset, id, kind = match(entry or '', '^((%d+) %d+ (%S+)) (%a)')
-    if tonumber(its_offset) ~= offset then
-      return nil, nil, entry and #entry or 0
+  -- Of an entry of the list, if it is at this offset: where it begins, its id, and whether it is gone.
+  local function head_of(entry, offset)
+    local head, its_offset, id, kind = match(entry, '^((%d+) %d+ (%S+)) (%a)')
+    if tonumber(its_offset) == offset then
+      return head, id, kind == 'g'
     end
-    return head, id, #entry, kind == 'g'
   end
 
   local function erase(t, list, offset, head)
     redis_call('LSET', list, offset - t.offset - 1, head .. ' g\n')
   end
 
-  -- Erases the message if it is there, and not gone.
+  -- Erases the message if it is there, and not gone. Returns whether, and how many bytes were read.
   local function take_away(m, t, list, offset, id)
-    if offset > t.offset then
+    local entry = offset <= t.offset and redis_call('LINDEX', list, offset - t.offset - 1)
+    if not entry then
       return false, 0
     end
-    local head, its_id, bytes, is_gone = head_of(t, list, offset)
+    local head, its_id, is_gone = head_of(entry, offset)
     if its_id ~= id or is_gone then
-      return false, bytes
+      return false, #entry
     end
     erase(t, list, offset, head)
-    return true, bytes
+    return true, #entry
   end
 
   -- Takes away what has expired, within bounds. Returns how many messages that changed, and whether there is more to do.
