@@ -6,6 +6,7 @@ export type { RedisTarget } from './pubsub/redis/target.ts';
 export type { Attendance } from './pubsub/store/attendance.ts';
 export type * from './pubsub/store/broker.ts';
 export { type ControlLog, UnconfirmedError } from './pubsub/store/control.ts';
+export type { Counts, MarkAs } from './pubsub/store/marks.ts';
 export { MemoryStore, memoryBroker } from './pubsub/store/memory-broker.ts';
 export { type RedisBrokerOptions, ReplicationError, redisBroker } from './pubsub/store/redis-broker.ts';
 export type { Schedule } from './pubsub/store/schedule.ts';

@@ -19,11 +19,13 @@ export {
 } from './door/ticket.ts';
 export type { RevokeSettings } from './door/topic-rights.ts';
 export { signTopicTicket, type TopicTicket, verifyTopicTicket } from './door/topic-ticket.ts';
+export type { HistoryQuery } from './inbox/history.ts';
+export type { InboxMessage, InboxPage, MarkSettings, Withdrawn } from './inbox/inbox.ts';
 export type * from './options.ts';
 export { Session } from './pages/session.ts';
 export type { AttendanceSettings } from './pages/topic-presence.ts';
 export { PushServer, type Stats } from './push-server.ts';
-export { ConfirmTimeoutError } from './sending/confirmations.ts';
+export { ConfirmTimeoutError, MessageGoneError } from './sending/confirmations.ts';
 export type {
   Pending,
   PublishSettings,
@@ -35,4 +37,4 @@ export type { Resolve, Resolved } from './sending/references.ts';
 export type { Scheduled } from './sending/schedule.ts';
 export type { ScheduledMessage, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
 export type { SentMany, UserResult } from './sending/send-many.ts';
-export { CloseCode, SUBPROTOCOL } from './talk/wire.ts';
+export { CloseCode, type HistoryState, SUBPROTOCOL } from './talk/wire.ts';

@@ -216,6 +216,12 @@ export interface PushServerOptions {
   heartbeat?: Partial<Heartbeat>;
   limits?: Partial<Limits>;
   retention?: RetentionOptions;
+  /**
+   * Whether pages in plain mode are told how many messages of their inbox are unread, by a text frame of its own after each
+   * change: `{"type":"counts","unseen":…,"unread":…,"all":…}`. Default false, as pages that expect only messages would
+   * take it for one.
+   */
+  plainCounts?: boolean;
   /** By topic; a name that ends in `*` stands for all that begin so, the longest match counts. */
   topics?: Record<string, TopicOptions>;
   authorize?: Authorize;

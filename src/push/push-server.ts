@@ -2,12 +2,15 @@
 import type { Attendance } from '../pubsub/store/attendance.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/store/broker.ts';
 import { DEFAULT_CONFIRM_TIMEOUT } from '../pubsub/store/control.ts';
+import type { Counts } from '../pubsub/store/marks.ts';
 import { inTime } from '../waiting.ts';
 import type { Block, Blocked } from './door/blocks.ts';
 import type { BlockSettings, DisconnectSettings } from './door/exclusion.ts';
 import type { Listeners } from './door/listeners.ts';
 import type { Rechecked } from './door/recheck.ts';
 import type { RevokeSettings } from './door/topic-rights.ts';
+import type { HistoryQuery } from './inbox/history.ts';
+import type { InboxPage, MarkSettings, Withdrawn } from './inbox/inbox.ts';
 import type { PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
@@ -77,7 +80,8 @@ export class PushServer {
    * @returns once the store has it; with `at`, once the store keeps it until then
    * @throws {TypeError} for an unfit name or data, {RangeError} for data over `limits.message`, and for more than
    *   `limits.scheduled` messages that are sent later (`code` `TOO_MANY_SCHEDULED`),
-   *   {ConfirmTimeoutError} where `confirm: 'acked'` was not met in time, or the broker's error; where it is
+   *   {ConfirmTimeoutError} where `confirm: 'acked'` was not met in time, {MessageGoneError} where the message is gone
+   *   before it was, or the broker's error; where it is
    *   not known whether it was stored, send again with the same idempotency key
    */
   send(user: string, data: unknown, settings: ScheduleSettings): Promise<Scheduled>;
@@ -169,6 +173,49 @@ export class PushServer {
   /** To all sessions of all instances at this moment; nothing is stored, at most once. */
   broadcast(data: unknown): Promise<void> {
     return this.#rooms.publisher.broadcast(data);
+  }
+
+  // ── what was sent ──────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * What the user's inbox has, newest first, with what he has done with it. References are resolved as they are for pages.
+   *
+   * @throws {TypeError} for an unfit name or state; {RangeError} for a limit that can't be, and a `before` of a log that the
+   *   store has lost; or the broker's error
+   */
+  inbox(user: string, query: HistoryQuery = {}): Promise<InboxPage> {
+    return this.#rooms.inbox.list(user, query);
+  }
+
+  /** How many messages of the user are unseen, unread, and there at all, without what is archived. */
+  counts(user: string): Promise<Counts> {
+    return this.#rooms.inbox.counts(user);
+  }
+
+  /**
+   * Does with messages of a user's inbox what he could do himself; all his pages are told. Repeating it does no harm.
+   *
+   * @returns how many messages have another state than before, and the counts
+   * @throws {TypeError} for an unfit name, mark or position; {RangeError} for more than 1,000 messages, or marks that would
+   *   be more than 4,096 ranges; or the broker's error
+   */
+  mark(user: string, settings: MarkSettings): Promise<{ changed: number; counts: Counts }> {
+    return this.#rooms.inbox.mark(user, settings);
+  }
+
+  /**
+   * Takes a message back: its data is erased, no page gets it any more, and pages that have it are told.
+   *
+   * @returns false if there is no such message (any more)
+   * @throws {TypeError} for an unfit name, key or position; or the broker's error
+   */
+  withdraw(user: string, which: Withdrawn): Promise<boolean> {
+    return this.#rooms.inbox.withdraw(user, which);
+  }
+
+  /** The same of a topic. */
+  withdrawFrom(topic: string, which: Withdrawn): Promise<boolean> {
+    return this.#rooms.inbox.withdrawFrom(topic, which);
   }
 
   // ── sending away ───────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ import { clientAddress } from './door/request.ts';
 import { TopicRights } from './door/topic-rights.ts';
 import { permittedUntil } from './door/topic-ticket.ts';
 import { explain, printable } from './explain.ts';
+import { Inbox } from './inbox/inbox.ts';
 import type { PushServerOptions } from './options.ts';
 import { AckedNews } from './pages/acked-news.ts';
 import { Drain, SERVICE_RESTART } from './pages/drain.ts';
@@ -51,6 +52,8 @@ export class Rooms {
   readonly scheduler: Scheduler;
   readonly referenceChannel: ReferenceChannel | undefined;
   readonly #acknowledger: Acknowledger;
+  // inbox
+  readonly inbox: Inbox;
   // delivery
   readonly router: ChannelRouter;
   readonly #broadcasts: Broadcasts;
@@ -91,7 +94,7 @@ export class Rooms {
    */
   constructor(options: PushServerOptions) {
     const settings = settingsOf(options);
-    const { instance, limits, broker, topics, proxies, confirmTimeout, log } = settings;
+    const { instance, limits, broker, topics, retentions, proxies, confirmTimeout, log } = settings;
     this.#options = options;
     this.settings = settings;
     const commands = new Commands(instance, broker.control, confirmTimeout, {
@@ -113,12 +116,14 @@ export class Rooms {
         maxMessage: limits.message,
         control: commands,
         lease: settings.lease,
+        retentionOf: (channel) => retentions.of(channel),
       },
       {
         acknowledged: (cursor) => {
           this.publisher.confirmations.acknowledged(cursor);
           if (this.router.mayDeliver()) this.#ackedNews.tell(cursor);
         },
+        marked: (channel, marked) => this.publisher.confirmations.marked(channel, marked),
         broadcast: (message) => this.#broadcasts.hand(message),
         intake: (message) => this.publisher.take(message),
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
@@ -137,7 +142,8 @@ export class Rooms {
         this.publisher.take({ channel, kind, payload, ...settings }),
       log,
     });
-    this.publisher = new Publisher(this.router, limits.message, topics, this.scheduler, options.retention);
+    this.publisher = new Publisher(this.router, limits.message, this.scheduler, retentions);
+    this.inbox = new Inbox(this.router);
     this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, (cursor, error) => {
       // Of what is damaged the broker tells, once.
       if (isUnusable(error)) return;
@@ -218,6 +224,7 @@ export class Rooms {
       rechecks: this.#rechecks,
       pacer: this.#pacer,
       dialogue: this.#dialogue,
+      plainCounts: options.plainCounts === true,
       handler: options.handler ?? {},
       addressOf,
       filled: (session) => this.#broadcasts.leave(session),

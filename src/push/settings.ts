@@ -17,6 +17,7 @@ import {
   type PushServerOptions,
 } from './options.ts';
 import { checkedExpiry, type ExpiryOptions } from './pages/logins.ts';
+import { Retentions } from './sending/retentions.ts';
 import { instanceProblem, topicProblem } from './talk/names.ts';
 
 const DEFAULT_CHECK_INTERVAL = 15_000;
@@ -31,6 +32,7 @@ export interface Settings {
   readonly heartbeat: Heartbeat;
   readonly broker: Broker;
   readonly topics: TopicTable;
+  readonly retentions: Retentions;
   readonly proxies: Proxies;
   readonly expiry: Required<ExpiryOptions>;
   /** Times are in milliseconds. */
@@ -64,6 +66,7 @@ export function settingsOf(options: PushServerOptions): Settings {
     heartbeat,
     broker: options.broker ?? memoryBroker(),
     topics,
+    retentions: new Retentions(topics, options.retention),
     proxies,
     expiry: checkedExpiry(options.expiry),
     checkInterval: options.checkInterval ?? DEFAULT_CHECK_INTERVAL,

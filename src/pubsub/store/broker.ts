@@ -121,6 +121,8 @@ export interface IntakeMessage {
   payload: Buffer;
   /** To publish it with, as it may come again. */
   idempotencyKey: string;
+  ttl?: number;
+  replaces?: string;
 }
 
 /**

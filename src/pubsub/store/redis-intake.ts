@@ -4,7 +4,7 @@
  * the entry's id as idempotency key, so that an entry is stored once even where an instance dies half-way.
  *
  * An entry has the fields `channel` and `data`, and optionally `kind` (`text`, which is the default, `json`,
- * `binary` or `reference`) and `key` (an idempotency key of the program's own).
+ * `binary` or `reference`), `key` (an idempotency key of the program's own), `ttl` (milliseconds) and `replaces` (a key).
  */
 import { monotonicNow } from '../../clock.ts';
 import { pause, within } from '../../waiting.ts';
@@ -306,11 +306,17 @@ function parse(id: string, fields: Buffer[]): IntakeMessage {
   if (payload === undefined) throw new TypeError('the entry has no field "data"');
   if (!KINDS.includes(kind)) throw new TypeError(`"kind" must be one of ${KINDS.join(', ')}`);
   if (kind === 'json' && !isJson(payload)) throw new TypeError('"data" is not JSON');
+  const ttl = values.get('ttl')?.toString();
+  if (ttl !== undefined && !/^[1-9]\d{0,14}$/.test(ttl))
+    throw new TypeError('"ttl" is no whole number of milliseconds, from 1');
+  const replaces = values.get('replaces')?.toString();
   return {
     channel,
     kind: kind as PayloadKind,
     payload,
     idempotencyKey: values.get('key')?.toString() ?? `in:${id}`,
+    ...(ttl !== undefined && { ttl: Number(ttl) }),
+    ...(replaces !== undefined && { replaces }),
   };
 }
 

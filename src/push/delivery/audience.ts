@@ -3,6 +3,7 @@ import type { Position } from '../../pubsub/store/broker.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Transport } from '../../server/transport.ts';
 import { SmallSet } from '../../small.ts';
+import type { ChannelStates } from '../inbox/channel-states.ts';
 import { isInbox } from '../talk/names.ts';
 import { isSame } from './judge.ts';
 import type { Outgoing, OutgoingTransient } from './outgoing.ts';
@@ -31,6 +32,8 @@ export interface Subscriber {
   transient(message: OutgoingTransient): void;
   /** This instance has stored a message in the channel, as its doorbell may not have said yet. */
   stored(position: Position): void;
+  /** The state of the channel's messages has changed: tell it, now or when the subscriber can take it. */
+  tellState(): void;
   /** It is not live any more, and has everything up to `position`: read the log from there. */
   demoted(position: Position): void;
 }
@@ -79,6 +82,18 @@ export class Audience extends SmallSet<Subscriber> {
     const { only } = singles;
     if (only === undefined) for (const subscriber of singles) this.#deliverTo(subscriber, message);
     else this.#deliverTo(only, message);
+  }
+
+  /** All that are not behind, of what they were not told yet; the others are told when they are there. */
+  tellState(states: ChannelStates): void {
+    const before = states.told++;
+    states.isOwed = false;
+    const frame = this.#shared > 0 ? states.prepared(before) : undefined;
+    if (frame !== undefined) this.#host.fanOut!.publish(this.#channel, frame);
+    if (this.#single === 0) return;
+    for (const subscriber of this.#singles ?? this) {
+      if (isSingle(subscriber.isShared, subscriber.place)) subscriber.tellState();
+    }
   }
 
   #deliverTo(subscriber: Subscriber, message: Outgoing): void {

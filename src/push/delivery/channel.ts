@@ -15,7 +15,10 @@ import {
   type StoredMessage,
 } from '../../pubsub/store/broker.ts';
 import { leadsTo } from '../../pubsub/store/epochs.ts';
+import type { Marked } from '../../pubsub/store/marks.ts';
 import { Queue } from '../../queue.ts';
+import { ChannelStates, type StatesHost, type StatesOwner } from '../inbox/channel-states.ts';
+import { isInbox } from '../talk/names.ts';
 import { Audience, type AudienceHost, type Subscriber } from './audience.ts';
 import { HeldMessages } from './held-messages.ts';
 import { isSame, judge, readOffset } from './judge.ts';
@@ -24,7 +27,7 @@ import { Outgoing, type OutgoingTransient } from './outgoing.ts';
 import { RecentIds } from './recent-ids.ts';
 
 /** What a channel needs of the router. */
-export interface ChannelHost extends AudienceHost, LogHost {
+export interface ChannelHost extends AudienceHost, LogHost, StatesHost {
   /** Whether what comes from the store may go to pages at this moment. Where not, the channel has been told to doubt. */
   mayDeliver(): boolean;
   /** Where the channel stands, and what its devices have. */
@@ -47,8 +50,10 @@ Object.freeze(NONE);
 const NOTHING_HELD = { messages: NONE, before: 0 };
 const READY = Promise.resolve();
 
-export class Channel {
+export class Channel implements StatesOwner {
   readonly name: string;
+  /** Of its messages: there for an inbox once it has its place, for a topic once there is something to know. */
+  states: ChannelStates | undefined;
   /** How many need the channel here. At 0 the router lets it go after a while. */
   users = 0;
   /** When the last one left, in milliseconds of the monotonic clock. */
@@ -75,6 +80,10 @@ export class Channel {
   /** Of the last messages up to `#head`. */
   #recent: RecentIds | undefined;
   #cursors: Cursor[] | undefined;
+  /** Came while the channel was not live. */
+  #marked: Marked | undefined;
+  /** The message that has to be delivered before the state is told, as it was there before the change. */
+  #toldBehind: number | undefined;
   /** Reads under way, by where they begin. */
   #pages: Map<string, Promise<OutgoingPage>> | undefined;
 
@@ -205,6 +214,18 @@ export class Channel {
     for (const subscriber of this.#audience) subscriber.stored(position);
   }
 
+  /** What the channel's marks are now, as the broker's doorbell brought it: in its place among the messages. */
+  receiveMarks(marked: Marked): void {
+    if (this.#state === 'closed' || this.#state === 'unusable') return;
+    const { epoch, offset } = marked.top;
+    const isMissing = offset > this.#head.offset || (offset > 0 && epoch !== this.#head.epoch);
+    if (this.#state === 'live' && !isMissing) this.#statesFor(marked)?.heard(marked);
+    else {
+      this.#marked = marked;
+      if (this.#state === 'live') this.doubt();
+    }
+  }
+
   receiveTransient(message: OutgoingTransient): void {
     for (const subscriber of this.#audience) subscriber.transient(message);
   }
@@ -224,11 +245,31 @@ export class Channel {
     this.#beginFinding();
     this.#cursors = undefined;
     this.#queue = undefined;
+    this.#toldBehind = undefined;
     for (const subscriber of this.#audience) this.fallBehind(subscriber);
     void this.#find(false);
   }
 
+  /** Live pages are told at once, or behind what came before; all others when they are live. */
+  stateChanged(): void {
+    if (this.#queue?.length) this.#toldBehind ??= this.#head.offset;
+    else if (this.#state === 'live') this.#tellState();
+  }
+
+  #tellState(): void {
+    this.#toldBehind = undefined;
+    if (this.states?.isOwed === true) this.#audience.tellState(this.states);
+  }
+
+  /** Most topics never need any. */
+  #statesFor({ marks }: Marked): ChannelStates | undefined {
+    const isOfUse = isInbox(this.name) || marks.version.offset > 0 || marks.next !== undefined;
+    if (isOfUse) this.states ??= new ChannelStates(this, this.#host);
+    return this.states;
+  }
+
   close(): void {
+    this.states?.close();
     this.#state = 'closed';
     this.#held = undefined;
     this.#queue = undefined;
@@ -256,9 +297,10 @@ export class Channel {
       try {
         if (mustSubscribe) await this.#host.broker.subscribe(this.name);
         mustSubscribe = false;
-        const { top, cursors } = await this.#host.opening(this.name);
+        const opening = await this.#host.opening(this.name);
+        const marked = opening.marked ?? (await this.#host.broker.marks(this.name));
         if (!this.#host.mayDeliver()) await this.#host.pause(attempt);
-        else if (this.#state === 'finding' && !this.#again) this.#take(top, cursors);
+        else if (this.#state === 'finding' && !this.#again) this.#take(opening, marked);
       } catch (error) {
         if (isUnusable(error)) this.#give(error);
         else await this.#host.pause(attempt);
@@ -275,14 +317,16 @@ export class Channel {
     this.#tellWaiting(error);
   }
 
-  #take(top: Position, cursors: Cursor[] | undefined): void {
+  #take({ top, cursors }: Opening, marked: Marked): void {
     // Only a page that comes wants them.
     if (this.finding === 0) this.#cursors = cursors;
+    const isAnew = this.#head.offset > 0 && this.#head.epoch !== top.epoch;
     if (!isSame(this.#head, top)) this.#recent = undefined;
     this.finding++;
     this.#pages = undefined;
     this.#head = top;
     this.#delivered = top;
+    this.#learn(marked, isAnew);
     const held = this.#held?.messages ?? NONE;
     this.#held = undefined;
     for (const [i, message] of held.entries()) {
@@ -295,6 +339,15 @@ export class Channel {
       }
     }
     this.#state = 'live';
+    this.stateChanged();
+  }
+
+  /** @param asked what the store said with the channel's place */
+  #learn(asked: Marked, isAnew: boolean): void {
+    const heard = this.#marked;
+    this.#marked = undefined;
+    const states = this.#statesFor(asked) ?? (heard && this.#statesFor(heard));
+    states?.learnBoth(asked, heard, isAnew);
   }
 
   /** Something that does not follow: an offset that came again, or a gap. */
@@ -333,6 +386,10 @@ export class Channel {
         return;
       }
     }
+    const marked = this.#marked;
+    this.#marked = undefined;
+    if (marked !== undefined) this.receiveMarks(marked);
+    this.stateChanged();
   }
 
   #follows(message: StoredMessage): boolean {
@@ -355,6 +412,8 @@ export class Channel {
     this.#head = outgoing.place;
     this.#recent ??= new RecentIds(message.offset);
     this.#recent.add(message.id);
+    if (message.expires !== undefined) this.states ??= new ChannelStates(this, this.#host);
+    this.states?.expect(message);
     if (this.#audience.size === 0) {
       this.#delivered = this.#head;
       this.#queue = undefined;
@@ -374,7 +433,9 @@ export class Channel {
     if (!this.#host.mayDeliver()) return;
     for (let next = this.#queue?.first; next !== undefined && next.lookup === undefined; ) {
       this.#queue!.take();
+      if (this.states?.isGone(next) === true) next.erase();
       this.#deliver(next);
+      if (this.#toldBehind !== undefined && next.offset >= this.#toldBehind) this.#tellState();
       // It may have begun anew.
       next = this.#queue?.first;
     }

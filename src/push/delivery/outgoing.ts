@@ -5,21 +5,32 @@
 import { isUtf8 } from 'node:buffer';
 import type { PayloadKind, Position, StoredKind, StoredMessage } from '../../pubsub/store/broker.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
-import type { Payload } from '../payload.ts';
+import { decodeData, type Payload } from '../payload.ts';
 import type { References } from '../sending/references.ts';
 import { isInbox, wireName } from '../talk/names.ts';
 import { INBOX, type ServerFrame, type WirePosition } from '../talk/wire.ts';
 
 const INBOX_JSON = JSON.stringify(INBOX);
 
+const EMPTY = Buffer.alloc(0);
+
 /** What a transport's `send` takes. */
 export type Frame = string | Buffer;
+
+/** A message as the application gets it back. */
+export interface Content extends Position {
+  time: number;
+  data: unknown;
+  reference?: string;
+  unresolved?: true;
+  expires?: number;
+}
 
 export class Outgoing implements Position {
   readonly epoch: string;
   readonly offset: number;
   readonly id: string;
-  readonly #stored: StoredMessage;
+  #stored: StoredMessage;
   #lookup: Promise<void> | undefined;
   #resolved: Payload | undefined;
   #plain: Frame | undefined;
@@ -51,6 +62,17 @@ export class Outgoing implements Position {
   /** The application's key, in a message by reference. */
   get reference(): string | undefined {
     return this.#stored.kind === 'reference' ? this.#stored.payload.toString() : undefined;
+  }
+
+  /** It was withdrawn, or the like, before it was sent to all. */
+  erase(): void {
+    if (this.#stored.kind === 'gone') return;
+    const { expires: _, ...stored } = this.#stored;
+    this.#stored = { ...stored, kind: 'gone', payload: EMPTY };
+    this.#resolved = undefined;
+    this.#plain = undefined;
+    this.#wire = undefined;
+    this.#prepared = undefined;
   }
 
   /** What has to be awaited before the message can be sent, if anything. Never rejects. */
@@ -88,6 +110,24 @@ export class Outgoing implements Position {
     return this.#prepared;
   }
 
+  /** For the application. */
+  get content(): Content {
+    const { epoch, offset, id, time, expires } = this.#stored;
+    const { kind, payload } = this.#payload();
+    const { reference } = this;
+    const isUnresolved = kind === 'reference';
+    return {
+      epoch,
+      offset,
+      id,
+      time,
+      data: isUnresolved ? null : decodeData(kind, payload),
+      ...(reference !== undefined && { reference }),
+      ...(isUnresolved && { unresolved: true }),
+      ...(expires !== undefined && { expires }),
+    };
+  }
+
   #payload(): { kind: StoredKind; payload: Buffer } {
     if (this.#stored.kind !== 'reference' || this.#resolved === undefined) return this.#stored;
     const { kind, bytes } = this.#resolved;
@@ -95,15 +135,21 @@ export class Outgoing implements Position {
   }
 
   #encode(): string {
-    const { channel, epoch, offset, id, time } = this.#stored;
-    const { kind, payload } = this.#payload();
+    const { channel } = this.#stored;
     const name = isInbox(channel) ? INBOX_JSON : JSON.stringify(channel);
+    return `{"type":"message","channel":${name},${this.body}}`;
+  }
+
+  /** The fields of the wire form but for `type` and `channel`. */
+  get body(): string {
+    const { epoch, offset, id, time, expires } = this.#stored;
+    const { kind, payload } = this.#payload();
     const head =
-      `{"type":"message","channel":${name},"epoch":${JSON.stringify(epoch)},` +
-      `"offset":${offset},"id":${JSON.stringify(id)},"time":${time},`;
+      `"epoch":${JSON.stringify(epoch)},"offset":${offset},"id":${JSON.stringify(id)},"time":${time},` +
+      (expires === undefined ? '' : `"expires":${expires},`);
     const key = this.reference;
-    const tail = key === undefined ? '}' : `,"reference":${JSON.stringify(key)}}`;
-    if (kind === 'gone') return `${head}"gone":true,"data":null}`;
+    const tail = key === undefined ? '' : `,"reference":${JSON.stringify(key)}`;
+    if (kind === 'gone') return `${head}"gone":true,"data":null`;
     if (kind === 'reference') return `${head}"data":null,"unresolved":true${tail}`;
     return `${head}${dataField(kind, payload)}${tail}`;
   }

@@ -10,10 +10,14 @@ import type {
   IntakeMessage,
   Opening,
   Position,
+  Retention,
   StoredMessage,
 } from '../../pubsub/store/broker.ts';
 import type { ControlListener } from '../../pubsub/store/control.ts';
+import type { Marked } from '../../pubsub/store/marks.ts';
 import { Turns } from '../../waiting.ts';
+import type { ChannelStates } from '../inbox/channel-states.ts';
+import { Wheel } from '../pages/wheel.ts';
 import type { References } from '../sending/references.ts';
 import type { FanOut } from './audience.ts';
 import { Channel, type ChannelHost } from './channel.ts';
@@ -38,6 +42,8 @@ export interface Doorbell {
 
 export interface RouterEvents {
   acknowledged(cursor: Cursor): void;
+  /** What a channel's marks are now. */
+  marked(channel: string, marked: Marked): void;
   /** A transient message for everybody. */
   broadcast(message: OutgoingTransient): void;
   /** Another program wants this stored. */
@@ -54,6 +60,7 @@ export interface RouterOptions {
   checkInterval: number;
   /** Bytes. */
   maxMessage: number;
+  retentionOf: (channel: string) => Retention;
   /** Who carries out commands. */
   control: ControlListener;
   /** Milliseconds. */
@@ -75,6 +82,9 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly #listened = new Map<string, Doorbell>();
   #pausing = new Set<() => void>();
   readonly #reads = new Turns(MAX_READS);
+  readonly retentionOf: (channel: string) => Retention;
+  /** When messages expire, or become too old. */
+  readonly expiries = new Wheel<ChannelStates>((states) => states.expire());
   #nextCheck = 0;
   #isChecking = false;
   /** Until it was reached for the first time, too. */
@@ -96,6 +106,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#broadcastChannel = options.broadcastChannel;
     this.#checkInterval = options.checkInterval;
     this.maxMessage = options.maxMessage;
+    this.retentionOf = options.retentionOf;
     this.control = options.control;
     if (options.lease !== undefined) this.lease = options.lease;
     this.#events = events;
@@ -202,6 +213,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
       // Where it fails, the connection is gone and the subscription with it.
       if (!this.#listened.has(channel.name)) this.broker.unsubscribe(channel.name).catch(() => {});
     }
+    this.expiries.sweep(now);
     if (now >= this.#nextCheck && !this.#isChecking && !this.#isAway) void this.#checkQuiet(now);
   }
 
@@ -251,6 +263,12 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     }
     this.#listened.get(name)?.heard(payload);
     this.#channels.get(name)?.receiveTransient(new OutgoingTransient(name, payload));
+  }
+
+  marked(channel: string, marked: Marked): void {
+    this.mayDeliver();
+    this.#channels.get(channel)?.receiveMarks(marked);
+    this.#events.marked(channel, marked);
   }
 
   acknowledged(cursor: Cursor): void {

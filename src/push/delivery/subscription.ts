@@ -3,9 +3,10 @@
  * fast as the session takes it, and is live from then on.
  */
 import { isUnusable, type Position } from '../../pubsub/store/broker.ts';
+import type { Counts } from '../../pubsub/store/marks.ts';
 import { dropWaiting, type Transport } from '../../server/transport.ts';
 import { isInbox } from '../talk/names.ts';
-import type { ChannelState } from '../talk/wire.ts';
+import type { ChannelState, WirePosition } from '../talk/wire.ts';
 import type { Subscriber } from './audience.ts';
 import type { Channel } from './channel.ts';
 import { follow, isSame, type Judgement, judge } from './judge.ts';
@@ -29,6 +30,11 @@ export interface Recipient {
   sendTransient(message: OutgoingTransient): void;
   /** The channel begins anew, because something was lost. */
   gap(channel: string, state: ChannelState): void;
+  /** The state of a channel's messages, as a frame of `tidings.1`. */
+  sendState(frame: string): void;
+  /** Whether it is told how many messages of its inbox are unread: in plain mode, where the server is set to it. */
+  readonly wantsCounts: boolean;
+  sendCounts(counts: Counts): void;
   /** A subscription has become live. */
   caughtUp(): void;
   /** A subscription that had begun has ended, as its channel can't be used any more. */
@@ -38,6 +44,8 @@ export interface Recipient {
 export interface Start {
   position?: Position;
   start?: 'now' | 'retained';
+  /** The version of the state that the page says it has. */
+  version?: WirePosition | undefined;
 }
 
 /** Where the log begins, whatever its epoch. */
@@ -76,6 +84,8 @@ export class Subscription implements Subscriber {
   #begun: Promise<ChannelState> | undefined;
   /** The channel's `finding` when the log was last read. */
   #readIn = -1;
+  /** How many times the channel had told its state when the session was last told; one that is shared: until it fell behind. */
+  #told = 0;
   #isClosed = false;
 
   constructor(
@@ -120,7 +130,7 @@ export class Subscription implements Subscriber {
    * Rejects where the channel is unusable: then the subscription is of no use, and to be closed.
    */
   async begin(start: Start): Promise<ChannelState> {
-    this.#begun = this.#find(start);
+    this.#begun = this.#find(start).then((state) => this.#withState(state, start.version));
     const state = await this.#begun;
     // Sessions stay for hours: nothing is kept that is of no use any more.
     this.#begun = undefined;
@@ -131,7 +141,14 @@ export class Subscription implements Subscriber {
   /** Where a subscription that has begun is now, for who asks for it again. */
   async state(): Promise<ChannelState> {
     await this.#begun;
-    return { position: wirePosition(this.position), recovered: true };
+    return this.#withState({ position: wirePosition(this.position), recovered: true }, undefined);
+  }
+
+  #withState(state: ChannelState, version: WirePosition | undefined): ChannelState {
+    const { states } = this.channel;
+    this.#told = states?.told ?? 0;
+    const snapshot = this.#recipient.isTidings ? states?.snapshot(version) : undefined;
+    return snapshot === undefined ? state : { ...state, state: snapshot };
   }
 
   async #find({ position, start }: Start): Promise<ChannelState> {
@@ -195,11 +212,15 @@ export class Subscription implements Subscriber {
         if (this.#isOver) return;
         if (this.channel.attach(this, this.#position, this.#readIn)) {
           if (this.place === 'live') this.#position = ORIGIN;
+          this.tellState();
+          if (this.#recipient.wantsCounts) this.#tellCounts();
           this.#recipient.caughtUp();
           return;
         }
       }
       await this.#room();
+      // Who reads for a long time is told meanwhile.
+      this.tellState();
       const judgement = await this.#read(this.#isAnchored ? follow : judge);
       if (judgement === undefined) return;
       const { reason, from, messages } = judgement;
@@ -247,6 +268,7 @@ export class Subscription implements Subscriber {
         return false;
       }
       if (this.#isOver) return false;
+      this.#eraseIfGone(message);
       if (this.#recipient.isTidings || message.time > this.#seenUntil) this.#send(message);
       this.#position = message.place;
     }
@@ -288,6 +310,22 @@ export class Subscription implements Subscriber {
     }
     this.#lastTime = message.time;
     this.#recipient.sendMessage(message);
+    if (this.#recipient.wantsCounts && this.place === 'live') this.#tellCounts();
+  }
+
+  tellState(): void {
+    const { states } = this.channel;
+    if (states === undefined || states.told === this.#told || this.#pending !== undefined) return;
+    if (this.#isOver || !this.#router.mayDeliver()) return;
+    const frame = this.#recipient.isTidings ? states.wire(this.#told) : undefined;
+    this.#told = states.told;
+    if (frame !== undefined) this.#recipient.sendState(frame);
+    else if (this.#recipient.wantsCounts && this.place === 'live') this.#tellCounts();
+  }
+
+  #tellCounts(): void {
+    const counts = isInbox(this.channel.name) ? this.channel.states?.counts : undefined;
+    if (counts !== undefined && this.#router.mayDeliver()) this.#recipient.sendCounts(counts);
   }
 
   get #isLossy(): boolean {
@@ -305,7 +343,16 @@ export class Subscription implements Subscriber {
     const pending = this.#pending ?? [];
     this.#pending = undefined;
     if (this.#isOver) return;
-    for (const message of pending) this.deliver(message);
+    for (const message of pending) {
+      this.#eraseIfGone(message);
+      this.deliver(message);
+    }
+    this.tellState();
+  }
+
+  /** It may have been withdrawn while it waited. */
+  #eraseIfGone(message: Outgoing): void {
+    if (this.channel.states?.isGone(message) === true) message.erase();
   }
 
   /** The session's outbox is full: nothing is queued for it any more. What skips does so by itself. */
@@ -323,6 +370,7 @@ export class Subscription implements Subscriber {
 
   demoted(position: Position): void {
     this.#position = position;
+    if (this.isShared) this.#told = this.channel.states?.told ?? 0;
     this.run();
   }
 

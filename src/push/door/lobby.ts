@@ -50,6 +50,7 @@ export interface LobbyParts {
   rechecks: Rechecks;
   pacer: Pacer;
   dialogue: Dialogue;
+  plainCounts: boolean;
   /** The application's. */
   handler: Handler<Session>;
   addressOf(request: HandshakeRequest): string;
@@ -76,11 +77,13 @@ export class Lobby implements Handler<Transport>, SessionHost {
   readonly #pace: IntakePace;
   readonly #full = new Map<Session, Standing>();
   readonly #queueLimits: { frames: number; bytes: number };
+  readonly plainCounts: boolean;
   /** Sessions since the start. */
   count = 0;
 
   constructor(parts: LobbyParts) {
     this.#parts = parts;
+    this.plainCounts = parts.plainCounts;
     this.#pace = new IntakePace(parts.limits);
     this.#queueLimits = queueLimits(parts.limits);
   }

@@ -2,6 +2,7 @@
  * One open page: a transport, whose user is known, in plain mode or `tidings.1`. Whatever goes to the page
  * goes through here, so that its outbox stays within bounds.
  */
+import type { Counts } from '../../pubsub/store/marks.ts';
 import { type Attributes, sendSoon, type Transport } from '../../server/transport.ts';
 import { SmallMap } from '../../small.ts';
 import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../delivery/outgoing.ts';
@@ -36,6 +37,8 @@ export interface Inquiry {
 export interface SessionHost {
   /** Whether this instance knows of all that is to end: otherwise pages are told nothing. */
   mayDeliver(): boolean;
+  /** Whether pages in plain mode are told how many messages are unread. */
+  readonly plainCounts: boolean;
   /** Its outbox is full. Told again, it has taken something in between. */
   filled(session: Session): void;
 }
@@ -190,6 +193,21 @@ export class Session implements Recipient {
   sendMessage(message: Outgoing): void {
     const frame = this.isTidings ? message.wire : message.plain;
     if (frame !== undefined) this.write(frame);
+  }
+
+  /** @internal */
+  sendState(frame: string): void {
+    this.write(frame);
+  }
+
+  /** @internal */
+  get wantsCounts(): boolean {
+    return !this.isTidings && this.#host.plainCounts;
+  }
+
+  /** @internal */
+  sendCounts({ unseen, unread, all }: Counts): void {
+    this.write(`{"type":"counts","unseen":${unseen},"unread":${unread},"all":${all}}`);
   }
 
   /** @internal */

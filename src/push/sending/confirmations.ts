@@ -1,6 +1,7 @@
 /** Waits until a device of the user has acknowledged what was sent to it. */
 import { clearTimeout, setTimeout } from '../../clock.ts';
 import type { Broker, Cursor, Receipt } from '../../pubsub/store/broker.ts';
+import { includes, type Marked } from '../../pubsub/store/marks.ts';
 
 /** The message is stored, but what `confirm` asked for has not happened in time. */
 export class ConfirmTimeoutError extends Error {
@@ -15,13 +16,24 @@ export class ConfirmTimeoutError extends Error {
   }
 }
 
+/** The message was stored, and withdrawn, replaced or deleted, or has expired, before a device acknowledged it. */
+export class MessageGoneError extends Error {
+  readonly code = 'MESSAGE_GONE';
+  readonly receipt: Receipt;
+  constructor(receipt: Receipt) {
+    super(`${receipt.channel} offset ${receipt.offset} is gone, and no device acknowledged it before`);
+    this.name = 'MessageGoneError';
+    this.receipt = receipt;
+  }
+}
+
 /** An acknowledgement that is waited for, from before its message is stored. */
 export interface Expected {
   /**
    * The device that has acknowledged the message.
    *
    * @param timeout milliseconds that were given for all of it, of which `left` are left
-   * @throws {ConfirmTimeoutError}
+   * @throws {ConfirmTimeoutError} or {MessageGoneError}
    */
   of(receipt: Receipt, timeout: number, left: number): Promise<string>;
   forget(): void;
@@ -31,7 +43,10 @@ class Waiting {
   #receipt: Receipt | undefined;
   /** The furthest that came before the receipt. */
   #early: Cursor | undefined;
+  /** The newest marks that did. */
+  #marked: Marked | undefined;
   #acknowledged: ((device: string) => void) | undefined;
+  #lost: (() => void) | undefined;
 
   see(cursor: Cursor): void {
     if (this.#receipt !== undefined) {
@@ -43,11 +58,20 @@ class Waiting {
     if (isFurther) this.#early = cursor;
   }
 
-  /** Calls back, perhaps at once. */
-  until(receipt: Receipt, acknowledged: (device: string) => void): void {
+  seeMarks(marked: Marked): void {
+    const receipt = this.#receipt;
+    if (receipt === undefined) this.#marked = marked;
+    else if (marked.top.epoch === receipt.epoch && includes(marked.marks.gone, receipt.offset))
+      this.#lost?.();
+  }
+
+  /** Calls one of them back, perhaps at once. */
+  until(receipt: Receipt, acknowledged: (device: string) => void, lost: () => void): void {
     this.#receipt = receipt;
     this.#acknowledged = acknowledged;
+    this.#lost = lost;
     if (this.#early !== undefined) this.see(this.#early);
+    if (this.#marked !== undefined) this.seeMarks(this.#marked);
   }
 }
 
@@ -77,10 +101,17 @@ export class Confirmations {
   #wait(waiting: Waiting, receipt: Receipt, timeout: number, left: number): Promise<string> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new ConfirmTimeoutError(receipt, timeout)), left);
-      waiting.until(receipt, (device) => {
-        clearTimeout(timer);
-        resolve(device);
-      });
+      waiting.until(
+        receipt,
+        (device) => {
+          clearTimeout(timer);
+          resolve(device);
+        },
+        () => {
+          clearTimeout(timer);
+          reject(new MessageGoneError(receipt));
+        },
+      );
       // A duplicate may have been acknowledged long ago.
       if (receipt.duplicate) this.#look(receipt.channel);
     });
@@ -91,15 +122,21 @@ export class Confirmations {
     if (own !== undefined) for (const waiting of own) waiting.see(cursor);
   }
 
-  /** The store was away: acknowledgements may have been missed. */
+  marked(channel: string, marked: Marked): void {
+    const own = this.#waiting.get(channel);
+    if (own !== undefined) for (const waiting of own) waiting.seeMarks(marked);
+  }
+
+  /** The store was away: acknowledgements, or that a message is gone, may have been missed. */
   lookAgain(): void {
     for (const channel of this.#waiting.keys()) this.#look(channel);
   }
 
   #look(channel: string): void {
-    this.#broker.cursors(channel).then(
-      (cursors) => {
+    Promise.all([this.#broker.cursors(channel), this.#broker.marks(channel)]).then(
+      ([cursors, marked]) => {
         for (const cursor of cursors) this.acknowledged(cursor);
+        this.marked(channel, marked);
       },
       // The timeout stays in force.
       () => {},

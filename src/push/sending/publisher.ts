@@ -1,23 +1,25 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
 import { monotonicNow } from '../../clock.ts';
-import type { Broker, IntakeMessage, PayloadKind, Receipt, Retention } from '../../pubsub/store/broker.ts';
+import type { Broker, IntakeMessage, PayloadKind, Receipt } from '../../pubsub/store/broker.ts';
+import { sizeWithin } from '../../pubsub/store/marks.ts';
 import type { LaterSettings } from '../../pubsub/store/schedule.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import type { TopicTable } from '../delivery/topic-options.ts';
-import { DEFAULT_RETENTION, type RetentionOptions } from '../options.ts';
 import { decodeData, encodeData } from '../payload.ts';
 import {
   inboxOf,
   isInbox,
   keyProblem,
   referenceProblem,
+  replacesProblem,
   topicProblem,
+  ttlProblem,
   userOf,
   userProblem,
 } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import { Confirmations } from './confirmations.ts';
+import type { Retentions } from './retentions.ts';
 import { checkedAt, type Scheduled, type Scheduler } from './schedule.ts';
 import { type SentMany, sendMany, type UserResult } from './send-many.ts';
 
@@ -29,12 +31,22 @@ export interface PublishSettings {
   idempotencyKey?: string;
   /** Milliseconds that the key is remembered. Default 24 hours. */
   idempotencyWindow?: number;
+  /** Milliseconds from its being stored after which the message is gone. Default: it stays as long as others. */
+  ttl?: number;
+  /**
+   * A key of 1 to 256 characters: the newest message of the same user or topic that was sent with the same key is gone, in
+   * the moment in which this one is there, which is unread.
+   */
+  replaces?: string;
   /**
    * What to wait for: that the store has it (the default), that a replica of the store has it too, or,
    * for `send`, that a device of the user has acknowledged it.
    */
   confirm?: 'stored' | 'replicated' | 'acked';
-  /** Milliseconds for `replicated` and `acked`. Default 10,000. Then it rejects, although it is stored. */
+  /**
+   * Milliseconds for `replicated` and `acked`. Default 10,000. Then it rejects, although it is stored. `acked` rejects at
+   * once with a {MessageGoneError} where the message is withdrawn, replaced or deleted, or expires, unacknowledged.
+   */
   timeout?: number;
   /** With a time it is sent later: see `ScheduleSettings`. */
   at?: undefined;
@@ -70,7 +82,7 @@ export interface SendReceipt extends Receipt {
   device?: string;
 }
 
-/** What no device of a user has acknowledged yet. */
+/** What no device of a user has acknowledged yet, without what is gone. */
 export interface Pending {
   count: number;
   /** Oldest first, at most `limit` of them. */
@@ -81,29 +93,18 @@ export class Publisher {
   readonly #broker: Broker;
   readonly #router: ChannelRouter;
   readonly #maxMessage: number;
-  readonly #retention: { inbox: Retention; topic: Retention };
-  readonly #topics: TopicTable;
+  readonly #retentions: Retentions;
   readonly #scheduler: Scheduler;
   readonly confirmations: Confirmations;
   /** Messages stored since the start. */
   published = 0;
 
-  constructor(
-    router: ChannelRouter,
-    maxMessage: number,
-    topics: TopicTable,
-    scheduler: Scheduler,
-    retention: RetentionOptions = {},
-  ) {
+  constructor(router: ChannelRouter, maxMessage: number, scheduler: Scheduler, retentions: Retentions) {
     this.#scheduler = scheduler;
     this.#router = router;
     this.#broker = router.broker;
     this.#maxMessage = maxMessage;
-    this.#retention = {
-      inbox: { ...DEFAULT_RETENTION.inbox, ...retention.inbox },
-      topic: { ...DEFAULT_RETENTION.topic, ...retention.topic },
-    };
-    this.#topics = topics;
+    this.#retentions = retentions;
     this.confirmations = new Confirmations(router.broker);
   }
 
@@ -151,8 +152,7 @@ export class Publisher {
     if (settings.confirm === 'acked')
       throw new TypeError('a topic has nobody whose acknowledgement could be waited for');
     const { kind, bytes } = encodeData(data);
-    const retention = { ...this.#retention.topic, ...this.#topics.of(topic).retention };
-    return this.#store(topic, kind, bytes, retention, settings);
+    return this.#store(topic, kind, bytes, settings);
   }
 
   /**
@@ -163,11 +163,8 @@ export class Publisher {
   async take({ channel, kind, payload, ...settings }: IntakeMessage & LaterSettings): Promise<Receipt> {
     const problem = isInbox(channel) ? userProblem(userOf(channel)) : topicProblem(channel);
     if (problem !== undefined) throw new TypeError(problem);
-    const retention = isInbox(channel)
-      ? this.#retention.inbox
-      : { ...this.#retention.topic, ...this.#topics.of(channel).retention };
     this.#check(payload, settings);
-    return this.#publish(channel, kind, payload, retention, settings);
+    return this.#publish(channel, kind, payload, settings);
   }
 
   async notify(channel: string, data: unknown): Promise<void> {
@@ -193,14 +190,16 @@ export class Publisher {
       if (position.epoch === page.top.epoch) acked = Math.max(acked, position.offset);
     }
     const from = Math.max(acked, page.first - 1);
-    const count = Math.max(0, page.top.offset - from);
+    const { marks, top } = await this.#broker.marks(channel);
+    const gone = top.epoch === page.top.epoch ? sizeWithin(marks.gone, from + 1, page.top.offset) : 0;
+    const count = Math.max(0, page.top.offset - from - gone);
     const messages: Pending['messages'] = [];
-    while (messages.length < Math.min(limit, count)) {
-      const after = messages.at(-1)?.offset ?? from;
+    for (let after = from; messages.length < Math.min(limit, count); ) {
       page = await this.#broker.read(channel, after, Math.min(PENDING_PAGE, limit - messages.length));
       if (page.messages.length === 0) break;
       for (const { epoch, offset, id, time, kind, payload } of page.messages) {
-        messages.push({ epoch, offset, id, time, data: decodeData(kind, payload) });
+        after = offset;
+        if (kind !== 'gone') messages.push({ epoch, offset, id, time, data: decodeData(kind, payload) });
       }
     }
     return { count, messages };
@@ -213,7 +212,7 @@ export class Publisher {
     settings: AnySettings,
   ): Promise<SendReceipt | Scheduled> {
     if (settings.confirm !== 'acked' || settings.at !== undefined) {
-      return this.#store(channel, kind, payload, this.#retention.inbox, settings);
+      return this.#store(channel, kind, payload, settings);
     }
     this.#check(payload, settings);
     const timeout = settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT;
@@ -227,7 +226,7 @@ export class Publisher {
       // Expected before it is stored: the acknowledgement may come before the store's own answer.
       const expected = this.confirmations.expect(channel);
       try {
-        const receipt = await this.#publish(channel, kind, payload, this.#retention.inbox, settings);
+        const receipt = await this.#publish(channel, kind, payload, settings);
         const device = await expected.of(receipt, timeout, Math.max(0, deadline - monotonicNow()));
         return { ...receipt, device };
       } finally {
@@ -243,12 +242,11 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    retention: Retention,
     settings: AnySettings,
   ): Promise<Receipt | Scheduled> {
     this.#check(payload, settings);
     const { at, confirm, timeout, ...later } = settings;
-    if (at === undefined) return this.#publish(channel, kind, payload, retention, settings);
+    if (at === undefined) return this.#publish(channel, kind, payload, settings);
     return this.#scheduler.add({ channel, kind, payload, at: checkedAt(at), settings: later });
   }
 
@@ -257,13 +255,14 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    retention: Retention,
-    { idempotencyKey, idempotencyWindow, confirm, timeout }: AnySettings,
+    { idempotencyKey, idempotencyWindow, ttl, replaces, confirm, timeout }: AnySettings,
   ): Promise<Receipt> {
     const receipt = await this.#broker.publish(channel, kind, payload, {
-      retention,
+      retention: this.#retentions.of(channel),
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
       ...(idempotencyWindow === undefined ? {} : { idempotencyWindow }),
+      ...(ttl === undefined ? {} : { ttl }),
+      ...(replaces === undefined ? {} : { replaces }),
       ...(confirm === 'replicated'
         ? { replicas: 1, replicaTimeout: timeout ?? DEFAULT_CONFIRM_TIMEOUT }
         : {}),
@@ -274,9 +273,12 @@ export class Publisher {
   }
 
   /** @throws {TypeError} for settings that make no sense, {RangeError} for a message that is too large or a time that can't be */
-  #check(payload: Buffer, { idempotencyKey, at, confirm }: AnySettings): void {
+  #check(payload: Buffer, { idempotencyKey, ttl, replaces, at, confirm }: AnySettings): void {
     this.#checkSize(payload);
-    const problem = idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey);
+    const problem =
+      (idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey)) ??
+      (replaces === undefined ? undefined : replacesProblem(replaces)) ??
+      ttlProblem(ttl);
     if (problem !== undefined) throw new TypeError(problem);
     if (at === undefined) return;
     checkedAt(at);

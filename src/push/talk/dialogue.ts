@@ -24,6 +24,8 @@ import {
   startOf,
   ticketOf,
 } from './frames.ts';
+import { lifeOf } from './inbox-frames.ts';
+import { InboxTalk } from './inbox-talk.ts';
 import { Joining, type JoiningHost } from './joining.ts';
 import { inboxOf, isInbox, wireName } from './names.ts';
 import { type ChannelState, CloseCode } from './wire.ts';
@@ -36,7 +38,11 @@ export interface DialogueHost extends JoiningHost {
   readonly instance: string;
   readonly heartbeat: Heartbeat;
   readonly acknowledger: Acknowledger;
-  publish(topic: string, data: unknown, options: Pick<PublishOptions, 'idempotencyKey'>): Promise<Receipt>;
+  publish(
+    topic: string,
+    data: unknown,
+    options: Pick<PublishOptions, 'idempotencyKey' | 'ttl' | 'replaces'>,
+  ): Promise<Receipt>;
   /** The session is what its new ticket says. @throws {FrameError} */
   renew(ticket: string | undefined, session: Session): Promise<void>;
   /** Sends it away. */
@@ -50,9 +56,11 @@ export interface DialogueHost extends JoiningHost {
 export class Dialogue {
   readonly #host: DialogueHost;
   readonly #joining: Joining;
+  readonly #inbox: InboxTalk;
 
   constructor(host: DialogueHost) {
     this.#host = host;
+    this.#inbox = new InboxTalk(host);
     this.#joining = new Joining(host);
   }
 
@@ -97,6 +105,10 @@ export class Dialogue {
         return this.#ack(session, frame);
       case 'publish':
         return this.#publish(session, frame, proceed);
+      case 'mark':
+        return this.#held(this.#inbox.mark(session, frame), proceed);
+      case 'history':
+        return this.#held(this.#inbox.history(session, frame), proceed);
       case 'renew':
         return this.#renew(session, frame);
       default:
@@ -147,10 +159,8 @@ export class Dialogue {
     for (const name of [...(session.given ?? []), ...wishes.topics, ...wishes.positions.keys()]) {
       try {
         const position = wishes.positions.get(name);
-        starts.set(
-          channelOf(name, session.user),
-          position === undefined ? { start: wishes.start } : { position },
-        );
+        const channel = channelOf(name, session.user);
+        starts.set(channel, position === undefined ? { start: wishes.start } : { position });
       } catch (error) {
         refusals.push(error as FrameError);
       }
@@ -158,7 +168,8 @@ export class Dialogue {
     const channels = new Map<string, ChannelState>();
     const joining = [...starts].map(async ([channel, start]) => {
       try {
-        const { state } = await this.#joining.join(session, channel, start);
+        const version = wishes.states.get(wireName(channel)) ?? wishes.states.get(channel);
+        const { state } = await this.#joining.join(session, channel, { ...start, version });
         channels.set(wireName(channel), state);
       } catch (error) {
         if (isUnusable(error) && isInbox(channel)) session.unusable(channel);
@@ -309,6 +320,7 @@ export class Dialogue {
     const topic = channelOf(frame['channel'], session.user);
     const ref = refOf(frame['ref']);
     const idempotencyKey = idempotencyKeyOf(frame['idempotencyKey']);
+    const life = lifeOf(frame, session.user);
     const { data, [DATA]: text } = frame;
     if (text === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
     const { publish } = this.#host.authorize;
@@ -323,7 +335,7 @@ export class Dialogue {
     const stored = this.#host.publish(
       topic,
       asItCame,
-      idempotencyKey === undefined ? {} : { idempotencyKey },
+      idempotencyKey === undefined ? life : { ...life, idempotencyKey },
     );
     // The store keeps the order in which it is given messages.
     proceed();

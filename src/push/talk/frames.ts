@@ -92,6 +92,8 @@ export interface HelloWishes {
   start: 'now' | 'retained';
   /** As the client named them. */
   positions: Map<string, WirePosition>;
+  /** Versions of states, likewise. */
+  states: Map<string, WirePosition>;
   topics: string[];
 }
 
@@ -100,21 +102,23 @@ export interface HelloWishes {
  * @throws {FrameError} bad-frame
  */
 export function helloOf(frame: Record<string, unknown>, limit: number): HelloWishes {
-  const { device, positions = {}, topics = [] } = frame;
+  const { device, positions = {}, topics = [], states = {} } = frame;
   if (device !== undefined && !isDevice(device)) {
     throw new FrameError('bad-frame', 'device is a string of 1 to 64 characters');
   }
-  if (!isRecord(positions) || !Array.isArray(topics)) {
-    throw new FrameError('bad-frame', 'positions is an object, topics an array');
+  if (!isRecord(positions) || !Array.isArray(topics) || !isRecord(states)) {
+    throw new FrameError('bad-frame', 'positions and states are objects, topics an array');
   }
   const named = Object.entries(positions);
-  if (named.length + topics.length > 2 * limit + 1) {
+  const known = Object.entries(states);
+  if (named.length + topics.length > 2 * limit + 1 || known.length > 2 * limit + 1) {
     throw new FrameError('too-many-subscriptions', `more than ${limit} topics`);
   }
   return {
     device,
     start: startOf(frame['start']),
     positions: new Map(named.map(([channel, position]) => [channel, positionOf(position, channel)])),
+    states: new Map(known.map(([channel, version]) => [channel, positionOf(version, channel)])),
     topics: topics.map((topic) => {
       if (typeof topic !== 'string') throw new FrameError('bad-frame', 'topics are strings');
       return topic;

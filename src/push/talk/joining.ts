@@ -153,7 +153,8 @@ export class Joining {
     await subscription.channel.ready();
     const cursors = subscription.channel.takeCursors() ?? (await this.#cursors(session, channel));
     const own = cursors.find(({ device }) => device === session.device)?.position;
-    const begin = start.position === undefined && own !== undefined ? { position: own } : start;
+    const isOwn = start.position === undefined && own !== undefined;
+    const begin: Start = isOwn ? { position: own, version: start.version } : start;
     const state = await subscription.begin(begin);
     const acked = highest(cursors, state.position.epoch);
     return { subscription, state: acked === undefined ? state : { ...state, acked: wirePosition(acked) } };

@@ -69,6 +69,20 @@ export function keyProblem(key: unknown): string | undefined {
   return undefined;
 }
 
+/** What is wrong with the key under which messages replace each other; undefined if nothing is. */
+export function replacesProblem(key: unknown): string | undefined {
+  if (typeof key !== 'string' || key === '' || key.length > MAX_KEY) {
+    return `what a message replaces is a key of 1 to ${MAX_KEY} characters`;
+  }
+  return SURROGATE.test(key) ? 'the key of what a message replaces has lone surrogates' : undefined;
+}
+
+/** What is wrong with a message's lifetime in milliseconds; undefined if nothing is. */
+export function ttlProblem(ttl: unknown): string | undefined {
+  if (ttl === undefined || (Number.isSafeInteger(ttl) && (ttl as number) > 0)) return undefined;
+  return 'ttl is a whole number of milliseconds, at least 1';
+}
+
 export function isDevice(device: unknown): device is string {
   return typeof device === 'string' && device !== '' && device.length <= MAX_DEVICE && !UNFIT.test(device);
 }

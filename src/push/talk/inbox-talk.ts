@@ -1,0 +1,71 @@
+/** What a page does with its inbox: it marks messages, and looks at those from before. */
+
+import { wirePosition } from '../delivery/outgoing.ts';
+import type { Pacer } from '../delivery/pacer.ts';
+import type { ChannelRouter } from '../delivery/router.ts';
+import { type History, historyOf } from '../inbox/history.ts';
+import type { Session } from '../pages/session.ts';
+import { FrameError, refOf } from './frames.ts';
+import { historyQueryOf, markOf } from './inbox-frames.ts';
+import { inboxOf } from './names.ts';
+import { INBOX } from './wire.ts';
+
+export interface InboxTalkHost {
+  readonly router: ChannelRouter;
+  readonly pacer: Pacer;
+}
+
+export class InboxTalk {
+  readonly #router: ChannelRouter;
+  readonly #pacer: Pacer;
+
+  constructor({ router, pacer }: InboxTalkHost) {
+    this.#router = router;
+    this.#pacer = pacer;
+  }
+
+  /** @throws {FrameError}, or what the store has to say */
+  async mark(session: Session, frame: Record<string, unknown>): Promise<void> {
+    const ref = refOf(frame['ref']);
+    const mark = markOf(frame);
+    this.#checkStore();
+    const { changed, marks } = await this.#router.broker.mark(inboxOf(session.user), mark);
+    this.#checkLease();
+    const answer = { type: 'marked', changed, version: wirePosition(marks.version) } as const;
+    session.sendFrame(ref === undefined ? answer : { ...answer, ref });
+  }
+
+  /** @throws {FrameError}, or what the store has to say */
+  async history(session: Session, frame: Record<string, unknown>): Promise<void> {
+    const ref = refOf(frame['ref']);
+    const query = historyQueryOf(frame);
+    this.#checkStore();
+    // Who asks for much and reads slowly waits, and is not closed for it.
+    if (session.bufferedAmount >= session.busy) await this.#pacer.wait(session.transport, session.busy / 2);
+    if (session.isDismissed) return;
+    const text = encodeHistory(await historyOf(this.#router, inboxOf(session.user), query), ref);
+    this.#checkLease();
+    session.write(text);
+  }
+
+  /** Who asks a store that is away is told at once: a hundred marks would wait a hundred times for its return. */
+  #checkStore(): void {
+    if (this.#router.isAway) throw new FrameError('unavailable', 'the store is away: try again', INBOX);
+  }
+
+  /** What is in the store is for nobody who may have been sent away elsewhere. */
+  #checkLease(): void {
+    if (!this.#router.mayDeliver()) throw new FrameError('unavailable', 'try again', INBOX);
+  }
+}
+
+function encodeHistory({ messages, before, counts }: History, ref: string | undefined): string {
+  const list = messages.map(
+    ({ message, state, isArchived }) =>
+      `{${message.body},"state":"${state}"${isArchived ? ',"archived":true' : ''}}`,
+  );
+  return (
+    `{"type":"history",${ref === undefined ? '' : `"ref":${JSON.stringify(ref)},`}"messages":[${list.join(',')}],` +
+    `${before === undefined ? '' : `"before":${JSON.stringify(before)},`}"counts":${JSON.stringify(counts)}}`
+  );
+}
