@@ -4,11 +4,12 @@ import type { AnySettings, SendManySettings } from '../push/sending/publisher.ts
 import type { Decode, ScheduledPage, ScheduledSettings } from '../push/sending/schedule-list.ts';
 import type { UserResult } from '../push/sending/send-many.ts';
 import { textOfField } from '../push/talk/json-field.ts';
+import { type InboxTarget, lifeOf, withdrawByKey } from './admin-inbox.ts';
 import { asHttpError, type Call, idempotencyKey, queryOf, type Route, recordOf } from './admin-request.ts';
 import { HttpError, readJson } from './json-http.ts';
 
 /** What it needs of a push server. */
-export interface SendingTarget {
+export interface SendingTarget extends Pick<InboxTarget, 'withdraw' | 'withdrawFrom'> {
   send(user: string, data: unknown, settings: AnySettings): Promise<unknown>;
   publish(topic: string, data: unknown, settings: AnySettings): Promise<unknown>;
   sendMany(
@@ -32,17 +33,30 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
     (to: 'send' | 'publish') =>
     async ({ request, name }: Call) => {
       const key = idempotencyKey(request);
-      const { at } = queryOf(request, ['at']);
+      const { at, ...life } = queryOf(request, ['at', 'ttl', 'replaces']);
       const data = await readJson(request, maxBody);
       const settings = {
         ...(key !== undefined && { idempotencyKey: key }),
         ...(at !== undefined && { at: timeOf('at', at) }),
+        ...lifeOf(life),
       };
       return { status: at === undefined ? 201 : 202, body: await target[to](name, data, settings) };
     };
   return [
-    { pattern: /^\/api\/users\/([^/]+)\/messages$/, methods: { POST: deliver('send') } },
-    { pattern: /^\/api\/topics\/([^/]+)\/messages$/, methods: { POST: deliver('publish') } },
+    {
+      pattern: /^\/api\/users\/([^/]+)\/messages$/,
+      methods: {
+        POST: deliver('send'),
+        DELETE: withdrawByKey((user, which) => target.withdraw(user, which)),
+      },
+    },
+    {
+      pattern: /^\/api\/topics\/([^/]+)\/messages$/,
+      methods: {
+        POST: deliver('publish'),
+        DELETE: withdrawByKey((topic, which) => target.withdrawFrom(topic, which)),
+      },
+    },
     {
       pattern: /^\/api\/messages$/,
       methods: {

@@ -9,12 +9,13 @@ import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.t
 import type { RevokeSettings } from '../push/door/topic-rights.ts';
 import type { AttendanceSettings } from '../push/pages/topic-presence.ts';
 import { requestTarget } from '../server/request-target.ts';
+import { type InboxTarget, inboxRoutes } from './admin-inbox.ts';
 import { asHttpError, queryOf, type Route, readRecord } from './admin-request.ts';
 import { type SendingTarget, sendingRoutes } from './admin-sending.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 
 /** What the API needs of a push server. */
-export interface AdminTarget extends SendingTarget {
+export interface AdminTarget extends SendingTarget, InboxTarget {
   sessions(user: string): Promise<unknown>;
   online(users: readonly string[]): Promise<Set<string>>;
   presence(topic: string, settings: AttendanceSettings): Promise<unknown>;
@@ -55,6 +56,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
   });
   const routes: Route[] = [
     ...sendingRoutes(target, maxBody),
+    ...inboxRoutes(target, maxBody),
     {
       pattern: /^\/api\/topics\/([^/]+)\/presence$/,
       methods: {

@@ -1,6 +1,7 @@
 /** Finds the command, reads its settings, runs it, and turns errors into messages and exit statuses. */
 import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
+import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
 import { closest, readSettings, UsageError } from './options.ts';
 import { readPackageFile } from './package-file.ts';
@@ -17,6 +18,8 @@ export const commands: Command[] = [
   publish,
   scheduled,
   cancel,
+  inbox,
+  withdraw,
   listen,
   disconnect,
   block,

@@ -25,6 +25,12 @@ const options = {
   }),
   limit: limitOption,
   at: atOption,
+  ttl: integer('MS', 'Milliseconds after which the message is gone; 0 for never', {
+    min: 0,
+    max: 315_360_000_000,
+    fallback: 0,
+  }),
+  replaces: text('KEY', 'The newest message that was sent with the same key is gone'),
   json: flag('TEXT is JSON: send the value, not the text'),
   idempotencyKey: text('KEY', 'Sending again with the same key stores nothing and prints the first receipt'),
 };
@@ -54,6 +60,10 @@ export const send = command({
   examples: [
     ['tidings send alice "hello" --token T', 'through the server on this machine'],
     ['tidings send alice --json \'{"subject":"hello"}\' --redis redis://127.0.0.1:6379', 'through Redis'],
+    [
+      'tidings send alice "3 new orders" --replaces orders --ttl 3600000 --token T',
+      'in the place of the last one',
+    ],
     ['date | tidings send alice - --url https://push.example.com --token T', 'from standard input'],
     ['tidings send alice "time to go" --at +10m --token T', 'in ten minutes'],
     ['tidings send --users staff.txt "the canteen is closed" --token T', 'to everybody on a list'],
@@ -92,7 +102,7 @@ async function deliver(to: 'users' | 'topics', settings: Settings<typeof options
     ? await storeInRedis(values.redis as string, to, name, data, at, values)
     : await callAdmin(values, {
         method: 'POST',
-        path: `/api/${to}/${encodeURIComponent(name)}/messages${at === undefined ? '' : `?at=${at}`}`,
+        path: `/api/${to}/${encodeURIComponent(name)}/messages${queryOf({ ...(at !== undefined && { at }), ...lifeOf(values) })}`,
         body: data,
         idempotencyKey: values.idempotencyKey,
       });
@@ -131,7 +141,12 @@ async function deliverToMany(settings: Settings<typeof manyOptions>): Promise<nu
   // By its text: numbers that JavaScript can't hold stay what they are.
   const text = data instanceof JsonText ? data.text : JSON.stringify(data);
   const sendToSome: SendToSome = async (users, key) => {
-    const rest = JSON.stringify({ users, idempotencyKey: key, ...(at !== undefined && { at }) });
+    const rest = JSON.stringify({
+      users,
+      idempotencyKey: key,
+      ...(at !== undefined && { at }),
+      ...lifeOf(values),
+    });
     const body = new JsonText(`{"data":${text},${rest.slice(1)}`, true);
     const answer = await callAdmin(values, { method: 'POST', path: '/api/messages', body });
     const { results } = answer as { results: { duplicate?: boolean; error?: string; message?: string }[] };
@@ -142,6 +157,15 @@ async function deliverToMany(settings: Settings<typeof manyOptions>): Promise<nu
   };
   const mayHelp = (error: unknown): boolean => error instanceof AdminError && error.mayPass;
   return sendToUsers(users!, from, idempotencyKey, sendToSome, mayHelp);
+}
+
+function lifeOf({ ttl, replaces }: Settings<typeof options>['values']): { ttl?: number; replaces?: string } {
+  return { ...(ttl > 0 && { ttl }), ...(replaces !== undefined && { replaces }) };
+}
+
+function queryOf(parameters: Record<string, string | number>): string {
+  const entries = Object.entries(parameters).map(([name, value]) => [name, String(value)]);
+  return entries.length === 0 ? '' : `?${new URLSearchParams(entries)}`;
 }
 
 async function readMessage(argument: string | undefined): Promise<string> {
@@ -222,7 +246,7 @@ async function withRedis<T>(
         const problem = to === 'users' ? userProblem(name) : topicProblem(name);
         if (problem !== undefined) throw new TypeError(problem);
         const channel = to === 'users' ? inboxOf(name) : name;
-        const settings = { ...(idempotencyKey !== undefined && { idempotencyKey }) };
+        const settings = { ...(idempotencyKey !== undefined && { idempotencyKey }), ...lifeOf(values) };
         if (at !== undefined)
           return schedule(broker.schedule, limits.scheduled, {
             channel,

@@ -51,6 +51,9 @@ export const serveOptions = {
     /\s+/,
   ),
   limit: limitOption,
+  plainCounts: flag(
+    'Pages in plain mode are told how many messages are unread, by a text frame of its own after each change',
+  ),
   drain: integer('MS', 'Milliseconds over which clients are spread when the server is told to end', {
     min: 0,
     max: 3_600_000,

@@ -146,6 +146,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       ...parseLimits(settings.limit),
       topics: Object.fromEntries(settings.presence.map((topic) => [topic, { presence: true }])),
       expiry: expiryOptions(settings),
+      plainCounts: settings.plainCounts,
       lease: settings.lease,
       confirmTimeout: settings.confirmTimeout,
       authorize: {

@@ -315,8 +315,8 @@ test('an unknown path is 404, a wrong method 405 with Allow', async () => {
     assert.equal((await call(path, { body: '1' })).status, 404, path);
   }
   for (const [path, method, allow] of [
-    ['/api/users/alice/messages', 'GET', 'POST'],
-    ['/api/topics/news/messages', 'DELETE', 'POST'],
+    ['/api/users/alice/messages', 'GET', 'POST, DELETE'],
+    ['/api/topics/news/messages', 'GET', 'POST, DELETE'],
     ['/api/users/alice/sessions', 'POST', 'GET, DELETE'],
     ['/api/stats', 'PUT', 'GET'],
   ] as const) {

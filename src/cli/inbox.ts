@@ -1,0 +1,89 @@
+/** `tidings inbox` and `tidings withdraw`: what a user's inbox has, and taking a message back, through the admin API. */
+import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
+import { callAdmin, connection } from './admin-client.ts';
+import { command } from './command.ts';
+import { flag, integer, text, UsageError } from './options.ts';
+
+export const inbox = command({
+  name: 'inbox',
+  positionals: 'USER',
+  summary: "list a user's messages, with what he has done with them",
+  description:
+    'Lists the messages that the inbox of USER has, newest first, each with its state (unseen, seen or read), and prints how ' +
+    'many are unseen, unread and there at all. With --json, as the admin API says it.',
+  examples: [
+    ['tidings inbox alice --token T', 'the newest 50'],
+    ['tidings inbox alice --state unread --limit 10 --json --token T', 'ten unread ones, for a script'],
+    ['tidings inbox alice --before 120 --token T', 'those before the one with offset 120'],
+  ],
+  options: {
+    ...connection,
+    before: text('OFFSET', 'Those before this one; also a position, as --json prints it'),
+    limit: integer('COUNT', 'Messages at the most', { min: 1, max: 200, fallback: 50 }),
+    state: text('STATE', 'all, unseen, unread or read, without what is archived; or archived', 'all'),
+    json: flag('Print JSON'),
+  },
+  async run({ values, positionals }) {
+    const [user, ...rest] = positionals;
+    if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
+    const query = new URLSearchParams({ limit: String(values.limit), state: values.state });
+    if (values.before !== undefined) query.set('before', values.before);
+    const path = `/api/users/${encodeURIComponent(user)}/inbox?${query}`;
+    const page = (await callAdmin(values, { method: 'GET', path })) as InboxPage;
+    console.log(values.json ? JSON.stringify(page) : asText(page));
+    return 0;
+  },
+});
+
+export const withdraw = command({
+  name: 'withdraw',
+  positionals: 'USER [ID]',
+  summary: 'take a message back',
+  description:
+    'Withdraws a message of USER by the id of its receipt, or by the --key that it was sent with as --replaces. Its data is ' +
+    'erased, pages that have it are told, and no other gets it. Prints whether there was one.',
+  examples: [
+    ['tidings withdraw alice Zq3… --token T', 'one message of a user'],
+    ['tidings withdraw alice --key orders --token T', 'the newest that was sent with this key'],
+    ['tidings withdraw news Hb4… --topic --token T', 'one message of a topic'],
+  ],
+  options: {
+    ...connection,
+    key: text('KEY', 'The newest message that was sent with --replaces KEY'),
+    topic: flag('It is a message of a topic: give its name in place of USER'),
+  },
+  async run({ values, positionals }) {
+    const [name, id, ...rest] = positionals;
+    if (name === undefined || rest.length > 0 || (id === undefined) === (values.key === undefined)) {
+      throw new UsageError('give a USER (or a topic), and an ID or a --key');
+    }
+    const messages = `/api/${values.topic ? 'topics' : 'users'}/${encodeURIComponent(name)}/messages`;
+    const which =
+      id === undefined
+        ? `?${new URLSearchParams({ key: values.key as string })}`
+        : `/${encodeURIComponent(id)}`;
+    console.log(JSON.stringify(await callAdmin(values, { method: 'DELETE', path: messages + which })));
+    return 0;
+  },
+});
+
+function asText({ messages, before, counts }: InboxPage): string {
+  const { unseen, unread, all } = counts;
+  return [
+    ...messages.map(lineOf),
+    `${unseen} unseen, ${unread} unread, ${all} in all`,
+    ...(before === undefined ? [] : [`there are more: --before ${before.offset}`]),
+  ].join('\n');
+}
+
+/** What others have written may hold anything: a terminal is sent no control characters. */
+function lineOf({ offset, id, time, state, archived, data, reference, unresolved }: InboxMessage): string {
+  const content = unresolved
+    ? `reference ${reference}`
+    : typeof data === 'string'
+      ? data
+      : JSON.stringify(data);
+  const shown = content.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  const what = `${state}${archived ? ' archived' : ''}`;
+  return `${offset}  ${new Date(time).toISOString()}  ${id}  ${what.padEnd(6)}  ${shown.slice(0, 200)}`;
+}
