@@ -166,6 +166,30 @@ const list: Peer[] = [
     deflate: false,
     pages: { wire: 'tidings.1', path: '/socketServer', recovers: true, isQuiet: true, sender: 'push' },
   },
+  ...(
+    [
+      ['marks', 'to inboxes whose messages are marked'],
+      ['ttl', 'each message with a lifetime'],
+      ['keys', 'each message with a key, under which nothing is there yet'],
+      ['replaces', 'each message in the place of the one before'],
+    ] as const
+  ).map(
+    ([life, what]): Peer => ({
+      name: `push-${life}`,
+      what: `tidings, the push server, pages in tidings.1 that acknowledge nothing; ${what}`,
+      runtime: 'node',
+      entry: 'push',
+      wire: 'websocket',
+      deflate: false,
+      pages: {
+        wire: 'tidings.1',
+        path: '/socketServer',
+        recovers: true,
+        isQuiet: true,
+        sender: `push-${life}`,
+      },
+    }),
+  ),
   {
     name: 'ws-pages',
     what: 'ws alone, which sends nothing',

@@ -233,6 +233,15 @@ const pushUserRow = (users: number, rate: number): Row => {
   return pushRow('user', title, users, { rate, peers: [...PUSH_PEERS, 'push-tidings.1-quiet'] });
 };
 
+/** What state and lifetimes add to that. */
+const pushLifeRow = (users: number, rate: number): Row => ({
+  ...pushUserRow(users, rate),
+  id: `push-life-${users}`,
+  title: `push: the same, to inboxes with marks, with lifetimes and with keys`,
+  reference: 'push-tidings.1-quiet',
+  peers: ['push-tidings.1-quiet', 'push-marks', 'push-ttl', 'push-keys', 'push-replaces'],
+});
+
 /** In plain mode pages have no topics. */
 const pushTopicRow = (pages: number, rate: number): Row =>
   pushRow(
@@ -414,6 +423,7 @@ for (const depth of [1, 16]) {
 /** What a message, a page and its coming and going cost a push server, and Redis behind it. */
 export const pushRows: Row[] = [
   pushUserRow(1000, 5000),
+  pushLifeRow(1000, 5000),
   pushTopicRow(1000, 50),
   pushTopicRow(10_000, 5),
   pushRestRow(10_000),
@@ -442,6 +452,7 @@ export const shortRows: Row[] = [
   idleRow(200, true, ['ws', 'tidings']),
   fanOutRow(100, 4),
   pushUserRow(50, 500),
+  pushLifeRow(50, 500),
   pushTopicRow(50, 50),
   pushRestRow(100),
   pushReturnRow(100),

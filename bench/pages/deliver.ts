@@ -66,6 +66,7 @@ export async function deliver(job: PageJob, fail: (error: Error) => void): Promi
 
   const isWarm = await sendFor(job.mayBeCold ? 300 : 2000, job.mayBeCold ? 0 : WARM);
   if (!isWarm) throw new Error(COLD);
+  await sender.prepare?.(pages.map(({ user }) => user));
   const before = delivered;
   latencies.clear();
   const meter = new Meter(job);

@@ -4,7 +4,9 @@ import type { CpuTime } from '../proc.ts';
 /** What a page speaks: bare messages, the push server's protocol with positions and acknowledgements, or Socket.IO. */
 export type PageWire = 'plain' | 'tidings.1' | 'socket.io';
 /** Through what messages are sent to the pages. */
-export type SenderKind = 'push' | 'ioredis' | 'socket.io' | 'socket.io-streams';
+export type SenderKind = 'push' | PushLife | 'ioredis' | 'socket.io' | 'socket.io-streams';
+/** The push server's: to inboxes with marks; messages with a lifetime; with a key each; with one key, so that each replaces one. */
+export type PushLife = 'push-marks' | 'push-ttl' | 'push-keys' | 'push-replaces';
 
 export interface PageJob {
   scenario: 'user' | 'topic' | 'rest' | 'return' | 'visit';

@@ -1,5 +1,5 @@
 /** Who sends to the pages: through Redis, from a process that has no page itself. */
-import { PushServer, redisBroker } from '../../src/index.ts';
+import { type PublishSettings, PushServer, redisBroker } from '../../src/index.ts';
 import type { SenderKind } from './job.ts';
 
 export interface Message {
@@ -9,13 +9,33 @@ export interface Message {
 }
 
 export interface Sender {
+  /** Once the server is warm, before anything is measured. */
+  prepare?(users: string[]): Promise<void>;
   toUser(user: string, message: Message): Promise<unknown>;
   toTopic(topic: string, message: Message): Promise<unknown>;
 }
 
+const HOUR = 3_600_000;
+
+function lifeOf(kind: SenderKind, { n }: Message): PublishSettings {
+  if (kind === 'push-ttl') return { ttl: HOUR };
+  if (kind === 'push-keys') return { replaces: `key ${n}` };
+  return kind === 'push-replaces' ? { replaces: 'key' } : {};
+}
+
+/** All is read, but for two, of which one is archived. */
+async function mark(push: PushServer, users: string[]): Promise<void> {
+  for (const user of users) {
+    const { messages } = await push.inbox(user, { limit: 2 });
+    await push.mark(user, { as: 'read' });
+    await push.mark(user, { as: 'unread', ids: messages.map(({ id }) => id) });
+    await push.mark(user, { as: 'archived', ids: messages.slice(0, 1).map(({ id }) => id) });
+  }
+}
+
 /** @param fail is told of anything that is not as it should be */
 export async function senderOf(kind: SenderKind, url: string, fail: (error: Error) => void): Promise<Sender> {
-  if (kind === 'push') {
+  if (kind.startsWith('push')) {
     const push = new PushServer({
       broker: redisBroker(url, { intake: false }),
       log: (level, message) => {
@@ -24,7 +44,8 @@ export async function senderOf(kind: SenderKind, url: string, fail: (error: Erro
     });
     await push.ready;
     return {
-      toUser: (user, message) => push.send(user, message),
+      ...(kind === 'push-marks' && { prepare: (users: string[]) => mark(push, users) }),
+      toUser: (user, message) => push.send(user, message, lifeOf(kind, message)),
       toTopic: (topic, message) => push.publish(topic, message),
     };
   }
