@@ -24,8 +24,8 @@ class Taker extends Recorder {
   async intake(message: IntakeMessage): Promise<Receipt> {
     this.taken.push(message);
     await this.fate(message);
-    const { channel, kind, payload, idempotencyKey } = message;
-    return this.broker.publish(channel, kind, payload, options({ idempotencyKey }));
+    const { channel, kind, payload, ...more } = message;
+    return this.broker.publish(channel, kind, payload, options(more));
   }
 }
 
@@ -97,6 +97,36 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
     await until('the doorbells', () => b.messages.length >= 2);
   });
 
+  test('an entry may replace an older one, and expire', async () => {
+    const redis = await redisOf();
+    const a = await open(redis.url);
+    for (const data of ['one', 'two']) {
+      await ask(
+        redis,
+        'XADD',
+        'tidings:in',
+        '*',
+        'channel',
+        'c',
+        'data',
+        data,
+        'replaces',
+        'k',
+        'ttl',
+        '3600000',
+      );
+    }
+    await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'tidings:in')) === 0);
+    const { messages } = await a.broker.read('c', 0, 10);
+    assert.deepEqual(
+      messages.map(({ kind, payload, expires, time }) => [kind, String(payload), expires && expires - time]),
+      [
+        ['gone', '', undefined],
+        ['text', 'two', 3_600_000],
+      ],
+    );
+  });
+
   test('what can never be stored is moved aside with the reason', async () => {
     const redis = await redisOf();
     const a = await open(redis.url, { prefix: 'p' });
@@ -107,14 +137,20 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
     await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', '{', 'kind', 'json');
     await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'x', 'kind', 'odd');
     await ask(redis, 'XADD', 'p:in', '*', 'channel', 'forbidden', 'data', 'x');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'x', 'ttl', '1.5');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'x', 'ttl', '0');
+    await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'x', 'replaces', '');
     await ask(redis, 'XADD', 'p:in', '*', 'channel', 'c', 'data', 'good');
     await until('the stream to be worked off', async () => (await ask(redis, 'XLEN', 'p:in')) === 0);
     const rejected = (await ask(redis, 'XRANGE', 'p:in:rejected', '-', '+')) as [string, string[]][];
     assert.deepEqual(rejected.map(([, fields]) => fields[1]).sort(), [
       '"data" is not JSON',
       '"kind" must be one of text, json, binary, reference',
+      '"ttl" is no whole number of milliseconds, from 1',
+      '"ttl" is no whole number of milliseconds, from 1',
       'no such channel here',
       'the entry has no field "channel"',
+      'what a message replaces is named by 1 to 256 characters',
     ]);
     assert.equal((await a.broker.read('c', 0, 10)).messages.length, 1);
   });
