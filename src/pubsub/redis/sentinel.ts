@@ -31,6 +31,8 @@ export class SentinelWatch {
   readonly #sentinels: ResolvedRedisOptions[];
   readonly #name: string;
   #subscriber: RespSubscriber | undefined;
+  /** The one that is asked first: the last that knew. */
+  #first = 0;
   #next = 0;
 
   /** @throws {TypeError} if there is no Sentinel or no name */
@@ -53,9 +55,8 @@ export class SentinelWatch {
    */
   async locate(): Promise<Endpoint> {
     const complaints: string[] = [];
-    // From the last one that knew, which comes first.
     for (let i = 0; i < this.#sentinels.length; i++) {
-      const options = this.#sentinels[0]!;
+      const options = this.#sentinels[this.#first]!;
       const client = new RespClient(options);
       try {
         const reply = await client.command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.#name);
@@ -66,7 +67,7 @@ export class SentinelWatch {
       } finally {
         await client.close();
       }
-      this.#sentinels.push(this.#sentinels.shift()!);
+      this.#first = (this.#first + 1) % this.#sentinels.length;
     }
     throw new RedisError(
       'REDIS_CONNECTION',
@@ -76,11 +77,11 @@ export class SentinelWatch {
 
   /** Calls `moved` with the new address when a Sentinel says that the master has changed. */
   watch(moved: (master: Endpoint) => void): void {
-    const options = { ...this.#sentinels[0]!, commandTimeout: 10_000 };
+    const options = { ...this.#sentinels[this.#first]!, commandTimeout: 10_000 };
     this.#subscriber = new RespSubscriber(
       options,
       {},
-      { locate: async () => this.#sentinels[this.#next++ % this.#sentinels.length]! },
+      { locate: async () => this.#sentinels[(this.#first + this.#next++) % this.#sentinels.length]! },
     );
     const listener = (bytes: Buffer, start: number, end: number): void => {
       const [name, , , host, port] = bytes.toString('utf8', start, end).split(' ');

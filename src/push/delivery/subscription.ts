@@ -4,6 +4,7 @@
  */
 import { isUnusable, type Position } from '../../pubsub/store/broker.ts';
 import type { Counts } from '../../pubsub/store/marks.ts';
+import { Queue } from '../../queue.ts';
 import { dropWaiting, type Transport } from '../../server/transport.ts';
 import { isInbox } from '../talk/names.ts';
 import type { ChannelState, WirePosition } from '../talk/wire.ts';
@@ -67,7 +68,7 @@ export class Subscription implements Subscriber {
   /** Read at the beginning, to be sent after the client was told where it begins. */
   #held: readonly Outgoing[] = NONE;
   /** On a lossy topic: what waits for the session to read. */
-  #pending: Outgoing[] | undefined;
+  #pending: Queue<Outgoing> | undefined;
   /** When the newest message that the session was sent was stored, in milliseconds since 1970. */
   #lastTime = 0;
   /**
@@ -295,7 +296,8 @@ export class Subscription implements Subscriber {
   deliver(message: Outgoing): void {
     if (this.#pending !== undefined) this.#wait(message);
     else if (this.#isLossy && this.#recipient.bufferedAmount >= this.#recipient.busy) {
-      this.#pending = [message];
+      this.#pending = new Queue();
+      this.#pending.add(message);
       void this.#sendPending();
     } else this.#send(message);
   }
@@ -334,13 +336,15 @@ export class Subscription implements Subscriber {
 
   #wait(message: Outgoing): void {
     const keep = this.#options.overflow === 'conflate' ? 1 : (this.#options.keep ?? DEFAULT_KEEP);
-    if (this.#pending!.push(message) > keep) this.#pending!.shift();
+    const pending = this.#pending!;
+    pending.add(message);
+    if (pending.length > keep) pending.take();
   }
 
   async #sendPending(): Promise<void> {
     await this.#pacer.wait(this.transport, this.#recipient.busy / 2);
     await this.#router.untilAllowed(() => this.#isOver);
-    const pending = this.#pending ?? [];
+    const pending = this.#pending ?? NONE;
     this.#pending = undefined;
     if (this.#isOver) return;
     for (const message of pending) {
