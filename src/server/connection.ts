@@ -14,12 +14,12 @@ import { arm, disarm, type Expirable } from './deadlines.ts';
 import { catchUp, type SharedFrames } from './fan-out.ts';
 import type { Heartbeat, Pulse } from './heartbeat.ts';
 import { Intake, type IntakeHost, type IntakeOptions } from './intake.ts';
+import { untaken } from './node-insides.ts';
 import { Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
 import { type MessageOptions, Sender, type SenderHost, type SenderOptions } from './sender.ts';
 import { throwLater } from './throw-later.ts';
 import type { SendResult } from './transport.ts';
-import { untaken } from './untaken.ts';
 
 export { CLOSED, CLOSING, type MessageOptions as SendOptions, OPEN };
 

@@ -1,26 +1,15 @@
 /**
  * Reading accepted sockets into one buffer that the whole process shares, in place of a new one for each
- * read: the largest single saving there is on Node's sockets.
- *
- * `net.connect` takes `onread` for it, and nothing does for an accepted socket. But a socket looks at every
- * read for what `onread` has set, so that it can be set later: two properties under private symbols, and a
- * call to the handle. These are used in this file only, found by trying `onread` on a socket that is never
- * opened, and where they are not as expected, sockets are read as ever.
+ * read: the largest single saving there is on Node's sockets. Where it can't be done, sockets are read as ever.
  */
-import { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
 import { sharedBuffer } from './memory.ts';
+import { readInto } from './node-insides.ts';
 
 /** Whoever gets what is read. */
 export interface SharedReader {
   /** `count` bytes have come at the beginning of `sharedBuffer`, and are gone after the call. */
   receiveShared(count: number): void;
-}
-
-interface Handle {
-  reading: boolean;
-  readStop(): number;
-  useUserBuffer(buffer: Uint8Array): void;
 }
 
 const kReader = Symbol('reader');
@@ -49,33 +38,11 @@ class Holder implements SharedReader {
   }
 }
 
-interface Insides {
-  _handle: Handle | null;
-  [kReader]?: SharedReader;
-  [inside: symbol]: unknown;
-}
-type OpenSocket = Socket & Insides;
+type Shared = Socket & { [kReader]?: SharedReader };
 
-function onRead(this: Insides, count: number): boolean {
+function onRead(this: Shared, count: number): boolean {
   this[kReader]!.receiveShared(count);
   return true;
-}
-
-/** Under which symbols a socket keeps the parts of `onread`; undefined where it doesn't. */
-const places = findPlaces();
-
-function findPlaces(): { buffer: symbol; callback: symbol } | undefined {
-  const onread = { buffer: Buffer.alloc(1), callback: (): boolean => true };
-  const probe = new Socket({ onread } as object) as unknown as Insides;
-  const holding = (value: unknown): symbol | undefined =>
-    Object.getOwnPropertySymbols(probe).find((symbol) => probe[symbol] === value);
-  const buffer = holding(onread.buffer);
-  const callback = holding(onread.callback);
-  if (buffer === undefined || callback === undefined) return undefined;
-  // Sockets without `onread` must have the same places, empty.
-  const plain = new Socket() as unknown as Insides;
-  const isAsExpected = [buffer, callback].every((symbol) => symbol in plain && !plain[symbol]);
-  return isAsExpected ? { buffer, callback } : undefined;
 }
 
 /**
@@ -85,42 +52,24 @@ function findPlaces(): { buffer: symbol; callback: symbol } | undefined {
  * @returns what had been read already, null for nothing; undefined where it can't be done, and nothing was changed
  */
 export function shareReads(socket: object): Buffer | null | undefined {
-  if (places === undefined || !(socket instanceof Socket) || socket instanceof TLSSocket) return undefined;
-  const open = socket as OpenSocket;
-  if (kReader in open) {
-    open.pause();
-    return open[kReader] instanceof Holder ? open[kReader].take() : null;
+  if (kReader in socket) {
+    const shared = socket as Shared;
+    shared.pause();
+    return shared[kReader] instanceof Holder ? shared[kReader].take() : null;
   }
-  const handle = open._handle;
-  if (!isReadable(handle) || open[places.buffer] || open.listenerCount('data') > 0) return undefined;
-
-  const rest = open.readableLength > 0 ? (open.read() as Buffer | null) : null;
-  handle.readStop();
-  handle.reading = false;
-  open.pause();
-  open[places.buffer] = sharedBuffer;
-  open[places.callback] = onRead;
-  open[kReader] = nobody;
-  handle.useUserBuffer(sharedBuffer);
+  const rest = readInto(socket, sharedBuffer, onRead);
+  if (rest !== undefined) (socket as Shared)[kReader] = nobody;
   return rest;
 }
 
 /** Says who gets what the socket reads from now on: default nobody. False for a socket whose reads are not shared. */
 export function readTo(socket: object, reader: SharedReader = nobody): boolean {
   if (!(kReader in socket)) return false;
-  (socket as Insides)[kReader] = reader;
+  (socket as Shared)[kReader] = reader;
   return true;
 }
 
 /** What the socket reads from now on is kept until `shareReads` is called again. False as from `readTo`. */
 export function holdReads(socket: Socket): boolean {
   return kReader in socket && readTo(socket, new Holder(socket));
-}
-
-function isReadable(handle: Handle | null): handle is Handle {
-  return (
-    typeof handle?.readStop === 'function' &&
-    typeof handle.useUserBuffer === 'function' &&
-    typeof handle.reading === 'boolean'
-  );
 }

@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { nextTick } from '../clock.ts';
-import { untaken } from '../server/untaken.ts';
+import { untaken } from '../server/node-insides.ts';
 import type { Receiver, SockJsSession } from './session.ts';
 
 export interface Wrapping {

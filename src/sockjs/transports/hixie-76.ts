@@ -8,9 +8,9 @@ import type { Duplex } from 'node:stream';
 import { nextTick } from '../../clock.ts';
 import { arm, disarm, type Expirable } from '../../server/deadlines.ts';
 import { GatheredBytes } from '../../server/gathered-bytes.ts';
+import { untaken } from '../../server/node-insides.ts';
 import { refuse } from '../../server/refusal.ts';
 import { hostOf, requestTarget } from '../../server/request-target.ts';
-import { untaken } from '../../server/untaken.ts';
 import type { Receiver } from '../session.ts';
 
 const NONCE_BYTES = 8;
