@@ -29,7 +29,7 @@ const rooms: Record<string, Room> = {
     packages: [],
   },
   server: { rooms: ['protocol', clock, 'queue.ts', listenFirst], builtins: 'all', packages: [] },
-  sockjs: { rooms: ['protocol', 'server', clock, waiting, listenFirst], builtins: 'all', packages: [] },
+  sockjs: { rooms: ['protocol', 'server', clock, waiting, 'queue.ts', listenFirst], builtins: 'all', packages: [] },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
   pubsub: { rooms: [clock, waiting, 'queue.ts'], builtins: 'all', packages: ['redis-parser'] },
   push: { rooms: [...below, clock, waiting, 'queue.ts', 'small.ts'], builtins: 'all', packages: [] },

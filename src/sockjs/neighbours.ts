@@ -29,6 +29,7 @@ interface Answer {
 /** What instances say to each other; `n` tells the requests of one instance apart. */
 type Envelope = { from: string; n: number } & (
   | { type: 'send'; id: string; who: Credentials; messages: string[] }
+  | { type: 'tooLong'; id: string; who: Credentials }
   | { type: 'receive'; id: string; who: Credentials }
   | { type: 'taken' | 'gone' }
   | ({ type: 'answer' } & Answer)
@@ -38,6 +39,8 @@ type Envelope = { from: string; n: number } & (
 export interface RemoteSession {
   /** What the client sent. False where that can't be known or the session is gone: the client has to begin anew. */
   send(messages: string[]): Promise<boolean>;
+  /** Its client has sent a message that is too long: ends it there. */
+  tooLong(): void;
   /**
    * The next frame for the client; undefined where there will be none. Aborting the signal says that the client
    * has gone.
@@ -58,6 +61,8 @@ export interface LocalSessions {
    * it has to wait until the application reads on.
    */
   take(id: string, who: Credentials, messages: string[]): boolean | Promise<unknown>;
+  /** A client has sent a message that is too long to another instance. */
+  tooLong(id: string, who: Credentials): void;
   /** A receiver of another kind than an HTTP response here. False as above. */
   attach(id: string, who: Credentials, receiver: Receiver): boolean;
   attributesOf(id: string): Attributes | undefined;
@@ -107,6 +112,8 @@ export class Neighbours {
         const answer = await this.#ask(instance, { type: 'send', id, who, messages }, this.#patience);
         return answer?.ok ?? false;
       },
+      tooLong: () =>
+        this.#say(instance, { from: this.#bus.instance, n: ++this.#count, type: 'tooLong', id, who }),
       receive: async (signal) => {
         const n = this.#count + 1;
         const gone = () => this.#say(instance, { from: this.#bus.instance, n, type: 'gone' });
@@ -145,6 +152,9 @@ export class Neighbours {
         return;
       case 'send':
         this.#taken(envelope, this.#local.take(envelope.id, envelope.who, envelope.messages));
+        return;
+      case 'tooLong':
+        this.#local.tooLong(envelope.id, envelope.who);
         return;
       case 'receive': {
         this.#receivers.get(key)?.lost();
@@ -269,7 +279,7 @@ function envelopeOf(payload: Buffer): Envelope | undefined {
     type === 'taken' ||
     type === 'gone' ||
     (type === 'send' && isText(id) && areTexts(who) && areTexts(messages)) ||
-    (type === 'receive' && isText(id) && areTexts(who)) ||
+    ((type === 'receive' || type === 'tooLong') && isText(id) && areTexts(who)) ||
     (type === 'answer' &&
       typeof ok === 'boolean' &&
       (frame === undefined || isText(frame)) &&

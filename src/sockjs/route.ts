@@ -28,7 +28,7 @@ export interface Sessions {
   elsewhere(exchange: Exchange): Promise<RemoteSession | undefined>;
   /** Bytes of frames in one streaming response. */
   responseLimit: number;
-  /** Bytes of one request body. */
+  /** Bytes of one message, as the application gets it. */
   maxMessage: number;
 }
 
@@ -59,11 +59,28 @@ const BODY_TIMEOUT = 30_000;
 /** Milliseconds that a client may be kept waiting for the answer: proxies don't wait for ever. */
 const LONGEST_ANSWER = 30_000;
 
-/** Reads the body and gives its messages to the session; `decode` finds the JSON text in it. */
+/**
+ * Milliseconds that the close frame for a body that is too long is ahead of the status, which sockjs-client takes for
+ * 1006, or does not see at all. Who has got the frame does not wait for the status.
+ */
+const AHEAD = 2_000;
+
+/** How the messages stand in a body. */
+export interface Form {
+  /** Bytes of a body for one of the text in it, at most. */
+  readonly factor: number;
+  /** Finds the JSON text. */
+  decode(body: string): string;
+}
+
+/** The JSON text itself. */
+export const PLAIN: Form = { factor: 1, decode: (body) => body };
+
+/** Reads the body and gives its messages to the session. */
 export async function deliver(
   exchange: Exchange,
   sessions: Sessions,
-  decode: (body: string) => string,
+  { factor, decode }: Form,
   done: () => void,
 ): Promise<void> {
   const { request, response } = exchange;
@@ -75,11 +92,14 @@ export async function deliver(
     answer(response, 404, NO_SESSION);
     return;
   }
-  const body = await bodyOf(request, sessions.maxMessage);
+  const limit = longestText(sessions.maxMessage) * factor;
+  const body = await bodyOf(request, limit);
   if (body === undefined) return;
   if (body === 'too long') {
+    (session ?? remote)!.tooLong();
+    await within(AHEAD, new Promise((resolve) => response.once('close', resolve)));
     response.setHeader('Connection', 'close');
-    answer(response, 413, `The body is over the limit of ${sessions.maxMessage} bytes.`);
+    answer(response, 413, `The body is over the limit of ${limit} bytes.`);
     return;
   }
   const received = parse(decode(body.toString()));
@@ -96,6 +116,11 @@ export async function deliver(
     return;
   }
   done();
+}
+
+/** Bytes of the JSON text of a message, with what must be escaped in it. Several that are sent together may have as many. */
+export function longestText(maxMessage: number): number {
+  return 2 * maxMessage + 64;
 }
 
 /** Undefined where the client went away inside it, or took too long. What follows one that is too long is thrown away. */

@@ -3,6 +3,7 @@
  * WebSocket is there at the moment.
  */
 import { monotonicNow } from '../clock.ts';
+import { Queue } from '../queue.ts';
 import { asError, attempt, tellHandler } from '../server/handler-calls.ts';
 import {
   type Attributes,
@@ -44,10 +45,12 @@ export interface SessionLimits {
   disconnectDelay: number;
   /** Bytes that may wait for a receiver; with more, the next message closes the session as too slow. */
   maxBuffered: number;
-  /** Bytes of one request or message of the client's. */
+  /** Bytes of one message of the client's. */
   maxMessage: number;
 }
 
+/** A message is too long (RFC 6455 §7.4.1). */
+const TOO_BIG = 1009;
 const RATE_LIMIT = 4429;
 const TOO_SLOW = 4430;
 /** Messages that may wait while the application reads nothing, besides those of one request. */
@@ -81,7 +84,7 @@ export class SockJsSession implements Transport {
   #former: Receiver | undefined;
   #isPaused = false;
   /** What has come while it was paused. */
-  #held: Held[] = [];
+  #held: Queue<Held> | undefined;
   #heldBytes = 0;
   #heldCount = 0;
   #queue: string[] = [];
@@ -164,10 +167,19 @@ export class SockJsSession implements Transport {
     if (this.#receiver === receiver) this.#flush();
   }
 
-  /** Resolves when the application has had them. Who sends on and on while it reads nothing is closed with 4429. */
+  /**
+   * Resolves when the application has had them. Who sends on and on while it reads nothing is closed with 4429, and who
+   * sends what is too long with 1009.
+   */
   received(texts: string[]): Promise<void> | undefined {
+    const { maxMessage } = this.#limits;
+    if (texts.some((text) => text.length * 3 > maxMessage && Buffer.byteLength(text) > maxMessage)) {
+      this.tooLong();
+      return undefined;
+    }
     const at = this.#isPaused ? 0 : this.#handOut(texts, 0);
     if (at === texts.length || this.readyState !== 1) return undefined;
+    this.#held ??= new Queue();
     const isFirst = this.#held.length === 0;
     this.#heldCount += texts.length - at;
     for (let i = at; i < texts.length; i++) this.#heldBytes += texts[i]!.length;
@@ -176,7 +188,13 @@ export class SockJsSession implements Transport {
       this.close(RATE_LIMIT, 'more waits to be read than may');
       return undefined;
     }
-    return new Promise((done) => this.#held.push({ texts, at, done }));
+    const held = this.#held;
+    return new Promise((done) => held.add({ texts, at, done }));
+  }
+
+  /** The client has sent a message that is longer than it may be. */
+  tooLong(): void {
+    this.close(TOO_BIG, `a message may have ${this.#limits.maxMessage} bytes`);
   }
 
   /** Returns how many of them the application has had. */
@@ -198,17 +216,16 @@ export class SockJsSession implements Transport {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    while (this.#held.length > 0) {
-      const held = this.#held[0]!;
+    for (let held = this.#held?.first; held !== undefined; held = this.#held?.first) {
       const { texts, at } = held;
       held.at = this.#handOut(texts, at);
       // It may have closed the session.
-      if (this.#held[0] !== held) return;
+      if (this.#held?.first !== held) return;
       this.#heldCount -= held.at - at;
       for (let i = at; i < held.at; i++) this.#heldBytes -= texts[i]!.length;
       // Or paused it again.
       if (held.at < texts.length) return;
-      this.#held.shift();
+      this.#held.take();
       held.done();
       if (this.#isPaused) return;
     }
@@ -216,8 +233,8 @@ export class SockJsSession implements Transport {
   }
 
   #letGo(): void {
-    for (const { done } of this.#held) done();
-    this.#held = [];
+    for (const { done } of this.#held ?? []) done();
+    this.#held = undefined;
     this.#isPaused = false;
     this.#receiver?.resume?.();
   }

@@ -97,6 +97,11 @@ export class HttpSessions implements Sessions, LocalSessions {
     return known.session.received(messages) ?? true;
   }
 
+  tooLong(id: string, who: Credentials): void {
+    const known = this.#sessions.get(id);
+    if (known !== undefined && areShown(known.who, who)) known.session.tooLong();
+  }
+
   attach(id: string, who: Credentials, receiver: Receiver): boolean {
     const known = this.#sessions.get(id);
     if (known === undefined || !areShown(known.who, who)) return false;

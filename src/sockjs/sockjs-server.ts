@@ -73,7 +73,10 @@ export interface SockJsOptions {
   fence?: Fence;
   /** To the other instances, where requests may come to any. Default: none, balancing must be sticky. */
   bus?: Bus;
-  /** Bytes of one request body, and of one WebSocket message. Default 1 MiB. */
+  /**
+   * Bytes of one message, and of several that are sent together about twice that. Over it the session is closed with
+   * 1009. Default 1 MiB.
+   */
   maxMessage?: number;
   /** Bytes that may wait in one session; with more, the next message closes it with 4430. Default 1 MiB. */
   maxBuffered?: number;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { WebSocket } from 'ws';
 import type { Transport } from '../../src/server/transport.ts';
 import { until } from '../support/net.ts';
 import { countWork } from '../support/work.ts';
@@ -14,17 +15,106 @@ const UPGRADE = {
   'Sec-WebSocket-Key': 'x3JJHMbDL1EzLkh9GBhXDw==',
 };
 
-test('a body over the limit gets 413, and the session lives', async () => {
-  const { port } = await startSockJs({ maxMessage: 100 });
-  const http = client(port);
-  const path = session();
-  await http.post(`${path}/xhr`);
-  for (const suffix of ['xhr_send', 'jsonp_send']) {
-    const answer = await http.post(`${path}/${suffix}`, { body: `["${'x'.repeat(200)}"]` });
-    assert.deepEqual([answer.status, answer.header('connection')], [413, 'close'], suffix);
-  }
-  assert.equal((await http.post(`${path}/xhr_send`, { body: '["a"]' })).status, 204);
-  assert.equal((await http.post(`${path}/xhr`)).body, 'a["a"]\n');
+const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' };
+const TOO_BIG = 'c[1009,"a message may have 100 bytes"]\n';
+
+/** What a form makes of it: each byte that is not plain becomes three. */
+const field = (body: string): string => `d=${encodeURIComponent(body)}`;
+
+for (const suffix of ['xhr_send', 'jsonp_send', 'jsonp_send by a form']) {
+  const isForm = suffix.endsWith('form');
+  const [transport] = suffix.split(' ') as [string];
+  const send = (path: string, messages: string[], port: number) =>
+    client(port).post(`${path}/${transport}`, {
+      ...(isForm && { headers: FORM }),
+      body: isForm ? field(JSON.stringify(messages)) : JSON.stringify(messages),
+    });
+
+  test(`${suffix}: a body over the limit ends the session with 1009, and gets 413 after that`, async () => {
+    const closes: [number, string][] = [];
+    const { port } = await startSockJs({
+      maxMessage: 100,
+      handler: { closed: (_, code, reason) => void closes.push([code, reason]) },
+    });
+    const http = client(port);
+    const path = session();
+    const stream = await http.openPost(`${path}/xhr_streaming`);
+    await stream.chunk();
+    assert.equal(await stream.chunk(), 'o\n');
+    let isAnswered = false;
+    const answered = send(path, ['x'.repeat(1000)], port).then((answer) => {
+      isAnswered = true;
+      return answer;
+    });
+    assert.equal(await stream.chunk(), TOO_BIG);
+    assert.equal(isAnswered, false, 'the status is ahead of the close frame');
+    const answer = await answered;
+    assert.deepEqual([answer.status, answer.header('connection')], [413, 'close']);
+    assert.deepEqual(closes, [[1009, 'a message may have 100 bytes']]);
+    assert.equal((await send(path, ['a'], port)).status, 404);
+  });
+
+  test(`${suffix}: one message of several that is too long ends the session, and none is delivered`, async () => {
+    const told: string[] = [];
+    const { port } = await startSockJs({
+      maxMessage: 100,
+      handler: { message: (_, data) => void told.push(data.toString()) },
+    });
+    const http = client(port);
+    const path = session();
+    await http.post(`${path}/xhr`);
+    const polled = http.post(`${path}/xhr`);
+    assert.equal(
+      (await send(path, ['a', 'é'.repeat(51), 'b'], port)).status,
+      isForm || transport === 'jsonp_send' ? 200 : 204,
+    );
+    assert.equal((await polled).body, TOO_BIG);
+    assert.deepEqual(told, []);
+  });
+
+  test(`${suffix}: what is written longer than it is counts as long as it is`, async () => {
+    const { port } = await startSockJs({ maxMessage: 100 });
+    const http = client(port);
+    const path = session();
+    await http.post(`${path}/xhr`);
+    for (const text of [
+      '"'.repeat(100),
+      '\\'.repeat(100),
+      '邮'.repeat(33),
+      '\u{1f600}'.repeat(25),
+      '%'.repeat(100),
+    ]) {
+      const status = (await send(path, [text], port)).status;
+      assert.ok(status === 200 || status === 204, `${status} for ${text}`);
+      assert.deepEqual(JSON.parse((await http.post(`${path}/xhr`)).body.slice(1)), [text]);
+    }
+  });
+}
+
+test('by a WebSocket, too, a message counts as long as it is, and one that is longer ends the session', async () => {
+  const closes: number[] = [];
+  const { port } = await startSockJs({
+    maxMessage: 100,
+    handler: { ...echo, closed: (_, code) => void closes.push(code) },
+  });
+  const say = async (text: string) => {
+    const frames: string[] = [];
+    const socket = new WebSocket(`ws://127.0.0.1:${port}${session()}/websocket`);
+    socket.on('message', (data) => {
+      frames.push(data.toString());
+      if (frames.length > 1) socket.close();
+    });
+    await once(socket, 'open');
+    socket.send(JSON.stringify([text]));
+    const [code] = await once(socket, 'close');
+    return { frames, code };
+  };
+  const quotes = '"'.repeat(100);
+  assert.deepEqual((await say(quotes)).frames, ['o', `a[${JSON.stringify(quotes)}]`]);
+  assert.deepEqual((await say('x'.repeat(101))).frames, ['o', TOO_BIG.trim()]);
+  assert.equal(closes.at(-1), 1009);
+  // A frame that is too long in any case is not read to its end.
+  assert.deepEqual(await say('x'.repeat(1000)), { frames: ['o'], code: 1009 });
 });
 
 test('a body in chunks, without a length, is held to the same limit', async () => {
@@ -34,9 +124,10 @@ test('a body in chunks, without a length, is held to the same limit', async () =
   await http.post(`${path}/xhr`);
   const wire = new Wire(port);
   const head = `POST ${path}/xhr_send HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`;
-  wire.socket.write(`${head}${`28\r\n${'x'.repeat(40)}\r\n`.repeat(3)}`);
+  wire.socket.write(`${head}${`28\r\n${'x'.repeat(40)}\r\n`.repeat(8)}`);
   await until('an answer', () => wire.received.includes('\r\n\r\n'));
   assert.match(wire.received.toString(), /^HTTP\/1\.1 413 /);
+  assert.equal((await http.post(`${path}/xhr`)).body, TOO_BIG);
 });
 
 test('a body for a session that is not there is not read', async () => {
@@ -404,7 +495,7 @@ test('hixie-76 is off unless it is asked for by name; bad keys get 400', async (
   }
 });
 
-test('a hixie-76 message without an end is cut at the limit', async () => {
+test('a hixie-76 message without an end is cut at the limit, with 1009', async () => {
   const { port } = await startSockJs({ hixie76: true, maxMessage: 1000 });
   const answer = await client(port).openGet(`${session()}/websocket`, {
     headers: {
@@ -418,8 +509,9 @@ test('a hixie-76 message without an end is cut at the limit', async () => {
   const { socket } = answer.wire;
   socket.write('aaaaaaaa');
   await answer.wire.read(19);
-  socket.write(Buffer.concat([Buffer.of(0), Buffer.alloc(2000, 'x')]));
+  socket.write(Buffer.concat([Buffer.of(0), Buffer.alloc(3000, 'x')]));
   await answer.wire.ended();
+  assert.match(answer.wire.received.toString('latin1'), /c\[1009,"a message may have 1000 bytes"\]/);
 });
 
 test('a hixie-76 client that never sends its nonce is let go', async () => {

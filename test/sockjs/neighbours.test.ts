@@ -87,18 +87,20 @@ async function brokers(
 /** Whatever JSON, or none, in place of what instances say to each other. */
 const JUNK: string[] = [
   ...['null', '0', '1', '"x"', '[]', '[null]', '{}', 'true', '', '{', '\u0000', '[[[[[['],
-  ...['send', 'receive', 'taken', 'gone', 'answer', 'constructor', '__proto__', 7].flatMap((type) => [
-    JSON.stringify({ type }),
-    JSON.stringify({ type, from: null, n: 1 }),
-    JSON.stringify({ type, from: 'right', n: 1 }),
-    JSON.stringify({ type, from: 'right', n: 'x', id: 'x', messages: ['x'] }),
-    JSON.stringify({ type, from: {}, n: 1, id: 'x', messages: ['x'], ok: true, frame: 'a["x"]' }),
-    JSON.stringify({ type, from: 'right', n: 1, id: null, messages: null, ok: 1, frame: 1 }),
-    JSON.stringify({ type, from: 'right', n: 1, id: 'x', messages: [1, null, {}], ok: true, frame: {} }),
-    JSON.stringify({ type, from: 'right', n: 1, id: 'x', messages: { length: 1e9 }, ok: true }),
-    JSON.stringify({ type, from: '\n', n: 1e300, id: 'x', messages: ['x'] }),
-    JSON.stringify({ type, from: 'right', n: 1, id: '__proto__', messages: ['x'] }),
-  ]),
+  ...['send', 'tooLong', 'receive', 'taken', 'gone', 'answer', 'constructor', '__proto__', 7].flatMap(
+    (type) => [
+      JSON.stringify({ type }),
+      JSON.stringify({ type, from: null, n: 1 }),
+      JSON.stringify({ type, from: 'right', n: 1 }),
+      JSON.stringify({ type, from: 'right', n: 'x', id: 'x', messages: ['x'] }),
+      JSON.stringify({ type, from: {}, n: 1, id: 'x', messages: ['x'], ok: true, frame: 'a["x"]' }),
+      JSON.stringify({ type, from: 'right', n: 1, id: null, messages: null, ok: 1, frame: 1 }),
+      JSON.stringify({ type, from: 'right', n: 1, id: 'x', messages: [1, null, {}], ok: true, frame: {} }),
+      JSON.stringify({ type, from: 'right', n: 1, id: 'x', messages: { length: 1e9 }, ok: true }),
+      JSON.stringify({ type, from: '\n', n: 1e300, id: 'x', messages: ['x'] }),
+      JSON.stringify({ type, from: 'right', n: 1, id: '__proto__', messages: ['x'] }),
+    ],
+  ),
 ];
 
 for (const kind of ['memory', 'Redis'] as const) {
@@ -133,6 +135,24 @@ for (const kind of ['memory', 'Redis'] as const) {
     await push.send('alice', 'still there');
     await until('it comes', async () => (await post(`${path}/xhr?user=alice`)).body.includes('still there'));
   });
+
+  test(
+    `${kind}: what is too long for a session at the other instance ends it with 1009`,
+    needed,
+    async (t) => {
+      const [left, right] = await startPair(t, kind, { limits: { message: 1000, subscriptions: 1 } });
+      const path = session();
+      assert.equal((await left.http.post(`${path}/xhr?user=alice`)).body, 'o\n');
+      const body = JSON.stringify(['x'.repeat(100_000)]);
+      // Somebody else's does not.
+      assert.equal((await right.http.post(`${path}/xhr_send?user=bob`, { body })).status, 413);
+      assert.equal((await right.http.post(`${path}/xhr_send?user=alice`, { body: '["ping"]' })).status, 204);
+      assert.match((await left.http.post(`${path}/xhr?user=alice`)).body, /^a\["hb_ok"\]/);
+      const polled = left.http.post(`${path}/xhr?user=alice`);
+      assert.equal((await right.http.post(`${path}/xhr_send?user=alice`, { body })).status, 413);
+      assert.match((await polled).body, /^c\[1009,"a message may have \d+ bytes"\]/);
+    },
+  );
 
   test(
     `${kind}: who only knows the id of another user's session neither reads nor sends in it, at either instance`,

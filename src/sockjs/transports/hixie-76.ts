@@ -23,6 +23,8 @@ const CLOSE = Buffer.from([0xff, 0x00]);
 export interface Hixie76Events {
   opened(): void;
   text(message: string): void;
+  /** A message is longer than one may be: the connection is to be ended. */
+  tooLong(): void;
   /** The connection is over, cleanly if the peer said so, perhaps before it was open. Called once. */
   closed(wasClean: boolean): void;
 }
@@ -190,7 +192,7 @@ export class Hixie76Connection implements Receiver, Expirable {
   /** For the next chunk: what is not a whole message. */
   #keep(rest: Buffer): void {
     if (rest.length > this.#maxMessage + 2 && !this.#isPaused) {
-      this.destroy();
+      this.#events.tooLong();
     } else if (rest.length !== this.#gathered.length) {
       this.#gathered.clear();
       if (rest.length > 0) this.#gathered.append(rest);

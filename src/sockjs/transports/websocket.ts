@@ -21,7 +21,7 @@ import type { WebSocket } from '../../server/websocket.ts';
 import { WebSocketServer, type WebSocketServerOptions } from '../../server/websocket-server.ts';
 import { parse } from '../frames.ts';
 import { methodNotAllowed } from '../http.ts';
-import { answer } from '../route.ts';
+import { answer, longestText } from '../route.ts';
 import { type Receiver, type SessionLimits, SockJsSession } from '../session.ts';
 import type { Sweep } from '../sweep.ts';
 import { Hixie76Connection, isHixie76 } from './hixie-76.ts';
@@ -96,6 +96,7 @@ export class SockJsWebSockets {
     };
     this.#framed = new WebSocketServer({
       ...shared,
+      maxPayload: longestText(limits.maxMessage),
       handler: {
         opened: (websocket, request) =>
           this.#open(websocket, new WebSocketReceiver(websocket), request, websocket.attributes),
@@ -155,12 +156,13 @@ export class SockJsWebSockets {
       rules,
       request.headers.origin,
       () => {
-        const connection = new Hixie76Connection(socket, limits.maxMessage, {
+        const connection = new Hixie76Connection(socket, longestText(limits.maxMessage), {
           opened: () => {
             this.#open(connection, connection, request, admission.attributes);
             admission.tell(this.#sessions.get(connection), undefined);
           },
           text: (text) => this.#message(connection, text),
+          tooLong: () => this.#sessions.get(connection)?.tooLong(),
           closed: (wasClean) => {
             const isOpen = this.#sessions.has(connection);
             if (isOpen) this.#closed(connection, wasClean ? 1000 : 1006, '');
