@@ -400,7 +400,8 @@ export class PushServer {
 
   /**
    * Accepts nobody any more, sends everybody away, hands over what was acknowledged, and closes the broker.
-   * A `server` that was given is left open. Calling it again waits for the same end.
+   * A `server` that was given is left open. Calling it again waits for the same end. Where the store does not answer,
+   * that takes no more than 5 seconds longer: what was acknowledged last is acknowledged again by who comes back.
    *
    * @param options.drain milliseconds over which sessions are spread; default 0: all at once
    */

@@ -3,6 +3,7 @@ import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import { isUnusable } from '../pubsub/store/broker.ts';
 import { watchTurns } from '../server/tick.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
+import { within } from '../waiting.ts';
 import { Commands } from './commands.ts';
 import { Broadcasts } from './delivery/broadcasts.ts';
 import { Pacer } from './delivery/pacer.ts';
@@ -44,6 +45,10 @@ import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';
 
 const SWEEP_INTERVAL = 1_000;
+/** Milliseconds at the end: for what the store is to be told of pages, of SockJS sessions, and for it to close. */
+const LAST_WORDS = 2_000;
+const LAST_CLAIMS = 500;
+const LAST_OF_STORE = 2_400;
 
 export class Rooms {
   readonly settings: Settings;
@@ -339,10 +344,12 @@ export class Rooms {
     clearInterval(this.#sweeper);
     this.#ackedNews.close();
     this.#stopWatching();
-    await Promise.all([this.#acknowledger.flush(), this.presence.flush(), this.scheduler.close()]);
+    // A store that does not answer must not keep us: what it is not told, its clients will say again, or it expires.
+    const told = [this.#acknowledger.flush(), this.presence.flush(), this.scheduler.close()];
+    await within(LAST_WORDS, Promise.all(told));
     await this.listeners.close();
-    await this.#bus?.close();
-    await this.router.close();
+    if (this.#bus !== undefined) await within(LAST_CLAIMS, this.#bus.close());
+    await within(LAST_OF_STORE, this.router.close());
   }
 
   #sweep(now: number): void {

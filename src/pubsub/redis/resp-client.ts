@@ -231,8 +231,8 @@ export class RespClient extends EventEmitter<RespClientEvents> {
   }
 
   /**
-   * Takes no more commands, waits for the replies of those already written, and disconnects. Commands still
-   * waiting for a connection reject with `REDIS_CLOSED`.
+   * Takes no more commands, waits a second at most for the replies of those already written, and disconnects. Who has
+   * got none by then rejects with `REDIS_OUTCOME_UNKNOWN`, and commands still waiting for a connection with `REDIS_CLOSED`.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();

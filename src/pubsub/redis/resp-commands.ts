@@ -11,6 +11,7 @@ import {
   setInterval,
   setTimeout,
 } from '../../clock.ts';
+import { within } from '../../waiting.ts';
 import { RedisError, RedisReplyError } from './errors.ts';
 import { type LinkOwner, type LinkSettings, RedisLink } from './link.ts';
 import type { ResolvedRedisOptions } from './options.ts';
@@ -133,9 +134,10 @@ export class RespCommands implements LinkOwner {
     for (const { handlers } of this.#undone) fail(handlers[0], error);
     this.#undone = [];
     if (this.#link.isReady && this.#pending.length > 0) {
-      await new Promise<void>((resolve) => {
+      const settled = new Promise<void>((resolve) => {
         this.#settled = resolve;
       });
+      await within(LAST_ANSWERS, settled);
     }
     clearInterval(this.#sweeper);
     clearTimeout(this.#hold?.timer);

@@ -373,8 +373,7 @@ class RedisBroker implements Broker {
     this.#writer.close();
     this.#marks.close();
     this.schedule.close();
-    await this.#intake?.stop();
-    await Promise.all([this.#presence.close(), this.control.close()]);
+    await Promise.all([this.#intake?.stop(), this.#presence.close(), this.control.close()]);
     await this.#topology.close();
     this.#watch.clear();
   }
