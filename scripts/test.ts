@@ -76,7 +76,8 @@ let failures = 0;
 // The files run with the flags of this process, so with tsx.
 const tests = run({
   files: files.map((file) => resolve(file)),
-  concurrency: 4,
+  // Of two cores: most of the time files wait.
+  concurrency: 6,
   signal: AbortSignal.timeout(LIMIT),
 });
 tests.on('test:fail', () => failures++);
