@@ -109,8 +109,9 @@ export class RedisControl implements ControlLog {
   #epoch = '';
   #number = 0;
   #id = '';
-  /** The store's clock when it was asked last, in milliseconds since 1970. */
+  /** The store's clock when it was asked last, in milliseconds since 1970, and when that was on the monotonic clock. */
   #time = 0;
+  #timeAt = 0;
   /** What commands were about that are not acknowledged yet. */
   #counts: [id: string, count: number][] = [];
   /** By id, oldest first. */
@@ -139,7 +140,12 @@ export class RedisControl implements ControlLog {
 
   record(key: string): ControlRecord | undefined {
     const record = this.#records.get(key)?.record;
-    return record !== undefined && record.until > Date.now() ? record : undefined;
+    return record !== undefined && record.until > this.#storeTime ? record : undefined;
+  }
+
+  /** By the one clock that all instances share: theirs may be set. */
+  get #storeTime(): number {
+    return this.#time === 0 ? Date.now() : this.#time + monotonicNow() - this.#timeAt;
   }
 
   records(): Map<string, ControlRecord> {
@@ -235,7 +241,7 @@ export class RedisControl implements ControlLog {
     const isAnew = status === 'missed' || this.#epoch === '';
     if (isAnew) this.#takeRecords(records);
     this.#goOn(epoch, number, id);
-    this.#time = time;
+    this.#setTime(time);
     // Somebody may have come in before the store was reached.
     let isRestored = isAnew && this.#records.size > 0;
     for (const entry of entries) isRestored = this.#take(entry) || isRestored;
@@ -244,6 +250,11 @@ export class RedisControl implements ControlLog {
     // What was carried out is acknowledged, and more may have come.
     if (entries.length > 0 || this.#counts.length > 0) this.#again = true;
     if (entries.length < AT_ONCE) this.#begin(sent);
+  }
+
+  #setTime(time: number): void {
+    this.#time = time;
+    this.#timeAt = monotonicNow();
   }
 
   #begin(sent: ReturnType<typeof now>): void {
@@ -350,7 +361,7 @@ export class RedisControl implements ControlLog {
     for (const entry of entries) this.#take(entry, Number(entry.split(' ', 3)[2]) > since);
     this.#takeRecords(fields);
     this.#goOn(epoch, number, id);
-    this.#time = time;
+    this.#setTime(time);
     this.#tellRestored();
   }
 

@@ -3,7 +3,7 @@
  * where it is delivered. Lookups are shared, tried again, and bounded in number and in time, so that one
  * that fails holds up its channel no longer than the timeout says.
  */
-import { clearTimeout, setTimeout } from '../../clock.ts';
+import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
 import { Turns } from '../../waiting.ts';
 import { encodeData, type Payload } from '../payload.ts';
 import { userProblem } from '../talk/names.ts';
@@ -58,7 +58,7 @@ export class References {
    * can be sent. Never rejects.
    */
   load(key: string): Promise<Reference | undefined> {
-    const now = Date.now();
+    const now = monotonicNow();
     for (const [old, { expires }] of this.#cache) {
       const isFull = this.#cache.size >= MAX_CACHED || this.#cachedBytes > MAX_CACHED_BYTES;
       if (expires > now && !isFull) break;
