@@ -21,6 +21,8 @@ const clock = 'clock.ts';
 const listenFirst = 'listen-first.ts';
 /** Waiting that ends. */
 const waiting = 'waiting.ts';
+/** Misspelled options. */
+const names = 'option-names.ts';
 const rooms: Record<string, Room> = {
   // node:async_hooks, for callbacks to run where they were given.
   protocol: {
@@ -29,10 +31,14 @@ const rooms: Record<string, Room> = {
     packages: [],
   },
   server: { rooms: ['protocol', clock, 'queue.ts', listenFirst], builtins: 'all', packages: [] },
-  sockjs: { rooms: ['protocol', 'server', clock, waiting, 'queue.ts', listenFirst], builtins: 'all', packages: [] },
+  sockjs: {
+    rooms: ['protocol', 'server', clock, waiting, 'queue.ts', listenFirst],
+    builtins: 'all',
+    packages: [],
+  },
   policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
-  pubsub: { rooms: [clock, waiting, 'queue.ts'], builtins: 'all', packages: ['redis-parser'] },
-  push: { rooms: [...below, clock, waiting, 'queue.ts', 'small.ts'], builtins: 'all', packages: [] },
+  pubsub: { rooms: [clock, waiting, names, 'queue.ts'], builtins: 'all', packages: ['redis-parser'] },
+  push: { rooms: [...below, clock, waiting, names, 'queue.ts', 'small.ts'], builtins: 'all', packages: [] },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },

@@ -1,7 +1,8 @@
 /** `--limit NAME=N`: every bound of the push server that a number can set. docs/configuration.md lists them. */
+import { closest } from '../option-names.ts';
 import type { Retention } from '../pubsub/store/broker.ts';
 import { DEFAULT_LIMITS, DEFAULT_RETENTION, type Limits } from '../push/options.ts';
-import { closest, list, UsageError } from './options.ts';
+import { list, UsageError } from './options.ts';
 
 export interface Bounds {
   limits: Limits;

@@ -1,9 +1,10 @@
 /** Finds the command, reads its settings, runs it, and turns errors into messages and exit statuses. */
+import { closest } from '../option-names.ts';
 import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
 import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
-import { closest, readSettings, UsageError } from './options.ts';
+import { readSettings, UsageError } from './options.ts';
 import { readPackageFile } from './package-file.ts';
 import { cancel, scheduled } from './scheduled.ts';
 import { publish, send } from './send.ts';

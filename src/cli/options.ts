@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { closest } from '../option-names.ts';
 
 /** What the user typed or configured is wrong. Ends the program with status 2. */
 export class UsageError extends Error {
@@ -197,28 +198,4 @@ function readConfig(
     texts[key] = items.map(String);
   }
   return { name, texts };
-}
-
-/** The candidate that a typing error most likely meant: at most two edits away. */
-export function closest(word: string, candidates: string[]): string | undefined {
-  let best: string | undefined;
-  let least = 3;
-  for (const candidate of candidates) {
-    const distance = editDistance(word, candidate);
-    if (distance < least) [best, least] = [candidate, distance];
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, substitution));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

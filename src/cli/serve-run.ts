@@ -29,7 +29,8 @@ export async function runServe({ values, positionals }: Settings<typeof serveOpt
   check(settings);
   const signal = terminated();
   const running = await start(settings);
-  await Promise.race([running.ready, signal]);
+  const isUp = await Promise.race([running.ready, signal.then(() => true)]);
+  if (!isUp) return 1;
   await signal;
   warn(`ending: clients are told to leave within ${settings.drain} ms (once more to end at once)`);
   await running.close();
@@ -69,8 +70,8 @@ function check({ adminToken, path, sockjs, policyPort, policyAllow, limit }: Ser
 }
 
 interface Running {
-  /** Resolves when the store has been reached and everything is announced. */
-  ready: Promise<void>;
+  /** Resolves when the store has been reached and everything is announced; with false where it can't, which was told. */
+  ready: Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -91,18 +92,22 @@ async function start(settings: ServeSettings): Promise<Running> {
   const port = await listen(http, settings.host, settings.port);
   const policy = await servePolicy(http, port, settings, warn);
 
-  const ready = async (): Promise<void> => {
+  const ready = async (): Promise<boolean> => {
     const waiting = setTimeout(
       () => warn('waiting for the store; pages that come now have to wait, too'),
       2_000,
     );
     try {
       await push.ready;
+    } catch {
+      // The push server has logged why.
+      return false;
     } finally {
       clearTimeout(waiting);
     }
     isReady = true;
     announce(settings, port, policy?.address()?.port);
+    return true;
   };
   return {
     ready: ready(),

@@ -58,7 +58,7 @@ export interface ConnectOptions {
 
   /** No subprotocol: frames are the bare data, `ping` is answered by `hb_ok`, nothing is recovered. */
   plain?: boolean;
-  /** Default: the environment's own. */
+  /** Default: the environment's own. Where there is none, as in Node 20, the client goes by SockJS: give that of `tidings/ws`. */
   WebSocket?: WebSocketConstructor;
   /** What carries the frames. Default: `webSocketTransport(options.WebSocket)`. */
   transport?: TransportFactory;

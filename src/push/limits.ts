@@ -1,4 +1,5 @@
 /** Which limits make no sense, by themselves or together; and what follows from them. */
+import { checkNames } from '../option-names.ts';
 import { DEFAULT_HEARTBEAT, DEFAULT_LIMITS, type Heartbeat, type Limits } from './options.ts';
 
 /** Those that 0 does not turn off. */
@@ -13,9 +14,9 @@ const MAX_QUEUED_FRAMES = 1000;
 
 /** @throws {TypeError} saying which limit can't be, and why */
 export function checkedLimits(given: Partial<Limits> = {}): Limits {
+  checkNames('limits', given, DEFAULT_LIMITS);
   const limits = { ...DEFAULT_LIMITS, ...defined(given) };
   for (const [name, value] of Object.entries(limits) as [keyof Limits, number][]) {
-    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`limits: there is no ${name}`);
     const least = NEVER_OFF.includes(name) ? 1 : 0;
     if (!Number.isSafeInteger(value) || value < least) {
       throw new TypeError(`limits.${name} is ${String(value)}, and must be a whole number from ${least}`);
@@ -29,6 +30,7 @@ export function checkedLimits(given: Partial<Limits> = {}): Limits {
 
 /** @throws {TypeError} for times that can't be */
 export function checkedHeartbeat(given: Partial<Heartbeat> = {}): Heartbeat {
+  checkNames('heartbeat', given, DEFAULT_HEARTBEAT);
   const heartbeat = { ...DEFAULT_HEARTBEAT, ...defined(given) };
   for (const [name, value] of Object.entries(heartbeat)) {
     const least = name === 'ping' ? 0 : 1;
@@ -45,6 +47,12 @@ export function checkedHeartbeat(given: Partial<Heartbeat> = {}): Heartbeat {
 export function checkedTime(name: string, value: number | undefined, least: number): number | undefined {
   if (value === undefined || (value >= least && value <= MAX_DELAY)) return value;
   throw new TypeError(`${name} is ${String(value)}, and must be from ${least} to ${MAX_DELAY} ms`);
+}
+
+/** @throws {TypeError} for what is no number of milliseconds above 0; undefined stays undefined */
+export function checkedAge(name: string, value: number | undefined): number | undefined {
+  if (value === undefined || (typeof value === 'number' && value > 0)) return value;
+  throw new TypeError(`${name} is ${String(value)}, and must be a number of milliseconds above 0`);
 }
 
 /** Bytes of a frame other than `hello`: a message and what is around it. */

@@ -2,12 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Broker } from '../pubsub/store/broker.ts';
 import { memoryBroker } from '../pubsub/store/memory-broker.ts';
-import { checkInterceptors } from '../server/options.ts';
 import { TopicTable } from './delivery/topic-options.ts';
 import { checkRefusals } from './door/refusals.ts';
 import { type Proxies, trustedProxies } from './door/request.ts';
 import { secretsOf } from './door/ticket.ts';
-import { checkedHeartbeat, checkedLimits, checkedTime } from './limits.ts';
+import { checkOptions } from './known-options.ts';
+import { checkedAge, checkedHeartbeat, checkedLimits, checkedTime } from './limits.ts';
 import { logOf } from './log.ts';
 import {
   DEFAULT_CURSOR_TTL,
@@ -48,6 +48,7 @@ export interface Settings {
 
 /** @throws {TypeError} for options that make no sense */
 export function settingsOf(options: PushServerOptions): Settings {
+  checkOptions(options);
   const instance = options.instance ?? `i${randomBytes(6).toString('base64url')}`;
   const limits = checkedLimits(options.limits);
   const heartbeat = checkedHeartbeat(options.heartbeat);
@@ -59,7 +60,6 @@ export function settingsOf(options: PushServerOptions): Settings {
   if (odd) throw new TypeError(`references.channel: ${odd}`);
   if (options.topicTickets !== undefined) secretsOf(options.topicTickets);
   checkRefusals(options.refusals);
-  checkInterceptors(options.interceptors);
   return {
     instance,
     limits,
@@ -69,10 +69,10 @@ export function settingsOf(options: PushServerOptions): Settings {
     retentions: new Retentions(topics, options.retention),
     proxies,
     expiry: checkedExpiry(options.expiry),
-    checkInterval: options.checkInterval ?? DEFAULT_CHECK_INTERVAL,
-    presenceTtl: options.presenceTtl ?? DEFAULT_PRESENCE_TTL,
+    checkInterval: checkedTime('checkInterval', options.checkInterval, 1) ?? DEFAULT_CHECK_INTERVAL,
+    presenceTtl: checkedTime('presenceTtl', options.presenceTtl, 1) ?? DEFAULT_PRESENCE_TTL,
     presenceGrace: checkedTime('presenceGrace', options.presenceGrace, 0) ?? DEFAULT_PRESENCE_GRACE,
-    cursorTtl: options.cursorTtl ?? DEFAULT_CURSOR_TTL,
+    cursorTtl: checkedAge('cursorTtl', options.cursorTtl) ?? DEFAULT_CURSOR_TTL,
     lease: checkedTime('lease', options.lease, MIN_LEASE),
     confirmTimeout: checkedTime('confirmTimeout', options.confirmTimeout, 1),
     log: logOf(instance, options.log),

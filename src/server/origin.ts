@@ -15,6 +15,9 @@ export class OriginPolicy {
 
   /** @throws {TypeError} for an origin that can't be one */
   constructor(allowed: Origins = []) {
+    if (allowed !== '*' && !Array.isArray(allowed)) {
+      throw new TypeError("origins must be '*' or an array, such as ['https://app.example.com']");
+    }
     this.list = allowed === '*' ? undefined : new Set(allowed.map(normalized));
   }
 

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
-  closest,
   environmentName,
   flag,
   flagName,
@@ -14,6 +13,7 @@ import {
   text,
   UsageError,
 } from '../../src/cli/options.ts';
+import { closest } from '../../src/option-names.ts';
 
 const options = {
   host: text('HOST', '', '127.0.0.1'),

@@ -1,5 +1,6 @@
 /** Where a Redis is and how to talk to it: the options of every client here, and the URL forms. */
 import type { ConnectionOptions } from 'node:tls';
+import { checkNames, type Names } from '../../option-names.ts';
 
 export interface RedisOptions {
   /** Default `127.0.0.1`. */
@@ -42,6 +43,27 @@ export interface RedisOptions {
   maxReplySize?: number;
 }
 
+export const REDIS_OPTIONS: Names<RedisOptions> = {
+  host: true,
+  port: true,
+  path: true,
+  tls: true,
+  username: true,
+  password: true,
+  database: true,
+  clientName: true,
+  connectTimeout: true,
+  commandTimeout: true,
+  reconnectMinDelay: true,
+  reconnectMaxDelay: true,
+  queueMaxCommands: true,
+  queueMaxBytes: true,
+  queueMaxWait: true,
+  probeInterval: true,
+  probeTimeout: true,
+  maxReplySize: true,
+};
+
 /** Options with every default filled in. */
 export type ResolvedRedisOptions = Required<Omit<RedisOptions, 'path' | 'username' | 'password' | 'tls'>> &
   Pick<RedisOptions, 'path' | 'username' | 'password' | 'tls'>;
@@ -68,7 +90,7 @@ const DEFAULTS = {
 /**
  * Merges a URL with options (which win) and the defaults.
  *
- * @throws {TypeError} if the URL is none of the forms of `parseRedisUrl`
+ * @throws {TypeError} if the URL is none of the forms of `parseRedisUrl`, or for an option that there is not
  */
 export function resolveRedisOptions(
   url: string | RedisOptions = {},
@@ -76,6 +98,7 @@ export function resolveRedisOptions(
 ): ResolvedRedisOptions {
   const resolved: ResolvedRedisOptions = { ...DEFAULTS };
   for (const source of [typeof url === 'string' ? parseRedisUrl(url) : url, options]) {
+    checkNames('the options of Redis', source, REDIS_OPTIONS);
     // An option that is there but undefined leaves the default.
     for (const [key, value] of Object.entries(source)) {
       if (value !== undefined) Object.assign(resolved, { [key]: value });

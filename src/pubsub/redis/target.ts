@@ -1,4 +1,5 @@
 /** Which Redis: one server, a master behind Sentinels or a Cluster, as an option or as one string. */
+import { checkNames, type Names } from '../../option-names.ts';
 import { type ClusterTarget, ClusterTopology } from './cluster.ts';
 import { notAUrl, parseRedisUrl, type RedisOptions } from './options.ts';
 import { type SentinelTarget, SentinelWatch } from './sentinel.ts';
@@ -14,6 +15,9 @@ import type { RedisTopology } from './topology.ts';
  * `?sentinelUser=…&sentinelPassword=…&sentinelTls=true`.
  */
 export type RedisTarget = string | RedisOptions | SentinelTarget | ClusterTarget;
+
+const SENTINELS: Names<SentinelTarget> = { sentinels: true, name: true };
+const CLUSTER: Names<ClusterTarget> = { cluster: true };
 
 /** @throws {TypeError} if the target can't be read */
 export function topologyOf(target: RedisTarget, options: RedisOptions): RedisTopology {
@@ -44,8 +48,17 @@ export function topologyOf(target: RedisTarget, options: RedisOptions): RedisTop
     const sentinels = addresses.map((address) => ({ ...address, ...own }));
     return new SingleTopology({}, merged, new SentinelWatch({ sentinels, name: decodeURIComponent(name) }));
   }
-  if ('sentinels' in target) return new SingleTopology({}, options, new SentinelWatch(target));
-  if ('cluster' in target) return new ClusterTopology(target, options);
+  if (typeof target !== 'object' || target === null) {
+    throw new TypeError('give the address of a Redis, such as redis://127.0.0.1:6379, or its options');
+  }
+  if ('sentinels' in target) {
+    checkNames('Sentinels', target, SENTINELS);
+    return new SingleTopology({}, options, new SentinelWatch(target));
+  }
+  if ('cluster' in target) {
+    checkNames('a Cluster', target, CLUSTER);
+    return new ClusterTopology(target, options);
+  }
   return new SingleTopology(target, options);
 }
 

@@ -356,5 +356,6 @@ class MemoryBroker implements Broker {
  * as instances of one system: `const store = new MemoryStore(); memoryBroker(store); memoryBroker(store)`.
  */
 export function memoryBroker(store: MemoryStore = new MemoryStore()): Broker {
+  if (!(store instanceof MemoryStore)) throw new TypeError('memoryBroker takes a MemoryStore, or nothing');
   return new MemoryBroker(store);
 }

@@ -4,9 +4,10 @@
  * to Redis in one call.
  */
 
+import { checkNames, type Names } from '../../option-names.ts';
 import { retry } from '../../waiting.ts';
 import { isForbidden, RedisError } from '../redis/errors.ts';
-import { DEFAULT_MAX_REPLY, type RedisOptions } from '../redis/options.ts';
+import { DEFAULT_MAX_REPLY, REDIS_OPTIONS, type RedisOptions } from '../redis/options.ts';
 import { type RedisTarget, topologyOf } from '../redis/target.ts';
 import type { RedisTopology } from '../redis/topology.ts';
 import type { Attendance } from './attendance.ts';
@@ -70,6 +71,14 @@ export interface RedisBrokerOptions extends RedisOptions {
   intake?: boolean;
 }
 
+const NAMES: Names<RedisBrokerOptions> = {
+  ...REDIS_OPTIONS,
+  prefix: true,
+  idleChannelTtl: true,
+  publishMaxWait: true,
+  intake: true,
+};
+
 /** The message is stored, but fewer replicas than asked for confirmed it in time. */
 export class ReplicationError extends RedisError {
   readonly receipt: Receipt;
@@ -93,6 +102,7 @@ export class ReplicationError extends RedisError {
  * @throws {TypeError} if the target or the prefix can't be used
  */
 export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {}): Broker {
+  checkNames('redisBroker', options, NAMES);
   const { prefix, idleChannelTtl, publishMaxWait, intake, ...connection } = options;
   if (publishMaxWait !== undefined) connection.queueMaxWait = publishMaxWait;
   return new RedisBroker(topologyOf(target, connection), options);

@@ -2,6 +2,7 @@
  * The interceptor that asks the application itself who a page is: when it comes, again and again while it is there, and
  * when it brings a new ticket.
  */
+import { checkNames, type Names } from '../../option-names.ts';
 import type { Backoff } from '../../waiting.ts';
 import type { PushInterceptor } from '../options.ts';
 import { CloseCode } from '../talk/wire.ts';
@@ -37,6 +38,20 @@ export interface AskApplicationOptions {
   ca?: string | Buffer | (string | Buffer)[];
 }
 
+const NAMES: Names<AskApplicationOptions> = {
+  url: true,
+  recheck: true,
+  grace: true,
+  timeout: true,
+  headers: true,
+  concurrency: true,
+  waiting: true,
+  failures: true,
+  pause: true,
+  ca: true,
+};
+const PAUSE: Names<Backoff> = { min: true, max: true };
+
 /** Longest delay of a timer. */
 const MAX_DELAY = 2 ** 31 - 1;
 /** @internal */
@@ -57,6 +72,13 @@ export const NUMBERS = {
  * @throws {TypeError} for options that make no sense
  */
 export function askApplication(options: AskApplicationOptions): PushInterceptor {
+  checkNames('askApplication', options ?? {}, NAMES);
+  if (options?.url === undefined) {
+    throw new TypeError(
+      "askApplication: give the url, such as askApplication({ url: 'http://127.0.0.1:8080/tidings' })",
+    );
+  }
+  checkNames('askApplication: pause', options.pause, PAUSE);
   const { min = 1_000, max = 30_000 } = options.pause ?? {};
   if (!(min > 0 && max >= min && max <= MAX_DELAY)) throw new TypeError('pause: min and max make no sense');
   const application = new Application({

@@ -1,4 +1,5 @@
 /** Sends sessions away and keeps users and logins out, on all instances; what it promises is in docs/endings.md. */
+import { checkNames, type Names } from '../../option-names.ts';
 import { type ControlLog, RESTORED } from '../../pubsub/store/control.ts';
 import type { Commands } from '../commands.ts';
 import type { Ending, Endings, Which } from '../pages/endings.ts';
@@ -26,6 +27,14 @@ export interface BlockSettings {
   reason?: string;
 }
 
+const DISCONNECT: Names<DisconnectSettings> = {
+  login: true,
+  session: true,
+  device: true,
+  code: true,
+  reason: true,
+};
+const BLOCK: Names<BlockSettings> = { until: true, reason: true };
 const END = 'end';
 const NOTHING = 'nothing';
 const MAX_SESSION = 64;
@@ -61,6 +70,8 @@ export class Exclusion {
   }
 
   async disconnect(user: string, settings: DisconnectSettings): Promise<number> {
+    // One that is misspelled would end all of the user's sessions.
+    checkNames('disconnect', settings, DISCONNECT);
     const { login, session, device, code = CloseCode.NOT_AUTHENTICATED } = settings;
     const problem = userProblem(user) ?? (login === undefined ? undefined : loginProblem(login));
     if (problem !== undefined) throw new TypeError(problem);
@@ -77,6 +88,7 @@ export class Exclusion {
 
   async block(blocked: Blocked, settings: BlockSettings): Promise<number> {
     const who = whoOf(blocked);
+    checkNames('block', settings, BLOCK);
     const until = settings.until === undefined ? Number.POSITIVE_INFINITY : Number(settings.until);
     if (!(until > Date.now())) throw new RangeError('`until` is no moment that is still to come');
     const reason = checkedReason(settings.reason, 'blocked');

@@ -102,6 +102,9 @@ export function cookieSession(
  * something in front has checked it, and for demonstrations.
  */
 export function queryUser(parameter: string): Interceptor {
+  if (typeof parameter !== 'string' || parameter === '') {
+    throw new TypeError("queryUser takes the name of a query parameter, such as queryUser('user')");
+  }
   return {
     before(request, attributes) {
       try {

@@ -6,6 +6,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { createPublicKey, type JsonWebKey, KeyObject } from 'node:crypto';
+import { checkNames, type Names } from '../../option-names.ts';
 import type { Attributes, HandshakeRequest } from '../../server/transport.ts';
 import type { Log, PushInterceptor } from '../options.ts';
 import { arrivalOf } from './arrival.ts';
@@ -65,6 +66,25 @@ const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'];
 const EDWARDS = ['EdDSA', 'Ed25519'];
 const CURVES: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' };
 
+const EXAMPLE = "such as jwt({ jwks: 'https://id.example.com/.well-known/jwks.json' })";
+const NAMES: Names<JwtOptions> = {
+  secret: true,
+  publicKey: true,
+  jwks: true,
+  algorithms: true,
+  issuer: true,
+  audience: true,
+  type: true,
+  leeway: true,
+  user: true,
+  login: true,
+  topics: true,
+  cookie: true,
+  maxAge: true,
+  keep: true,
+  timeout: true,
+};
+
 /** The token is refused. */
 class TokenError extends Error {}
 
@@ -84,7 +104,7 @@ interface Key {
  * @throws {TypeError} for options that make no sense
  */
 export function jwt(options: JwtOptions): PushInterceptor {
-  const verifier = new Verifier(options);
+  const verifier = new Verifier(options ?? {});
   let log: Log = () => {};
 
   const said = async (token: string): Promise<Attributes | Response> => {
@@ -142,6 +162,7 @@ class Verifier {
   readonly #topics: string | undefined;
 
   constructor(options: JwtOptions) {
+    checkNames('jwt', options, NAMES);
     const {
       secret,
       publicKey,
@@ -154,7 +175,7 @@ class Verifier {
       topics,
     } = options;
     if ([secret, publicKey, jwks].filter((each) => each !== undefined).length !== 1) {
-      throw new TypeError('jwt: give one of secret, publicKey and jwks');
+      throw new TypeError(`jwt: give one of secret, publicKey and jwks, ${EXAMPLE}`);
     }
     const time = (name: 'leeway' | 'maxAge' | 'keep' | 'timeout', fallback: number): number => {
       const value = options[name] ?? fallback;

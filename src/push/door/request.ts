@@ -104,6 +104,7 @@ export interface Proxies {
  * @throws {TypeError} for anything else
  */
 export function trustedProxies(proxies: readonly string[]): Proxies {
+  if (!Array.isArray(proxies)) throw new TypeError("proxies must be an array, such as ['10.0.0.0/8']");
   const list = new BlockList();
   for (const proxy of proxies) {
     if (proxy === UNIX) continue;

@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { checkNames, type Names } from '../../option-names.ts';
 import type { Attributes } from '../../server/transport.ts';
 import { claimsOf } from '../pages/claims.ts';
 
@@ -37,6 +38,14 @@ export interface TicketSecret {
   secret: string | readonly string[];
 }
 
+const NAMES: Names<TicketSecret & TicketContent> = {
+  secret: true,
+  lifetime: true,
+  login: true,
+  topics: true,
+  claims: true,
+};
+
 export type TicketErrorCode = 'TICKET_MALFORMED' | 'TICKET_SIGNATURE' | 'TICKET_EXPIRED';
 
 export class TicketError extends Error {
@@ -54,7 +63,8 @@ export class TicketError extends Error {
  * @throws {TypeError} for what a ticket can't say, or a secret that is too short
  */
 export function signTicket(user: string, options: TicketSecret & TicketContent): string {
-  const { lifetime, login, topics, claims } = options;
+  checkNames('signTicket', options ?? {}, NAMES);
+  const { lifetime, login, topics, claims } = options ?? {};
   const expires = Date.now() + (lifetime ?? DEFAULT_LIFETIME);
   if (!Number.isFinite(expires)) throw new TypeError('lifetime is no number of milliseconds');
   // Left out where undefined, as JSON does.
@@ -93,7 +103,7 @@ export function unsealed<T extends { expires: number }>(
   secret: TicketSecret,
   read: (content: Record<string, unknown>) => T,
 ): T {
-  const parts = ticket.length > MAX_TICKET ? [] : ticket.split('.');
+  const parts = typeof ticket !== 'string' || ticket.length > MAX_TICKET ? [] : ticket.split('.');
   if (parts.length !== 3 || parts[0] !== version) {
     throw new TicketError('TICKET_MALFORMED', `not a ${version} ticket`);
   }
@@ -163,7 +173,9 @@ export function secretsOf(options: TicketSecret): readonly string[] {
   const isLong = (secret: unknown): boolean =>
     typeof secret === 'string' && Buffer.byteLength(secret) >= MIN_SECRET_BYTES;
   if (!Array.isArray(secrets) || secrets.length === 0 || !secrets.every(isLong)) {
-    throw new TypeError(`a ticket secret must have at least ${MIN_SECRET_BYTES} bytes`);
+    throw new TypeError(
+      `a ticket secret must have at least ${MIN_SECRET_BYTES} bytes, and be given as { secret: process.env.TIDINGS_SECRET }`,
+    );
   }
   return secrets;
 }

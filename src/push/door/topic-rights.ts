@@ -2,6 +2,7 @@
  * Which topics the application gives to users and takes from them, on all instances: what has been taken may be asked for
  * again (`unsubscribe`) or not until some moment (`revoke`). What is promised is in docs/endings.md.
  */
+import { checkNames, type Names } from '../../option-names.ts';
 import { type ControlLog, type Mark, RESTORED, type RecordChange } from '../../pubsub/store/control.ts';
 import type { Commands } from '../commands.ts';
 import { topicProblem, userProblem } from '../talk/names.ts';
@@ -18,6 +19,7 @@ export interface TopicRightsEvents {
   given(user: string, topic: string): number;
 }
 
+const REVOKE: Names<RevokeSettings> = { until: true };
 const GIVE = 'topic given';
 const TAKE = 'topic taken';
 const NOTHING = 'nothing';
@@ -61,8 +63,10 @@ export class TopicRights {
     return this.#commands.say(TAKE, { user, topic });
   }
 
-  async revoke(user: string, topic: string, { until }: RevokeSettings): Promise<number> {
+  async revoke(user: string, topic: string, settings: RevokeSettings): Promise<number> {
     check(user, topic);
+    checkNames('revoke', settings, REVOKE);
+    const { until } = settings;
     const end = until === undefined ? Number.POSITIVE_INFINITY : Number(until);
     if (!(end > Date.now())) throw new RangeError('`until` is no moment that is still to come');
     const change: RecordChange = { key: keyOf(user, topic), record: { value: '', until: end } };

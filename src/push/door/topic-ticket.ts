@@ -2,12 +2,14 @@
  * Tickets for one topic: the application lets a user subscribe to it, without being asked when he does. As signed tickets,
  * but `s1.<payload>.<HMAC-SHA256>`, so that neither can be taken for the other.
  */
+import { checkNames, type Names } from '../../option-names.ts';
 import { FrameError } from '../talk/frames.ts';
 import { topicProblem, userProblem } from '../talk/names.ts';
 import { sealed, TicketError, type TicketSecret, unsealed } from './ticket.ts';
 
 const VERSION = 's1';
 const DEFAULT_LIFETIME = 10 * 60 * 1000;
+const NAMES: Names<TicketSecret & { lifetime?: number }> = { secret: true, lifetime: true };
 
 export interface TopicTicket {
   user: string;
@@ -27,7 +29,8 @@ export function signTopicTicket(
 ): string {
   const problem = userProblem(user) ?? topicProblem(topic);
   if (problem !== undefined) throw new TypeError(problem);
-  const expires = Date.now() + (options.lifetime ?? DEFAULT_LIFETIME);
+  checkNames('signTopicTicket', options ?? {}, NAMES);
+  const expires = Date.now() + (options?.lifetime ?? DEFAULT_LIFETIME);
   if (!Number.isFinite(expires)) throw new TypeError('lifetime is no number of milliseconds');
   return sealed(VERSION, { u: user, s: topic, x: expires }, options);
 }
