@@ -32,6 +32,12 @@ export class AdminError extends Error {
   }
 }
 
+/** A name as a part of a URL's path. @throws {UsageError} for . and .., which would be another path */
+export function inPath(name: string): string {
+  if (/^\.\.?$/.test(name)) throw new UsageError(`'${name}' can't be a name`);
+  return encodeURIComponent(name);
+}
+
 /**
  * @throws {UsageError} without a token or with a URL that is none
  * @throws {AdminError} with the server's own message, or saying that it can't be reached
@@ -53,8 +59,7 @@ export async function callAdminForText(
   if (token === undefined || token === '') {
     throw new UsageError('give the --token that the server was started with (--admin-token there)');
   }
-  if (!/^https?:/.test(url) || !URL.canParse(url))
-    throw new UsageError(`--url '${url}' is not an http(s) URL`);
+  if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--url is not an http(s) URL`);
   const target = new URL(path, url);
   let response: Response;
   try {

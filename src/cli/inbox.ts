@@ -1,6 +1,6 @@
 /** `tidings inbox` and `tidings withdraw`: what a user's inbox has, and taking a message back, through the admin API. */
 import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
-import { callAdmin, connection } from './admin-client.ts';
+import { callAdmin, connection, inPath } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, text, UsageError } from './options.ts';
 
@@ -28,7 +28,7 @@ export const inbox = command({
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
     const query = new URLSearchParams({ limit: String(values.limit), state: values.state });
     if (values.before !== undefined) query.set('before', values.before);
-    const path = `/api/users/${encodeURIComponent(user)}/inbox?${query}`;
+    const path = `/api/users/${inPath(user)}/inbox?${query}`;
     const page = (await callAdmin(values, { method: 'GET', path })) as InboxPage;
     console.log(values.json ? JSON.stringify(page) : asText(page));
     return 0;
@@ -57,11 +57,9 @@ export const withdraw = command({
     if (name === undefined || rest.length > 0 || (id === undefined) === (values.key === undefined)) {
       throw new UsageError('give a USER (or a topic), and an ID or a --key');
     }
-    const messages = `/api/${values.topic ? 'topics' : 'users'}/${encodeURIComponent(name)}/messages`;
+    const messages = `/api/${values.topic ? 'topics' : 'users'}/${inPath(name)}/messages`;
     const which =
-      id === undefined
-        ? `?${new URLSearchParams({ key: values.key as string })}`
-        : `/${encodeURIComponent(id)}`;
+      id === undefined ? `?${new URLSearchParams({ key: values.key as string })}` : `/${inPath(id)}`;
     console.log(JSON.stringify(await callAdmin(values, { method: 'DELETE', path: messages + which })));
     return 0;
   },

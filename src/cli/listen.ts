@@ -87,7 +87,7 @@ function lineOf(message: Message, frame: string): string {
 
 function endpoint(url: string, path: string): string {
   if (!/^(https?|wss?):\/\//.test(url) || !URL.canParse(url)) {
-    throw new UsageError(`--url '${url}' is not an http(s) or ws(s) URL`);
+    throw new UsageError(`--url is not an http(s) or ws(s) URL`);
   }
   const target = new URL(url);
   if (target.pathname === '/') target.pathname = path;

@@ -1,6 +1,6 @@
 /** `tidings scheduled` and `tidings cancel`: through the admin API of a running server. */
 import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
-import { callAdmin, callAdminForText, connection } from './admin-client.ts';
+import { callAdmin, callAdminForText, connection, inPath } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, text, UsageError } from './options.ts';
 
@@ -57,7 +57,7 @@ export const cancel = command({
   async run({ values, positionals }) {
     const [id, ...rest] = positionals;
     if (id === undefined || rest.length > 0) throw new UsageError('give one ID');
-    const path = `/api/scheduled/${encodeURIComponent(id)}`;
+    const path = `/api/scheduled/${inPath(id)}`;
     const answer = (await callAdmin(values, { method: 'DELETE', path })) as { cancelled: boolean };
     console.log(JSON.stringify(answer));
     return answer.cancelled ? 0 : 1;

@@ -6,7 +6,7 @@ import { JsonText } from '../push/payload.ts';
 import { checkedAt, type Scheduled, schedule } from '../push/sending/schedule.ts';
 import { sendMany, type UserResult } from '../push/sending/send-many.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
-import { AdminError, callAdmin, connection } from './admin-client.ts';
+import { AdminError, callAdmin, connection, inPath } from './admin-client.ts';
 import { atOption, parseAt } from './at.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
@@ -102,7 +102,7 @@ async function deliver(to: 'users' | 'topics', settings: Settings<typeof options
     ? await storeInRedis(values.redis as string, to, name, data, at, values)
     : await callAdmin(values, {
         method: 'POST',
-        path: `/api/${to}/${encodeURIComponent(name)}/messages${queryOf({ ...(at !== undefined && { at }), ...lifeOf(values) })}`,
+        path: `/api/${to}/${inPath(name)}/messages${queryOf({ ...(at !== undefined && { at }), ...lifeOf(values) })}`,
         body: data,
         idempotencyKey: values.idempotencyKey,
       });

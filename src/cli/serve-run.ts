@@ -24,7 +24,8 @@ const LAST_ANSWERS = 2_000;
 
 /** @returns the exit status, after a signal has ended it */
 export async function runServe({ values, positionals }: Settings<typeof serveOptions>): Promise<number> {
-  if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? serve takes only options`);
+  if (positionals.length > 0)
+    throw new UsageError('serve takes only options: what else there is may lack its --name');
   const settings = withDemo(values);
   check(settings);
   const signal = terminated();

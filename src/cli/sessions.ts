@@ -1,5 +1,5 @@
 /** `tidings disconnect`, `block` and `unblock`: through the admin API of a running server, on all instances. */
-import { callAdmin, connection } from './admin-client.ts';
+import { callAdmin, connection, inPath } from './admin-client.ts';
 import { command } from './command.ts';
 import { integer, text, UsageError } from './options.ts';
 
@@ -36,7 +36,7 @@ export const disconnect = command({
       if (values[name] !== undefined) query.set(name, values[name]);
     }
     query.set('code', String(values.code));
-    const path = `/api/users/${encodeURIComponent(user)}/sessions?${query}`;
+    const path = `/api/users/${inPath(user)}/sessions?${query}`;
     return print(await callAdmin(values, { method: 'DELETE', path }));
   },
 });
@@ -82,10 +82,9 @@ export const unblock = command({
 });
 
 function blockPath(login: string | undefined, positionals: string[]): string {
-  if (login === undefined)
-    return `/api/users/${encodeURIComponent(only(positionals, 'USER, or --login'))}/block`;
+  if (login === undefined) return `/api/users/${inPath(only(positionals, 'USER, or --login'))}/block`;
   if (positionals.length > 0) throw new UsageError('give a USER or a --login, not both');
-  return `/api/logins/${encodeURIComponent(login)}/block`;
+  return `/api/logins/${inPath(login)}/block`;
 }
 
 function only(positionals: string[], what: string): string {

@@ -24,7 +24,8 @@ export const top = command({
     json: flag('Print JSON on a terminal, too'),
   },
   async run({ values, positionals }) {
-    if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? top takes only options`);
+    if (positionals.length > 0)
+      throw new UsageError('top takes only options: what else there is may lack its --name');
     const isPlain = values.json || values.once || !process.stdout.isTTY;
     let before: { stats: Stats; time: number } | undefined;
     for (;;) {

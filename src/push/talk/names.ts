@@ -13,6 +13,12 @@ const INBOX_PREFIX = 'user:';
 /** C0, DEL, C1 and lone surrogates: nothing of these belongs into a name, a log line or a Redis key. */
 const UNFIT = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
 
+/**
+ * In a URL's path these are no names, percent-encoded or not (RFC 3986 §5.2.4): who puts one there addresses something
+ * else, such as another part of the admin API.
+ */
+const DOTS = /^\.\.?$/;
+
 /** Two of them are one, U+FFFD, in the store. */
 const SURROGATE = /\p{Surrogate}/u;
 
@@ -21,6 +27,7 @@ export function userProblem(user: unknown): string | undefined {
   if (typeof user !== 'string' || user === '') return 'the user name is empty or no string';
   if (user.length > MAX_USER) return `the user name is longer than ${MAX_USER} characters`;
   if (UNFIT.test(user)) return 'the user name has control characters or lone surrogates';
+  if (DOTS.test(user)) return 'the user name is . or .., which can not be part of a URL';
   return undefined;
 }
 
@@ -29,6 +36,7 @@ export function loginProblem(login: unknown): string | undefined {
   if (typeof login !== 'string' || login === '') return 'the login is empty or no string';
   if (login.length > MAX_LOGIN) return `the login is longer than ${MAX_LOGIN} characters`;
   if (UNFIT.test(login)) return 'the login has control characters or lone surrogates';
+  if (DOTS.test(login)) return 'the login is . or .., which can not be part of a URL';
   return undefined;
 }
 
@@ -37,6 +45,7 @@ export function topicProblem(topic: unknown): string | undefined {
   if (typeof topic !== 'string' || topic === '') return 'the topic is empty or no string';
   if (topic.length > MAX_TOPIC) return `the topic is longer than ${MAX_TOPIC} characters`;
   if (UNFIT.test(topic)) return 'the topic has control characters or lone surrogates';
+  if (DOTS.test(topic)) return 'the topic is . or .., which can not be part of a URL';
   if (topic === INBOX || topic === BROADCAST || topic.startsWith(INBOX_PREFIX)) {
     return `${topic} is not a topic: ${INBOX}, ${BROADCAST} and what begins with ${INBOX_PREFIX} are reserved`;
   }
