@@ -12,9 +12,9 @@ const NAMES = 'Client, CloseCode, connect, webSocketTransport';
  * the browser knows them. They are shortened.
  */
 export const INTERNAL =
-  `again alive answered askTicket confirm connected due endpoint established failed flush forget greet greeted
-  handed handled hasTickets heard here identity ids inTurn isConnected isLeaving isPlain isSent isUnsent known later
-  loaded lost newest opened patience probe received redial refused renew retry say says scope setState setTicket
+  `again alive answer answered askTicket begun confirm connected due endpoint established failed flush forget greet greeted
+  handed handled hasTickets heard here identity ids inTurn isConnected isLeaving isPersonal isPlain isSent isUnsent known later
+  loaded lost newest opened patience probe ranges received redial refused renew retry say says scope setState setTicket
   speaks tell turn underWay wake woke`.split(/\s+/);
 
 /** Close codes by their names in the source become numbers, where the table itself would be looked up. */

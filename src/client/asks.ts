@@ -9,16 +9,18 @@ const MAX_UNDER_WAY = 1_000;
 interface UnderWay {
   what: string;
   text: string;
+  /** It is about what is the user's own. */
+  isPersonal: boolean;
   /** Handed to a connection that is still there. */
   isSent: boolean;
   resolve(answer: never): void;
   reject(error: Error): void;
 }
 
-export type Ask = ReturnType<typeof createAsk>;
+export type Asks = ReturnType<typeof createAsks>;
 
-/** Adds itself to the talk, and returns the function that asks. */
-export function createAsk({ add, connection, each, isPlain, retry, say }: Talk) {
+/** Adds itself to the talk. */
+export function createAsks({ add, connection, each, isPlain, retry, say }: Talk) {
   const underWay = new Map<string, UnderWay>();
   let refs = 0;
 
@@ -64,6 +66,11 @@ export function createAsk({ add, connection, each, isPlain, retry, say }: Talk) 
       for (const { reject } of underWay.values()) reject(error);
       underWay.clear();
     },
+    /** What was asked in another user's name is not asked in this one's. */
+    loaded(isAnother) {
+      for (const [ref, { isPersonal }] of underWay)
+        if (isAnother && isPersonal) take(ref)?.reject(new Error('it was for another user'));
+    },
   };
   add(part);
 
@@ -72,7 +79,10 @@ export function createAsk({ add, connection, each, isPlain, retry, say }: Talk) 
    * @param what it is, for errors
    * @throws {TypeError} for what JSON can't say
    */
-  return async <Answer>(frame: object, what: string): Promise<Answer> => {
+  const ask = async <Answer>(
+    frame: { type: string; [field: string]: unknown },
+    what: string,
+  ): Promise<Answer> => {
     const why = isPlain
       ? 'plain mode has no way to'
       : connection.state().name === 'closed'
@@ -83,8 +93,10 @@ export function createAsk({ add, connection, each, isPlain, retry, say }: Talk) 
     const text = JSON.stringify({ ...frame, ref });
     each((part) => part.speaks?.());
     return new Promise<Answer>((resolve, reject) => {
-      underWay.set(ref, { what, text, isSent: false, resolve, reject });
+      const isPersonal = frame.type !== 'publish';
+      underWay.set(ref, { what, text, isPersonal, isSent: false, resolve, reject });
       send(ref);
     });
   };
+  return { ask, answered };
 }

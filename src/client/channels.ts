@@ -16,10 +16,10 @@ interface Channel {
   /** Kept once the page is done with all so far; never, once a listener has failed. */
   done: Promise<unknown>;
   /**
-   * Of the last messages handed out, oldest first. A log that begins anew can bring them again at other
-   * positions.
+   * The last messages handed out, oldest first, and where they are, if that is known. A log that begins anew can bring
+   * them again at other positions.
    */
-  ids: Set<string>;
+  ids: Map<string, WirePosition | undefined>;
 }
 
 export type Channels = ReturnType<typeof createChannels>;
@@ -28,7 +28,7 @@ export type Channels = ReturnType<typeof createChannels>;
 export function createChannels(handled: (channel: string, position: WirePosition) => void) {
   const channels = new Map<string, Channel>();
 
-  const begin = (name: string, seen: WirePosition, ids = new Set<string>()): Channel => {
+  const begin = (name: string, seen: WirePosition, ids: Channel['ids'] = new Map()): Channel => {
     const channel = { seen, done: Promise.resolve(), ids };
     channels.set(name, channel);
     return channel;
@@ -44,6 +44,9 @@ export function createChannels(handled: (channel: string, position: WirePosition
   };
 
   return {
+    /** The last messages handed out, by their ids. */
+    ids: (name: string): Channel['ids'] | undefined => channels.get(name)?.ids,
+
     /** What a `hello` says: continue after this. */
     known: (name: string): WirePosition | undefined => channels.get(name)?.seen,
 
@@ -53,20 +56,21 @@ export function createChannels(handled: (channel: string, position: WirePosition
       if (channel === undefined || !recovered) begin(name, position, channel?.ids);
     },
 
-    /** False if the page has had this message before. */
-    advance(name: string, position: WirePosition): boolean {
+    /**
+     * Whether the page has had this message before, as its id says; undefined where it is not the next, and nothing
+     * becomes of it.
+     */
+    advance(name: string, position: WirePosition): boolean | undefined {
       const { epoch, offset, id } = position;
       const channel = channels.get(name) ?? begin(name, ORIGIN);
       const { seen, ids } = channel;
-      if (seen.epoch === epoch && offset <= seen.offset) return false;
+      if (seen.epoch === epoch && offset <= seen.offset) return undefined;
       channel.seen = position;
-      if (ids.has(id)) {
-        finish(name, channel, position);
-        return false;
-      }
-      ids.add(id);
-      if (ids.size > REMEMBERED) ids.delete(ids.values().next().value as string);
-      return true;
+      const isKnown = ids.has(id);
+      ids.set(id, position);
+      if (isKnown) finish(name, channel, position);
+      else if (ids.size > REMEMBERED) ids.delete(ids.keys().next().value as string);
+      return isKnown;
     },
 
     /**

@@ -22,6 +22,7 @@ export type {
   Message,
   OpenEvent,
   PresenceEvent,
+  WithdrawnEvent,
 } from './events.ts';
 
 export type { ConnectOptions, Start } from './options.ts';

@@ -83,10 +83,19 @@ export type ConnectionState =
   | { name: 'paused' }
   | { name: 'closed'; code: number; reason: string };
 
+/** A message that the page was handed is gone: withdrawn, replaced by another one, deleted, or expired. Told once. */
+export interface WithdrawnEvent {
+  channel: string;
+  id: string;
+  position: WirePosition;
+}
+
 export interface ClientEvents<Data = unknown> {
   open: OpenEvent;
   message: Message<Data>;
   gap: GapEvent;
+  /** Not in the core. */
+  withdrawn: WithdrawnEvent;
   acked: AckedEvent;
   /** `behind`: messages can be late just now, because the server's store is away. */
   status: { behind: boolean };

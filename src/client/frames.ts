@@ -26,7 +26,7 @@ export function readFrame(data: unknown, frames: KnownFrames): (() => void) | fa
     const [required, take] = frames.get(frame['type']) ?? [];
     if (!take) return false;
     if (!has(frame, required as string)) return undefined;
-    if (frame['encoding'] !== undefined) frame['data'] = bytes(frame['data'] as string);
+    decode(frame);
     return () => take(frame as never);
   } catch {
     // Not JSON, or not base64.
@@ -91,7 +91,12 @@ are(
   'channels',
 );
 
-/** @throws for what is no base64, and what is no text */
-function bytes(base64: string): Uint8Array {
-  return Uint8Array.from(atob(base64.trim()), (char) => char.charCodeAt(0));
+/**
+ * Makes bytes of the data of a binary message, where it is one.
+ * @throws for what is no base64, and what is no text
+ */
+export function decode<T extends { data?: unknown; encoding?: unknown }>(frame: T): T {
+  if (frame.encoding !== undefined)
+    frame.data = Uint8Array.from(atob((frame.data as string).trim()), (char) => char.charCodeAt(0));
+  return frame;
 }

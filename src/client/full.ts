@@ -1,9 +1,10 @@
 /** The client with all its parts, but for how it is carried. */
 import type { Published } from '../push/talk/wire.ts';
-import { type Ask, createAsk } from './asks.ts';
+import { type Asks, createAsks } from './asks.ts';
 import { Client as Core } from './client.ts';
 import { addHiding } from './hiding.ts';
 import { randomId } from './identity.ts';
+import { createInbox, type Inbox } from './inbox.ts';
 import { addLongHello } from './long-hello.ts';
 import type { ConnectOptions, TicketSource } from './options.ts';
 import { addPace } from './pace.ts';
@@ -13,7 +14,9 @@ import { addRenewal } from './renewal.ts';
 import { addSleep } from './sleep.ts';
 
 export class Client<Data = unknown> extends Core<Data> {
-  readonly #ask: Ask;
+  /** What the user has in his inbox, and what he has done with it. */
+  readonly inbox: Inbox<Data>;
+  readonly #asks: Asks;
   readonly #renew: () => Promise<void>;
 
   /** @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket */
@@ -26,7 +29,8 @@ export class Client<Data = unknown> extends Core<Data> {
     this.#renew = addRenewal(this.talk);
     addHiding(this.talk);
     addSleep(this.talk);
-    this.#ask = createAsk(this.talk);
+    this.#asks = createAsks(this.talk);
+    this.inbox = createInbox(this.talk, this.#asks) as Inbox<Data>;
   }
 
   override connect(options: { ticket?: TicketSource } = {}): void {
@@ -41,7 +45,7 @@ export class Client<Data = unknown> extends Core<Data> {
    */
   publish(channel: string, data: unknown, options: { idempotencyKey?: string } = {}): Promise<Published> {
     const { idempotencyKey = randomId() } = options;
-    return this.#ask({ type: 'publish', channel, data, idempotencyKey }, `publish to ${channel}`);
+    return this.#asks.ask({ type: 'publish', channel, data, idempotencyKey }, `publish to ${channel}`);
   }
 }
 
@@ -55,3 +59,4 @@ export function connect<Data = unknown>(options: ConnectOptions = {}): Client<Da
 
 export type * from './core.ts';
 export { CloseCode, webSocketTransport } from './core.ts';
+export type { Inbox, InboxCounts, InboxEvents, InboxItem, InboxPage } from './inbox.ts';

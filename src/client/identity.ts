@@ -21,11 +21,11 @@ export interface Identity {
   confirm(user: string): boolean;
 }
 
-/** @param loaded called whenever the user is another one, who has no positions yet */
+/** @param loaded called with whether it was another user's, when the user's name has become known */
 export function createIdentity(
   options: IdentityOptions,
   storage: StorageLike | undefined,
-  loaded: (identity: Identity) => void,
+  loaded: (isAnother: boolean) => void,
 ): Identity {
   /** @param fresh what to take for the device of a user that has none; default: a new one */
   const load = (fresh?: string): void => {
@@ -38,7 +38,6 @@ export function createIdentity(
       identity.device = read(storage, key) || fresh || randomId();
       write(storage, key, identity.device);
     }
-    loaded(identity);
   };
 
   const identity: Identity = {
@@ -51,6 +50,7 @@ export function createIdentity(
       if (was === user) return false;
       // Made up before a name was known, it is the device of a user who is new to this browser.
       load(was === undefined ? device : undefined);
+      loaded(was !== undefined);
       return device !== identity.device || !!positions?.size;
     },
   };

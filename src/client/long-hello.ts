@@ -16,9 +16,12 @@ export function addLongHello({ add, connection }: Talk): void {
   add({
     hello(hello) {
       last = hello;
-      const { topics = [], positions = {} } = hello;
+      const { topics = [], positions = {}, states = {} } = hello;
       while (length() > limit && topics.length > 0)
-        for (const name of topics.splice(-Math.ceil(topics.length / 8))) delete positions[name];
+        for (const name of topics.splice(-Math.ceil(topics.length / 8))) {
+          delete positions[name];
+          delete states[name];
+        }
     },
     welcome() {
       last = undefined;

@@ -18,7 +18,7 @@ export interface Part {
   welcome?(frame: Welcome): void;
   /** A channel goes on after this position. */
   begun?(channel: string, state: ChannelState): void;
-  /** The next message of a channel, before the page has it. */
+  /** The next message of a channel, before the page has it; also one that the page has had at another position. */
   message?(frame: WireMessage): void;
   /** True where it was this that was refused, and the page is not to be told. */
   refused?(frame: ErrorFrame, error: Error): boolean;
@@ -28,8 +28,8 @@ export interface Part {
   left?(): void;
   /** The page has something to say. */
   speaks?(): void;
-  /** Another user than before is who this page is of. */
-  loaded?(): void;
+  /** The name of the user has become known; what the page has may be another user's. */
+  loaded?(isAnother: boolean): void;
   /** The page is done with everything of a channel up to here; undefined: it has left the channel. */
   handled?(channel: string, position: WirePosition | undefined): void;
   /** The connection is gone. */

@@ -61,8 +61,8 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
   const parts: Part[] = [];
   const each = <T>(call: (part: Part) => T): T[] => parts.map(call);
 
-  const identity = createIdentity(options, options.storage ?? pageStorage(), () =>
-    each((part) => part.loaded?.()),
+  const identity = createIdentity(options, options.storage ?? pageStorage(), (isAnother) =>
+    each((part) => part.loaded?.(isAnother)),
   );
   /** What is sent, and when: a part may see to that it is not too much at once. */
   const says = {
@@ -83,7 +83,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
   };
 
   const failed = (error: unknown): void =>
-    tell('connect', error instanceof Error ? error.message : String(error));
+    tell('connect', (error as Error | undefined)?.message ?? String(error));
 
   // ── acknowledgements ─────────────────────────────────────────────────────────────────────────────────
 
@@ -163,10 +163,12 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
   // ── frames ───────────────────────────────────────────────────────────────────────────────────────────
 
   const took = (frame: WireMessage): void => {
-    const { channel, data, epoch, offset, id, time, reference, unresolved } = frame;
+    const { channel, data, epoch, offset, id, time, reference, unresolved, gone } = frame;
     const position = { epoch, offset, id };
-    if (!channels.advance(channel, position)) return;
+    const isKnown = channels.advance(channel, position);
+    if (isKnown === undefined) return;
     each((part) => part.message?.(frame));
+    if (isKnown) return;
     const message: Message = {
       channel,
       data,
@@ -176,7 +178,8 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
       ...(reference && { reference }),
       ...(unresolved && { unresolved }),
     };
-    channels.handed(channel, position, emit('message', message));
+    // Of one that is gone nobody is told, and it is done with.
+    channels.handed(channel, position, gone ? [gone] : emit('message', message));
   };
 
   const refused = (frame: ErrorFrame): void => {
@@ -289,7 +292,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
     send,
     tell,
     emit,
-    left: (channel) => each((part) => part.handled?.(channel, undefined)),
+    each,
   });
 
   const add = (part: Part): void => {
@@ -299,6 +302,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
 
   return {
     identity,
+    channels,
     connection,
     topics,
     retry,

@@ -11,6 +11,7 @@ import { type Channels, ORIGIN } from './channels.ts';
 import type { Emit } from './events.ts';
 import type { Identity } from './identity.ts';
 import type { Start, Ticket, TicketSource } from './options.ts';
+import type { Part } from './part.ts';
 import type { Retry } from './retry.ts';
 
 /** A server's error frame says no more of a name than this. */
@@ -43,14 +44,14 @@ export interface TopicsUser {
   send(frame: ClientFrame): void;
   tell(code: string, message: string, channel?: string): void;
   emit: Emit;
-  /** The page is not on this topic any more. */
-  left(channel: string): void;
+  /** Calls this of each part. */
+  each(call: (part: Part) => unknown): void;
 }
 
 export type Topics = ReturnType<typeof createTopics>;
 
 export function createTopics(user: TopicsUser) {
-  const { options, identity, channels, retry, isConnected, send, tell, emit } = user;
+  const { options, identity, channels, retry, isConnected, send, tell, emit, each } = user;
   const topics = new Map<string, Topic>();
   /** Topics that the application has given to this page, which has not asked for them. */
   const given = new Set<string>();
@@ -114,7 +115,7 @@ export function createTopics(user: TopicsUser) {
   };
   const forget = (channel: string): void => {
     channels.forget(channel);
-    user.left(channel);
+    each((part) => part.handled?.(channel, undefined));
   };
 
   /** The server has ended the subscription. */
@@ -134,8 +135,10 @@ export function createTopics(user: TopicsUser) {
   };
 
   /** A channel goes on after this position, with or without something lost before it. */
-  const begin = (channel: string, { position, recovered, reason }: ChannelState): void => {
+  const begin = (channel: string, begun: ChannelState): void => {
+    const { position, recovered, reason } = begun;
     channels.begin(channel, position, recovered);
+    each((part) => part.begun?.(channel, begun));
     damaged.delete(channel);
     const topic = topics.get(channel);
     if (topic) {

@@ -3,6 +3,7 @@ import { at } from './scripted-server.ts';
 
 const message = { type: 'message', channel: 'inbox', ...at(9), time: 1, data: 'x' };
 const state = { position: at(0), recovered: true };
+const snapshot = { version: at(0), first: 1, last: 0, most: 10, seen: [], read: [], archived: [], gone: [] };
 const welcome = { type: 'welcome', session: 's', instance: 'i', user: 'alice', channels: {} };
 
 /** After each of these nothing is known for sure: the client comes back, and says why. */
@@ -52,6 +53,36 @@ export const nonsense: Record<string, string | Uint8Array> = {
       'a drain in the past': { type: 'drain', window: -1 },
       'an error without a word': { type: 'error' },
       'a status of seven': { type: 'status', behind: 7 },
+      'a state without a version': { ...snapshot, type: 'state', channel: 'inbox', version: undefined },
+      'a state of nothing': { ...snapshot, type: 'state' },
+      'ranges that are words': { ...snapshot, type: 'state', channel: 'inbox', seen: 'all' },
+      'a range of one': { ...snapshot, type: 'state', channel: 'inbox', read: [[1]] },
+      'a range from half': { ...snapshot, type: 'state', channel: 'inbox', gone: [[0.5, 1]] },
+      'a range that is an object': {
+        ...snapshot,
+        type: 'state',
+        channel: 'inbox',
+        archived: [{ 0: 1, 1: 2 }],
+      },
+      'a first that is below nothing': { ...snapshot, type: 'state', channel: 'inbox', first: -1 },
+      'a most that is a word': { ...snapshot, type: 'state', channel: 'inbox', most: 'all' },
+      'a gap with half a state': { ...state, type: 'gap', channel: 'inbox', state: { version: at(0) } },
+      'a subscribed whose state is true': { ...state, type: 'subscribed', channel: 'news', state: true },
+      'a message of a history in half a state': {
+        type: 'history',
+        ref: '1',
+        messages: [{ ...at(1), time: 1, data: 1, state: snapshot }],
+      },
+      'marked without a version': { type: 'marked', ref: '1', changed: 1 },
+      'marked, changed -1': { type: 'marked', ref: '1', changed: -1, version: at(1) },
+      'a history without messages': { type: 'history', ref: '1' },
+      'a history of nothing': { type: 'history', ref: '1', messages: [null] },
+      'a history of messages without an id': {
+        type: 'history',
+        ref: '1',
+        messages: [{ ...at(1), id: undefined }],
+      },
+      'a history before nowhere': { type: 'history', ref: '1', messages: [], before: 7 },
       'a second welcome': welcome,
     }).map(([name, frame]) => [name, JSON.stringify(frame)]),
   ),
@@ -65,6 +96,7 @@ export const welcomes: Record<string, string> = Object.fromEntries(
     'channels in an array': { ...welcome, channels: [] },
     'a channel that is null': { ...welcome, channels: { inbox: null } },
     'a channel without a position': { ...welcome, channels: { inbox: { recovered: true } } },
+    'an inbox in half a state': { ...welcome, channels: { inbox: { ...state, state: { gone: [] } } } },
     'a user who is a number': { ...welcome, user: 5 },
     'no session': { ...welcome, session: undefined },
     'times that are words': { ...welcome, heartbeat: { interval: 'often', timeout: 'never' } },
