@@ -1,7 +1,7 @@
 /**
  * A program: one instance with a push server, as an application embeds it. The runner starts several as child
  * processes. Besides the sockets it takes `POST /send/<stream>`, for the data's key `POST /reference/<user>`, and
- * `POST /disconnect/<user>`, `/block/<user>` and `/unblock/<user>`; it
+ * `POST /disconnect/<user>`, `/block/<user>` and `/unblock/<user>`; it lists an inbox on `GET /inbox/<user>`,
  * tells its memory on `GET /memory`, and how many handshakes were under way at once since it was last asked on
  * `GET /handshakes`.
  */
@@ -10,6 +10,7 @@ import { createServer as createNetServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type Interceptor,
+  type Position,
   PushServer,
   type PushServerOptions,
   queryUser,
@@ -51,8 +52,28 @@ const http = createServer((request, response) => {
         (receipt) => answer(201, receipt),
         (error) => answer(503, { error: String(error) }),
       );
+  } else if (verb === 'inbox' && stream !== undefined) {
+    list(stream).then(
+      (all) => answer(200, all),
+      (error) => answer(503, { error: String(error) }),
+    );
   } else answer(404, {});
 });
+
+/** All of an inbox, archived or not: ids and states. */
+async function list(user: string): Promise<unknown> {
+  const messages: { id: string; state: string; archived?: true }[] = [];
+  for (const state of ['all', 'archived'] as const) {
+    let before: Position | undefined;
+    do {
+      const page = await push.inbox(user, { limit: 200, state, ...(before !== undefined && { before }) });
+      for (const { id, state, archived } of page.messages)
+        messages.push({ id, state, ...(archived && { archived }) });
+      before = page.before;
+    } while (before !== undefined);
+  }
+  return { messages, counts: await push.counts(user) };
+}
 
 const lookup: Interceptor = {
   async before() {
@@ -117,18 +138,18 @@ const push = new PushServer({
   ...options,
 });
 
-async function read(request: IncomingMessage): Promise<{ data: unknown; key: string }> {
+async function read(request: IncomingMessage): Promise<{ data: unknown; key: string; replaces?: string }> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk);
   return JSON.parse(Buffer.concat(chunks).toString());
 }
 
 async function send(stream: string, request: IncomingMessage): Promise<unknown> {
-  const { data, key } = await read(request);
-  const idempotency = { idempotencyKey: key };
+  const { data, key, replaces } = await read(request);
+  const settings = { idempotencyKey: key, ...(replaces !== undefined && { replaces }) };
   return stream.startsWith('user:')
-    ? push.send(stream.slice('user:'.length), data, idempotency)
-    : push.publish(stream, data, idempotency);
+    ? push.send(stream.slice('user:'.length), data, settings)
+    : push.publish(stream, data, settings);
 }
 
 process.on('SIGTERM', () => {

@@ -6,6 +6,7 @@ import { endingCut, endingDrain, endingFailover, endingFrozen, endingSockJs } fr
 import { fallbackCut, fallbackInstanceKilled } from './fallback.ts';
 import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
 import { impolite } from './impolite.ts';
+import { inbox } from './inbox.ts';
 import { herd, instanceKilled, instanceTerminated, rollingRestart } from './instances.ts';
 import { later } from './later.ts';
 import { slowLink, strictMode } from './pages.ts';
@@ -59,4 +60,5 @@ export const scenarios: Scenario[] = [
   endingDrain,
   endingFailover,
   later,
+  inbox,
 ];
