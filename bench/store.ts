@@ -180,6 +180,10 @@ async function memory({ broker, redis }: Subject): Promise<[string, number][]> {
     for (; stored < count; stored++) await each((n) => publish(broker, `memory:${n}`));
     rows.push([`bytes, ${count} of 100 bytes`, ((await memoryOf(redis)) - before) / channels]);
   }
+  if (typeof broker.mark === 'function') {
+    await each((n) => broker.mark(`memory:${n}`, { as: 'read' }));
+    rows.push(['bytes, 100 of 100 bytes, read', ((await memoryOf(redis)) - before) / channels]);
+  }
   return rows;
 }
 

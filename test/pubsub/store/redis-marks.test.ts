@@ -387,6 +387,58 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.equal((await a.marks('c')).marks.version.epoch, before.marks.version.epoch);
   });
 
+  test('what was said to be marked, replaced or withdrawn is so after kill -9, again and again', async () => {
+    const redis = await start(['--appendonly', 'yes', '--appendfsync', 'always']);
+    const [a] = await open(redis.url);
+    const [b, rb] = await open(redis.url);
+    await b.subscribe('c');
+    const wanted = new Map<number, string>();
+    const keys = new Map<string, number>();
+    let isOver = false;
+    const work = (async () => {
+      for (let i = 0; !isOver; i++) {
+        const replaces = i % 5 === 0 ? `k${i % 3}` : undefined;
+        const more = options({ idempotencyKey: `i${i}`, ...(replaces !== undefined && { replaces }) });
+        const receipt = await (i % 2 ? a : b).publish('c', 'text', text('x'), more);
+        const { offset } = receipt;
+        if (replaces !== undefined) {
+          const former = keys.get(replaces);
+          if (former !== undefined) wanted.set(former, 'gone');
+          keys.set(replaces, offset);
+        }
+        const messages = [positionOf(receipt)];
+        if (i % 7 === 3) {
+          await b.remove('c', { position: messages[0]! });
+          wanted.set(offset, 'gone');
+        } else {
+          const as = i % 2 ? 'read' : 'archived';
+          await a.mark('c', { as, messages });
+          wanted.set(offset, as);
+        }
+      }
+    })();
+    for (let round = 1; round <= 4; round++) {
+      const done = wanted.size;
+      await until('some more', () => wanted.size > done + 30);
+      await redis.kill();
+      await redis.start();
+      await until('it to be back', () => rb.ups >= round);
+    }
+    isOver = true;
+    await work;
+    for (const broker of [a, b]) {
+      const { marks } = await broker.marks('c');
+      const states = new Map<number, string>();
+      for (const kind of ['read', 'archived', 'gone'] as const) {
+        for (const [first, last] of marks[kind]) for (let at = first; at <= last; at++) states.set(at, kind);
+      }
+      const sorted = (all: Map<number, string>) => [...all].sort(([x], [y]) => x - y);
+      assert.deepEqual(sorted(states), sorted(wanted));
+    }
+    const { messages } = await b.read('c', 0, 1000);
+    for (const { offset, kind } of messages) assert.equal(kind === 'gone', wanted.get(offset) === 'gone');
+  });
+
   test('marks keep the order of the calls while the scripts are flushed over and over', async () => {
     const redis = await start();
     const [a] = await open(redis.url);
