@@ -285,17 +285,27 @@ export class Scheduler {
       const reported = this.#report(job.holder, job.message.payload.length, settled);
       jobs.shift();
       if (!('milliseconds' in settled)) continue;
-      // Nothing of the channel overtakes it: what is here, and what was handed out before the store knew of that.
-      await Promise.all([reported, this.#round.catch(() => {})]);
-      await Promise.all(
-        jobs
-          .splice(0)
-          .map(({ message: { id, payload }, holder }) =>
-            this.#report(holder, payload.length, { id, what: 'held', milliseconds: HOLD }),
-          ),
-      );
+      await reported;
+      await this.#holdRest(jobs);
     }
     this.#lanes.delete(channel);
+  }
+
+  /**
+   * Nothing of the channel overtakes what has failed: neither what is here, nor what was handed out before the store knew
+   * of that.
+   */
+  async #holdRest(jobs: Job[]): Promise<void> {
+    for (;;) {
+      await this.#round.catch(() => {});
+      const rest = jobs.splice(0);
+      if (rest.length === 0) return;
+      await Promise.all(
+        rest.map(({ message: { id, payload }, holder }) =>
+          this.#report(holder, payload.length, { id, what: 'held', milliseconds: HOLD }),
+        ),
+      );
+    }
   }
 
   async #deliver({ message, holder }: Job): Promise<Settled> {

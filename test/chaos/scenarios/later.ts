@@ -18,7 +18,7 @@ type Dues = Map<string, number[]>;
 
 export const later: Scenario = {
   name: 'later',
-  what: 'messages are scheduled while every instance, each of which may be the one that sends them, is killed again and again (a hundred times in the long form), and Redis too',
+  what: 'messages are scheduled while every instance, each of which may be the one that sends them, is killed again and again (a hundred times in the long form) or stands still, and Redis too',
   expects: 'complete',
   setting: {
     instances: 3,
@@ -48,6 +48,13 @@ export const later: Scenario = {
     const killing = stage.instances.map(async (instance) => {
       while (killed < kills) {
         await pause(random.below(400));
+        if (random.chance(5)) {
+          // It stands still for longer than its lease, and then believes that it has it.
+          instance.signal('SIGSTOP');
+          await pause(600 + random.below(400));
+          instance.signal('SIGCONT');
+          continue;
+        }
         killed++;
         await instance.kill();
         await instance.start();

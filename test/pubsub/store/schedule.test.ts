@@ -15,15 +15,23 @@ import {
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
-import { ask, type ClusterGroup, startCluster } from '../../support/redis-groups.ts';
+import {
+  ask,
+  type ClusterGroup,
+  type SentinelGroup,
+  startCluster,
+  startSentinels,
+} from '../../support/redis-groups.ts';
 
 const { skip } = needs('redis');
 let redis: RedisServer;
+let sentinels: SentinelGroup;
 let cluster: ClusterGroup;
 before(async () => {
-  if (!skip) [redis, cluster] = await Promise.all([startRedis(), startCluster()]);
+  if (skip) return;
+  [redis, sentinels, cluster] = await Promise.all([startRedis(), startSentinels(), startCluster()]);
 });
-after(() => Promise.all([redis?.stop(), cluster?.stop()]));
+after(() => Promise.all([redis, sentinels, cluster].map((group) => group?.stop())));
 
 let prefixes = 0;
 const kinds: Record<string, { open: () => () => Broker; skip?: string | false }> = {
@@ -38,6 +46,13 @@ const kinds: Record<string, { open: () => () => Broker; skip?: string | false }>
     open() {
       const prefix = `p${++prefixes}`;
       return () => redisBroker(redis.url, { prefix });
+    },
+  },
+  'Redis behind Sentinels': {
+    skip: skip ?? false,
+    open() {
+      const prefix = `p${++prefixes}`;
+      return () => redisBroker(sentinels.target, { prefix });
     },
   },
   'Redis Cluster': {
