@@ -143,6 +143,7 @@ export class Rooms {
       most: limits.scheduled,
       lease: settings.lease,
       checkInterval: settings.checkInterval,
+      isAway: () => this.router.isAway,
       store: ({ channel, kind, payload, settings }) =>
         this.publisher.take({ channel, kind, payload, ...settings }),
       log,

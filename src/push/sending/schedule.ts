@@ -38,6 +38,8 @@ const LATEST = 2 ** 48 - 1;
 const LEAST_WINDOW = 10 * 60_000;
 /** Milliseconds between two looks of the instance that sends, at the most. */
 const TICK = 1_000;
+/** Milliseconds between two looks, at the least. */
+const LEAST_PAUSE = 10;
 /** What is on its way at a time. */
 const MOST = 1024;
 const MOST_BYTES = 8 * 1024 * 1024;
@@ -62,6 +64,8 @@ export interface SchedulerSettings {
   lease: number | undefined;
   /** Milliseconds between two looks while nothing is scheduled, should the bell not have been heard. */
   checkInterval: number;
+  /** Whether the store can't be reached. */
+  isAway(): boolean;
   /** Stores what is due, with the idempotency key that it has. Rejects as `BrokerListener.intake` does. */
   store(message: LaterMessage & { settings: { idempotencyKey: string } }): Promise<unknown>;
   log(level: LogLevel, message: string): void;
@@ -211,8 +215,8 @@ export class Scheduler {
       bytes: BYTES_AT_ONCE,
     });
     this.#isIdle = taken.state === 'other';
-    if (taken.state === 'none') return this.#settings.checkInterval;
-    if (taken.state === 'other') return Math.max(taken.left, 10);
+    if (taken.state === 'none') return Math.max(this.#settings.checkInterval, LEAST_PAUSE);
+    if (taken.state === 'other') return Math.max(taken.left, LEAST_PAUSE);
     this.#lease.begin(sent, this.#length * 0.9);
     this.#compareClocks(taken.time - sent.wall);
     for (const message of taken.messages) this.#begin(message, holder);
@@ -235,11 +239,12 @@ export class Scheduler {
     });
   }
 
-  /** A store that is away is told by itself. */
   #complain(error: unknown): void {
     const failure = explain(error);
-    if (wasNotExecuted(error) || error instanceof DamagedChannelError || failure === this.#failure) return;
+    if (failure === this.#failure) return;
     this.#failure = failure;
+    // Of a store that is away and of what is damaged the broker tells.
+    if (this.#settings.isAway() || error instanceof DamagedChannelError) return;
     this.#settings.log('warn', `messages that are scheduled have to wait: ${failure}`);
   }
 

@@ -327,6 +327,25 @@ describe('with Redis', { ...needs('redis'), timeout: 120_000 }, () => {
   });
 });
 
+test('a store that refuses to hand anything out is told once, and asked again', async () => {
+  const broker = memoryBroker();
+  const take = broker.schedule.take.bind(broker.schedule);
+  let refuses = true;
+  broker.schedule.take = (...all) => (refuses ? Promise.reject(new Error('OOM full')) : take(...all));
+  const { push, log } = await startPush({ broker });
+  for (let i = 0; i < 5; i++) await push.send('alice', `${i}`, { at: i });
+  await until('the line', () => log.length > 0);
+  let attempts = 0;
+  broker.schedule.take = (...all) => {
+    attempts++;
+    return refuses ? Promise.reject(new Error('OOM full')) : take(...all);
+  };
+  await until('more attempts', () => attempts > 2);
+  assert.deepEqual(log, ['warn: messages that are scheduled have to wait: Error: OOM full']);
+  refuses = false;
+  await until('all', async () => (await logOf(broker, 'user:alice')).length === 5, 20_000);
+});
+
 test('instances of one store share the work, and each message is stored once', async () => {
   const store = new MemoryStore();
   const broker = memoryBroker(store);
