@@ -2,14 +2,18 @@
  * The page's connection to a push server: it comes back by itself, and messages go on where they stopped. This is the
  * core; `full.ts` adds the rest.
  */
-import type { ChannelState } from '../push/talk/wire.ts';
+import type { ChannelState, TopicOf } from '../push/talk/wire.ts';
 import { Emitter } from './emitter.ts';
 import type { ClientEvents, ConnectionState, Message } from './events.ts';
 import type { ConnectOptions, TicketSource } from './options.ts';
 import { createTalk, type Talk } from './talk.ts';
 import type { TopicWishes } from './topics.ts';
 
-export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
+/**
+ * @typeParam Data of all messages, as far as `C` does not say it
+ * @typeParam C by channel, what its data are: an interface that extends `Channels`
+ */
+export class Client<Data = unknown, C = unknown> extends Emitter<ClientEvents<Data, C>> {
   /** What the parts of a client are added to. @internal */
   protected readonly talk: Talk;
 
@@ -17,7 +21,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
   constructor(options: ConnectOptions = {}) {
     super();
     this.talk = createTalk(options, (event, value) => this.emit(event, value as never));
-    for (const channel of options.topics ?? []) this.subscribe(channel);
+    for (const channel of options.topics ?? []) this.subscribe(channel as TopicOf<C>);
     this.talk.connection.connect();
   }
 
@@ -54,7 +58,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
    * Joins a topic, now and after every reconnect. Resolves when the server has confirmed it; rejects, after
    * an `error` event, when it refuses: then the topic is not asked for again.
    */
-  subscribe(channel: string, options: TopicWishes = {}): Promise<ChannelState> {
+  subscribe(channel: TopicOf<C>, options: TopicWishes = {}): Promise<ChannelState> {
     const { topics, each } = this.talk;
     const promise = topics.subscribe(channel, options);
     each((part) => part.speaks?.());
@@ -63,7 +67,7 @@ export class Client<Data = unknown> extends Emitter<ClientEvents<Data>> {
     return promise;
   }
 
-  unsubscribe(channel: string): void {
+  unsubscribe(channel: TopicOf<C>): void {
     this.talk.topics.unsubscribe(channel);
   }
 

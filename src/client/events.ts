@@ -1,5 +1,12 @@
 /** What the client tells the page. */
-import type { ChannelState, GapReason, WirePosition } from '../push/talk/wire.ts';
+import type {
+  BROADCAST,
+  ChannelState,
+  Channels,
+  DataOf,
+  GapReason,
+  WirePosition,
+} from '../push/talk/wire.ts';
 
 /** A message, handed out once and in the order of its channel. */
 export interface Message<Data = unknown> {
@@ -90,9 +97,15 @@ export interface WithdrawnEvent {
   position: WirePosition;
 }
 
-export interface ClientEvents<Data = unknown> {
+/** Where the application has said what comes by which channel, `channel` tells the type of `data`. */
+export type MessageOf<C> = {
+  [Name in Named<C>]: Message<DataOf<C, Name>> & { channel: Name };
+}[Named<C>];
+type Named<C> = Exclude<keyof C & string, keyof Channels> | typeof BROADCAST;
+
+export interface ClientEvents<Data = unknown, C = unknown> {
   open: OpenEvent;
-  message: Message<Data>;
+  message: C extends Channels ? MessageOf<C> : Message<Data>;
   gap: GapEvent;
   /** Not in the core. */
   withdrawn: WithdrawnEvent;

@@ -1,5 +1,5 @@
 /** The client with all its parts, but for how it is carried. */
-import type { Published } from '../push/talk/wire.ts';
+import type { Channels, DataOf, Published, TopicOf } from '../push/talk/wire.ts';
 import { type Asks, createAsks } from './asks.ts';
 import { Client as Core } from './client.ts';
 import { addHiding } from './hiding.ts';
@@ -13,9 +13,13 @@ import { addPresence } from './presence.ts';
 import { addRenewal } from './renewal.ts';
 import { addSleep } from './sleep.ts';
 
-export class Client<Data = unknown> extends Core<Data> {
+/**
+ * @typeParam Data of all messages, as far as `C` does not say it
+ * @typeParam C by channel, what its data are: an interface that extends `Channels`
+ */
+export class Client<Data = unknown, C = unknown> extends Core<Data, C> {
   /** What the user has in his inbox, and what he has done with it. */
-  readonly inbox: Inbox<Data>;
+  readonly inbox: Inbox<InboxData<Data, C>>;
   readonly #asks: Asks;
   readonly #renew: () => Promise<void>;
 
@@ -30,7 +34,7 @@ export class Client<Data = unknown> extends Core<Data> {
     addHiding(this.talk);
     addSleep(this.talk);
     this.#asks = createAsks(this.talk);
-    this.inbox = createInbox(this.talk, this.#asks) as Inbox<Data>;
+    this.inbox = createInbox(this.talk, this.#asks) as Inbox<InboxData<Data, C>>;
   }
 
   override connect(options: { ticket?: TicketSource } = {}): void {
@@ -43,18 +47,26 @@ export class Client<Data = unknown> extends Core<Data> {
    * connection it waits for one, and where no answer came it asks again with the same idempotency key, so
    * that the message is stored once. Rejects when the server refuses, on `close()`, and with 1,000 under way.
    */
-  publish(channel: string, data: unknown, options: { idempotencyKey?: string } = {}): Promise<Published> {
+  publish<Name extends TopicOf<C>>(
+    channel: Name,
+    data: DataOf<C, Name>,
+    options: { idempotencyKey?: string } = {},
+  ): Promise<Published> {
     const { idempotencyKey = randomId() } = options;
     return this.#asks.ask({ type: 'publish', channel, data, idempotencyKey }, `publish to ${channel}`);
   }
 }
 
+/** The type of what `connect` returns: `T` is the type of all data, or an interface that extends `Channels`. */
+export type ClientOf<T> = T extends Channels ? Client<unknown, T> : Client<T>;
+type InboxData<Data, C> = C extends Channels ? DataOf<C, 'inbox'> : Data;
+
 /**
  * Connects, and stays connected until `close()`. Add listeners in the same turn: nothing happens before it ends.
  * @throws {TypeError} where `url` is not one; {Error} where there is no WebSocket
  */
-export function connect<Data = unknown>(options: ConnectOptions = {}): Client<Data> {
-  return new Client<Data>(options);
+export function connect<T = unknown>(options: ConnectOptions = {}): ClientOf<T> {
+  return new Client(options) as unknown as ClientOf<T>;
 }
 
 export type * from './core.ts';

@@ -37,4 +37,11 @@ export type { Resolve, Resolved } from './sending/references.ts';
 export type { Scheduled } from './sending/schedule.ts';
 export type { ScheduledMessage, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
 export type { SentMany, UserResult } from './sending/send-many.ts';
-export { CloseCode, type HistoryState, SUBPROTOCOL } from './talk/wire.ts';
+export {
+  type Channels,
+  CloseCode,
+  type DataOf,
+  type HistoryState,
+  SUBPROTOCOL,
+  type TopicOf,
+} from './talk/wire.ts';

@@ -27,6 +27,7 @@ import type { Scheduled } from './sending/schedule.ts';
 import type { Decode, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
 import type { SentMany, UserResult } from './sending/send-many.ts';
 import { userProblem } from './talk/names.ts';
+import type { DataOf, TopicOf } from './talk/wire.ts';
 
 const DEFAULT_PENDING_LIMIT = 100;
 /** Users that `online` tells of in one call. */
@@ -48,7 +49,8 @@ export interface Stats {
   draining: boolean;
 }
 
-export class PushServer {
+/** @typeParam T what is sent, by channel: an interface that extends `Channels`; without, anything */
+export class PushServer<T = unknown> {
   /** This instance's name among the others. */
   readonly instance: string;
   /** Resolves when it listens and the store has been reached; rejects if it can't listen. */
@@ -84,18 +86,34 @@ export class PushServer {
    *   before it was, or the broker's error; where it is
    *   not known whether it was stored, send again with the same idempotency key
    */
-  send(user: string, data: unknown, settings: ScheduleSettings): Promise<Scheduled>;
-  send(user: string, data: unknown, settings?: PublishSettings): Promise<SendReceipt>;
-  send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled>;
-  send(user: string, data: unknown, settings: AnySettings = {}): Promise<SendReceipt | Scheduled> {
+  send(user: string, data: DataOf<T, 'inbox'>, settings: ScheduleSettings): Promise<Scheduled>;
+  send(user: string, data: DataOf<T, 'inbox'>, settings?: PublishSettings): Promise<SendReceipt>;
+  send(user: string, data: DataOf<T, 'inbox'>, settings: AnySettings): Promise<SendReceipt | Scheduled>;
+  send(user: string, data: DataOf<T, 'inbox'>, settings: AnySettings = {}): Promise<SendReceipt | Scheduled> {
     return this.#rooms.publisher.send(user, data, settings);
   }
 
   /** Stores a message in a topic; otherwise as `send`. */
-  publish(topic: string, data: unknown, settings: ScheduleSettings): Promise<Scheduled>;
-  publish(topic: string, data: unknown, settings?: PublishSettings): Promise<Receipt>;
-  publish(topic: string, data: unknown, settings: AnySettings): Promise<Receipt | Scheduled>;
-  publish(topic: string, data: unknown, settings: AnySettings = {}): Promise<Receipt | Scheduled> {
+  publish<Name extends TopicOf<T>>(
+    topic: Name,
+    data: DataOf<T, Name>,
+    settings: ScheduleSettings,
+  ): Promise<Scheduled>;
+  publish<Name extends TopicOf<T>>(
+    topic: Name,
+    data: DataOf<T, Name>,
+    settings?: PublishSettings,
+  ): Promise<Receipt>;
+  publish<Name extends TopicOf<T>>(
+    topic: Name,
+    data: DataOf<T, Name>,
+    settings: AnySettings,
+  ): Promise<Receipt | Scheduled>;
+  publish<Name extends TopicOf<T>>(
+    topic: Name,
+    data: DataOf<T, Name>,
+    settings: AnySettings = {},
+  ): Promise<Receipt | Scheduled> {
     return this.#rooms.publisher.publish(topic, data, settings);
   }
 
@@ -119,17 +137,17 @@ export class PushServer {
    */
   sendMany(
     users: Iterable<string> | AsyncIterable<string>,
-    data: unknown,
+    data: DataOf<T, 'inbox'>,
     settings: SendManySettings & { each: NonNullable<SendManySettings['each']> },
   ): Promise<SentMany>;
   sendMany(
     users: Iterable<string> | AsyncIterable<string>,
-    data: unknown,
+    data: DataOf<T, 'inbox'>,
     settings?: Omit<SendManySettings, 'each'>,
   ): Promise<UserResult[]>;
   sendMany(
     users: Iterable<string> | AsyncIterable<string>,
-    data: unknown,
+    data: DataOf<T, 'inbox'>,
     settings: SendManySettings = {},
   ): Promise<UserResult[] | SentMany> {
     return this.#rooms.publisher.sendMany(users, data, settings);
@@ -166,12 +184,12 @@ export class PushServer {
   }
 
   /** To the pages that the user has open at this moment; nothing is stored, at most once. */
-  notify(user: string, data: unknown): Promise<void> {
+  notify(user: string, data: DataOf<T, 'inbox'>): Promise<void> {
     return this.#rooms.publisher.notifyUser(user, data);
   }
 
   /** To all sessions of all instances at this moment; nothing is stored, at most once. */
-  broadcast(data: unknown): Promise<void> {
+  broadcast(data: DataOf<T, 'broadcast'>): Promise<void> {
     return this.#rooms.publisher.broadcast(data);
   }
 
@@ -183,8 +201,8 @@ export class PushServer {
    * @throws {TypeError} for an unfit name or state; {RangeError} for a limit that can't be, and a `before` of a log that the
    *   store has lost; or the broker's error
    */
-  inbox(user: string, query: HistoryQuery = {}): Promise<InboxPage> {
-    return this.#rooms.inbox.list(user, query);
+  inbox(user: string, query: HistoryQuery = {}): Promise<InboxPage<DataOf<T, 'inbox'>>> {
+    return this.#rooms.inbox.list(user, query) as Promise<InboxPage<DataOf<T, 'inbox'>>>;
   }
 
   /** How many messages of the user are unseen, unread, and there at all, without what is archived. */

@@ -18,11 +18,11 @@ const MARKS: readonly MarkAs[] = ['seen', 'read', 'unread', 'archived', 'unarchi
 export const MAX_MARKED = 1000;
 
 /** A message of an inbox, with what its user has done with it. */
-export interface InboxMessage extends Position {
+export interface InboxMessage<Data = unknown> extends Position {
   /** Milliseconds since 1970 by the store's clock. */
   time: number;
   /** What was sent; bytes as a Buffer. */
-  data: unknown;
+  data: Data;
   /** The application's key, in a message by reference. */
   reference?: string;
   /** The reference could not be resolved in time: `data` is null. */
@@ -33,9 +33,9 @@ export interface InboxMessage extends Position {
   archived?: true;
 }
 
-export interface InboxPage {
+export interface InboxPage<Data = unknown> {
   /** Newest first; perhaps fewer than asked for, where they are long. */
-  messages: InboxMessage[];
+  messages: InboxMessage<Data>[];
   /** To ask with for more. Left out: there are no more. */
   before?: Position;
   counts: Counts;

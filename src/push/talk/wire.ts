@@ -84,6 +84,31 @@ export interface ChannelState {
   state?: StateSnapshot;
 }
 
+// ── what an application sends ──────────────────────────────────────────────────────────────────────
+
+/**
+ * To be extended by what an application sends: by channel, the type of its data.
+ *
+ *     interface Mails extends Channels {
+ *       inbox: Mail;
+ *       news: Headline;
+ *       [room: `room:${string}`]: Line;
+ *     }
+ *     const push = new PushServer<Mails>();
+ *     const client = connect<Mails>();
+ *
+ * `broadcast` is what goes to all sessions. No value has this type; nothing is checked when the program runs.
+ */
+export interface Channels {
+  readonly '~channels': true;
+}
+/** The type of the data of a channel. */
+export type DataOf<T, Name> = T extends Channels ? (Name extends keyof T ? T[Name] : unknown) : unknown;
+/** The names of topics. */
+export type TopicOf<T> = T extends Channels
+  ? Exclude<keyof T & string, keyof Channels | typeof INBOX | typeof BROADCAST>
+  : string;
+
 // ── client → server ────────────────────────────────────────────────────────────────────────────────
 
 /** First frame of every connection. */
