@@ -86,6 +86,36 @@ test('messages, live and shared, in both modes, wait for the lease and come in t
   assert.deepEqual(plain.received, ['1', '2', '3', '4', '5']);
 });
 
+test('state, counts, and answers to marks and history wait for the lease, or are refused', async () => {
+  const { url, lease, sender } = await stage({ plainCounts: true });
+  const page = await Page.open(url, 'alice', { topics: ['news'] });
+  const plain = await Page.plain(url, 'alice');
+  await sender.send('alice', 1);
+  const { id } = await sender.publish('news', 1);
+  await until('what is live', () => page.data('news').length === 1 && plain.received.length === 3);
+  lease.lapse();
+  await sender.mark('alice', { as: 'seen' });
+  await sender.withdrawFrom('news', { id });
+  page.say({ type: 'mark', as: 'read', ref: 'mark' });
+  page.say({ type: 'history', ref: 'history' });
+  await until('refusals', () => page.frames('error').length === 2);
+  assert.ok(page.frames('error').every(({ code }) => code === 'unavailable'));
+  await turns();
+  assert.deepEqual([page.frames('state'), page.frames('marked'), page.frames('history')], [[], [], []]);
+  assert.equal(plain.received.length, 3);
+  lease.renew();
+  await until('both states', () => page.frames('state').length === 2);
+  const [inbox, news] = ['inbox', 'news'].map((name) =>
+    page.frames('state').find(({ channel }) => channel === name),
+  );
+  assert.deepEqual(inbox!.counts, { unseen: 0, unread: 1, all: 1 });
+  assert.deepEqual(news!.gone, [[1, 1]]);
+  await until(
+    'the counts',
+    () => plain.received.at(-1) === '{"type":"counts","unseen":0,"unread":1,"all":1}',
+  );
+});
+
 test('what no log keeps is dropped: notify, broadcast, what the application sends to one session', async () => {
   const { url, lease, sender, push } = await stage();
   const page = await Page.open(url, 'alice');

@@ -76,6 +76,44 @@ describe('round trips to Redis', { ...needs('redis'), timeout: 120_000 }, () => 
     assert.equal(trips().length, 3, trips().join(', '));
   });
 
+  test('what a user has done with his messages comes with the rest: three, as without', async () => {
+    const first = await Page.open(running.url, 'eve', { device: 'd' });
+    for (let i = 1; i <= 5; i++) {
+      await running.push.send('eve', i, i === 4 ? { ttl: 3_600_000, replaces: 'k' } : {});
+    }
+    await until('all', () => first.messages().length === 5);
+    const ids = first.messages().map(({ id }) => id);
+    await running.push.mark('eve', { as: 'read', ids: [ids[0]!, ids[2]!] });
+    await running.push.withdraw('eve', { id: ids[1]! });
+    const position = first.position()!;
+    await left(first);
+
+    for (const hello of [{ device: 'd' }, { positions: { inbox: position } }]) {
+      proxy.trips.length = 0;
+      const page = await Page.open(running.url, 'eve', hello);
+      const { state } = page.frames('welcome')[0]!.channels['inbox']!;
+      assert.deepEqual(state!.counts, { unseen: 2, unread: 2, all: 4 });
+      await left(page);
+      assert.equal(trips().length, 3, trips().join(', '));
+    }
+  });
+
+  test('ten thousand returning pages are told their counts without one more round trip', async () => {
+    const broker = redisBroker(proxy.url, { intake: false });
+    await broker.open(new Recorder());
+    const channels = Array.from({ length: 10_000 }, (_, i) => `user:back-${i}`);
+    const retention = { maxMessages: 100, maxAge: 3_600_000 };
+    const payload = Buffer.from('x');
+    await Promise.all(channels.map((channel) => broker.publish(channel, 'text', payload, { retention })));
+    await Promise.all(channels.map((channel) => broker.mark(channel, { as: 'read' })));
+    proxy.trips.length = 0;
+    const openings = await Promise.all(channels.map((channel) => broker.opening(channel)));
+    const asked = trips().length;
+    assert.ok(openings.every(({ marked }) => marked!.marks.read.length === 1));
+    assert.ok(asked <= 10_000 / 50, `${asked} round trips`);
+    await broker.close();
+  });
+
   test('what a thousand pages ask that open together goes in a few', async () => {
     const broker = redisBroker(proxy.url, { intake: false });
     await broker.open(new Recorder());

@@ -17,6 +17,7 @@ import type { ControlListener } from '../../pubsub/store/control.ts';
 import type { Marked } from '../../pubsub/store/marks.ts';
 import { Turns } from '../../waiting.ts';
 import type { ChannelStates } from '../inbox/channel-states.ts';
+import { StoreClock } from '../inbox/store-clock.ts';
 import { Wheel } from '../pages/wheel.ts';
 import type { References } from '../sending/references.ts';
 import type { FanOut } from './audience.ts';
@@ -83,6 +84,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   #pausing = new Set<() => void>();
   readonly #reads = new Turns(MAX_READS);
   readonly retentionOf: (channel: string) => Retention;
+  readonly storeClock = new StoreClock();
   /** When messages expire, or become too old. */
   readonly expiries = new Wheel<ChannelStates>((states) => states.expire());
   #nextCheck = 0;

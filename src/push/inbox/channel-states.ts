@@ -19,6 +19,7 @@ import { PreparedMessage } from '../../server/prepared-message.ts';
 import type { Due, Wheel } from '../pages/wheel.ts';
 import { isInbox, wireName } from '../talk/names.ts';
 import type { StateSnapshot, WirePosition } from '../talk/wire.ts';
+import type { StoreClock } from './store-clock.ts';
 
 /** Milliseconds until the store is asked again, where its clock or ours is wrong, or it is away. */
 const FIRST_AGAIN = 1_000;
@@ -28,6 +29,7 @@ const LAST_AGAIN = 15_000;
 export interface StatesHost {
   readonly broker: Broker;
   readonly expiries: Wheel<ChannelStates>;
+  readonly storeClock: StoreClock;
   retentionOf(channel: string): Retention;
   bounded<T>(read: () => Promise<T>): Promise<T>;
 }
@@ -117,6 +119,7 @@ export class ChannelStates implements Due {
 
   /** A message has come, just now. */
   expect({ time, expires }: StoredMessage): void {
+    this.#host.storeClock.heard(time);
     if (expires !== undefined) this.#lookAt(monotonicNow() + expires - time);
     // The first one that is kept: by itself it will be too old.
     else if (this.due === 0) this.#lookAt(monotonicNow() + this.#host.retentionOf(this.#owner.name).maxAge);
@@ -258,7 +261,8 @@ export class ChannelStates implements Due {
 
   #schedule(): void {
     const { next } = this.#marked!.marks;
-    if (next !== undefined) this.#lookAt(monotonicNow() + Math.max(next - Date.now(), this.#again()));
+    if (next !== undefined)
+      this.#lookAt(monotonicNow() + Math.max(this.#host.storeClock.until(next), this.#again()));
   }
 
   #again(): number {

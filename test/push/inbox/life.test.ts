@@ -1,11 +1,14 @@
 /** The life of a message: what is withdrawn, replaced or expires is gone for everybody, in inboxes and on topics. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PushServerOptions } from '../../../src/index.ts';
+import { type PushServerOptions, redisBroker } from '../../../src/index.ts';
 import type { Broker, Receipt } from '../../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
 import type { WireMessage } from '../../../src/push/talk/wire.ts';
 import { until } from '../../support/net.ts';
+import { needs } from '../../support/programs.ts';
+import { startRedis } from '../../support/redis.ts';
+import { ask } from '../../support/redis-groups.ts';
 import { onEachStore, onMemory } from '../stores.ts';
 import { Page, type Running, startPush } from '../support.ts';
 import { knownTo, PollingPage, positionOf, shown, showsCounts } from './mail-page.ts';
@@ -352,4 +355,28 @@ test('plain pages are told no counts by themselves', async () => {
   await push.send('alice', 'two');
   await until('both', () => plain.received.includes('two'));
   assert.deepEqual(plain.received, ['one', 'two']);
+});
+
+test('other programs give their messages a life on the intake stream', needs('redis'), async () => {
+  const redis = await startRedis();
+  try {
+    const { push, url } = await startPush({ broker: redisBroker(redis.url) });
+    const page = await Page.open(url, 'alice');
+    const add = (data: string, ...more: string[]): Promise<unknown> =>
+      ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'user:alice', 'data', data, ...more);
+    await add('1 order', 'replaces', 'orders');
+    await shows(page, ['1 order']);
+    await add('2 orders', 'replaces', 'orders', 'ttl', '60000');
+    await shows(page, ['2 orders']);
+    const [, second] = page.messages();
+    assert.equal(second!.expires! - second!.time, 60_000);
+    await add('short', 'ttl', '200');
+    await until('the short one', () => page.messages().length === 3);
+    await shows(page, ['2 orders']);
+    await add('refused', 'replaces', '');
+    await until('the refusal', async () => (await ask(redis, 'XLEN', 'tidings:in:rejected')) === 1);
+    await push.close();
+  } finally {
+    await redis.stop();
+  }
 });

@@ -200,6 +200,17 @@ onEachStore('what is no mark is refused, with its ref, and changes nothing', asy
   assert.deepEqual(await a.push.counts('alice'), { unseen: 1, unread: 1, all: 1 });
   assert.deepEqual(page.frames('state'), []);
   assert.equal(page.closeCode, undefined);
+  for (const states of [null, [], 'inbox', { inbox: 1 }, { inbox: { epoch: 'e', offset: -1, id: 'i' } }]) {
+    const other = new Page(a.url, 'alice', ['tidings.1']);
+    await until('an open page', () => other.socket.readyState === 1);
+    other.say({ type: 'hello', states });
+    assert.equal((await other.frame('error')).code, 'bad-frame');
+  }
+  const many = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`t${i}`, position]));
+  const other = new Page(a.url, 'alice', ['tidings.1']);
+  await until('an open page', () => other.socket.readyState === 1);
+  other.say({ type: 'hello', states: many });
+  assert.equal((await other.frame('error')).code, 'too-many-subscriptions');
 });
 
 test(
