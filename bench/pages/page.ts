@@ -218,7 +218,7 @@ export class Page {
       if (this.#newest === '') this.#position = frame.channels.inbox.position;
       this.onOpen();
     } else if (frame.type === 'acked') this.#answered = frame.position.offset;
-    else this.#fail(`unexpected: ${text}`);
+    else if (frame.type !== 'state') this.#fail(`unexpected: ${text}`);
   }
 
   /** Engine.IO 4, and Socket.IO in it. */
