@@ -66,8 +66,9 @@ export interface SendManySettings extends Omit<PublishSettings, 'at' | 'confirm'
   /** As of `ScheduleSettings`. */
   at?: Date | number | undefined;
   /**
-   * Is told of each user, in any order, with his place among the users (from 0 on), in place of a list of results. Where it returns a promise, that is waited for
-   * before more is sent; where it throws or rejects, no more is sent, and `sendMany` rejects with that.
+   * Is told of each user, in any order, with his place among the users (from 0 on), in place of a list of results. Where
+   * it returns a promise, that is waited for before more is sent; where it throws or rejects, no more is sent, and
+   * `sendMany` rejects with that.
    */
   each?(result: UserResult, index: number): unknown;
   /** No more is sent once it is aborted; `sendMany` rejects with its reason. */

@@ -284,6 +284,32 @@ describe('with Redis', { ...needs('redis'), timeout: 120_000 }, () => {
     }
   });
 
+  test('a channel that somebody has damaged costs only its own messages, which are listed with the reason', async () => {
+    const redis = await startRedis();
+    try {
+      const broker = redisBroker(redis.url);
+      const { push, log } = await startPush({ broker });
+      const at = soon();
+      await push.send('broken', 'x', { at });
+      await push.send('alice', 'good', { at });
+      await ask(redis, 'SET', '{tidings:user:broken}:list', 'text');
+      await until('the other one', async () => (await logOf(broker, 'user:alice')).length === 1);
+      await until('nothing to be left', async () => (await push.scheduled()).count === 0);
+      const { messages } = await push.scheduled({ failed: true });
+      assert.deepEqual(
+        messages.map(({ user, at }) => [user, at]),
+        [['broken', at]],
+      );
+      assert.match(messages[0]!.failed!, /damaged.*\{tidings:user:broken\}/);
+      assert.ok(
+        log.some((line) => /^error: the scheduled message \S+ of user:broken can't be stored/.test(line)),
+      );
+      await push.close();
+    } finally {
+      await redis.stop();
+    }
+  });
+
   test('in a Cluster, users and topics of all slots get theirs', async () => {
     const cluster = await startCluster();
     try {
