@@ -246,9 +246,20 @@ export class Publisher {
     settings: AnySettings,
   ): Promise<Receipt | Scheduled> {
     this.#check(payload, settings);
-    const { at, confirm, timeout, ...later } = settings;
+    const { at, idempotencyKey, idempotencyWindow, ttl, replaces } = settings;
     if (at === undefined) return this.#publish(channel, kind, payload, settings);
-    return this.#scheduler.add({ channel, kind, payload, at: checkedAt(at), settings: later });
+    return this.#scheduler.add({
+      channel,
+      kind,
+      payload,
+      at: checkedAt(at),
+      settings: {
+        ...(idempotencyKey !== undefined && { idempotencyKey }),
+        ...(idempotencyWindow !== undefined && { idempotencyWindow }),
+        ...(ttl !== undefined && { ttl }),
+        ...(replaces !== undefined && { replaces }),
+      },
+    });
   }
 
   /** @param settings that were checked */

@@ -36,6 +36,8 @@ export interface Scheduled {
 const LATEST = 2 ** 48 - 1;
 /** Milliseconds that the key of a message is remembered at least: longer than one instance takes to follow another. */
 const LEAST_WINDOW = 10 * 60_000;
+/** The same at the most: what JSON can say of for ever. */
+const LONGEST_WINDOW = 2 ** 45;
 /** Milliseconds between two looks of the instance that sends, at the most. */
 const TICK = 1_000;
 /** Milliseconds between two looks, at the least. */
@@ -395,10 +397,16 @@ export async function schedule(
   const id = key === undefined ? messageId() : idOfKey(message.channel, key);
   const settings = {
     ...message.settings,
-    ...(window !== undefined && { idempotencyWindow: Math.max(window, LEAST_WINDOW) }),
+    ...(window !== undefined && { idempotencyWindow: checkedWindow(window) }),
   };
   const { at, wasThere } = await store.add({ ...message, id, settings }, most);
   return { scheduled: id, at, ...(wasThere && { duplicate: true as const }) };
+}
+
+/** @throws {TypeError} for what is no number */
+function checkedWindow(window: number): number {
+  if (!(window >= 0)) throw new TypeError(`idempotencyWindow is ${String(window)}, and must be milliseconds`);
+  return Math.min(Math.max(window, LEAST_WINDOW), LONGEST_WINDOW);
 }
 
 /** The same for each attempt to schedule it. */

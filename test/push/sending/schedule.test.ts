@@ -78,6 +78,58 @@ onEachStore('a key is stored once, whether it was scheduled, sent, or both, in a
   assert.deepEqual((await logOf(broker, 'user:erin')).map(text), ['now', 'end']);
 });
 
+onEachStore('what it lives and what it replaces counts from the moment at which it is sent', async (make) => {
+  const broker = make();
+  const { push, url } = await startPush({ broker });
+  const page = await Page.open(url, 'alice');
+  const at = soon(500);
+  await push.send('alice', 'first', { replaces: 'orders' });
+  await push.send('alice', 'second', { at, replaces: 'orders', ttl: 3_600_000 });
+  // Who is replaced later is there until then.
+  assert.deepEqual((await logOf(broker, 'user:alice')).map(text), ['first']);
+  const { messages } = await push.scheduled();
+  assert.deepEqual([messages[0]!.replaces, messages[0]!.ttl], ['orders', 3_600_000]);
+  await until('it', () => page.messages().length === 2);
+  const [gone, there] = await logOf(broker, 'user:alice');
+  assert.equal(gone!.kind, 'gone');
+  assert.equal(text(there!), 'second');
+  assert.equal(there!.expires, there!.time + 3_600_000);
+  // Of many: each in his own inbox.
+  const many = ['alice', 'bob'];
+  await push.sendMany(many, 'third', { at: 0, replaces: 'orders' });
+  await until('both', async () => (await push.scheduled()).count === 0);
+  assert.deepEqual((await logOf(broker, 'user:alice')).map(text), ['', '', 'third']);
+  for (const odd of [
+    { ttl: -1 },
+    { ttl: 1.5 },
+    { replaces: '' },
+    { replaces: 5 },
+    { idempotencyWindow: Number.NaN },
+  ]) {
+    await assert.rejects(
+      push.send('alice', 'x', { at, ...odd } as never),
+      { name: 'TypeError' },
+      JSON.stringify(odd),
+    );
+  }
+});
+
+onEachStore(
+  'its key is remembered long enough, whatever it says, and for ever where it says so',
+  async (make) => {
+    const broker = make();
+    const { push } = await startPush({ broker });
+    for (const [i, idempotencyWindow] of [1, 0, Number.POSITIVE_INFINITY].entries()) {
+      const settings = { idempotencyKey: `k${i}`, idempotencyWindow };
+      await push.send('alice', `${i}`, { at: 1, ...settings });
+      await until('it', async () => (await push.scheduled()).count === 0);
+      await push.send('alice', `${i}`, { at: 1, ...settings });
+      await until('it', async () => (await push.scheduled()).count === 0);
+    }
+    assert.deepEqual((await logOf(broker, 'user:alice')).map(text), ['0', '1', '2']);
+  },
+);
+
 onEachStore('it is listed with its data, and cancelled', async (make) => {
   const broker = make();
   const { push } = await startPush({ broker });
