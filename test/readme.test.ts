@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { commands, configKeys } from '../src/cli/main.ts';
+import { commands } from '../src/cli/main.ts';
 import { flagName } from '../src/cli/options.ts';
 import { launchChromium, recordErrors } from './support/chromium.ts';
 import { freePort, until } from './support/net.ts';
@@ -43,7 +43,12 @@ test('it is the one in examples/, and within the first screen', () => {
 });
 
 test('every command and every option that the documents name is there', () => {
-  const options = new Set(['help', 'version', 'config', ...[...configKeys].map(flagName)]);
+  const options = new Set([
+    'help',
+    'version',
+    'config',
+    ...commands.flatMap(({ options }) => Object.keys(options).map(flagName)),
+  ]);
   const names = commands.map(({ name }) => name);
   for (const file of ['README.md', 'docs/configuration.md']) {
     const text = readFileSync(file, 'utf8');

@@ -30,13 +30,15 @@ export function helpOf({ name, positionals, description, examples, options }: Co
   ]);
   rows.push(['--config FILE', 'JSON file with settings, keys as in docs/configuration.md [./tidings.json]']);
   rows.push(['-h, --help', 'This text']);
-  const first = Object.keys(options)[0] ?? 'config';
+  const first = Object.keys(options).find((key) => !options[key]!.isOfOneCall) ?? 'config';
+  const ofOneCall = Object.keys(options).filter((key) => options[key]!.isOfOneCall);
+  const but = ofOneCall.length === 0 ? '' : ` but ${ofOneCall.map((key) => `--${flagName(key)}`).join(', ')}`;
   return [
     `Usage: tidings ${[name, positionals, '[options]'].filter(Boolean).join(' ')}`,
     wrap(description, 0),
     `Options:\n${table(rows)}`,
     wrap(
-      `Every option can also come from the environment (${environmentName(first)} for --${flagName(first)}) ` +
+      `Every option${but} can also come from the environment (${environmentName(first)} for --${flagName(first)}) ` +
         'or from the config file; flags win over the environment, the environment over the file.',
       0,
     ),

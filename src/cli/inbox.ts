@@ -2,7 +2,7 @@
 import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
 import { callAdmin, connection, inPath } from './admin-client.ts';
 import { command } from './command.ts';
-import { flag, integer, text, UsageError } from './options.ts';
+import { flag, integer, once, text, UsageError } from './options.ts';
 
 export const inbox = command({
   name: 'inbox',
@@ -18,9 +18,9 @@ export const inbox = command({
   ],
   options: {
     ...connection,
-    before: text('OFFSET', 'Those before this one; also a position, as --json prints it'),
-    limit: integer('COUNT', 'Messages at the most', { min: 1, max: 200, fallback: 50 }),
-    state: text('STATE', 'all, unseen, unread or read, without what is archived; or archived', 'all'),
+    before: once(text('OFFSET', 'Those before this one; also a position, as --json prints it')),
+    limit: once(integer('COUNT', 'Messages at the most', { min: 1, max: 200, fallback: 50 })),
+    state: once(text('STATE', 'all, unseen, unread or read, without what is archived; or archived', 'all')),
     json: flag('Print JSON'),
   },
   async run({ values, positionals }) {
@@ -49,8 +49,8 @@ export const withdraw = command({
   ],
   options: {
     ...connection,
-    key: text('KEY', 'The newest message that was sent with --replaces KEY'),
-    topic: flag('It is a message of a topic: give its name in place of USER'),
+    key: once(text('KEY', 'The newest message that was sent with --replaces KEY')),
+    topic: once(flag('It is a message of a topic: give its name in place of USER')),
   },
   async run({ values, positionals }) {
     const [name, id, ...rest] = positionals;

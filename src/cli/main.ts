@@ -32,7 +32,7 @@ export const commands: Command[] = [
 
 /** Every key of the config file: one file serves all commands. */
 export const configKeys: ReadonlySet<string> = new Set(
-  commands.flatMap(({ options }) => Object.keys(options)),
+  commands.flatMap(({ options }) => Object.keys(options).filter((key) => !options[key]!.isOfOneCall)),
 );
 
 /** @returns the exit status: 0 done, 1 failed, 2 wrong usage */

@@ -20,6 +20,8 @@ export interface Option<T> {
   fallback: T;
   /** The default as help shows it; empty where there is none to show. */
   shown: string;
+  /** It says what one call is about: neither the environment nor the config file, which serve all commands, can say it. */
+  isOfOneCall?: boolean;
   /** @throws {UsageError} that ends a sentence such as "--port 'x' …" */
   parse(texts: string[]): T;
 }
@@ -76,6 +78,11 @@ export function list(placeholder: string, help: string, separator: RegExp): Opti
   return { kind: 'list', placeholder, help, fallback: [], shown: '', parse };
 }
 
+/** For what one call is about: see `isOfOneCall`. */
+export function once<T>(option: Option<T>): Option<T> {
+  return { ...option, isOfOneCall: true };
+}
+
 export function flagName(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
@@ -101,13 +108,13 @@ export function readSettings<O extends Options>(
   const sources: Record<string, Source> = {};
   for (const [key, option] of Object.entries(options)) {
     const fromFlag = given[flagName(key)];
-    const fromEnvironment = environment[environmentName(key)];
+    const fromEnvironment = option.isOfOneCall ? undefined : environment[environmentName(key)];
     const [source, where, texts]: [Source, string, string[] | undefined] =
       fromFlag !== undefined
         ? ['flag', `--${flagName(key)}`, fromFlag]
         : fromEnvironment !== undefined
           ? ['environment', environmentName(key), [fromEnvironment]]
-          : ['file', `${file.name}: "${key}"`, file.texts[key]];
+          : ['file', `${file.name}: "${key}"`, option.isOfOneCall ? undefined : file.texts[key]];
     sources[key] = texts === undefined ? 'default' : source;
     try {
       values[key] = texts === undefined ? option.fallback : option.parse(texts);

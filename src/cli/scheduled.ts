@@ -2,7 +2,7 @@
 import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
 import { callAdmin, callAdminForText, connection, inPath } from './admin-client.ts';
 import { command } from './command.ts';
-import { flag, integer, text, UsageError } from './options.ts';
+import { flag, integer, once, text, UsageError } from './options.ts';
 
 export const scheduled = command({
   name: 'scheduled',
@@ -14,22 +14,21 @@ export const scheduled = command({
   examples: [
     ['tidings scheduled --user alice --token T', 'what is for alice'],
     [
-      'tidings scheduled --before 2026-12-24T00:00:00Z --count 10 --token T',
+      'tidings scheduled --before 2026-12-24T00:00:00Z --limit 10 --token T',
       'the last ten before Christmas Eve',
     ],
   ],
   options: {
     ...connection,
-    user: text('USER', 'Only what is for this user'),
-    topic: text('TOPIC', 'Only what is for this topic'),
-    before: text('TIME', 'Only what is due before: a time, or `before` of the page before this one'),
-    // Not `limit`: one file serves all commands, and there it is that of the server.
-    count: integer('N', 'Messages on the page', { min: 1, max: 200, fallback: 50 }),
-    failed: flag('What could never be stored, in place of what waits'),
+    user: once(text('USER', 'Only what is for this user')),
+    topic: once(text('TOPIC', 'Only what is for this topic')),
+    before: once(text('TIME', 'Only what is due before: a time, or `before` of the page before this one')),
+    limit: once(integer('N', 'Messages on the page', { min: 1, max: 200, fallback: 50 })),
+    failed: once(flag('What could never be stored, in place of what waits')),
   },
   async run({ values, positionals }) {
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? scheduled takes only options`);
-    const { user, topic, before, count: limit, failed } = values;
+    const { user, topic, before, limit, failed } = values;
     const query = new URLSearchParams({ limit: String(limit) });
     for (const [name, value] of Object.entries({ user, topic, before })) {
       if (value !== undefined) query.set(name, value);

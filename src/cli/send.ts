@@ -10,7 +10,7 @@ import { AdminError, callAdmin, connection, inPath } from './admin-client.ts';
 import { atOption, parseAt } from './at.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
-import { flag, integer, type Settings, text, UsageError } from './options.ts';
+import { flag, integer, once, type Settings, text, UsageError } from './options.ts';
 import { redisOptions, redisSettings } from './redis.ts';
 import { type SendToSome, sendToUsers, type Told } from './send-users.ts';
 
@@ -25,24 +25,30 @@ const options = {
   }),
   limit: limitOption,
   at: atOption,
-  ttl: integer('MS', 'Milliseconds after which the message is gone; 0 for never', {
-    min: 0,
-    max: 315_360_000_000,
-    fallback: 0,
-  }),
-  replaces: text('KEY', 'The newest message that was sent with the same key is gone'),
+  ttl: once(
+    integer('MS', 'Milliseconds after which the message is gone; 0 for never', {
+      min: 0,
+      max: 315_360_000_000,
+      fallback: 0,
+    }),
+  ),
+  replaces: once(text('KEY', 'The newest message that was sent with the same key is gone')),
   json: flag('TEXT is JSON: send the value, not the text'),
   idempotencyKey: text('KEY', 'Sending again with the same key stores nothing and prints the first receipt'),
 };
 
 const manyOptions = {
   ...options,
-  users: text('FILE|-', 'In place of USER: all users of this list, one on each line; - is standard input'),
-  from: integer('LINE', 'With --users: the line to begin with', {
-    min: 1,
-    max: Number.MAX_SAFE_INTEGER,
-    fallback: 1,
-  }),
+  users: once(
+    text('FILE|-', 'In place of USER: all users of this list, one on each line; - is standard input'),
+  ),
+  from: once(
+    integer('LINE', 'With --users: the line to begin with', {
+      min: 1,
+      max: Number.MAX_SAFE_INTEGER,
+      fallback: 1,
+    }),
+  ),
 };
 
 export const send = command({

@@ -3,12 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { commands, configKeys } from '../../src/cli/main.ts';
 import {
   environmentName,
   flag,
   flagName,
   integer,
   list,
+  once,
   readSettings,
   text,
   UsageError,
@@ -121,4 +123,27 @@ test('one setting has one name in three spellings', () => {
   assert.equal(environmentName('adminToken'), 'TIDINGS_ADMIN_TOKEN');
   assert.equal(closest('prt', ['port', 'path']), 'port');
   assert.equal(closest('zzzz', ['port', 'path']), undefined);
+});
+
+test('what one call is about is only said with it, not by the environment or the file', (t) => {
+  const own = { ...options, at: once(text('TIME', '')) };
+  const from = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
+    readSettings(own, args, new Set(Object.keys(options)), environment).values.at;
+  assert.equal(from(['--at', 'noon']), 'noon');
+  assert.equal(from([], { TIDINGS_AT: 'noon' }), undefined);
+  assert.throws(() => from(['--config', config(t, { at: 'noon' })]), /unknown key "at"/);
+});
+
+test('one file serves all commands: what several of them read from it is the same to each', () => {
+  const meanings = new Map<string, string>();
+  for (const { name, options } of commands) {
+    for (const [key, { kind, placeholder, fallback, isOfOneCall }] of Object.entries(options)) {
+      if (isOfOneCall) continue;
+      assert.ok(configKeys.has(key));
+      // Of numbers, the placeholder says what they count.
+      const meaning = typeof fallback === 'number' ? `${kind} ${placeholder}` : kind;
+      assert.equal(meaning, meanings.get(key) ?? meaning, `${name} --${flagName(key)}`);
+      meanings.set(key, meaning);
+    }
+  }
 });

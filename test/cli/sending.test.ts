@@ -101,7 +101,7 @@ test('what is sent later is listed and cancelled, by a server and through Redis'
   assert.equal(two.status, 0, two.program.stderr);
   const { scheduled: id } = JSON.parse(one.program.stdout);
   assert.equal(JSON.parse(two.program.stdout).at, Date.UTC(2100, 0, 1));
-  const listed = await run('scheduled', '--count', '1', ...to);
+  const listed = await run('scheduled', '--limit', '1', ...to);
   assert.equal(listed.status, 0, listed.program.stderr);
   assert.match(listed.program.stdout, /^\{.*"topic":"news".*\}\n$/);
   const [, before] = /2 scheduled in all; for more of them, --before (\S+)/.exec(listed.program.stderr)!;
