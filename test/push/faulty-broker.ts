@@ -8,6 +8,8 @@ export interface Faults {
   delays(message: StoredMessage): number;
   /** Whether this doorbell comes twice. */
   repeats(message: StoredMessage): boolean;
+  /** Whether to lose what tells of a channel's marks. */
+  losesMarks(channel: string): boolean;
   /** Whether the store refuses this call. */
   refuses(call: 'subscribe' | 'read' | 'tops' | 'cursors'): boolean;
 }
@@ -23,6 +25,7 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
     loses: () => false,
     delays: () => 0,
     repeats: () => false,
+    losesMarks: () => false,
     refuses: () => false,
     ...given,
   };
@@ -48,7 +51,9 @@ export function faultyBroker(inner: Broker, given: Partial<Faults> = {}): Faulty
         },
         transient: (channel, payload) => listener.transient(channel, payload),
         acknowledged: (cursor) => listener.acknowledged(cursor),
-        marked: (channel, marked) => listener.marked?.(channel, marked),
+        marked: (channel, marked) => {
+          if (!faults.losesMarks(channel)) listener.marked?.(channel, marked);
+        },
         down: (error) => listener.down(error),
         up: () => listener.up(),
         ...(listener.control !== undefined && { control: listener.control }),

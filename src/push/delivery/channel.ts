@@ -264,7 +264,12 @@ export class Channel implements StatesOwner {
   /** Most topics never need any. */
   #statesFor({ marks }: Marked): ChannelStates | undefined {
     const isOfUse = isInbox(this.name) || marks.version.offset > 0 || marks.next !== undefined;
-    if (isOfUse) this.states ??= new ChannelStates(this, this.#host);
+    return isOfUse ? this.needStates() : this.states;
+  }
+
+  /** Those of a topic as well. What they are is not known at first. */
+  needStates(): ChannelStates {
+    this.states ??= new ChannelStates(this, this.#host);
     return this.states;
   }
 
@@ -412,8 +417,8 @@ export class Channel implements StatesOwner {
     this.#head = outgoing.place;
     this.#recent ??= new RecentIds(message.offset);
     this.#recent.add(message.id);
-    if (message.expires !== undefined) this.states ??= new ChannelStates(this, this.#host);
-    this.states?.expect(message);
+    const states = message.expires === undefined ? this.states : this.needStates();
+    states?.expect(message);
     if (this.#audience.size === 0) {
       this.#delivered = this.#head;
       this.#queue = undefined;

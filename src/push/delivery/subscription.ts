@@ -145,8 +145,13 @@ export class Subscription implements Subscriber {
     return this.#withState({ position: wirePosition(this.position), recovered: true }, undefined);
   }
 
-  #withState(state: ChannelState, version: WirePosition | undefined): ChannelState {
-    const { states } = this.channel;
+  /** @param version of the state that the page says it has: where it is a later one than is known here, the store is asked */
+  async #withState(state: ChannelState, version: WirePosition | undefined): Promise<ChannelState> {
+    const states = version === undefined ? this.channel.states : this.channel.needStates();
+    for (let attempt = 0; version !== undefined && states?.lacks(version) && !this.#isOver; attempt++) {
+      if (await states.ask()) break;
+      await this.#router.pause(attempt);
+    }
     this.#told = states?.told ?? 0;
     const snapshot = this.#recipient.isTidings ? states?.snapshot(version) : undefined;
     return snapshot === undefined ? state : { ...state, state: snapshot };

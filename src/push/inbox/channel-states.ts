@@ -31,6 +31,7 @@ export interface StatesHost {
   readonly expiries: Wheel<ChannelStates>;
   readonly storeClock: StoreClock;
   retentionOf(channel: string): Retention;
+  mayDeliver(): boolean;
   bounded<T>(read: () => Promise<T>): Promise<T>;
 }
 
@@ -108,6 +109,22 @@ export class ChannelStates implements Due {
     this.#owner.stateChanged();
   }
 
+  /** Asks the store. False if it gave no answer, or one that is of no use: ask again. */
+  async ask(): Promise<boolean> {
+    const host = this.#host;
+    const bells = this.#bells;
+    try {
+      const marked = await host.bounded(() => host.broker.marks(this.#owner.name));
+      // What was heard meanwhile may be newer; and a channel that is finding its place is told with that.
+      const isLate = bells !== this.#bells && this.#isBehind(marked);
+      if (this.#isClosed || isLate || !this.#owner.isLive || !host.mayDeliver()) return false;
+      this.learn(marked);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** What came by doorbells and what the store was asked at the same time: the newer of the two. */
   learnBoth(asked: Marked, heard: Marked | undefined, isAnew: boolean): void {
     const a = asked.marks.version;
@@ -138,10 +155,17 @@ export class ChannelStates implements Due {
     return countsOf(marked.marks, firstOf(marked, last), last);
   }
 
+  /** Whether a page knows of changes that are not known here: the doorbell is late, or the store has lost them. */
+  lacks(version: WirePosition): boolean {
+    return (
+      version.offset > 0 && (this.#marked === undefined || isBehind(version, this.#marked.marks.version))
+    );
+  }
+
   /**
    * For a page that begins; `undefined` where there is nothing to tell.
    *
-   * @param said the version that the page says it has
+   * @param said the version that the page says it has, where what is known here came from the store after that
    */
   snapshot(said: WirePosition | undefined): StateSnapshot | undefined {
     const marked = this.#marked;
@@ -234,23 +258,11 @@ export class ChannelStates implements Due {
   async #look(): Promise<void> {
     if (this.#isLooking || this.#isClosed) return;
     this.#isLooking = true;
-    const bells = this.#bells;
-    const host = this.#host;
-    try {
-      const marked = await host.bounded(() => host.broker.marks(this.#owner.name));
-      this.#isLooking = false;
-      if (this.#isClosed) return;
-      this.#inVain++;
-      // Where the channel is finding its place it is told with that. What was heard meanwhile may be newer.
-      const isLate = bells !== this.#bells && this.#isBehind(marked);
-      if (this.#owner.isLive && !isLate) this.learn(marked);
-      else this.#lookAt(monotonicNow() + this.#again());
-    } catch {
-      // The store is away, and tells the channel when it is back; or it does not answer this once.
-      this.#isLooking = false;
-      this.#inVain++;
-      if (!this.#isClosed) this.#lookAt(monotonicNow() + this.#again());
-    }
+    this.#inVain++;
+    const isDone = await this.ask();
+    this.#isLooking = false;
+    // The store is away, and tells the channel when it is back; or it did not answer this once.
+    if (!isDone && !this.#isClosed) this.#lookAt(monotonicNow() + this.#again());
   }
 
   /** In a channel that was never used, nobody has said how many messages it keeps: what this server would say. */

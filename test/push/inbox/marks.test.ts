@@ -342,3 +342,32 @@ onEachStore('a page that was sent away is told nothing more of the state', async
   await page.ended();
   assert.equal(page.received.length, told);
 });
+
+test('a page that knows of a later change than its new instance is told what the store says, and of no loss', async () => {
+  const store = new MemoryStore();
+  const one = await startPush({ broker: memoryBroker(store) });
+  const deaf = await startPush({ broker: faultyBroker(memoryBroker(store), { losesMarks: () => true }) });
+  // It has the channel, and does not hear of the change.
+  await Page.open(deaf.url, 'alice', { topics: ['news'] });
+  const page = await Page.open(one.url, 'alice', { topics: ['news'] });
+  await one.push.send('alice', 1);
+  await page.frame('message');
+  await one.push.mark('alice', { as: 'read' });
+  const { id } = await one.push.publish('news', 1);
+  await one.push.withdrawFrom('news', { id });
+  await until('both', () => knownTo(page)?.state.version.offset && knownTo(page, 'news'));
+  const states = { inbox: knownTo(page)!.state.version, news: knownTo(page, 'news')!.state.version };
+  const there = await Page.open(deaf.url, 'alice', { topics: ['news'], states });
+  const { inbox, news } = there.frames('welcome')[0]!.channels;
+  assert.deepEqual([inbox!.state!.version, inbox!.state!.rewound], [states.inbox, undefined]);
+  assert.deepEqual([inbox!.state!.counts, news!.state!.gone], [{ unseen: 0, unread: 0, all: 1 }, [[1, 1]]]);
+  assert.deepEqual([news!.state!.version, news!.state!.rewound], [states.news, undefined]);
+
+  // Of what the store has lost, it is told, on a topic that nothing is known of as well.
+  const lost = { epoch: 'lost', offset: 7, id: 'x' };
+  const told = await Page.open(one.url, 'bob', { topics: ['empty'], states: { inbox: lost, empty: lost } });
+  const { inbox: own, empty } = told.frames('welcome')[0]!.channels;
+  assert.deepEqual([own!.state!.rewound, empty!.state!.rewound], [true, true]);
+  const unsaid = await Page.open(one.url, 'bob', { topics: ['empty'] });
+  assert.equal(unsaid.frames('welcome')[0]!.channels['empty']!.state, undefined);
+});
