@@ -12,13 +12,15 @@ import { type Item, type LaneSettings, Lanes, type Outcome } from './lanes.ts';
 import { lua } from './lua.ts';
 import { expiryOf } from './marks.ts';
 import { messageId } from './random-id.ts';
-import type { RedisChannels } from './redis-channels.ts';
+import { channelScript, type RedisChannels } from './redis-channels.ts';
 import { MARKS_MAGIC, MESSAGE_MAGIC } from './redis-doorbells.ts';
 import { bounded, type ChannelKeys, encodeKnown, encodeMessage, LONGEST, originKey } from './redis-layout.ts';
 import { encodeVersion } from './redis-marks-layout.ts';
 import type { RewindWatch } from './rewind-watch.ts';
 
-const publishScript = new Script([lua.lone, lua.channel, lua.marks, lua.publish].join('\n'));
+const publishScript = new Script([lua.lone, lua.channel, lua.append, lua.publish].join('\n'));
+/** The same, for calls with messages that expire or replace others. */
+const livesScript = channelScript('marks', 'append', 'life', 'publish');
 
 const MOST_MESSAGES = 2 ** 31;
 /** Characters of `newStart`. */
@@ -30,6 +32,8 @@ interface Run {
   bus: string;
   keys: ChannelKeys;
   known: Buffer;
+  /** It is one message that expires, or replaces another. */
+  hasLife: boolean;
   /** That the marks are known to have had, where they may be changed. */
   version: Position | undefined;
   items: Item[];
@@ -38,6 +42,8 @@ interface Run {
 /** What a lane sends at a time. */
 interface Shipment extends Part {
   runs: Run[];
+  /** One of them has a life. */
+  hasLife: boolean;
 }
 
 export class RedisWriter {
@@ -76,14 +82,17 @@ export class RedisWriter {
       return [''];
     }
     const known = encodeKnown(this.#watch.knownOf(bus));
-    const shipment: Shipment = { runs: [], count: items.length, bytes: 0 };
+    const shipment: Shipment = { runs: [], hasLife: false, count: items.length, bytes: 0 };
     let run: Run | undefined;
     for (const item of items) {
       shipment.bytes += item.payload.length;
       const last = run?.items[0]?.options;
       if (run === undefined || last === undefined || !isKeptAlike(last, item.options)) {
-        const version = hasLife(item.options) ? this.#watch.versionOf(bus) : undefined;
-        run = { bus, keys, known, version, items: [] };
+        run = { bus, keys, known, hasLife: hasLife(item.options), version: undefined, items: [] };
+        if (run.hasLife) {
+          run.version = this.#watch.versionOf(bus);
+          shipment.hasLife = true;
+        }
         shipment.runs.push(run);
       }
       run.items.push(item);
@@ -100,7 +109,11 @@ export class RedisWriter {
     const keys = [originKey(this.#channels.prefix, slot)];
     const args: RespArgument[] = [];
     const windows: number[] = [];
-    for (const { runs } of shipments) for (const run of runs) addRun(run, keys, args, windows);
+    let script = publishScript;
+    for (const { runs, hasLife } of shipments) {
+      for (const run of runs) addRun(run, keys, args, windows);
+      if (hasLife) script = livesScript;
+    }
     const { publishCommand } = this.#channels.topology;
     const head = Buffer.allocUnsafe(START_BYTES + 6 + 6 * windows.length);
     head.write(newStart(), 'latin1');
@@ -108,8 +121,11 @@ export class RedisWriter {
       head.writeUIntBE(number, START_BYTES + 6 * i, 6);
     }
     args.unshift(publishCommand, MESSAGE_MAGIC, head);
-    const call = { script: publishScript, keys, args };
-    const replies = (await this.#channels.topology.evaluate(call)) as (string | number | Error)[];
+    const replies = (await this.#channels.topology.evaluate({ script, keys, args })) as (
+      | string
+      | number
+      | Error
+    )[];
     let at = 0;
     return shipments.map(({ runs }) => {
       const outcomes: Outcome[] = [];
@@ -157,7 +173,7 @@ function addRun(run: Run, keys: string[], args: RespArgument[], windows: number[
     }
     args.push(encodeMessage(id, kind, payload, ttlOf(options!)));
   }
-  if (!hasLife(options)) return;
+  if (!run.hasLife) return;
   what[0] = ONE_WITH_LIFE;
   keys.push(run.keys.marks, run.keys.replaceable, run.keys.expiries);
   args.push(encodeLife(options, run.version));
