@@ -6,7 +6,7 @@
  * - dist/*.js: ES modules that only hand on, name by name, what is in dist/cjs/. So there is one instance of all
  *   state, however a process has loaded it, and twice as well.
  * - dist/client/: the page's client as ES modules, as a browser wants it, and as one script file for a <script> tag,
- *   with and without fallback.
+ *   with and without fallback, and with the bell.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 import { type Plugin, rollup } from 'rollup';
-import { clientBundle, coreBundle } from './client-bundle.ts';
+import { bellBundle, clientBundle, coreBundle } from './client-bundle.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -87,7 +87,9 @@ async function copyParser(): Promise<void> {
 
 async function compileServer(): Promise<void> {
   const bundle = await rollup({
-    input: [...Object.values(entries), 'client/index', 'client/core', 'cli'].map((name) => `src/${name}.ts`),
+    input: [...Object.values(entries), 'client/index', 'client/core', 'client/bell/index', 'cli'].map(
+      (name) => `src/${name}.ts`,
+    ),
     external: (id) => id.startsWith('node:'),
     plugins: [
       typescript,
@@ -161,3 +163,4 @@ copyAssets();
 writeEsModules();
 await build(clientBundle);
 await build(coreBundle);
+await build(bellBundle);

@@ -1,6 +1,6 @@
 /** How the browser client becomes one script file for a <script> tag: `npm run build` and the tests do it alike. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { BuildOptions, Plugin } from 'esbuild';
+import { type BuildOptions, type Plugin, transform } from 'esbuild';
 import { minify } from 'terser';
 import { CloseCode } from '../src/push/talk/wire.ts';
 
@@ -56,11 +56,23 @@ const smaller: Plugin = {
   },
 };
 
+/** The rules of the bell's style sheet, without what only its readers need. */
+const minifyRules: Plugin = {
+  name: 'rules',
+  setup(build) {
+    build.onLoad({ filter: /bell.rules\.ts$/ }, async ({ path }) => {
+      const { rules } = (await import(path)) as { rules: string };
+      const { code } = await transform(rules, { loader: 'css', minify: true, target: 'esnext' });
+      return { contents: `export const rules = ${JSON.stringify(code.trim())};` };
+    });
+  },
+};
+
 /** The global is made by hand: what esbuild would make one with is longer than some of our own files. */
-function bundle(entry: string, script: string) {
+function bundle(entry: string, script: string, extra = '', assign = '=') {
   return {
     stdin: {
-      contents: `import { ${NAMES} } from './${entry}.ts'; globalThis.tidings = { ${NAMES} };`,
+      contents: `${extra}import { ${NAMES} } from './${entry}.ts'; globalThis.tidings ${assign} { ${NAMES} };`,
       resolveDir: 'src/client',
       sourcefile: `${script}.ts`,
       loader: 'ts',
@@ -74,7 +86,7 @@ function bundle(entry: string, script: string) {
     // in Chrome before 91 is a call that spreads its arguments, as no code of the client does.
     target: ['chrome84', 'edge84', 'firefox90', 'safari15'],
     supported: { 'optional-chain': true },
-    plugins: [closeCodes, smaller],
+    plugins: [minifyRules, closeCodes, smaller],
     sourcemap: true,
   } satisfies BuildOptions;
 }
@@ -83,3 +95,10 @@ export const clientBundle = bundle('index', 'tidings');
 
 /** The same without the fallback to SockJS, and without the parts that full.ts adds. */
 export const coreBundle = bundle('core', 'tidings-core');
+
+/** `<tidings-bell>` with the client that it uses, for pages that have no other script of ours. */
+export const bellBundle = {
+  ...bundle('index', 'tidings-bell', "import './bell/index.ts';", '??='),
+  // Elements have a property `isConnected`, too.
+  mangleProps: new RegExp(`^(${INTERNAL.filter((name) => name !== 'isConnected').join('|')})$`),
+} satisfies BuildOptions;

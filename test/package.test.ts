@@ -23,6 +23,7 @@ const names: Record<string, string> = {
   'tidings/policy': 'PolicyServer',
   'tidings/client': 'connect',
   'tidings/client/core': 'connect',
+  'tidings/bell': 'TidingsBell',
 };
 
 let installed: InstalledPackage;
@@ -78,7 +79,7 @@ test('JSON Web Tokens work where jose is installed, and say what to do where it 
 });
 
 test('what is required is what is imported: one class, one state, the same names', async () => {
-  const servers = modules.filter((name) => !name.startsWith('tidings/client'));
+  const servers = modules.filter((name) => !/^tidings\/(?:client|bell)/.test(name));
   const source = `
     import { createRequire } from 'node:module';
     const require = createRequire(import.meta.url);
@@ -196,6 +197,7 @@ test('it holds what it needs, and nothing else', () => {
     'dist/cli.js',
     'dist/client/tidings.js',
     'dist/client/tidings-core.js',
+    'dist/client/tidings-bell.js',
     'dist/cjs/demo/page.html',
     'LICENSE',
     'README.md',

@@ -1,4 +1,4 @@
-/** The HTTP side of `tidings serve`: health, the page's script, the admin API, the demo; JSON 404 for the rest. */
+/** The HTTP side of `tidings serve`: health, the page's scripts, the admin API, the demo; JSON 404 for the rest. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { askForUpgrade } from '../push/door/listeners.ts';
@@ -17,9 +17,10 @@ export interface SiteParts {
 }
 
 export function site({ health, admin, path: socketPath, demo }: SiteParts): RequestListener {
-  const script = clientScript();
+  const scripts = new Map(['tidings.js', 'tidings-bell.js'].map((name) => [`/${name}`, pageScript(name)]));
   return (request, response) => {
     const { path } = requestTarget(request);
+    const script = scripts.get(path);
     if (demo?.(request, response)) return;
     if (path.startsWith('/api/')) {
       void admin(request, response);
@@ -27,7 +28,7 @@ export function site({ health, admin, path: socketPath, demo }: SiteParts): Requ
       if (!allows(request, response)) return;
       const state = health();
       sendJson(response, state.ok ? 200 : 503, state);
-    } else if (path === '/tidings.js') {
+    } else if (script !== undefined) {
       if (allows(request, response)) script(request, response);
     } else if (path === socketPath) {
       askForUpgrade(response);
@@ -44,9 +45,9 @@ function allows(request: IncomingMessage, response: ServerResponse): boolean {
   return false;
 }
 
-/** The self-contained client for a <script> tag, as the build has made it. */
-function clientScript(): RequestListener {
-  const body = builtScript();
+/** A self-contained script for a <script> tag, as the build has made it. */
+function pageScript(name: string): RequestListener {
+  const body = builtScript(name);
   if (body === undefined)
     return (_, response) => {
       sendError(response, new HttpError(404, 'not_built', 'the script is made by `npm run build`'));
@@ -68,9 +69,9 @@ function clientScript(): RequestListener {
 }
 
 /** Where the build has put it. */
-function builtScript(): Buffer | undefined {
+function builtScript(name: string): Buffer | undefined {
   try {
-    return readPackageFile('dist/client/tidings.js');
+    return readPackageFile(`dist/client/${name}`);
   } catch {
     return undefined;
   }

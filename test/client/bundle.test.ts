@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { clientBundle, coreBundle, INTERNAL } from '../../scripts/client-bundle.ts';
+import { bellBundle, clientBundle, coreBundle, INTERNAL } from '../../scripts/client-bundle.ts';
 
 async function script(bundle = clientBundle): Promise<string> {
   const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
@@ -14,6 +14,7 @@ async function script(bundle = clientBundle): Promise<string> {
 for (const [what, bundle, limit] of [
   ['with all that there is is under 11 KB', clientBundle, 11_000],
   ['of the core is under 6 KB', coreBundle, 6000],
+  ['with the bell is under 22 KB', bellBundle, 22_000],
 ] as const) {
   test(`the script for a <script> tag ${what} gzipped`, async () => {
     const size = gzipSync(await script(bundle), { level: 9 }).length;
@@ -30,6 +31,12 @@ test('the scripts have what the modules have', async () => {
     runInContext(await script(bundle), context);
     assert.deepEqual([...runInContext('Object.keys(tidings)', context)].sort(), Object.keys(module).sort());
   }
+});
+
+test('the script with the bell brings the client, and disturbs nothing where there are no elements', async () => {
+  const context = createContext({ URL, crypto });
+  runInContext(await script(bellBundle), context);
+  assert.equal(runInContext('typeof tidings.connect', context), 'function');
 });
 
 test('the script brings one global, tidings, and needs nothing of Node', async () => {

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { build } from 'esbuild';
 import { type Browser, chromium, type LaunchOptions, type Page } from 'playwright-core';
-import { clientBundle } from '../../scripts/client-bundle.ts';
+import { bellBundle, clientBundle } from '../../scripts/client-bundle.ts';
 import { find } from './programs.ts';
 
 export async function launchChromium(options: LaunchOptions = {}): Promise<Browser> {
@@ -24,14 +24,16 @@ export async function launchChromium(options: LaunchOptions = {}): Promise<Brows
   });
 }
 
-/** Builds the client's script where `tidings serve` finds it: in one step, as another test's server may just read it. */
+/** Builds the page's scripts where `tidings serve` finds them: in one step, as another test's server may just read them. */
 export async function buildClient(): Promise<void> {
-  const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
-  const { outfile } = clientBundle;
-  const own = `${outfile}.${process.pid}`;
-  mkdirSync(dirname(outfile), { recursive: true });
-  writeFileSync(own, outputFiles[0]!.contents);
-  renameSync(own, outfile);
+  for (const bundle of [clientBundle, bellBundle]) {
+    const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
+    const { outfile } = bundle;
+    const own = `${outfile}.${process.pid}`;
+    mkdirSync(dirname(outfile), { recursive: true });
+    writeFileSync(own, outputFiles[0]!.contents);
+    renameSync(own, outfile);
+  }
 }
 
 /**
