@@ -55,7 +55,6 @@ export function demoSite(
   const assets = new Map([
     asset('page.css', 'text/css; charset=utf-8'),
     asset('page.js', 'text/javascript; charset=utf-8'),
-    asset('mailbox.js', 'text/javascript; charset=utf-8'),
     asset('texts.js', 'text/javascript; charset=utf-8'),
     asset('icon.svg', 'image/svg+xml'),
   ]);
@@ -90,12 +89,10 @@ function asset(name: string, type: string): [string, File] {
 }
 
 function page(html: string, { instance, path, userParameter }: DemoOptions): File {
-  // `time` is what the page tells old mail from new by, so that its own clock need not be right.
   const settings = {
     instance,
     path: path ?? '/socketServer',
     userParameter: userParameter ?? 'operator',
-    time: Date.now(),
   };
   const body = html.replace('{{settings}}', () => escapeAttribute(JSON.stringify(settings)));
   return { type: 'text/html; charset=utf-8', body: Buffer.from(body) };

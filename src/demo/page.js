@@ -1,18 +1,20 @@
-/** The demo page: signing in, the inbox, writing, and what the connection does. */
-import { Mailbox, toMail } from './mailbox.js';
+/**
+ * The demo page: signing in, folders, reading, writing, and what the connection does. What there is and what is read, the
+ * push server knows: the page keeps nothing of it.
+ */
 import { chooseLanguage, texts } from './texts.js';
 
-/** @typedef {import('./mailbox.js').Mail} Mail */
-
 const settings = JSON.parse(document.querySelector('meta[name=tidings]').content);
+const { mailOf } = customElements.get('tidings-bell');
 const $ = (id) => document.getElementById(id);
-const LANGUAGE_KEY = 'tidings-demo:language';
-/** Milliseconds that a tip stays, unless it is pointed at or has the focus. */
-const TIP_TIME = 8_000;
+/** Of mails that are asked for at once. */
+const PAGE = 30;
+/** Milliseconds that it is said what became of a mail. */
+const SAID_TIME = 6_000;
 
-// ── language ─────────────────────────────────────────────────────────────────────────────────────────
+// ── language and colours ─────────────────────────────────────────────────────────────────────────────
 
-let language = chooseLanguage([stored(LANGUAGE_KEY) ?? '', ...navigator.languages]);
+let language = chooseLanguage([kept('language') ?? '', ...navigator.languages]);
 
 function t(name, ...values) {
   const text = texts[language][name];
@@ -33,30 +35,47 @@ function translate(root) {
 function applyLanguage() {
   document.documentElement.lang = language;
   translate(document);
-  for (const button of document.querySelectorAll('[data-language]'))
-    button.setAttribute('aria-pressed', String(button.dataset.language === language));
-  document.title = t('brand');
+  press('language', language);
   session?.render();
+  if (session === undefined) document.title = t('brand');
 }
 
-for (const button of document.querySelectorAll('[data-language]'))
+function applyTheme(theme) {
+  if (theme === 'auto') delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  press('theme', theme);
+}
+
+function press(kind, value) {
+  for (const button of document.querySelectorAll(`button[data-${kind}]`))
+    button.setAttribute('aria-pressed', String(button.dataset[kind] === value));
+}
+
+for (const button of document.querySelectorAll('button[data-language]'))
   button.addEventListener('click', () => {
     language = button.dataset.language;
-    store(LANGUAGE_KEY, language);
+    keep('language', language);
     applyLanguage();
   });
+for (const button of document.querySelectorAll('button[data-theme]'))
+  button.addEventListener('click', () => {
+    keep('theme', button.dataset.theme);
+    applyTheme(button.dataset.theme);
+  });
+applyTheme(kept('theme') ?? 'auto');
 
-function stored(key) {
+/** What the reader has chosen, in this browser. */
+function kept(key) {
   try {
-    return localStorage.getItem(key);
+    return localStorage.getItem(`tidings-demo:${key}`);
   } catch {
     return null;
   }
 }
 
-function store(key, value) {
+function keep(key, value) {
   try {
-    localStorage.setItem(key, value);
+    localStorage.setItem(`tidings-demo:${key}`, value);
   } catch {
     // Forbidden: it holds until the page is left.
   }
@@ -66,54 +85,48 @@ function store(key, value) {
 
 class Session {
   #user;
-  #mailbox;
   #client;
+  #bell;
   #instance = '';
   #roundTrip;
   #isChecking = false;
   #isBehind = false;
-  /** The name of the text under the status line. */
+  /** The name of the text above the list. */
   #notice;
   #countdown;
-  /** By the mail's key. @type {Map<string, HTMLLIElement>} */
-  #items = new Map();
-  /** By the mail's key. @type {Map<string, HTMLElement>} */
-  #tips = new Map();
+  #folder = 'inbox';
+  /** Mails of the archive, as asked for last, newest first. */
+  #archived = [];
+  #shown = PAGE;
+  #hasAll = false;
+  /** The id of the mail that is read, and the last that is known of it. */
+  #open;
+  /** By the mail's id. @type {Map<string, HTMLLIElement>} */
+  #rows = new Map();
   /** Mails that could not be sent for want of a connection. */
   #unsent = [];
-  /** What the line under the form says, as a function of the language. */
-  #sentText = () => '';
   #isEnded = false;
+  #isDue = false;
 
   constructor(user) {
     this.#user = user;
-    this.#mailbox = new Mailbox(user);
     this.#client = tidings.connect({
       url: settings.path,
       user,
       userParameter: settings.userParameter,
-      start: 'beginning',
-      ack: 'manual',
+      share: true,
       heartbeat: { interval: 15_000, timeout: 15_000 },
     });
     const client = this.#client;
     client.on('state', (state) => this.#stateChanged(state));
     client.on('open', (event) => {
       this.#instance = event.instance;
-      this.#mailbox.acked(event.channels.inbox?.acked);
-      this.#renderList();
+      this.#load();
       this.#renderStatus();
-      this.#sendUnsent();
-    });
-    client.on('message', (message) => this.#arrived(toMail(message)));
-    client.on('acked', ({ channel, position }) => {
-      if (channel !== 'inbox') return;
-      this.#mailbox.acked(position);
-      this.#renderList();
+      for (const mail of this.#unsent.splice(0)) void this.#post(mail);
     });
     client.on('gap', ({ reason }) => {
-      if (reason !== 'trimmed') this.#clear();
-      this.#notice = reason === 'trimmed' ? 'trimmed' : 'rewound';
+      this.#notice = reason === 'trimmed' ? undefined : 'rewound';
       this.#renderStatus();
     });
     client.on('status', ({ behind }) => {
@@ -125,24 +138,48 @@ class Session {
       this.#roundTrip = roundTrip ?? this.#roundTrip;
       this.#renderStatus();
     });
+    client.inbox.on('change', () => this.#changed());
+    client.inbox.on('counts', () => this.#changed());
+
+    this.#bell = document.createElement('tidings-bell');
+    this.#bell.client = client;
+    this.#bell.setAttribute('title-badge', '');
+    this.#bell.setAttribute('notifications', '');
+    // This page has a place of its own for reading.
+    this.#bell.addEventListener('tidings-open', (event) => {
+      if (event.detail.item === undefined) return;
+      event.preventDefault();
+      this.#bell.open = false;
+      this.read(event.detail.item);
+    });
+    $('bell-place').replaceChildren(this.#bell);
     this.render();
+  }
+
+  get #inbox() {
+    return this.#client.inbox;
   }
 
   render() {
     $('my-name').textContent = this.#user;
     paintAvatar($('my-avatar'), this.#user);
-    for (const mail of this.#mailbox.mails) this.#renderMail(mail);
+    document.title = t('title', this.#user);
+    this.#rows.clear();
+    $('list').replaceChildren();
     this.#renderList();
+    this.#renderReader();
     this.#renderStatus();
-    $('sent').textContent = this.#sentText();
   }
 
   end() {
     this.#isEnded = true;
     clearInterval(this.#countdown);
     this.#client.close();
-    this.#clear();
-    $('tips').replaceChildren();
+    this.#bell.remove();
+    $('list').replaceChildren();
+    this.#open = undefined;
+    this.#renderReader();
+    say($('sent'), '');
   }
 
   tryNow() {
@@ -163,6 +200,7 @@ class Session {
   }
 
   #renderStatus() {
+    if (this.#isEnded) return;
     const { state } = this.#client;
     let text = t('connecting');
     let detail = '';
@@ -188,149 +226,207 @@ class Session {
     say($('notice'), notice === undefined ? '' : t(notice));
   }
 
-  // ── the inbox ──
+  // ── the list ──
 
-  /** @param {Mail} mail */
-  #arrived(mail) {
-    if (!this.#mailbox.add(mail)) return;
-    this.#renderMail(mail);
-    this.#renderList();
-    if (mail.time >= settings.time && !this.#mailbox.isRead(mail)) this.#tip(mail);
+  #load() {
+    if (this.#inbox.items.length < this.#shown && !this.#hasAll) void this.#older();
+    if (this.#folder === 'archived') void this.#loadArchive();
   }
 
-  #clear() {
-    this.#mailbox.clear();
-    this.#items.clear();
-    $('list').replaceChildren();
-  }
-
-  /** @param {Mail} mail */
-  #read(...mails) {
-    for (const { key } of mails) this.#tips.get(key)?.remove();
-    const position = this.#mailbox.read(mails);
-    if (position !== undefined) this.#client.ack({ channel: 'inbox', position });
-    this.#renderList();
-  }
-
-  readAll() {
-    this.#read(...this.#mailbox.mails);
-    say($('announce'), t('unread', this.#mailbox.unread));
-  }
-
-  /** Makes the mail's line, or brings its texts up to date. @param {Mail} mail */
-  #renderMail(mail) {
-    let item = this.#items.get(mail.key);
-    if (item === undefined) {
-      item = this.#makeItem(mail);
-      this.#items.set(mail.key, item);
-      $('list').prepend(item);
+  async #older() {
+    try {
+      await this.#inbox.load({ limit: PAGE });
+      this.#hasAll = !this.#inbox.hasMore;
+    } catch {
+      // Without a connection: it is asked again when there is one.
     }
-    translate(item);
-    const from = mail.from ?? t('system');
-    paintAvatar(item.querySelector('.avatar'), from);
-    item.querySelector('.mail-from').textContent = from;
-    item.querySelector('.mail-subject').textContent = mail.subject || t('noSubject');
-    const time = item.querySelector('time');
-    const date = new Date(mail.time);
-    const isToday = date.toDateString() === new Date().toDateString();
-    time.dateTime = date.toISOString();
-    time.textContent = date.toLocaleString(
-      locale(),
-      isToday ? { timeStyle: 'short' } : { dateStyle: 'medium' },
-    );
-    time.title = date.toLocaleString(locale());
+    this.#changed();
   }
 
-  /** @param {Mail} mail */
-  #makeItem(mail) {
-    const item = $('mail-template').content.firstElementChild.cloneNode(true);
-    const head = item.querySelector('.mail-head');
-    const body = item.querySelector('.mail-body');
-    body.id = `body-${mail.key}`;
-    head.setAttribute('aria-controls', body.id);
-    item.querySelector('.mail-text').textContent = mail.text;
-    head.addEventListener('click', () => {
-      body.hidden = !body.hidden;
-      head.setAttribute('aria-expanded', String(!body.hidden));
-      if (!body.hidden) this.#read(mail);
+  async #loadArchive() {
+    try {
+      const { items } = await this.#inbox.list({ state: 'archived', limit: 200 });
+      this.#archived = items;
+    } catch {
+      // As above.
+    }
+    this.#renderList();
+  }
+
+  /** Once for all that comes in a turn. */
+  #changed() {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    queueMicrotask(() => {
+      this.#isDue = false;
+      if (this.#isEnded) return;
+      if (this.#folder === 'archived') void this.#loadArchive();
+      this.#renderList();
+      this.#renderReader();
     });
-    const reply = item.querySelector('.reply');
-    reply.hidden = mail.from === undefined;
-    reply.addEventListener('click', () => {
-      $('to').value = mail.from;
-      $('subject').value = /^re: /i.test(mail.subject) ? mail.subject : `Re: ${mail.subject}`.slice(0, 200);
-      $('text').focus();
-    });
-    return item;
+  }
+
+  show(folder) {
+    this.#folder = folder;
+    this.#shown = PAGE;
+    this.#archived = [];
+    this.#open = undefined;
+    this.#renderReader();
+    this.#load();
+    this.#renderList();
+  }
+
+  showOlder() {
+    this.#shown += PAGE;
+    this.#load();
+    this.#renderList();
+  }
+
+  get #items() {
+    if (this.#folder === 'archived') return this.#archived;
+    const items = this.#inbox.items.filter(({ archived }) => !archived);
+    return this.#folder === 'unread' ? items.filter(({ state }) => state !== 'read') : items;
   }
 
   #renderList() {
-    const { mails, unread } = this.#mailbox;
-    for (const mail of mails) {
-      const item = this.#items.get(mail.key);
-      const isRead = this.#mailbox.isRead(mail);
-      item?.classList.toggle('unread', !isRead);
-      const mark = item?.querySelector('.new');
-      if (mark) mark.hidden = isRead;
-    }
-    $('empty').hidden = mails.length > 0;
+    if (this.#isEnded) return;
+    for (const button of document.querySelectorAll('[data-folder]'))
+      button.setAttribute('aria-current', String(button.dataset.folder === this.#folder));
+    const { unread, all } = this.#inbox.counts ?? { unread: 0, all: 0 };
+    say($('all-count'), all > 0 ? String(all) : '');
+    say($('unread-count'), unread > 0 ? String(unread) : '');
     $('unread').hidden = unread === 0;
     say($('unread'), unread === 0 ? '' : t('unread', unread));
     $('read-all').disabled = unread === 0;
-    document.title = t('title', this.#user, unread);
+    say($('folder-title'), t({ inbox: 'inbox', unread: 'unreadFolder', archived: 'archived' }[this.#folder]));
+
+    const items = this.#items;
+    const list = $('list');
+    const ids = new Set(items.map(({ id }) => id));
+    const isFocused = list.contains(document.activeElement);
+    for (const [id, row] of this.#rows)
+      if (!ids.has(id)) {
+        row.remove();
+        this.#rows.delete(id);
+      }
+    items.slice(0, this.#shown).forEach((item, i) => {
+      const row = this.#row(item);
+      if (list.children[i] !== row) list.insertBefore(row, list.children[i] ?? null);
+    });
+    // It went with a mail that was archived or deleted.
+    if (isFocused && !list.contains(document.activeElement))
+      (list.querySelector('button') ?? $('main')).focus();
+    $('empty').hidden = items.length > 0;
+    say($('empty'), t(`empty-${this.#folder}`));
+    $('older').hidden =
+      items.length === 0 ||
+      this.#folder === 'archived' ||
+      (items.length <= this.#shown && !this.#inbox.hasMore);
   }
 
-  /** @param {Mail} mail */
-  #tip(mail) {
-    const tip = document.createElement('div');
-    tip.className = 'tip';
-    const text = document.createElement('p');
-    text.textContent = t('tip', mail.from ?? t('system'), mail.subject || t('noSubject'));
-    const open = document.createElement('button');
-    open.type = 'button';
-    open.textContent = t('open');
-    const dismiss = document.createElement('button');
-    dismiss.type = 'button';
-    dismiss.className = 'quiet';
-    dismiss.textContent = t('dismiss');
-    tip.append(text, open, dismiss);
+  #row(item) {
+    const { id, data, state } = item;
+    const mail = mailOf(data);
+    let row = this.#rows.get(id);
+    if (row === undefined) {
+      row = $('mail-template').content.firstElementChild.cloneNode(true);
+      this.#rows.set(id, row);
+      translate(row);
+      row.querySelector('.mail-head').addEventListener('click', () => this.read(row.item));
+      const from = mail.from || t('system');
+      paintAvatar(row.querySelector('.avatar'), from);
+      row.querySelector('.mail-from').textContent = from;
+      row.querySelector('.mail-subject').textContent = mail.subject || t('noSubject');
+      row.querySelector('.mail-preview').textContent = mail.text.slice(0, 200);
+      showTime(row.querySelector('time'), item.time);
+    }
+    row.item = item;
+    row.classList.toggle('unread', state !== 'read');
+    row.querySelector('.new').hidden = state === 'read';
+    row.querySelector('.mail-head').setAttribute('aria-current', String(id === this.#open?.id));
+    return row;
+  }
 
-    open.addEventListener('click', () => {
-      const head = this.#items.get(mail.key)?.querySelector('.mail-head');
-      if (head?.getAttribute('aria-expanded') === 'false') head.click();
-      head?.focus();
-    });
-    dismiss.addEventListener('click', () => {
-      tip.remove();
-      $('main').focus();
-    });
-    const expire = () =>
-      setTimeout(() => {
-        if (tip.matches(':hover, :focus-within')) expire();
-        else tip.remove();
-      }, TIP_TIME);
-    expire();
-    this.#tips.set(mail.key, tip);
-    $('tips').append(tip);
-    while ($('tips').childElementCount > 2) $('tips').firstElementChild.remove();
+  readAll() {
+    this.#inbox.markAllRead().catch(ignore);
+    say($('announce'), t('unread', 0));
+    $('main').focus();
+  }
+
+  // ── reading ──
+
+  read(item) {
+    this.#open = item;
+    if (item.state !== 'read') this.#inbox.markRead(item).catch(ignore);
+    this.#renderReader();
+    this.#renderList();
+    $('read').focus();
+    scrollTo(0, 0);
+  }
+
+  /** Back to the list. */
+  close() {
+    const row = this.#rows.get(this.#open?.id);
+    this.#open = undefined;
+    this.#renderReader();
+    this.#renderList();
+    // It may have been archived or deleted.
+    const next = row?.isConnected ? row : $('list').firstElementChild;
+    (next?.querySelector('.mail-head') ?? $('main')).focus();
+  }
+
+  #renderReader() {
+    const open = this.#open;
+    const item = this.#inbox.items.find(({ id }) => id === open?.id) ?? open;
+    const isOpen = item !== undefined && !this.#isEnded;
+    $('mail').toggleAttribute('data-reading', isOpen);
+    $('read').hidden = !isOpen;
+    $('nothing-read').hidden = isOpen;
+    if (!isOpen) return;
+    const mail = mailOf(item.data);
+    const from = mail.from || t('system');
+    say($('read-subject'), mail.subject || t('noSubject'));
+    say($('read-from'), from);
+    paintAvatar($('read-avatar'), from);
+    say($('read-text'), mail.text);
+    showTime($('read-time'), item.time);
+    $('read-link').hidden = mail.href === undefined;
+    if (mail.href !== undefined) $('read-link').href = mail.href;
+    $('reply').hidden = mail.from === '';
+    say($('archive'), t(item.archived ? 'unarchive' : 'archive'));
+  }
+
+  unreadAgain() {
+    this.#inbox.markUnread(this.#open).catch(ignore);
+    this.close();
+  }
+
+  archive() {
+    const isBack = this.#folder === 'archived';
+    (isBack ? this.#inbox.unarchive(this.#open) : this.#inbox.archive(this.#open)).catch(ignore);
+    this.close();
+  }
+
+  remove() {
+    this.#inbox.remove(this.#open).catch(ignore);
+    this.close();
+  }
+
+  reply() {
+    const { from, subject } = mailOf(this.#open.data);
+    write(from, /^re: /i.test(subject) ? subject : `Re: ${subject}`.slice(0, 200));
   }
 
   // ── writing ──
 
+  /** @returns why the server would not have it */
   async send(to, subject, text) {
     // The same id on every try: the push server keeps the mail once.
-    const mail = {
-      id: crypto.getRandomValues(new Uint32Array(4)).join('-'),
-      from: this.#user,
-      to,
-      subject,
-      text,
-    };
-    this.#tell(() => t('sending'));
-    return this.#post(mail);
+    const id = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    tell(t('sending'));
+    return this.#post({ id, from: this.#user, to, subject, text });
   }
 
-  /** @returns false if the server would not have it */
   async #post(mail) {
     let response;
     try {
@@ -342,32 +438,44 @@ class Session {
     } catch {
       response = undefined;
     }
-    if (this.#isEnded) return true;
-    if (response?.ok) this.#tell(() => t('sent', mail.to));
-    else if (response === undefined || response.status >= 500) {
+    if (this.#isEnded) return undefined;
+    if (response?.ok) {
+      tell(t('sent', mail.to));
+    } else if (response === undefined || response.status >= 500) {
       this.#unsent.push(mail);
-      this.#tell(() => t('unsent', mail.to));
+      tell(t('unsent', mail.to));
     } else {
-      const why = (await response.json().catch(() => ({}))).message ?? response.statusText;
-      this.#tell(() => t('refused', mail.to, why));
-      return false;
+      tell('');
+      return (await response.json().catch(() => ({}))).message ?? response.statusText;
     }
-    return true;
-  }
-
-  #sendUnsent() {
-    for (const mail of this.#unsent.splice(0)) void this.#post(mail);
-  }
-
-  #tell(text) {
-    this.#sentText = text;
-    say($('sent'), text());
+    return undefined;
   }
 }
+
+/** The inbox puts back what the server refuses, and says so by `change`. */
+function ignore() {}
 
 /** Writes only what is new, so that a screen reader isn't told the same again. */
 function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+let said;
+function tell(text) {
+  clearTimeout(said);
+  say($('sent'), text);
+  said = setTimeout(say, SAID_TIME, $('sent'), '');
+}
+
+function showTime(element, time) {
+  const date = new Date(time);
+  const isToday = date.toDateString() === new Date().toDateString();
+  element.dateTime = date.toISOString();
+  element.textContent = date.toLocaleString(
+    locale(),
+    isToday ? { timeStyle: 'short' } : { dateStyle: 'medium' },
+  );
+  element.title = date.toLocaleString(locale());
 }
 
 function paintAvatar(element, name) {
@@ -383,8 +491,8 @@ function paintAvatar(element, name) {
 let session;
 
 function signIn(user) {
-  session = new Session(user);
   show(true);
+  session = new Session(user);
 }
 
 function show(isSignedIn) {
@@ -397,9 +505,18 @@ function readAddress() {
   const user = new URLSearchParams(location.search).get(settings.userParameter)?.trim();
   session?.end();
   session = undefined;
+  applyLanguage();
   if (user) signIn(user);
   else show(false);
-  applyLanguage();
+}
+
+function write(to, subject) {
+  $('to').value = to;
+  $('subject').value = subject;
+  $('text').value = '';
+  say($('refused'), '');
+  $('composer').showModal();
+  $(to === '' ? 'to' : 'text').focus();
 }
 
 $('sign-in-form').addEventListener('submit', (event) => {
@@ -415,18 +532,29 @@ $('sign-out').addEventListener('click', () => {
   readAddress();
   $('name').focus();
 });
+for (const button of document.querySelectorAll('[data-folder]'))
+  button.addEventListener('click', () => session?.show(button.dataset.folder));
+$('write').addEventListener('click', () => write('', ''));
+$('cancel').addEventListener('click', () => $('composer').close());
 $('compose').addEventListener('submit', async (event) => {
   event.preventDefault();
-  const form = event.currentTarget;
-  const { to, subject, text } = form.elements;
+  const { to, subject, text } = event.currentTarget.elements;
   if (to.value.trim() === '') return;
-  const isTaken = await session?.send(to.value.trim(), subject.value.trim(), text.value);
-  if (!isTaken) return;
-  subject.value = text.value = '';
-  to.focus();
+  const refusal = await session?.send(to.value.trim(), subject.value.trim(), text.value);
+  if (refusal === undefined) $('composer').close();
+  else say($('refused'), t('refused', to.value.trim(), refusal));
 });
-$('try-now').addEventListener('click', () => session?.tryNow());
-$('read-all').addEventListener('click', () => session?.readAll());
+for (const [id, name] of Object.entries({
+  'try-now': 'tryNow',
+  'read-all': 'readAll',
+  older: 'showOlder',
+  back: 'close',
+  'unread-again': 'unreadAgain',
+  archive: 'archive',
+  remove: 'remove',
+  reply: 'reply',
+}))
+  $(id).addEventListener('click', () => session?.[name]());
 addEventListener('popstate', readAddress);
 
 $('page-instance').textContent = settings.instance;

@@ -1,23 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { demoSite } from '../../src/demo/index.ts';
 import { PushServer } from '../../src/push/index.ts';
 
-interface Shown {
-  from: string | undefined;
-  subject: string;
-  text: string;
-}
-
 // The page's own scripts are plain JavaScript, which the compiler knows nothing of.
 const script = (name: string): Promise<unknown> =>
   import(String(new URL(`../../src/demo/${name}`, import.meta.url)));
-const { toMail } = (await script('mailbox.js')) as {
-  toMail(message: { data: unknown; id: string; time: number }): Shown;
-};
 const { chooseLanguage, texts } = (await script('texts.js')) as {
   chooseLanguage(wanted: string[]): string;
   texts: Record<string, Record<string, unknown>>;
@@ -68,7 +60,7 @@ test('all that the page asks for is there, HEAD and other methods are answered r
   const html = await (await fetch(base)).text();
   const paths = [...html.matchAll(/(?:src|href)="(\/demo\/[^"]+)"/g)].map(([, path]) => path as string);
   assert.ok(paths.length >= 3);
-  for (const path of new Set([...paths, '/demo/mailbox.js', '/demo/texts.js']))
+  for (const path of new Set([...paths, '/demo/texts.js']))
     assert.equal((await fetch(base + path)).status, 200, path);
   const head = await fetch(`${base}/demo/page.css`, { method: 'HEAD' });
   assert.equal(head.status, 200);
@@ -116,19 +108,28 @@ test('refused with 415: what a form of another site could send without asking', 
   assert.equal((await post(JSON.stringify(MAIL), 'text/plain')).status, 415);
 });
 
-test('anything that was sent can be shown as a mail', () => {
-  const shown = (data: unknown) => {
-    const { from, subject, text } = toMail({ data, id: 'x', time: 1 });
-    return { from, subject, text };
-  };
-  assert.deepEqual(shown('hello'), { from: undefined, subject: 'hello', text: 'hello' });
-  assert.deepEqual(shown('first\nsecond'), { from: undefined, subject: 'first', text: 'first\nsecond' });
-  assert.equal(shown('x'.repeat(500)).subject.length, 80);
-  assert.deepEqual(shown({ from: 'bob', subject: 's', text: 't' }), { from: 'bob', subject: 's', text: 't' });
-  assert.deepEqual(shown({ subject: 1, text: null }), { from: undefined, subject: '1', text: '' });
-  assert.deepEqual(shown([1]), { from: undefined, subject: '[', text: '[\n  1\n]' });
-  assert.equal(shown(null).text, '');
-  assert.equal(shown(new Uint8Array(3)).text, '[3 bytes]');
+test('it keeps no mail and no state of mail: what it stores in the browser is the language and the colours', () => {
+  const sources = readdirSync('src/demo').map((name) => readFileSync(`src/demo/${name}`, 'utf8'));
+  const stored = sources.flatMap(
+    (source) => source.match(/(?:localStorage|sessionStorage|indexedDB)[^;]*/g) ?? [],
+  );
+  assert.deepEqual(
+    stored.map((call) => call.replace(/`[^`]*`/, 'key')),
+    ['localStorage.getItem(key)', 'localStorage.setItem(key, value)'],
+  );
+  const keys = sources.flatMap((source) => [...source.matchAll(/\bkee?pt?\('(\w+)'/g)].map(([, key]) => key));
+  assert.deepEqual([...new Set(keys)].sort(), ['language', 'theme']);
+});
+
+test('every text that the page asks for is there, in both languages', () => {
+  const html = readFileSync('src/demo/page.html', 'utf8');
+  const source = readFileSync('src/demo/page.js', 'utf8');
+  const asked = [
+    ...[...html.matchAll(/data-(?:text|label)="([^"]+)"/g)].map(([, name]) => name as string),
+    ...[...source.matchAll(/\bt\('([^']+)'/g)].map(([, name]) => name as string),
+  ];
+  assert.ok(asked.length > 40);
+  for (const name of asked) assert.ok(name in texts['en']!, name);
 });
 
 test('both languages have the same texts', () => {
