@@ -258,7 +258,9 @@ export class Channel implements StatesOwner {
 
   #tellState(): void {
     this.#toldBehind = undefined;
-    if (this.states?.isOwed === true) this.#audience.tellState(this.states);
+    const { states } = this;
+    if (states?.isOwed !== true || states.mustRest(() => this.stateChanged())) return;
+    this.#audience.tellState(states);
   }
 
   /** Most topics never need any. */

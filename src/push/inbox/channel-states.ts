@@ -5,7 +5,7 @@
  *
  * State is told whole: whoever gets a newer snapshot forgets the older. So nothing of it is ever queued for a page.
  */
-import { monotonicNow } from '../../clock.ts';
+import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
 import type { Broker, Position, Retention, StoredMessage } from '../../pubsub/store/broker.ts';
 import {
   ANY_NUMBER,
@@ -21,6 +21,10 @@ import { isInbox, wireName } from '../talk/names.ts';
 import type { StateSnapshot, WirePosition } from '../talk/wire.ts';
 import type { StoreClock } from './store-clock.ts';
 
+/** Bytes of a state that is told as often as it changes. */
+const SHORT = 1024;
+/** Bytes a millisecond that a page is told of a longer one: of the longest there can be, two in a second. */
+const PACE = 128;
 /** Milliseconds until the store is asked again, where its clock or ours is wrong, or it is away. */
 const FIRST_AGAIN = 1_000;
 const LAST_AGAIN = 15_000;
@@ -72,6 +76,9 @@ export class ChannelStates implements Due {
   #inVain = 0;
   #isClosed = false;
   #cached: Told | undefined;
+  /** When pages may be told again, in milliseconds of the monotonic clock, where that is not at once. */
+  #restUntil = 0;
+  #rest: NodeJS.Timeout | undefined;
 
   constructor(owner: StatesOwner, host: StatesHost) {
     this.#owner = owner;
@@ -201,12 +208,33 @@ export class ChannelStates implements Due {
     if (cached?.marked === marked && cached.last === last && cached.isRewound === isRewound) return cached;
     const channel = wireName(this.#owner.name);
     const wire = JSON.stringify({ type: 'state', channel, ...this.#snapshot(marked, last, isRewound) });
+    if (wire.length > SHORT) this.#restUntil = monotonicNow() + wire.length / PACE;
     this.#cached = { marked, last, isRewound, wire, prepared: undefined };
     return this.#cached;
   }
 
+  /**
+   * Whether pages are to be told later, once for all that changes meanwhile: who marks all the time, with thousands of
+   * ranges, would fill the lines of all the user's pages.
+   *
+   * @param proceed is called then
+   */
+  mustRest(proceed: () => void): boolean {
+    if (this.#rest !== undefined) return true;
+    if (this.#restUntil === 0) return false;
+    const left = this.#restUntil - monotonicNow();
+    this.#restUntil = 0;
+    if (left <= 0) return false;
+    this.#rest = setTimeout(() => {
+      this.#rest = undefined;
+      proceed();
+    }, left);
+    return true;
+  }
+
   close(): void {
     this.#isClosed = true;
+    clearTimeout(this.#rest);
     this.#host.expiries.delete(this);
   }
 

@@ -1,5 +1,7 @@
 /** What a page does with its inbox: it marks messages, and looks at those from before. */
 
+import type { Mark, Marked } from '../../pubsub/store/marks.ts';
+import { Turns } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
@@ -18,6 +20,8 @@ export interface InboxTalkHost {
 export class InboxTalk {
   readonly #router: ChannelRouter;
   readonly #pacer: Pacer;
+  /** Of those whose marks are being made. */
+  readonly #turns = new Map<string, { turns: Turns; count: number }>();
 
   constructor({ router, pacer }: InboxTalkHost) {
     this.#router = router;
@@ -28,8 +32,7 @@ export class InboxTalk {
   async mark(session: Session, frame: Record<string, unknown>): Promise<void> {
     const ref = refOf(frame['ref']);
     const mark = markOf(frame);
-    this.#checkStore();
-    const { changed, marks } = await this.#router.broker.mark(inboxOf(session.user), mark);
+    const { changed, marks } = await this.#inTurn(inboxOf(session.user), mark);
     this.#checkLease();
     const answer = { type: 'marked', changed, version: wirePosition(marks.version) } as const;
     session.sendFrame(ref === undefined ? answer : { ...answer, ref });
@@ -46,6 +49,21 @@ export class InboxTalk {
     const text = encodeHistory(await historyOf(this.#router, inboxOf(session.user), query), ref);
     this.#checkLease();
     session.write(text);
+  }
+
+  /** One mark of a user at a time, from however many pages: one with thousands of ranges costs the store much. */
+  async #inTurn(channel: string, mark: Mark): Promise<Marked & { changed: number }> {
+    const turn = this.#turns.get(channel) ?? { turns: new Turns(1), count: 0 };
+    this.#turns.set(channel, turn);
+    turn.count++;
+    try {
+      return await turn.turns.run(() => {
+        this.#checkStore();
+        return this.#router.broker.mark(channel, mark);
+      });
+    } finally {
+      if (--turn.count === 0) this.#turns.delete(channel);
+    }
   }
 
   /** Who asks a store that is away is told at once: a hundred marks would wait a hundred times for its return. */

@@ -5,11 +5,12 @@ import type { PushServerOptions } from '../../../src/index.ts';
 import { redisBroker } from '../../../src/index.ts';
 import type { Broker } from '../../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
+import type { WirePosition } from '../../../src/push/talk/wire.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { startRedis } from '../../support/redis.ts';
 import { faultyBroker } from '../faulty-broker.ts';
-import { onEachStore } from '../stores.ts';
+import { onEachStore, onMemory } from '../stores.ts';
 import { Page, type Running, startPush } from '../support.ts';
 import { ask, countsOn, knownTo, PollingPage, positionOf, showsCounts } from './mail-page.ts';
 
@@ -371,3 +372,43 @@ test('a page that knows of a later change than its new instance is told what the
   const unsaid = await Page.open(one.url, 'bob', { topics: ['empty'] });
   assert.equal(unsaid.frames('welcome')[0]!.channels['empty']!.state, undefined);
 });
+
+onMemory(
+  'marks of too many ranges are refused; while there are nearly as many, pages are told at a pace',
+  async (broker) => {
+    const { push, url } = await startPush({
+      broker: broker(),
+      retention: { inbox: { maxMessages: 10_000 } },
+      limits: { messagesPerSecond: 10_000, bytesPerSecond: 1e9, outbox: 16 * 1024 * 1024 },
+    });
+    const receipts: WirePosition[] = [];
+    for (let i = 0; i < 8_400; i++) receipts.push(positionOf(await push.send('alice', i)));
+    const page = await Page.open(url, 'alice');
+    const other = await Page.open(url, 'alice');
+    const everyOther = receipts.filter((_, i) => i % 2 === 0);
+    for (let i = 0; i < 4; i++) {
+      const messages = everyOther.slice(i * 1000, (i + 1) * 1000);
+      assert.equal(
+        (await ask(page, { type: 'mark', as: 'archived', messages, ref: `a${i}` }))['changed'],
+        1000,
+      );
+    }
+    const before = await push.counts('alice');
+    const rest = everyOther.slice(4000);
+    const refused = await ask(page, { type: 'mark', as: 'archived', messages: rest, ref: 'refused' });
+    assert.deepEqual([refused.type, refused['code']], ['error', 'rejected']);
+    assert.deepEqual(await push.counts('alice'), before);
+    await showsCounts(other, before);
+
+    const told = other.frames('state').length;
+    for (let i = 0; i < 200; i++) {
+      const as = i % 2 ? 'unarchived' : 'archived';
+      page.say({ type: 'mark', as, messages: [rest[0]], ref: `b${i}` });
+    }
+    page.say({ type: 'mark', as: 'archived', messages: [rest[1]], ref: 'last' });
+    await until('all answers', () => page.frames('marked').some(({ ref }) => ref === 'last'));
+    const counts = await push.counts('alice');
+    for (const one of [page, other]) await showsCounts(one, counts);
+    assert.ok(other.frames('state').length - told < 100, `${other.frames('state').length - told} states`);
+  },
+);
