@@ -341,6 +341,7 @@ class Play {
     await until('the loss of the connection to be noticed', () => this.#recorder.downs > down, PATIENCE);
     for (const { push } of this.#servers) {
       await until('a server that is back', () => push.counts(this.user).catch(() => undefined), PATIENCE);
+      await until('a server whose doorbells are back', () => !push.stats().storeAway, PATIENCE);
     }
     if (lost === 'nothing') return;
     const before = this.#model.top?.offset ?? 0;
