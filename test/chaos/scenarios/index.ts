@@ -6,7 +6,7 @@ import { endingCut, endingDrain, endingFailover, endingFrozen, endingSockJs } fr
 import { fallbackCut, fallbackInstanceKilled } from './fallback.ts';
 import { clusterMasterKilled, lossyPromotion, sentinelFailover, slotMigrated } from './groups.ts';
 import { impolite } from './impolite.ts';
-import { inbox } from './inbox.ts';
+import { inbox, inboxRewound } from './inbox.ts';
 import { herd, instanceKilled, instanceTerminated, rollingRestart } from './instances.ts';
 import { later } from './later.ts';
 import { slowLink, strictMode } from './pages.ts';
@@ -61,4 +61,5 @@ export const scenarios: Scenario[] = [
   endingFailover,
   later,
   inbox,
+  inboxRewound,
 ];
