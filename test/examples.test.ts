@@ -115,12 +115,14 @@ test('ask-application.mjs: signing out ends the pages of that session, and no ot
 test('no example is without its test', () => {
   // embed.mjs is the program of the README: test/readme.test.ts. The ws-*.mjs: test/ws/users.test.ts.
   const others = readdirSync('examples').filter((name) => name !== 'embed.mjs' && !name.startsWith('ws-'));
-  // tickets/: test/tickets.test.ts. spring-mvc/: test/story.
+  // tickets/: test/tickets.test.ts. spring-mvc/: test/story. react-inbox/ and vue-inbox/: test/browser/hooks.test.ts.
   assert.deepEqual(others.sort(), [
     'ask-application.mjs',
     'cookie-session.mjs',
     'express.mjs',
+    'react-inbox',
     'spring-mvc',
     'tickets',
+    'vue-inbox',
   ]);
 });
