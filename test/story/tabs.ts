@@ -99,6 +99,20 @@ export class Tab {
     return this.page.evaluate(`document.getElementById(${JSON.stringify(id)})?.textContent ?? ''`);
   }
 
+  /** The number on the bell; 0 where it shows none. */
+  async unread(): Promise<number> {
+    const badge = this.page.locator('#bell [part=badge]');
+    return (await badge.isVisible()) ? Number(await badge.textContent()) : 0;
+  }
+
+  /** Opens the bell, and there the mail with this text. */
+  async read(text: string): Promise<void> {
+    await this.page.bringToFront();
+    await this.page.locator('#bell [part=button]').click();
+    await this.page.locator('#bell [part~=row]').filter({ hasText: text }).locator('[part~=mail]').click();
+    await this.page.keyboard.press('Escape');
+  }
+
   async has(id: string): Promise<void> {
     await until(`${id} in ${this.name}`, async () => (await this.mail()).includes(id));
   }
@@ -119,9 +133,12 @@ export class Tab {
 
   /** Waits for the page to be signed out. @returns what it was told */
   async left(): Promise<string> {
-    return until(`${this.name} to be signed out`, () =>
+    const reason = await until(`${this.name} to be signed out`, () =>
       this.page.evaluate<string>(`document.getElementById('left')?.textContent ?? ''`),
     );
+    // Its connection may be that of another tab.
+    if (Number.isNaN(this.closed)) this.closed = performance.now();
+    return reason;
   }
 
   /** Presses the button. @returns when it was answered */

@@ -11,7 +11,9 @@
 <%@ include file="parts.jspf" %>
 <script src="/tidings.js"></script>
 <script>
-  var client = tidings.connect();
+  // All tabs of a browser have one connection, and the bell takes this one as well.
+  var client = tidings.connect({ share: true });
+  byId('bell').client = client;
   client.on('message', function (message) { add(message.data); });
   client.on('state', function (state) {
     if (state.name === 'closed') leave(state.reason);
