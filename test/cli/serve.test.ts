@@ -170,6 +170,32 @@ test('--limit reaches the push server and the admin API', async (t) => {
   assert.equal((await closed)[0], 1009);
 });
 
+test(
+  '--plain-counts: a plain page is told what is unread, also of what is sent through Redis',
+  needs('redis'),
+  async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.stop());
+    const args = ['--query-user', 'operator', '--admin-token', 'T', '--redis', redis.url, '--plain-counts'];
+    const { url, ws } = await serve(t, ...args);
+    const { messages } = await page(t, `${ws}?operator=alice`);
+    const counts = (unseen: number, unread: number, all: number): string =>
+      JSON.stringify({ type: 'counts', unseen, unread, all });
+    await until('the first counts', () => messages.length === 1);
+    const life = ['--replaces', 'orders', '--ttl', '600000', '--redis', redis.url];
+    await output(t, ['send', 'alice', '1 order', ...life]);
+    await output(t, ['send', 'alice', '2 orders', ...life]);
+    await until('both', () => messages.includes('2 orders') && messages.at(-1) === counts(1, 1, 1));
+    const admin = ['--url', url, '--token', 'T'];
+    assert.match(
+      await output(t, ['inbox', 'alice', ...admin]),
+      /unseen {2}2 orders\n1 unseen, 1 unread, 1 in all/,
+    );
+    assert.match(await output(t, ['withdraw', 'alice', '--key', 'orders', ...admin]), /"withdrawn":true/);
+    await until('none', () => messages.at(-1) === counts(0, 0, 0));
+  },
+);
+
 test('with --secret, tickets let pages in and nothing else does', async (t) => {
   const { url, ws } = await serve(t, '--secret', secret, '--admin-token', 'T');
   const stranger = new WebSocket(`${ws}?operator=alice`);
