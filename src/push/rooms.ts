@@ -39,7 +39,7 @@ import { Acknowledger } from './sending/acknowledger.ts';
 import { Publisher } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
-import { Scheduler } from './sending/schedule.ts';
+import { Scheduler } from './sending/scheduler.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';

@@ -20,7 +20,8 @@ import {
 import { BROADCAST } from '../talk/wire.ts';
 import { Confirmations } from './confirmations.ts';
 import type { Retentions } from './retentions.ts';
-import { checkedAt, type Scheduled, type Scheduler } from './schedule.ts';
+import { checkedAt, type Scheduled } from './schedule.ts';
+import type { Scheduler } from './scheduler.ts';
 import { type SentMany, sendMany, type UserResult } from './send-many.ts';
 
 const DEFAULT_CONFIRM_TIMEOUT = 10_000;

@@ -1,0 +1,372 @@
+/**
+ * Sending what was scheduled. Of all instances, one takes out of the store what is due and publishes it. Each
+ * is published with an idempotency key and removed after it was stored, so that whoever dies in between leaves nothing
+ * undone, and nothing is done twice.
+ */
+import { clearTimeout, monotonicNow, setImmediate, setTimeout } from '../../clock.ts';
+import { wasNotExecuted } from '../../pubsub/redis/errors.ts';
+import { DamagedChannelError } from '../../pubsub/store/broker.ts';
+import { DEFAULT_LEASE, Lease, now } from '../../pubsub/store/control.ts';
+import { randomId } from '../../pubsub/store/random-id.ts';
+import {
+  BELL,
+  type Damaged,
+  type LaterMessage,
+  type Schedule,
+  type Settled,
+} from '../../pubsub/store/schedule.ts';
+import { delayOf, pause, within } from '../../waiting.ts';
+import { explain, printable } from '../explain.ts';
+import type { LogLevel } from '../options.ts';
+import { decodeData } from '../payload.ts';
+import { type Scheduled, schedule } from './schedule.ts';
+import { type Decode, listScheduled, type ScheduledPage, type ScheduledSettings } from './schedule-list.ts';
+
+/** Milliseconds between two looks of the instance that sends, at the most. */
+const TICK = 1_000;
+/** Milliseconds between two looks, at the least. */
+const LEAST_PAUSE = 10;
+/** What is on its way at a time. */
+const MOST = 1024;
+const MOST_BYTES = 8 * 1024 * 1024;
+/** What is taken at a time. */
+const AT_ONCE = 128;
+const BYTES_AT_ONCE = 1024 * 1024;
+/** Milliseconds for which a channel that can't be written to is left alone, the first time. */
+const HOLD = 1_000;
+const ATTEMPTS = { min: 100, max: 5_000 };
+/** Milliseconds that ending may take. */
+const CLOSE_TIMEOUT = 2_000;
+/** Milliseconds that the clocks of store and instance may differ before that is told. */
+const CLOCKS = 5_000;
+/** Milliseconds between two lines of the log about what can't be stored now. */
+const SILENCE = 60_000;
+const MAX_DELAY = 2 ** 31 - 1;
+
+export interface SchedulerSettings {
+  /** Messages that may be scheduled; 0: no limit. */
+  most: number;
+  /** Milliseconds after which another instance takes over from one that is gone. */
+  lease: number | undefined;
+  /** Milliseconds between two looks while nothing is scheduled, should the bell not have been heard. */
+  checkInterval: number;
+  /** Whether the store can't be reached. */
+  isAway(): boolean;
+  /** Stores what is due, with the idempotency key that it has. Rejects as `BrokerListener.intake` does. */
+  store(message: LaterMessage & { settings: { idempotencyKey: string } }): Promise<unknown>;
+  log(level: LogLevel, message: string): void;
+}
+
+/** A message on its way. */
+interface Job {
+  message: LaterMessage;
+  /** To whom it was handed out. */
+  holder: string;
+}
+
+interface Report {
+  settled: Settled;
+  holder: string;
+  bytes: number;
+  done(): void;
+}
+
+export class Scheduler {
+  /** Where the bell rings. */
+  readonly channel = BELL;
+  readonly #schedule: Schedule;
+  readonly #settings: SchedulerSettings;
+  readonly #length: number;
+  readonly #name = randomId(9);
+  /** Another one each time that it may not be known what was handed out. */
+  #generation = 0;
+  readonly #lease = new Lease();
+  /** By channel: one message after the other. */
+  readonly #lanes = new Map<string, Job[]>();
+  #count = 0;
+  #bytes = 0;
+  #reports: Report[] = [];
+  #reporting: Promise<void> | undefined;
+  #round: Promise<unknown> = Promise.resolve();
+  #running: Promise<void> | undefined;
+  readonly #stopping = new AbortController();
+  #wake: (() => void) | undefined;
+  #isRung = false;
+  /** Whether another instance sends. */
+  #isIdle = false;
+  #failure = '';
+  #isClockTold = false;
+  #nextComplaint = Number.NEGATIVE_INFINITY;
+
+  constructor(schedule: Schedule, settings: SchedulerSettings) {
+    this.#schedule = schedule;
+    this.#settings = settings;
+    this.#length = settings.lease ?? DEFAULT_LEASE;
+  }
+
+  /** @throws {RangeError} where as many are scheduled as may be */
+  async add(message: Omit<LaterMessage, 'id'>): Promise<Scheduled> {
+    const scheduled = await schedule(this.#schedule, this.#settings.most, message);
+    // The bell tells it, too.
+    if (!scheduled.duplicate) this.ring();
+    return scheduled;
+  }
+
+  /** @param decode what becomes of data */
+  list(settings: ScheduledSettings, decode: Decode = decodeData): Promise<ScheduledPage> {
+    return listScheduled(this.#schedule, settings, decode);
+  }
+
+  async cancel(id: string): Promise<boolean> {
+    if (typeof id !== 'string' || id === '') throw new TypeError('give the id of a scheduled message');
+    return this.#schedule.cancel(id);
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** The bell. */
+  heard(): void {
+    this.ring();
+  }
+
+  /** Something is due earlier than all before. */
+  ring(): void {
+    this.#isRung = true;
+    if (!this.#isIdle) this.#wake?.();
+  }
+
+  /** The store was away and is back. */
+  lookAgain(): void {
+    this.#generation++;
+    this.#isIdle = false;
+    this.ring();
+  }
+
+  /** Ends what is on its way, and leaves the rest to others. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    this.#wake?.();
+    if (this.#running === undefined) return;
+    await within(CLOSE_TIMEOUT, this.#end());
+  }
+
+  async #end(): Promise<void> {
+    const deadline = monotonicNow() + CLOSE_TIMEOUT;
+    await this.#running;
+    while ((this.#lanes.size > 0 || this.#reports.length > 0) && monotonicNow() < deadline) await pause(10);
+    if (!this.#lease.isOver) await this.#schedule.settle(this.#holder, [], true);
+  }
+
+  get #holder(): string {
+    return `${this.#name}.${this.#generation}`;
+  }
+
+  get #isStopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  // ── taking ─────────────────────────────────────────────────────────────────────────────────────
+
+  async #run(): Promise<void> {
+    for (let failures = 0; !this.#isStopped; ) {
+      this.#isRung = false;
+      let delay: number;
+      try {
+        const round = this.#take();
+        this.#round = round;
+        delay = await round;
+        failures = 0;
+        this.#failure = '';
+      } catch (error) {
+        // Something may have been handed out nevertheless.
+        this.#generation++;
+        this.#complain(error);
+        delay = delayOf(failures++, ATTEMPTS);
+      }
+      if (delay > 0) await this.#sleep(delay);
+    }
+  }
+
+  /** @returns milliseconds until the next look */
+  async #take(): Promise<number> {
+    const holder = this.#holder;
+    const sent = now();
+    const room = this.#bytes < MOST_BYTES ? Math.min(MOST - this.#count, AT_ONCE) : 0;
+    const taken = await this.#schedule.take(holder, {
+      now: sent.wall,
+      lease: this.#length,
+      most: room,
+      bytes: BYTES_AT_ONCE,
+    });
+    this.#isIdle = taken.state === 'other';
+    if (taken.state === 'none') return Math.max(this.#settings.checkInterval, LEAST_PAUSE);
+    if (taken.state === 'other') return Math.max(taken.left, LEAST_PAUSE);
+    this.#lease.begin(sent, this.#length * 0.9);
+    this.#compareClocks(taken.time - sent.wall);
+    for (const message of taken.messages) this.#begin(message, holder);
+    const renewal = Math.min(TICK, this.#length / 3);
+    if (this.#count >= MOST || this.#bytes >= MOST_BYTES) return renewal;
+    if (taken.messages.length > 0) return 0;
+    return Math.max(1, Math.min(renewal, taken.next - Math.min(taken.time, Date.now())));
+  }
+
+  #sleep(milliseconds: number): Promise<void> {
+    if (this.#isStopped || (this.#isRung && !this.#isIdle)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const proceed = (): void => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        resolve();
+      };
+      const timer = setTimeout(proceed, Math.min(milliseconds, MAX_DELAY)).unref();
+      this.#wake = proceed;
+    });
+  }
+
+  #complain(error: unknown): void {
+    const failure = explain(error);
+    if (failure === this.#failure) return;
+    this.#failure = failure;
+    // Of a store that is away and of what is damaged the broker tells.
+    if (this.#settings.isAway() || error instanceof DamagedChannelError) return;
+    this.#settings.log('warn', `messages that are scheduled have to wait: ${failure}`);
+  }
+
+  #compareClocks(difference: number): void {
+    const isApart = Math.abs(difference) > CLOCKS;
+    if (isApart && !this.#isClockTold) {
+      const seconds = Math.round(Math.abs(difference) / 1000);
+      const who = difference > 0 ? 'behind' : 'ahead of';
+      this.#settings.log(
+        'warn',
+        `this instance's clock is ${seconds} s ${who} the store's: messages that are scheduled are late by that`,
+      );
+    }
+    this.#isClockTold = isApart;
+  }
+
+  // ── sending ────────────────────────────────────────────────────────────────────────────────────
+
+  #begin(message: LaterMessage | Damaged, holder: string): void {
+    const bytes = 'damage' in message ? 0 : message.payload.length;
+    this.#count++;
+    this.#bytes += bytes;
+    if ('damage' in message) {
+      void this.#report(holder, bytes, this.#failed({ id: message.id, channel: '', at: 0 }, message.damage));
+      return;
+    }
+    const { channel } = message;
+    const lane = this.#lanes.get(channel);
+    if (lane !== undefined) {
+      lane.push({ message, holder });
+      return;
+    }
+    const jobs = [{ message, holder }];
+    this.#lanes.set(channel, jobs);
+    void this.#work(channel, jobs);
+  }
+
+  /** The messages of a channel, in order. What comes meanwhile is added to `jobs`. */
+  async #work(channel: string, jobs: Job[]): Promise<void> {
+    while (jobs.length > 0) {
+      const job = jobs[0]!;
+      const settled = await this.#deliver(job);
+      const reported = this.#report(job.holder, job.message.payload.length, settled);
+      jobs.shift();
+      if (!('milliseconds' in settled)) continue;
+      await reported;
+      await this.#holdRest(jobs);
+    }
+    this.#lanes.delete(channel);
+  }
+
+  /**
+   * Nothing of the channel overtakes what has failed: neither what is here, nor what was handed out before the store knew
+   * of that.
+   */
+  async #holdRest(jobs: Job[]): Promise<void> {
+    for (;;) {
+      await this.#round.catch(() => {});
+      const rest = jobs.splice(0);
+      if (rest.length === 0) return;
+      await Promise.all(
+        rest.map(({ message: { id, payload }, holder }) =>
+          this.#report(holder, payload.length, { id, what: 'held', milliseconds: HOLD }),
+        ),
+      );
+    }
+  }
+
+  async #deliver({ message, holder }: Job): Promise<Settled> {
+    const { id } = message;
+    if (this.#isStopped || this.#lease.isOver || holder !== this.#holder) return { id, what: 'back' };
+    const { idempotencyKey = `at:${id}` } = message.settings;
+    try {
+      await this.#settings.store({ ...message, settings: { ...message.settings, idempotencyKey } });
+      return { id, what: 'stored' };
+    } catch (error) {
+      const isFinal = [TypeError, RangeError, DamagedChannelError].some((kind) => error instanceof kind);
+      if (isFinal) return this.#failed(message, explain(error));
+      this.#putOff(message, error);
+      return { id, what: wasNotExecuted(error) ? 'held' : 'unknown', milliseconds: HOLD };
+    }
+  }
+
+  #failed({ id, channel, at }: Pick<LaterMessage, 'id' | 'channel' | 'at'>, reason: string): Settled {
+    const whose = channel === '' ? '' : ` of ${printable(channel)}`;
+    this.#settings.log('error', `the scheduled message ${id}${whose} can't be stored: ${reason}`);
+    return { id, what: 'failed', failure: { id, channel, at, time: Date.now(), reason } };
+  }
+
+  #putOff({ channel }: LaterMessage, error: unknown): void {
+    if (monotonicNow() < this.#nextComplaint) return;
+    this.#nextComplaint = monotonicNow() + SILENCE;
+    this.#settings.log(
+      'warn',
+      `scheduled messages of ${printable(channel)} can't be stored now and are tried again: ${explain(error)}`,
+    );
+  }
+
+  // ── what became of it ──────────────────────────────────────────────────────────────────────────
+
+  /** Resolves when the store knows. */
+  #report(holder: string, bytes: number, settled: Settled): Promise<void> {
+    return new Promise((done) => {
+      this.#reports.push({ settled, holder, bytes, done });
+      this.#reporting ??= this.#tell();
+    });
+  }
+
+  async #tell(): Promise<void> {
+    // With all that is settled in this turn.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let failures = 0; this.#reports.length > 0; ) {
+      const { holder } = this.#reports[0]!;
+      const other = this.#reports.findIndex((report) => report.holder !== holder);
+      const part = this.#reports.slice(0, other === -1 ? AT_ONCE : Math.min(other, AT_ONCE));
+      try {
+        await this.#schedule.settle(
+          holder,
+          part.map(({ settled }) => settled),
+        );
+        failures = 0;
+      } catch (error) {
+        this.#complain(error);
+        // What nobody is told of is handed out again, and found to be stored.
+        if (this.#isStopped) break;
+        await pause(delayOf(failures++, ATTEMPTS), this.#stopping.signal);
+        continue;
+      }
+      this.#reports.splice(0, part.length);
+      for (const { bytes, done } of part) {
+        this.#count--;
+        this.#bytes -= bytes;
+        done();
+      }
+      if (this.#count <= MOST / 2) this.#wake?.();
+    }
+    this.#reporting = undefined;
+  }
+}
