@@ -13,7 +13,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
@@ -21,6 +21,8 @@ import { build, type Plugin } from 'esbuild';
 export const benchFolder = fileURLToPath(new URL('.', import.meta.url));
 const root = join(benchFolder, '..');
 export const outFolder = join(benchFolder, 'dist');
+/** The same of another checkout. */
+export const baseFolder = join(outFolder, 'base');
 
 /** Programs of these folders run on their own, outside the process of `npm run bench`. */
 const PROGRAM_FOLDERS = ['peers', 'load', 'pages', 'resp', 'codec'];
@@ -66,22 +68,31 @@ export async function buildBench({
         .filter((file) => file.endsWith('.ts'))
         .map((file) => join(benchFolder, folder, file)),
   );
-  await compile(entryPoints, outFolder, '../../../dist/cjs');
+  await compile(entryPoints, { outdir: outFolder, outbase: benchFolder, dist: '../../../dist/cjs' });
   if (base === undefined) return;
   const dist = ['dist/cjs', 'dist']
     .map((folder) => join(base, folder))
     .find((folder) => existsSync(join(folder, 'ws.js')));
   if (dist === undefined) throw new Error(`${base} has no dist/: npm run build there`);
-  const own = ['tidings.ts', 'push.ts'].map((file) => join(benchFolder, 'peers', file));
-  await compile(own, join(outFolder, 'base'), dist);
+  const servers = ['tidings.ts', 'push.ts'].map((file) => join(benchFolder, 'peers', file));
+  await compile(servers, { outdir: baseFolder, outbase: join(benchFolder, 'peers'), dist });
+  const others = entryPoints.filter((file) => /^(resp|codec)[\\/]/.test(relative(benchFolder, file)));
+  await compile(others, { outdir: baseFolder, outbase: benchFolder, dist });
 }
 
-/** @param dist where our own package is, seen from what comes out */
-async function compile(entryPoints: string[], outdir: string, dist: string): Promise<void> {
+interface Places {
+  outdir: string;
+  /** The folder whose files stand directly in `outdir`. */
+  outbase: string;
+  /** Where our own package is, seen from what comes out. */
+  dist: string;
+}
+
+async function compile(entryPoints: string[], { outdir, outbase, dist }: Places): Promise<void> {
   const { outputFiles } = await build({
     entryPoints,
     outdir,
-    outbase: outdir === outFolder ? benchFolder : join(benchFolder, 'peers'),
+    outbase,
     bundle: true,
     packages: 'external',
     format: 'esm',

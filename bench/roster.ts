@@ -1,7 +1,7 @@
 /** Every server that can be started: by name, with the program that runs it and the wire it speaks. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { benchFolder, outFolder } from './build.ts';
+import { baseFolder, benchFolder, outFolder } from './build.ts';
 import type { PageWire, SenderKind } from './pages/job.ts';
 
 /** How the load generator opens a connection and what it puts on it. */
@@ -247,6 +247,12 @@ export const roster: ReadonlyMap<string, Peer> = new Map(list.map((peer) => [pee
 
 /** Behind the name of a tidings: that of the checkout that it is compared with (`--base`). */
 export const BASE = '@base';
+
+/** Where the program is that measures by itself, and what it knows the subject as. */
+export function measuring(name: string): { folder: string; subject: string } {
+  if (name.endsWith(BASE)) return { folder: baseFolder, subject: name.slice(0, -BASE.length) };
+  return { folder: outFolder, subject: name };
+}
 
 export function peerNamed(name: string): Peer {
   if (name.endsWith(BASE)) return { ...peerNamed(name.slice(0, -BASE.length)), name, folder: 'base' };

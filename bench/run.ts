@@ -175,7 +175,7 @@ function choose(): Row[] {
   if (values.base) {
     list = list.map((row) => ({
       ...row,
-      peers: row.peers.flatMap((name) => (/^(tidings|push-)/.test(name) ? [name, name + BASE] : [name])),
+      peers: row.peers.flatMap((name) => (/^(tidings|push)/.test(name) ? [name, name + BASE] : [name])),
     }));
   }
   return list;

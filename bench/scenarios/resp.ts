@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { find } from '../../test/support/programs.ts';
 import { startRedis } from '../../test/support/redis.ts';
-import { outFolder } from '../build.ts';
 import { runProgram } from '../program.ts';
 import type { RespJob, RespResult } from '../resp/job.ts';
+import { measuring } from '../roster.ts';
 import type { Row } from '../rows.ts';
 import type { MeasureOptions, Sample } from './scenario.ts';
 
@@ -20,8 +20,9 @@ export async function driveRedis(name: string, row: Row, options: MeasureOptions
   const redis = await startRedis();
   try {
     if (name === REDIS_BENCHMARK) return { cost: Number.NaN, rate: await benchmarkRate(redis.port, row) };
+    const { folder, subject } = measuring(name);
     const job: RespJob = {
-      client: name,
+      client: subject,
       port: redis.port,
       size: row.size,
       depth: row.depth,
@@ -30,7 +31,7 @@ export async function driveRedis(name: string, row: Row, options: MeasureOptions
     };
     const file = row.scenario === 'resp-publish' ? 'resp/publish.js' : 'resp/receive.js';
     const timeout = 30_000 + 4 * (options.warmup + options.duration);
-    const { messages, elapsed, user, system } = await runProgram<RespResult>(outFolder, file, job, {
+    const { messages, elapsed, user, system } = await runProgram<RespResult>(folder, file, job, {
       timeout,
     });
     if (messages === 0) throw new Error('not one message in the whole window');
