@@ -1,8 +1,9 @@
 /** How pages sign in at `tidings serve` by what others have signed: tickets, tokens, several secrets at once. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -143,4 +144,29 @@ test('what makes no sense is said before anything starts', () => {
     plain: 'keep',
   });
   assert.throws(() => expiryOptions(settings(['--plain-expiry', 'never'])), /close or keep/);
+});
+
+test('without the package jose, --jwks says once what to install, and ends', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-no-jose-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  for (const part of ['dist', 'package.json', 'node_modules/redis-parser', 'node_modules/redis-errors']) {
+    cpSync(part, join(folder, part), { recursive: true });
+  }
+  const args = [
+    'dist/cli.js',
+    'serve',
+    '--port',
+    '0',
+    '--policy-port',
+    'off',
+    '--jwks',
+    'http://127.0.0.1:1/keys',
+  ];
+  const [status, output] = await new Promise<[unknown, string]>((resolve) => {
+    execFile(process.execPath, args, { cwd: folder, timeout: 30_000 }, (error, stdout, stderr) =>
+      resolve([error?.code, stdout + stderr]),
+    );
+  });
+  assert.equal(status, 1);
+  assert.match(output, /^tidings serve: .*npm install jose\n$/);
 });

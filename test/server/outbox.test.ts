@@ -216,6 +216,25 @@ test('backpressurePolicy as a function: it is told, and everything is taken; bac
   await close();
 });
 
+test('backlog where Node does not tell how far a write is: whole writes are progress', async () => {
+  const { ws, peer, close } = await pair();
+  const { _handle: handle } = ws._socket as unknown as { _handle: object };
+  Object.defineProperty(handle, 'writeQueueSize', { value: undefined });
+  peer.socket.pause();
+  for (let i = 0; i < 20; i++) {
+    ws.send(Buffer.alloc(1_000_000));
+    // A write for each.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const { backlog } = ws;
+  assert.equal(backlog, ws.bufferedAmount);
+  assert.ok(backlog > 10_000_000, `${backlog} bytes`);
+  peer.socket.resume();
+  await until('progress', () => ws.backlog < backlog);
+  await until('all of it', () => ws.backlog === 0);
+  await close();
+});
+
 test('backpressurePolicy drop: what goes past maxBackpressure is dropped, and no more memory is used', async () => {
   const { ws, peer, close } = await pair({ maxBackpressure: 1024 * 1024, backpressurePolicy: 'drop' });
   peer.socket.pause();
