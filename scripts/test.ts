@@ -13,16 +13,25 @@ import { provide } from '../test/support/programs.ts';
 
 /** Those that take long, most of it waiting: begun first, so that none is left alone at the end. */
 const LONG = [
-  'push/damaged',
   'push/presence-watch',
-  'push/recheck',
-  'push/round-trips',
-  'sockjs/neighbours',
+  'push/slow-pages',
+  'push/rate',
+  'push/endings-field',
+  'push/damaged',
+  'push/bounds',
   'sockjs/bounds',
+  'push/round-trips',
+  'push/sending/schedule',
+  'push/talk/renewal',
+  'push/recheck',
+  'push/closing',
+  'push/topic-presence',
+  'sockjs/neighbours',
   'cli/serve',
   'push/delivery',
   'proxy',
   'pubsub',
+  'client',
   'chaos',
 ];
 

@@ -58,12 +58,18 @@ function openOn(victims: Victim[], { port }: Instance, front?: TcpProxy): void {
   }
 }
 
-const haveSome = (victims: Victim[], least = 3): Promise<unknown> =>
-  until(
-    'pages to have seen something',
-    () => victims.every(({ pages }) => pages.every(({ seen }) => seen.length >= least)),
-    20_000,
-  );
+/** @throws {Error} naming the pages that have not, and how their connections ended */
+async function haveSome(victims: Victim[], least = 3): Promise<void> {
+  const lacking = (): string[] =>
+    victims.flatMap(({ user, pages }) =>
+      pages.flatMap(({ seen, ends }, i) =>
+        seen.length < least ? [`page ${i} of ${user} (${seen.length} seen, ended with ${ends})`] : [],
+      ),
+    );
+  await until('pages to have seen something', () => lacking().length === 0, 40_000).catch((error) => {
+    throw new Error(`${(error as Error).message}: ${lacking().join('; ')}`);
+  });
+}
 
 /** Says both, and goes on until everything is well again. */
 async function play(
@@ -228,6 +234,8 @@ export const endingSockJs: Scenario = {
               clientPage(`ws://127.0.0.1:${port}/socketServer`, user, {
                 transport: sockJsTransport(undefined, path),
                 reconnect: { min: 60_000, max: 60_000 },
+                // Who gives an attempt up would not come back in time.
+                connectTimeout: 30_000,
               }),
             );
           }
