@@ -14,8 +14,8 @@ import { catchUp, type Encode, type Member, type SharedFrames, shareFrame } from
 import { copied } from './memory.ts';
 import { inItsContext, type Outbox, type SendCallback } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
-import { throwLater } from './throw-later.ts';
 import type { SendResult, Transport } from './transport.ts';
+import { call, type LineHost, type Waiting, WaitingLine, waiting, waitingShared } from './waiting-line.ts';
 
 export interface MessageOptions {
   /** False for a part of a message of which more is to come. */
@@ -52,22 +52,10 @@ export interface SenderHost extends Member {
   sendFailed(error: Error): void;
 }
 
-/** Something that waits for its turn. */
-interface Waiting {
-  /** Bytes that it keeps in memory. */
-  readonly bytes: number;
-  /** `undefined` once it has been called, or is the outbox's. */
-  callback: SendCallback | undefined;
-  /** A frame's first byte; 0 for shared frames. */
-  readonly first: number;
-  readonly payload: Buffer | Promise<Uint8Array> | SharedFrames;
-  readonly deflate: MessageDeflate | null;
-}
-
 /** Bytes that may wait for our own compressor before they count as waiting for the peer. */
 const OWN_WORK_BYTES = 1024 * 1024;
 
-export class Sender {
+export class Sender implements LineHost {
   readonly #host: SenderHost;
   readonly #outbox: Outbox;
   readonly #options: SenderOptions;
@@ -81,15 +69,10 @@ export class Sender {
   /** The close frame is written, or waits: nothing comes behind it. */
   #isClosing = false;
   /** What is behind something that isn't ready; null while everything goes straight to the outbox. */
-  #queue: Queue<Waiting> | null = null;
-  /** The one whose bytes somebody else is at work on. */
-  #away: Waiting | null = null;
+  #line: WaitingLine | null = null;
   /** Whole messages that have to wait for the last part of the one that is being sent (§5.4). */
   #behindParts: Queue<Waiting> | null = null;
   #behindBytes = 0;
-  #waitingBytes = 0;
-  /** How many of those that wait are bytes that come later. */
-  #late = 0;
 
   constructor(host: SenderHost, outbox: Outbox, options: SenderOptions, deflate: MessageDeflate | null) {
     this.#host = host;
@@ -100,17 +83,17 @@ export class Sender {
 
   /** Bytes that were accepted and are not with the operating system. */
   get bufferedAmount(): number {
-    return this.#outbox.bufferedBytes + this.#waitingBytes + this.#behindBytes;
+    return this.#outbox.bufferedBytes + (this.#line?.bytes ?? 0) + this.#behindBytes;
   }
 
   /** Whether something has to wait for more than the end of this turn. */
   get isStuck(): boolean {
-    return this.#queue !== null || this.#outbox.isStuck;
+    return this.#line !== null || this.#outbox.isStuck;
   }
 
   /** Whether a control frame of ours would have to wait. */
   get isBusy(): boolean {
-    return this.#queue !== null || this.#outbox.isBacklogged;
+    return this.#line !== null || this.#outbox.isBacklogged;
   }
 
   /** See MessageDeflate: 0 for none, otherwise the window bits. */
@@ -134,7 +117,7 @@ export class Sender {
     if (options.isPatient) this.#outbox.beginWait();
     const first = this.#firstByte(isBinary, options.fin);
     const deflate = this.#compressorFor(first, options, data.length);
-    if (this.#queue !== null) {
+    if (this.#line !== null) {
       this.#add({
         ...waiting(first, typeof data === 'string' ? Buffer.from(data) : copied(data), callback),
         deflate,
@@ -164,7 +147,6 @@ export class Sender {
     if (this.#isClosing) return this.#tooLate(callback);
     if (this.#isSkipping || !this.#hasRoomForPart(size)) return this.#dropPart(options, callback);
     const first = this.#firstByte(isBinary, options.fin);
-    this.#late++;
     this.#add({
       bytes: size,
       callback: callback && inItsContext(callback),
@@ -199,7 +181,7 @@ export class Sender {
       this.#wait(waitingShared(shared, callback));
       return this.#isQueued();
     }
-    this.#noteShared(shared);
+    this.noteShared(shared);
     this.#outbox.encoded(shared.bytes, callback);
     return this.#result();
   }
@@ -212,14 +194,14 @@ export class Sender {
     } else if (this.#mustWait) {
       this.#wait(waitingShared(shared, undefined));
     } else {
-      this.#noteShared(shared);
+      this.noteShared(shared);
       if (now) this.#outbox.encodedNow(shared.bytes);
       else this.#outbox.encodedLater(shared.bytes);
     }
   }
 
   /** The peer's window ends with it now: what follows may refer to it, and to nothing before. */
-  #noteShared({ lastCompressed }: SharedFrames): void {
+  noteShared({ lastCompressed }: SharedFrames): void {
     if (lastCompressed !== null) this.#deflate?.sharedSent(lastCompressed);
   }
 
@@ -261,7 +243,7 @@ export class Sender {
   control(opcode: number, payload: Uint8Array, callback?: SendCallback): void {
     catchUp(this.#host);
     if (this.#isClosing) this.#tooLate(callback);
-    else if (this.#queue === null) this.#outbox.bytes(FIN | opcode, payload, callback);
+    else if (this.#line === null) this.#outbox.bytes(FIN | opcode, payload, callback);
     else this.#add(waiting(FIN | opcode, copied(payload), callback));
   }
 
@@ -274,11 +256,12 @@ export class Sender {
   closeFrame(payload: Buffer): void {
     catchUp(this.#host);
     this.#isClosing = true;
-    if (this.#queue === null) this.#writeClose(payload);
+    if (this.#line === null) this.writeClose(payload);
     else this.#add(waiting(FIN | Opcode.CLOSE, payload, undefined));
   }
 
-  #writeClose(payload: Buffer): void {
+  /** See LineHost. */
+  writeClose(payload: Buffer): void {
     this.#outbox.bytes(FIN | Opcode.CLOSE, payload);
     this.#host.closeSent();
   }
@@ -316,8 +299,9 @@ export class Sender {
   }
 
   #fits(bytes: number, behind: number): boolean {
-    const own = this.#late === 0 ? OWN_WORK_BYTES : 0;
-    const waiting = this.#outbox.bufferedBytes + Math.max(0, this.#waitingBytes + behind - own);
+    const line = this.#line;
+    const own = line === null || line.late === 0 ? OWN_WORK_BYTES : 0;
+    const waiting = this.#outbox.bufferedBytes + Math.max(0, (line?.bytes ?? 0) + behind - own);
     return waiting === 0 || waiting + bytes <= this.#options.maxBackpressure;
   }
 
@@ -369,7 +353,7 @@ export class Sender {
   // ── what waits ─────────────────────────────────────────────────────────────────────────────────────
 
   get #mustWait(): boolean {
-    return this.#queue !== null || this.#isFragmenting;
+    return this.#line !== null || this.#isFragmenting;
   }
 
   #wait(entry: Waiting): void {
@@ -394,90 +378,23 @@ export class Sender {
 
   /** At its turn: at once, if nothing waits. */
   #add(entry: Waiting): void {
-    this.#waitingBytes += entry.bytes;
-    if (this.#queue !== null) {
-      this.#queue.add(entry);
+    if (this.#line !== null) {
+      this.#line.add(entry);
       return;
     }
-    this.#queue = new Queue();
-    this.#queue.add(entry);
-    this.#advance();
+    this.#line = new WaitingLine(this, this.#outbox);
+    this.#line.begin(entry);
   }
 
-  /** A loop, not a recursion: thousands may be ready one after the other. */
-  #advance(): void {
-    const queue = this.#queue!;
-    while (this.#away === null) {
-      const entry = queue.take();
-      if (entry === undefined) break;
-      this.#start(entry);
-      // The connection may have ended with it.
-      if (this.#queue === null) return;
-    }
-    if (this.#away !== null) return;
-    this.#queue = null;
+  /** See LineHost. */
+  lineIsOver(): void {
+    this.#line = null;
     if (this.#endsWhenDone) this.#endSocket();
     else this.settle();
   }
 
-  #start(entry: Waiting): void {
-    const { first, payload, deflate } = entry;
-    if (payload instanceof Promise) {
-      this.#away = entry;
-      payload.then(
-        (bytes) => this.#cameLate(entry, asBuffer(bytes)),
-        (error) => this.#failed(entry, error),
-      );
-    } else if (!Buffer.isBuffer(payload)) {
-      this.#noteShared(payload);
-      this.#outbox.encoded(payload.bytes, this.#done(entry));
-    } else if (deflate !== null) {
-      this.#compressWaiting(entry, payload, deflate);
-    } else if (first === (FIN | Opcode.CLOSE)) {
-      this.#waitingBytes -= entry.bytes;
-      this.#writeClose(payload);
-    } else {
-      this.#outbox.bytes(first, payload, this.#done(entry), true);
-    }
-  }
-
-  #compressWaiting(entry: Waiting, payload: Buffer, deflate: MessageDeflate): void {
-    this.#away = entry;
-    const compressed = deflate.deflate(payload, (error, later) => {
-      if (this.#away !== entry) return;
-      if (error !== null) {
-        this.#failed(entry, error);
-        return;
-      }
-      this.#away = null;
-      this.#outbox.bytes(entry.first | RSV1, later, this.#done(entry), true);
-      this.#advance();
-    });
-    if (compressed === undefined) return;
-    this.#away = null;
-    this.#outbox.bytes(entry.first | RSV1, compressed, this.#done(entry), true);
-  }
-
-  #cameLate(entry: Waiting, payload: Buffer): void {
-    if (this.#away !== entry) return;
-    this.#away = null;
-    this.#late--;
-    if (entry.deflate === null) this.#outbox.bytes(entry.first, payload, this.#done(entry), true);
-    else this.#compressWaiting(entry, payload, entry.deflate);
-    this.#advance();
-  }
-
-  /** It is the outbox's now, and its callback as well. */
-  #done(entry: Waiting): SendCallback | undefined {
-    const { callback } = entry;
-    entry.callback = undefined;
-    this.#waitingBytes -= entry.bytes;
-    return callback;
-  }
-
-  #failed(entry: Waiting, error: Error): void {
-    if (this.#away !== entry) return;
-    call(entry, error);
+  /** See LineHost. */
+  sendFailed(error: Error): void {
     this.#host.sendFailed(error);
   }
 
@@ -485,7 +402,7 @@ export class Sender {
 
   /** Ends our side of the socket when everything that was sent is through. */
   end(): void {
-    if (this.#queue !== null) this.#endsWhenDone = true;
+    if (this.#line !== null) this.#endsWhenDone = true;
     else this.#endSocket();
   }
 
@@ -500,50 +417,16 @@ export class Sender {
   abort(): void {
     this.#isClosing = true;
     this.#outbox.flush();
-    const all = [this.#away];
-    for (const queue of [this.#queue, this.#behindParts]) {
-      for (let entry = queue?.take(); entry !== undefined; entry = queue?.take()) all.push(entry);
-    }
-    this.#away = null;
-    this.#queue = null;
+    const all = this.#line?.clear() ?? [];
+    const held = this.#behindParts;
+    for (let entry = held?.take(); entry !== undefined; entry = held?.take()) all.push(entry);
+    this.#line = null;
     this.#behindParts = null;
-    this.#waitingBytes = 0;
     this.#behindBytes = 0;
     this.#deflate?.close();
     const error = new Error('The connection is closed');
-    for (const entry of all) if (entry !== null && entry.callback !== undefined) nextTick(call, entry, error);
+    for (const entry of all) if (entry.callback !== undefined) nextTick(call, entry, error);
   }
 }
 
 const WHOLE: MessageOptions = { fin: true, compress: true };
-
-function waiting(first: number, payload: Buffer, callback: SendCallback | undefined): Waiting {
-  return {
-    bytes: payload.length,
-    callback: callback && inItsContext(callback),
-    first,
-    payload,
-    deflate: null,
-  };
-}
-
-function waitingShared(shared: SharedFrames, callback: SendCallback | undefined): Waiting {
-  return {
-    bytes: shared.bytes.length,
-    callback: callback && inItsContext(callback),
-    first: 0,
-    payload: shared,
-    deflate: null,
-  };
-}
-
-/** What a callback throws is not the connection's. */
-function call(entry: Waiting, error: Error): void {
-  const { callback } = entry;
-  entry.callback = undefined;
-  try {
-    callback?.(error);
-  } catch (thrown) {
-    throwLater(thrown);
-  }
-}
