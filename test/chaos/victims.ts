@@ -94,8 +94,17 @@ export function rawPage(port: number, user: string, protocols: string[]): Victim
   return { seen, ends, close: () => socket.terminate() };
 }
 
-/** A page of ours, which comes back as long as it is not told to stay away. */
-export function clientPage(url: string, user: string, options: ConnectOptions = {}): VictimPage {
+/**
+ * A page of ours, which comes back as long as it is not told to stay away.
+ *
+ * @param comesBack false: not once it has seen something. Whom `disconnect` has ended may come again, and what he gets
+ *   then was promised to him.
+ */
+export function clientPage(
+  url: string,
+  user: string,
+  { comesBack = true, ...options }: ConnectOptions & { comesBack?: boolean } = {},
+): VictimPage {
   const seen: Sighting[] = [];
   const ends: number[] = [];
   const client = connect<{ n: number }>({
@@ -112,7 +121,10 @@ export function clientPage(url: string, user: string, options: ConnectOptions = 
   client.on('message', ({ data }: ClientEvents<{ n: number }>['message']) => {
     seen.push({ n: data.n, at: performance.now() });
   });
-  client.on('close', ({ code }) => ends.push(code));
+  client.on('close', ({ code }) => {
+    if (comesBack || seen.length > 0) ends.push(code);
+    if (!comesBack && seen.length > 0) client.close();
+  });
   return { seen, ends, close: () => client.close() };
 }
 
