@@ -521,6 +521,33 @@ describe('the bell', needs('chromium'), () => {
     }
   });
 
+  test('at the bottom of a page it opens upwards, and never over itself or out of the window', async () => {
+    const user = newUser();
+    await sendMany(user, 12);
+    for (const place of [
+      'bottom: 4px; left: 4px',
+      'bottom: 4px; right: 4px',
+      'top: 4px; left: 4px',
+      'top: 50%; left: 50%',
+    ]) {
+      const page = await site.open(`<p id="place">${tag(user)}</p>`, {
+        viewport: { width: 900, height: 600 },
+      });
+      await page.evaluate((style) => {
+        document.getElementById('place')!.style.cssText = `position: fixed; margin: 0; ${style}`;
+      }, place);
+      const bell = bellOf(page);
+      await shown(page, 12);
+      await bell.open();
+      await bell.row('mail 1t').waitFor();
+      const [button, panel] = await Promise.all([bell.button.boundingBox(), bell.panel.boundingBox()]);
+      assert.ok(panel!.x >= 0 && panel!.x + panel!.width <= 900, place);
+      assert.ok(panel!.y >= 0 && panel!.y + panel!.height <= 600, place);
+      assert.ok(panel!.y >= button!.y + button!.height || panel!.y + panel!.height <= button!.y, place);
+      await page.context().close();
+    }
+  });
+
   test('dark and light, by the page’s color-scheme and by attribute; whoever wants less motion gets none', async () => {
     const user = newUser();
     const background = (page: Page) =>

@@ -39,9 +39,11 @@ export function notify(title: string, body: string, tag: string, lang: string, o
   if (locks === undefined) show();
   // To be had only while no tab that is seen holds it.
   else
-    void locks.request(KEY, { ifAvailable: true }, (lock) => {
-      if (lock !== null) show();
-    });
+    locks
+      .request(KEY, { ifAvailable: true }, (lock) => {
+        if (lock !== null) show();
+      })
+      .catch(show);
 }
 
 /** While this tab is seen it holds a lock, by which hidden ones know it. @returns what ends that */

@@ -82,7 +82,7 @@ export function createPanel(bell: Bell, place: CSSStyleDeclaration | undefined):
     forget();
     if (!rows.focus(item.id)) focus();
   });
-  const notices = textButton('notify', () => toggleNotices().then(() => render()));
+  const notices = textButton('notify', () => toggleNotices().then(() => render(), ignore));
   const foot = h('div', 'foot', archivedText, undo, notices, slot('foot'));
 
   const rows = createRows(bell, {
@@ -179,6 +179,8 @@ export function createPanel(bell: Bell, place: CSSStyleDeclaration | undefined):
     notices.disabled = notice === 'blocked';
     foot.classList.toggle('bare', !hasUndo && notice === 'none');
 
+    // Above the bell it grows upwards.
+    move();
     if (isConnected && loading === 'loaded' && !document.hidden) source?.seen();
   }
 
@@ -194,7 +196,6 @@ export function createPanel(bell: Bell, place: CSSStyleDeclaration | undefined):
       shown = limit();
       float(element);
       render();
-      move();
       scroll.scrollTop = 0;
       focus();
       addEventListener('resize', move);

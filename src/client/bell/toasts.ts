@@ -1,5 +1,5 @@
 /** What is told of new mail for some seconds, in a corner of the page. */
-import { button, h, icon } from './dom.ts';
+import { button, h, icon, set } from './dom.ts';
 import { float, sink } from './layer.ts';
 import type { Mail } from './mail.ts';
 
@@ -84,7 +84,7 @@ export function createToasts(fallback: () => void): Toasts {
         next?.querySelector<HTMLElement>('.icon-button')?.focus();
       });
       dismiss.append(icon(CROSS));
-      dismiss.ariaLabel = close;
+      set(dismiss, { 'aria-label': close });
       toast.append(dismiss);
       const wait = (): void => {
         setTimeout(() => {
