@@ -609,6 +609,29 @@ export function marksSuite(name: string, factory: () => BrokerFactory, skip: str
     }
   });
 
+  promise(
+    'all of many messages are deleted, and counted, whatever comes meanwhile stays',
+    async (a, b, _ra, rb) => {
+      const channel = nextChannel();
+      await b.subscribe(channel);
+      const retention = { maxMessages: 10_000, maxAge: 3_600_000 };
+      const publish = (): Promise<Receipt> =>
+        a.publish(channel, 'text', text('x'.repeat(100)), options({ retention }));
+      await Promise.all(Array.from({ length: 3_500 }, publish));
+      const [{ changed, ...marked }, late] = await Promise.all([
+        b.mark(channel, { as: 'deleted' }),
+        publish(),
+      ]);
+      assert.ok(changed === 3_500 || changed === 3_501, `${changed} deleted`);
+      assert.deepEqual(marked.marks.gone, [[1, changed]]);
+      const all = counts(await a.marks(channel)).all;
+      assert.equal(all, late.offset > changed ? 1 : 0);
+      await until('the last bell', () => rb.marks.at(-1)?.[1].marks.version.id === marked.marks.version.id);
+      const { messages } = await a.read(channel, 3_000, 100);
+      assert.ok(messages.every(({ kind, payload }) => kind === 'gone' && payload.length === 0));
+    },
+  );
+
   promise('a mark that would make too many ranges is refused, and changes nothing', async (a, b) => {
     const channel = nextChannel();
     const retention = { maxMessages: 10_000, maxAge: 3_600_000 };
