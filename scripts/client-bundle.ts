@@ -12,10 +12,11 @@ const NAMES = 'Client, CloseCode, connect, webSocketTransport';
  * the browser knows them. They are shortened.
  */
 export const INTERNAL =
-  `again alive answer answered askTicket begun confirm connected due endpoint established failed flush forget greet greeted
-  handed handled hasTickets heard here identity ids inTurn isConnected isLeaving isPersonal isPlain isSent isUnsent known later
-  loaded lost newest opened patience probe ranges received redial refused renew retry say says scope setState setTicket
-  speaks tell turn underWay wake woke`.split(/\s+/);
+  `advance again alive answer answered askTicket begin begun confirm connected due each end endpoint
+  established failed flush forget frames greet greeted handed handled hasTickets heard hello here identity ids
+  inTurn isConnected isLeaving isPersonal isPlain isSent isUnsent known later loaded look lost newest opened
+  patience probe ranges received redial refused renew retry say says scope setState setTicket speaks stop take
+  tell turn underWay wake what woke`.split(/\s+/);
 
 /** Close codes by their names in the source become numbers, where the table itself would be looked up. */
 const closeCodes: Plugin = {

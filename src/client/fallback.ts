@@ -4,10 +4,10 @@
  */
 import { CloseCode, SUBPROTOCOL } from '../push/talk/wire.ts';
 import { sockJsTransport } from './sockjs-transport.ts';
-import type { StorageLike } from './storage.ts';
+import { read, type StorageLike, write } from './storage.ts';
 import type { Transport, TransportFactory } from './transport.ts';
 
-const KEY = 'tidings:transport';
+const KEY = 'transport';
 /** Close codes that no server has sent: the way there is broken. */
 const BROKEN = [1002, 1005, 1006, 1015];
 /** Failures in a row that a WebSocket is forgiven where it has worked before: servers restart. */
@@ -37,21 +37,17 @@ export function fallbackTransport({
   const ways = webSocket === undefined ? [streaming, polling] : [webSocket, streaming, polling];
   let memory = { way: 0, time: 0 };
   try {
-    const { way, time } = JSON.parse(storage?.getItem(KEY) ?? '{}');
+    const { way, time } = JSON.parse(read(storage, KEY) ?? '');
     if (Number.isInteger(way) && Number.isFinite(time)) memory = { way, time };
   } catch {
-    // Not ours, or forbidden: begin without.
+    // Nothing, or not ours: begin without.
   }
 
   let misses = 0;
   const remember = (way: number): void => {
     misses = 0;
     memory = { way, time: Date.now() };
-    try {
-      storage?.setItem(KEY, JSON.stringify(memory));
-    } catch {
-      // Full or forbidden: this page still knows.
-    }
+    write(storage, KEY, JSON.stringify(memory));
   };
 
   return (url, protocols, events) => {

@@ -23,6 +23,8 @@ import { includes, outside, type Ranges, without } from './ranges.ts';
 import { addStates } from './states.ts';
 import type { Talk } from './talk.ts';
 
+/** Milliseconds that looking at the list may take for each message. */
+const MANY = 4;
 /** Messages that one frame may name. */
 const MAX_NAMED = 1_000;
 
@@ -50,13 +52,13 @@ export interface InboxPage<Data = unknown> {
   /** Newest first; perhaps fewer than asked for, where they are long. */
   items: InboxItem<Data>[];
   /** To ask with for more. Left out: there are no more. */
-  before?: WirePosition;
+  before?: WirePosition | undefined;
 }
 
 export interface InboxEvents {
   /** What `counts` is from now on. */
   counts: InboxCounts;
-  /** `items` is another list from now on. */
+  /** `items`, or `hasMore`, is another from now on. */
   change: undefined;
 }
 
@@ -129,7 +131,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
   let gathering:
     | { as: WireMarkAs; messages: WirePosition[]; ranges: [number, number][]; answer: Promise<number> }
     | undefined;
-  /** What the server's clock is ahead of this one, at least. */
+  /** What the server's clock is ahead of one here that nobody sets, at least. */
   let ahead = Number.NEGATIVE_INFINITY;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -138,13 +140,17 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
   interface View {
     counts?: InboxCounts;
     items: InboxItem[];
+    hasMore: boolean;
   }
   let view: View | undefined;
-  let told: View = { items: [] };
+  let told: View = { items: [], hasMore };
   let isTelling = false;
+  /** Milliseconds that it took to look at a long list: not to be done for each of many messages. */
+  let cost = 0;
 
   const look = (): View => {
     if (view) return view;
+    const began = performance.now();
     const {
       first = 0,
       last = 0,
@@ -164,7 +170,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
       else put(as === 'deleted' ? 'gone' : as, ranges);
       if (as === 'read') put('seen', ranges);
     }
-    const now = Date.now() + ahead;
+    const now = performance.now() + ahead;
     let next = Infinity;
     for (const { expires = Infinity, position } of kept.values())
       if (expires <= now) put('gone', [[position.offset, position.offset]]);
@@ -175,7 +181,8 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
     const top = Math.max(last, channels.known(INBOX)?.offset ?? 0);
     const low = Math.max(first, top - most + 1);
     const items: InboxItem[] = [];
-    for (const [offset, item] of [...kept].sort(([a], [b]) => b - a)) {
+    for (const offset of [...kept.keys()].sort((a, b) => b - a)) {
+      const item = kept.get(offset) as InboxItem;
       if (offset < low || includes(gone, offset)) kept.delete(offset);
       else if (!includes(marks.gone, offset) && !includes(marks.archived, offset)) {
         const is = includes(marks.read, offset) ? 'read' : includes(marks.seen, offset) ? 'seen' : 'unseen';
@@ -185,27 +192,31 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
       }
     }
     const count = (...others: Ranges[]) => outside(low, top, marks.gone, marks.archived, ...others);
+    cost = performance.now() - began;
     view = {
       items,
+      hasMore,
       ...(state && { counts: { unseen: count(marks.seen), unread: count(marks.read), all: count() } }),
     };
     return view;
   };
 
+  const tell = (): void => {
+    isTelling = false;
+    const was = told;
+    told = look();
+    const { counts, items } = told;
+    if (counts && JSON.stringify(counts) !== JSON.stringify(was.counts)) events.tell('counts', counts);
+    const isSame = hasMore === was.hasMore && items.length === was.items.length;
+    if (!isSame || items.some((item, n) => item !== was.items[n])) events.tell('change', undefined);
+  };
   /** Something is another. The page is told at the end of the turn, once. */
   const touch = (): void => {
     view = undefined;
     if (isTelling) return;
     isTelling = true;
-    queueMicrotask(() => {
-      isTelling = false;
-      const was = told;
-      told = look();
-      const { counts, items } = told;
-      if (counts && JSON.stringify(counts) !== JSON.stringify(was.counts)) events.tell('counts', counts);
-      if (items.length !== was.items.length || items.some((item, n) => item !== was.items[n]))
-        events.tell('change', undefined);
-    });
+    if (cost < MANY) queueMicrotask(tell);
+    else setTimeout(tell, cost * 9);
   };
 
   // ── what the server says ─────────────────────────────────────────────────────────────────────────────
@@ -225,7 +236,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
     };
   };
   const keep = (item: InboxItem): void => {
-    ahead = Math.max(ahead, item.time - Date.now());
+    ahead = Math.max(ahead, item.time - performance.now());
     const { offset } = item.position;
     if (!kept.has(offset)) kept.set(offset, item);
     touch();
@@ -234,8 +245,9 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
     kept.clear();
     before = undefined;
     hasMore = true;
-    // What is being loaded is of a log that is gone.
+    // What is being loaded, and what was marked, is of a log that is gone.
     generation++;
+    for (const { ranges } of pending) ranges.length = 0;
     touch();
   };
   addStates(talk, (next) => {
@@ -322,7 +334,8 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
         gathering = { as, messages, ranges, answer };
       }
       gathering.messages.push(position);
-      gathering.ranges.push([position.offset, position.offset]);
+      if (position.epoch === channels.known(INBOX)?.epoch)
+        gathering.ranges.push([position.offset, position.offset]);
       answers.add(gathering.answer);
     }
     touch();
@@ -338,7 +351,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
 
   const list = async (query: object = {}): Promise<InboxPage> => {
     const { messages, before } = await ask<HistoryFrame>({ type: 'history', ...query }, 'list the inbox');
-    return { items: messages.map((message) => itemOf(decode(message))), ...(before && { before }) };
+    return { items: messages.map((message) => itemOf(decode(message))), before };
   };
 
   return {
@@ -359,6 +372,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
         before = page.before;
         hasMore = !!before;
         page.items.forEach(keep);
+        touch();
         return page.items;
       };
       const loaded = loading.then(load);
@@ -374,7 +388,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
     remove: mark('deleted'),
     markAllSeen: markAll('seen'),
     markAllRead: markAll('read'),
-    on: (event, listener) => events.on(event, listener),
-    off: (event, listener) => events.off(event, listener),
+    on: events.on.bind(events),
+    off: events.off.bind(events),
   };
 }

@@ -18,7 +18,7 @@ export function addLongHello({ add, connection }: Talk): void {
       last = hello;
       const { topics = [], positions = {}, states = {} } = hello;
       while (length() > limit && topics.length > 0)
-        for (const name of topics.splice(-Math.ceil(topics.length / 8))) {
+        for (const name of topics.splice(topics.length / 2)) {
           delete positions[name];
           delete states[name];
         }

@@ -3,7 +3,7 @@
  * response (`/xhr_streaming`) or one by one (`/xhr`), what is sent goes as requests of its own (`/xhr_send`).
  */
 import { randomId } from './identity.ts';
-import type { TransportFactory } from './transport.ts';
+import { type TransportFactory, textOf } from './transport.ts';
 
 /** Bodies up to this length may outlive the page (Fetch standard §4.6: 64 KiB for all that are under way). */
 const KEEPALIVE = 20_000;
@@ -84,8 +84,7 @@ export function sockJsTransport(
       }
     };
 
-    const failed = (error: unknown): void =>
-      end(1006, error instanceof Error ? error.message : String(error));
+    const failed = (error: unknown): void => end(1006, textOf(error));
     receive().catch(failed);
     return {
       send(text) {

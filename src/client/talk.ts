@@ -27,7 +27,7 @@ import { isFinal, NONSENSE } from './reconnect.ts';
 import { createRetry } from './retry.ts';
 import { pageStorage } from './storage.ts';
 import { createTopics, refusal } from './topics.ts';
-import { webSocketTransport } from './transport.ts';
+import { textOf, webSocketTransport } from './transport.ts';
 
 /** RFC 6455 §7.4.1: a frame of ours was too long. */
 export const TOO_BIG = 1009;
@@ -82,8 +82,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
     emit('error', { code, message, ...(channel !== undefined && { channel }) });
   };
 
-  const failed = (error: unknown): void =>
-    tell('connect', (error as Error | undefined)?.message ?? String(error));
+  const failed = (error: unknown): void => tell('connect', textOf(error));
 
   // ── acknowledgements ─────────────────────────────────────────────────────────────────────────────────
 

@@ -70,6 +70,11 @@ export function webSocketTransport(
   };
 }
 
+/** What was thrown, in words. */
+export function textOf(thrown: unknown): string {
+  return (thrown as Error | undefined)?.message ?? String(thrown);
+}
+
 /** To as many characters as have room in 123 bytes. */
 function cut(reason = ''): string {
   let text = reason.slice(0, 123);

@@ -476,6 +476,59 @@ describe('history', () => {
     assert.equal((await connection.frame('history', 1)).before, undefined);
   });
 
+  test('that nothing more is there is told, also where nothing came', async () => {
+    const { inbox } = open();
+    const connection = await server.next();
+    await connection.welcome(welcome(state(0)));
+    const told: boolean[] = [];
+    inbox.on('change', () => void told.push(inbox.hasMore));
+    const load = inbox.load();
+    const { ref } = await connection.frame('history');
+    const counts = { unseen: 0, unread: 0, all: 0 };
+    connection.send({ type: 'history', ref: ref!, messages: [], counts });
+    assert.deepEqual(await load, []);
+    await until('told', () => told.length);
+    assert.deepEqual(told, [false]);
+  });
+
+  test('marks of a log that is gone show on no message of the new one', async () => {
+    const { inbox, connection } = await opened(2);
+    const [second, first] = inbox.items;
+    const waiting = inbox.markRead(first!);
+    connection.send({
+      type: 'gap',
+      channel: 'inbox',
+      position: at(0, 'e2'),
+      recovered: false,
+      reason: 'rewound',
+      state: { ...state(1), version: at(1, 'v2') },
+    });
+    connection.message(1, 'new', 'inbox', 'e2');
+    connection.message(2, 'newer', 'inbox', 'e2');
+    await until('both', () => inbox.items[0]?.data === 'newer');
+    const late = inbox.markRead(second!);
+    assert.deepEqual(states(inbox.items), ['2 unseen', '1 unseen']);
+    for (const [n, answer] of [waiting, late].entries()) {
+      const { ref } = await connection.frame('mark', n);
+      connection.send({ type: 'marked', ref: ref!, changed: 0, version: at(1, 'v2') });
+      assert.equal(await answer, 0);
+    }
+  });
+
+  test('ten thousand messages in a row are shown without looking at all of them for each', async () => {
+    const { inbox } = open();
+    const connection = await server.next();
+    await connection.welcome(welcome(state(0, { most: 20_000 })));
+    let changes = 0;
+    inbox.on('change', () => void changes++);
+    connection.atOnce(() => {
+      for (let offset = 1; offset <= 10_000; offset++) connection.message(offset);
+    });
+    await until('all', () => inbox.items.length === 10_000);
+    await until('told', () => changes > 0);
+    assert.equal(inbox.counts?.unread, 10_000);
+  });
+
   test('a store that has lost marks: its word counts, and waiting marks are said again', async () => {
     const { inbox, connection } = await opened(2);
     const first = inbox.markRead(inbox.items[0]!);
