@@ -15,7 +15,7 @@ import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 import { type Plugin, rollup } from 'rollup';
-import { bellBundle, clientBundle, coreBundle } from './client-bundle.ts';
+import { bellBundle, clientBundle, coreBundle, shareBundle } from './client-bundle.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -162,5 +162,6 @@ writeWsModule();
 copyAssets();
 writeEsModules();
 await build(clientBundle);
+await build(shareBundle);
 await build(coreBundle);
 await build(bellBundle);

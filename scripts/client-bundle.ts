@@ -1,5 +1,6 @@
 /** How the browser client becomes one script file for a <script> tag: `npm run build` and the tests do it alike. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type BuildOptions, type Plugin, transform } from 'esbuild';
 import { minify } from 'terser';
 import { CloseCode } from '../src/push/talk/wire.ts';
@@ -69,6 +70,16 @@ const minifyRules: Plugin = {
   },
 };
 
+/** What a bundler would make a chunk of is a script of its own. */
+const ownScripts: Plugin = {
+  name: 'own-scripts',
+  setup(build) {
+    build.onResolve({ filter: /^\.\/load\.ts$/ }, ({ resolveDir }) => ({
+      path: join(resolveDir, 'load-script.ts'),
+    }));
+  },
+};
+
 /** The global is made by hand: what esbuild would make one with is longer than some of our own files. */
 function bundle(entry: string, script: string, extra = '', assign = '=') {
   return {
@@ -87,7 +98,7 @@ function bundle(entry: string, script: string, extra = '', assign = '=') {
     // in Chrome before 91 is a call that spreads its arguments, as no code of the client does.
     target: ['chrome84', 'edge84', 'firefox90', 'safari15'],
     supported: { 'optional-chain': true },
-    plugins: [minifyRules, closeCodes, smaller],
+    plugins: [minifyRules, closeCodes, ownScripts, smaller],
     sourcemap: true,
   } satisfies BuildOptions;
 }
@@ -102,4 +113,13 @@ export const bellBundle = {
   ...bundle('index', 'tidings-bell', "import './bell/index.ts';", '??='),
   // Elements have a property `isConnected`, too.
   mangleProps: new RegExp(`^(${INTERNAL.filter((name) => name !== 'isConnected').join('|')})$`),
+} satisfies BuildOptions;
+
+/** What tabs that share a connection need besides. */
+export const shareBundle = {
+  ...clientBundle,
+  stdin: undefined,
+  entryPoints: ['src/client/share/script.ts'],
+  outfile: 'dist/client/tidings-share.js',
+  plugins: [closeCodes, smaller],
 } satisfies BuildOptions;

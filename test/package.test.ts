@@ -198,6 +198,7 @@ test('it holds what it needs, and nothing else', () => {
     'dist/client/tidings.js',
     'dist/client/tidings-core.js',
     'dist/client/tidings-bell.js',
+    'dist/client/tidings-share.js',
     'dist/cjs/demo/page.html',
     'LICENSE',
     'README.md',

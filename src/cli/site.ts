@@ -6,6 +6,9 @@ import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 import { readPackageFile } from './package-file.ts';
 
+/** The client, what it fetches where tabs share a connection, and the bell. */
+const SCRIPTS = ['tidings.js', 'tidings-share.js', 'tidings-bell.js'];
+
 export interface SiteParts {
   /** What /healthz says; 503 unless `ok`. */
   health(): { ok: boolean; [detail: string]: unknown };
@@ -17,7 +20,7 @@ export interface SiteParts {
 }
 
 export function site({ health, admin, path: socketPath, demo }: SiteParts): RequestListener {
-  const scripts = new Map(['tidings.js', 'tidings-bell.js'].map((name) => [`/${name}`, pageScript(name)]));
+  const scripts = new Map(SCRIPTS.map((name) => [`/${name}`, pageScript(name)]));
   return (request, response) => {
     const { path } = requestTarget(request);
     const script = scripts.get(path);

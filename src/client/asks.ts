@@ -1,5 +1,6 @@
 /** What the page asks and wants an answer to: each is asked for, in order and again after every loss, until it has one. */
 import type { ErrorFrame } from '../push/talk/wire.ts';
+import { randomId } from './identity.ts';
 import type { Part } from './part.ts';
 import { type Talk, TOO_BIG } from './talk.ts';
 
@@ -22,7 +23,6 @@ export type Asks = ReturnType<typeof createAsks>;
 /** Adds itself to the talk. */
 export function createAsks({ add, connection, each, isPlain, retry, say }: Talk) {
   const underWay = new Map<string, UnderWay>();
-  let refs = 0;
 
   const send = (ref: string): void =>
     say(() => {
@@ -89,7 +89,8 @@ export function createAsks({ add, connection, each, isPlain, retry, say }: Talk)
         ? 'the client is closed'
         : underWay.size >= MAX_UNDER_WAY && `${MAX_UNDER_WAY} requests are under way`;
     if (why) throw new Error(`can't ${what}: ${why}`);
-    const ref = `${++refs}`;
+    // Among all of the tabs that may share a connection.
+    const ref = randomId();
     const text = JSON.stringify({ ...frame, ref });
     each((part) => part.speaks?.());
     return new Promise<Answer>((resolve, reject) => {

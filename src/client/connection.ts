@@ -93,7 +93,7 @@ export function createConnection(
 
   const dial = async (own: number): Promise<void> => {
     const { ticketParameter } = options;
-    const value = await askTicket();
+    const value = factory.lazily ? undefined : await askTicket();
     if (own !== turn) return;
     const address = new URL(url);
     const offered = [...protocols];

@@ -34,6 +34,7 @@ export class Client<Data = unknown, C = unknown> extends Core<Data, C> {
     addHiding(this.talk);
     addSleep(this.talk);
     this.#asks = createAsks(this.talk);
+    options.transport?.lazily?.(this.talk);
     this.inbox = createInbox(this.talk, this.#asks) as Inbox<InboxData<Data, C>>;
   }
 

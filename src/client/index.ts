@@ -2,8 +2,9 @@
 import { fallbackTransport } from './fallback.ts';
 import { Client, type ClientOf } from './full.ts';
 import type { ConnectOptions } from './options.ts';
+import { shareLater } from './share-later.ts';
 import { pageStorage } from './storage.ts';
-import { type WebSocketConstructor, webSocketTransport } from './transport.ts';
+import { type TransportFactory, type WebSocketConstructor, webSocketTransport } from './transport.ts';
 
 const TEN_MINUTES = 600_000;
 
@@ -12,20 +13,28 @@ const TEN_MINUTES = 600_000;
  * @throws {TypeError} where `url` is not one; {Error} where there is neither WebSocket nor fetch
  */
 export function connect<T = unknown>(options: ConnectOptions = {}): ClientOf<T> {
-  const { transport, fallback, WebSocket, connectTimeout = 15_000 } = options;
-  if (transport !== undefined || fallback === false || typeof fetch === 'undefined')
-    return new Client(options) as unknown as ClientOf<T>;
-  const isThere = WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+  const transport = options.transport ?? transportOf(options);
   return new Client({
     ...options,
-    transport: fallbackTransport({
-      webSocket: isThere && webSocketTransport(isThere),
-      endpoint: fallback,
-      storage: options.storage ?? pageStorage(),
-      patience: connectTimeout / 3,
-      retry: TEN_MINUTES,
-    }),
+    transport: options.share ? shareLater(transport, options) : transport,
   }) as unknown as ClientOf<T>;
+}
+
+function transportOf({
+  fallback,
+  WebSocket,
+  connectTimeout = 15_000,
+  storage,
+}: ConnectOptions): TransportFactory {
+  if (fallback === false || typeof fetch === 'undefined') return webSocketTransport(WebSocket);
+  const isThere = WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+  return fallbackTransport({
+    webSocket: isThere && webSocketTransport(isThere),
+    endpoint: fallback,
+    storage: storage ?? pageStorage(),
+    patience: connectTimeout / 3,
+    retry: TEN_MINUTES,
+  });
 }
 
 export type * from './full.ts';

@@ -67,6 +67,16 @@ export interface ConnectOptions {
    * `/sockjs` in front of the path of `url`. Means nothing with `transport`, and in the core without fallback.
    */
   fallback?: string | false;
+  /**
+   * Tabs of one origin, endpoint, user and device share one connection, where the browser lets them. Default false. Means
+   * nothing in plain mode, in the core, and outside of pages.
+   */
+  share?: boolean;
+  /**
+   * Where tidings-share.js is at the page's own origin, for `share` on plain http. Default: beside the script that the client
+   * is in.
+   */
+  worker?: string;
   /** Where the device id is kept. Default: localStorage in a page, otherwise nowhere. */
   storage?: StorageLike;
 }

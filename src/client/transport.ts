@@ -27,7 +27,14 @@ export interface Transport {
  * @param url absolute, `ws:` or `wss:`, with its query
  * @param protocols subprotocols to offer; none in plain mode
  */
-export type TransportFactory = (url: string, protocols: string[], events: TransportEvents) => Transport;
+export interface TransportFactory {
+  (url: string, protocols: string[], events: TransportEvents): Transport;
+  /**
+   * It dials when it wants to: it gets a `url` and `protocols` without a ticket, and the client's talk to ask for one.
+   * @internal
+   */
+  lazily?(talk: unknown): void;
+}
 
 /** As much of a WebSocket as is used here: the browser's, Node's, that of `tidings/ws` and `ws` all have it. */
 export interface WebSocketLike {

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
-import { bellBundle, clientBundle, coreBundle, INTERNAL } from '../../scripts/client-bundle.ts';
+import { type BuildOptions, build } from 'esbuild';
+import { bellBundle, clientBundle, coreBundle, INTERNAL, shareBundle } from '../../scripts/client-bundle.ts';
 
-async function script(bundle = clientBundle): Promise<string> {
+async function script(bundle: BuildOptions = clientBundle): Promise<string> {
   const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
   return outputFiles[0]!.text;
 }
@@ -15,6 +15,7 @@ for (const [what, bundle, limit] of [
   ['with all that there is is under 11 KB', clientBundle, 11_000],
   ['of the core is under 6 KB', coreBundle, 6000],
   ['with the bell is under 22 KB', bellBundle, 22_000],
+  ['for tabs that share is under 4.5 KB', shareBundle, 4500],
 ] as const) {
   test(`the script for a <script> tag ${what} gzipped`, async () => {
     const size = gzipSync(await script(bundle), { level: 9 }).length;

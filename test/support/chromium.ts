@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { build } from 'esbuild';
 import { type Browser, chromium, type LaunchOptions, type Page } from 'playwright-core';
-import { bellBundle, clientBundle } from '../../scripts/client-bundle.ts';
+import { bellBundle, clientBundle, shareBundle } from '../../scripts/client-bundle.ts';
 import { find } from './programs.ts';
 
 export async function launchChromium(options: LaunchOptions = {}): Promise<Browser> {
@@ -26,7 +26,7 @@ export async function launchChromium(options: LaunchOptions = {}): Promise<Brows
 
 /** Builds the page's scripts where `tidings serve` finds them: in one step, as another test's server may just read them. */
 export async function buildClient(): Promise<void> {
-  for (const bundle of [clientBundle, bellBundle]) {
+  for (const bundle of [clientBundle, shareBundle, bellBundle]) {
     const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
     const { outfile } = bundle;
     const own = `${outfile}.${process.pid}`;

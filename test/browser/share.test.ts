@@ -1,0 +1,268 @@
+/** Ten tabs that share one connection, in a real browser: whatever becomes of the leader, every tab gets everything once. */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import type { CDPSession } from 'playwright-core';
+import { until } from '../support/net.ts';
+import { needs } from '../support/programs.ts';
+import { connect, INSECURE, Site, type Tab } from './shared-tabs.ts';
+
+const TABS = 10;
+/** Milliseconds between two messages: 50 a second. */
+const PACE = 20;
+
+describe('tabs that share a connection', needs('chromium'), () => {
+  let site: Site;
+  before(async () => {
+    site = await Site.start();
+  });
+  after(() => site?.stop());
+  afterEach(() => site.fresh());
+
+  const cdp = ({ page }: Tab): Promise<CDPSession> => site.context.newCDPSession(page);
+  const seenBy = (tab: Tab): Promise<unknown[]> => tab.page.evaluate('seen') as Promise<unknown[]>;
+
+  /** Sends from before until after `act`; then all `tabs` have had all of it, once and in order. */
+  async function whileMailComes(tabs: Tab[], act: () => Promise<unknown>): Promise<void> {
+    const before = new Map(
+      await Promise.all(tabs.map(async (tab) => [tab, (await seenBy(tab)).length] as const)),
+    );
+    const sent: number[] = [];
+    let isOver = false;
+    const sending = (async () => {
+      while (!isOver) {
+        const n = Date.now() * 1000 + sent.length;
+        sent.push(n);
+        await site.push.send('alice', n);
+        await new Promise((resolve) => setTimeout(resolve, PACE));
+      }
+    })();
+    await until('messages', () => sent.length > 10);
+    await act();
+    const count = sent.length;
+    await until('messages afterwards', () => sent.length > count + 10);
+    isOver = true;
+    await sending;
+    for (const tab of tabs) {
+      const had = () => seenBy(tab).then((seen) => seen.slice(before.get(tab)));
+      await until('all messages', async () => (await had()).length >= sent.length);
+      assert.deepEqual(await had(), sent);
+      assert.deepEqual(
+        await tab.page.evaluate(`log.filter(([name]) => name === 'error' || name === 'gap')`),
+        [],
+      );
+      assert.deepEqual(tab.errors, []);
+    }
+  }
+
+  /** The others have a connection again, which is another one than `was`. */
+  const taken = (was: string): Promise<unknown> =>
+    until('another session', async () =>
+      (await site.push.sessions('alice')).some(({ session }) => session !== was),
+    );
+
+  test('ten tabs are one session; each gets all, whoever is closed, crashes, leaves or goes by itself', async () => {
+    const tabs = await site.openMany(TABS);
+    await whileMailComes(tabs, async () => {});
+    const ends: ((leader: Tab) => Promise<unknown>)[] = [
+      ({ page }) => page.close(),
+      async (tab) => {
+        (await cdp(tab)).send('Page.crash').catch(() => {});
+      },
+      ({ page }) => page.goto('about:blank'),
+      ({ page }) => page.evaluate('client.close()'),
+    ];
+    for (const end of ends) {
+      const was = await site.untilOne();
+      const leader = tabs.shift() as Tab;
+      await whileMailComes(tabs, async () => {
+        await end(leader);
+        await taken(was);
+      });
+    }
+    await site.untilOne();
+  });
+
+  test('a leader in the back-forward cache leads no more; when it comes back it gets what it has missed', async () => {
+    const tabs = await site.openMany(3);
+    const [leader, ...others] = tabs as [Tab, Tab, Tab];
+    const was = await site.untilOne();
+    const session = await cdp(leader);
+    await whileMailComes(others, async () => {
+      await leader.page.goto(`${site.url()}?elsewhere`);
+      await taken(was);
+    });
+    await session.send('Runtime.evaluate', { expression: 'history.back()' });
+    const evaluate = async (expression: string): Promise<unknown> => {
+      const page = await cdp(leader);
+      const { result } = await page.send('Runtime.evaluate', { expression, returnByValue: true });
+      await page.detach();
+      return result.value;
+    };
+    const all = JSON.stringify(await seenBy(others[0]));
+    await until('the page to come back', () => evaluate(`typeof client === 'object'`));
+    await until('what it has missed', async () => (await evaluate('JSON.stringify(seen)')) === all);
+    await site.untilOne();
+  });
+
+  test('a leader that is told to freeze hands over, and when it wakes up finds its place', async () => {
+    const [leader, ...others] = (await site.openMany(3)) as [Tab, Tab, Tab];
+    const was = await site.untilOne();
+    await whileMailComes(others, async () => {
+      // Pages of a headless browser are never hidden, and what is seen can't be frozen: only what a page is told of it.
+      await leader.page.evaluate(`document.dispatchEvent(new Event('freeze'))`);
+      await taken(was);
+    });
+    await leader.page.evaluate(`document.dispatchEvent(new Event('resume'))`);
+    const all = JSON.stringify(await seenBy(others[0]));
+    await until('what it has missed', async () => JSON.stringify(await seenBy(leader)) === all);
+    await site.untilOne();
+  });
+
+  test('a leader whose process is stopped is replaced, and drops what it has when it goes on', async () => {
+    const [leader, ...others] = (await site.openMany(3)) as [Tab, Tab, Tab];
+    const pid = await processOf(site, leader);
+    for (const tab of others) assert.notEqual(await processOf(site, tab), pid);
+    const was = await site.untilOne();
+    await whileMailComes(others, async () => {
+      process.kill(pid, 'SIGSTOP');
+      await taken(was).finally(() => process.kill(pid, 'SIGCONT'));
+    });
+    const all = JSON.stringify(await seenBy(others[0]));
+    await until('what it has missed', async () => JSON.stringify(await seenBy(leader)) === all);
+    await site.untilOne();
+  });
+
+  test('a leader that loses its network, or stands still, is replaced', async () => {
+    const tabs = await site.openMany(4);
+    const [first, second, ...others] = tabs as [Tab, Tab, Tab, Tab];
+    const was = await site.untilOne();
+    const session = await cdp(first);
+    const network = (offline: boolean) =>
+      session.send('Network.emulateNetworkConditions', {
+        offline,
+        latency: 0,
+        downloadThroughput: -1,
+        uploadThroughput: -1,
+      });
+    await whileMailComes(tabs, async () => {
+      await session.send('Network.enable');
+      await network(true);
+      await taken(was);
+    });
+    await network(false);
+    const sessions = (await site.push.sessions('alice')).map((each) => each.session);
+    await whileMailComes([first, ...others], async () => {
+      const isOver = second.page.evaluate('for (const end = Date.now() + 2_500; Date.now() < end; );');
+      await until('another session', async () =>
+        (await site.push.sessions('alice')).some((each) => !sessions.includes(each.session)),
+      );
+      await isOver;
+    });
+    const all = JSON.stringify(await seenBy(others[0] as Tab));
+    await until('what it has missed', async () => JSON.stringify(await seenBy(second)) === all);
+  });
+
+  test("two users of one browser have a connection each, and neither sees the other's mail", async () => {
+    const alice = await site.openMany(2);
+    const bob = await site.open(`{ user: 'bob' }`);
+    const [first] = alice as [Tab];
+    await site.push.send('alice', 'for alice');
+    await site.push.send('bob', 'for bob');
+    for (const tab of alice) await until('it', async () => (await seenBy(tab)).length > 0);
+    await until('it', async () => (await seenBy(bob)).length > 0);
+    // The first page signs in anew, as somebody else: alone.
+    await first.page.evaluate('client.close()');
+    await connect(first, `{ user: 'bob' }`);
+    await site.untilOne('alice');
+    await site.untilOne('bob');
+    await site.push.send('alice', 'more for alice');
+    await site.push.send('bob', 'more for bob');
+    await until('it', async () => (await seenBy(alice[1] as Tab)).length > 1);
+    await until('it', async () => (await seenBy(first)).includes('more for bob'));
+    assert.deepEqual(await seenBy(alice[1] as Tab), ['for alice', 'more for alice']);
+    assert.deepEqual(await seenBy(bob), ['for bob', 'more for bob']);
+    assert.deepEqual(await seenBy(first), ['more for bob']);
+  });
+
+  test('topics: each tab has its own, and the connection those of all', async () => {
+    const [a, b] = (await site.openMany(2)) as [Tab, Tab];
+    await a.page.evaluate(`client.subscribe('news')`);
+    await b.page.evaluate(`Promise.all([client.subscribe('news'), client.subscribe('sports')])`);
+    await site.push.publish('news', 'n1');
+    await site.push.publish('sports', 's1');
+    await until('both', async () => (await seenBy(b)).length === 2);
+    assert.deepEqual(await seenBy(a), ['n1']);
+    await b.page.evaluate(`client.unsubscribe('news')`);
+    assert.equal(
+      ((await a.page.evaluate(`client.publish('news', 'n2')`)) as { channel: string }).channel,
+      'news',
+    );
+    await site.push.publish('sports', 's2');
+    await until('it', async () => (await seenBy(a)).length === 2);
+    await until('it', async () => (await seenBy(b)).length === 3);
+    assert.deepEqual(await seenBy(b), ['n1', 's1', 's2']);
+  });
+
+  test('on an insecure origin a shared worker keeps the lock', async () => {
+    const tabs = await site.openMany(4, undefined, INSECURE);
+    assert.equal(await (tabs[0] as Tab).page.evaluate('isSecureContext || !!navigator.locks'), false);
+    const was = await site.untilOne();
+    const leader = tabs.shift() as Tab;
+    await whileMailComes(tabs, async () => {
+      await leader.page.close();
+      await taken(was);
+    });
+    await site.untilOne();
+  });
+
+  test('a sandboxed frame connects by itself', async () => {
+    const tab = await site.open();
+    await tab.page.evaluate(`new Promise((loaded) => {
+      const frame = document.createElement('iframe');
+      frame.sandbox = 'allow-scripts';
+      frame.src = '/';
+      frame.onload = loaded;
+      document.body.append(frame);
+    })`);
+    const frame = tab.page.frames()[1]!;
+    await frame.evaluate(`
+      var seen = [];
+      var client = tidings.connect({ user: 'alice', share: true });
+      client.on('message', ({ data }) => { seen.push(data); });
+    `);
+    await until('connected', async () => (await frame.evaluate('client.state.name')) === 'connected');
+    await until('two sessions', async () => (await site.push.sessions('alice')).length === 2);
+    await site.push.send('alice', 'hello');
+    await until('it', () => frame.evaluate('seen.length'));
+    await until('it', async () => (await seenBy(tab)).length);
+    assert.deepEqual(tab.errors, []);
+  });
+
+  test('seven tabs over xhr-streaming and HTTP/1.1 load, and get everything', async () => {
+    await site.context.addInitScript('delete globalThis.WebSocket');
+    const tabs = await site.openMany(7);
+    await whileMailComes(tabs, async () => {});
+    const was = await site.untilOne();
+    const leader = tabs.shift() as Tab;
+    await whileMailComes(tabs, async () => {
+      await leader.page.close();
+      await taken(was);
+    });
+  });
+});
+
+/** The renderer's process of a page: the one that gets busy when the page does. */
+async function processOf({ browser }: Site, { page }: Tab): Promise<number> {
+  const session = await browser.newBrowserCDPSession();
+  const usage = async (): Promise<Map<number, number>> => {
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+    return new Map(
+      processInfo.filter(({ type }) => type === 'renderer').map(({ id, cpuTime }) => [id, cpuTime]),
+    );
+  };
+  const before = await usage();
+  await page.evaluate('for (const end = Date.now() + 300; Date.now() < end; );');
+  const busy = [...(await usage())].map(([pid, time]) => [pid, time - (before.get(pid) ?? 0)] as const);
+  await session.detach();
+  return busy.sort(([, a], [, b]) => b - a)[0]![0];
+}

@@ -1,0 +1,142 @@
+/** A site whose pages share a connection, in a Chromium with back-forward cache and throttled timers. */
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { basename } from 'node:path';
+import { build } from 'esbuild';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { clientBundle, shareBundle } from '../../scripts/client-bundle.ts';
+import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
+import { launchChromium } from '../support/chromium.ts';
+import { until } from '../support/net.ts';
+
+/** A host name that is no secure origin. */
+export const INSECURE = 'intranet.test';
+
+const PAGE =
+  '<!doctype html><title>t</title><link rel="icon" href="data:,"><script src="/tidings.js"></script><p>here';
+
+/** What automation switches off by default. */
+const NATURAL = [
+  '--disable-back-forward-cache',
+  '--disable-background-timer-throttling',
+  '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding',
+  '--disable-ipc-flooding-protection',
+];
+
+export interface Tab {
+  page: Page;
+  /** Uncaught errors and `error` events that the page saw. */
+  errors: string[];
+}
+
+export class Site {
+  readonly push: PushServer;
+  readonly http: Server;
+  readonly browser: Browser;
+  context!: BrowserContext;
+  opened = 0;
+
+  private constructor(http: Server, push: PushServer, browser: Browser) {
+    this.http = http;
+    this.push = push;
+    this.browser = browser;
+  }
+
+  static async start(options: Partial<PushServerOptions> = {}): Promise<Site> {
+    const scripts = new Map<string | undefined, string>();
+    for (const bundle of [clientBundle, shareBundle]) {
+      const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
+      scripts.set(`/${basename(bundle.outfile)}`, outputFiles[0]!.text);
+    }
+    const http = createServer((request, response) => {
+      const script = scripts.get(request.url);
+      response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html; charset=utf-8');
+      response.setHeader('Cache-Control', 'max-age=60');
+      response.end(script ?? PAGE);
+    }).listen(0, '127.0.0.1');
+    await once(http, 'listening');
+    const push = new PushServer({
+      server: http,
+      sockjs: { prefix: '/sockjs/socketServer' },
+      origins: '*',
+      interceptors: [queryUser('operator')],
+      authorize: { publish: () => true, subscribe: () => true },
+      log: () => {},
+      ...options,
+    });
+    await push.ready;
+    const browser = await launchChromium({
+      ignoreDefaultArgs: NATURAL,
+      args: [
+        '--headless=new',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--site-per-process',
+        `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
+      ],
+    });
+    const site = new Site(http, push, browser);
+    await site.fresh();
+    return site;
+  }
+
+  /** Another profile, as it were: nothing is shared with the one before. */
+  async fresh(): Promise<void> {
+    await this.context?.close();
+    this.context = await this.browser.newContext();
+    this.context.setDefaultTimeout(60_000);
+  }
+
+  url(host = 'localhost'): string {
+    return `http://${host}:${(this.http.address() as AddressInfo).port}/`;
+  }
+
+  async stop(): Promise<void> {
+    await this.browser.close();
+    await this.push.close();
+    this.http.close();
+    this.http.closeAllConnections();
+  }
+
+  /** @param options of `connect`, as source */
+  async open(options = `{ user: 'alice' }`, host?: string): Promise<Tab> {
+    const page = await this.context.newPage();
+    const tab: Tab = { page, errors: [] };
+    page.on('pageerror', (error) => tab.errors.push(String(error)));
+    await page.goto(this.url(host));
+    await connect(tab, options);
+    return tab;
+  }
+
+  async openMany(count: number, options?: string, host?: string): Promise<Tab[]> {
+    const tabs: Tab[] = [];
+    for (let n = 0; n < count; n++) tabs.push(await this.open(options, host));
+    await this.untilOne();
+    return tabs;
+  }
+
+  async untilOne(user = 'alice'): Promise<string> {
+    return until(`one session of ${user}`, async () => {
+      const sessions = await this.push.sessions(user);
+      return sessions.length === 1 && sessions[0]!.session;
+    });
+  }
+}
+
+/** `client`, `seen` and `log` are globals of the page from then on. */
+export async function connect({ page }: Tab, options: string): Promise<void> {
+  await page.evaluate(`
+    var seen = [], times = [], log = [];
+    var client = tidings.connect({ share: true, ...${options} });
+    client.on('message', ({ data }) => { seen.push(data); times.push(Date.now()); });
+    for (const name of ['open', 'gap', 'close', 'state', 'error', 'signed-out'])
+      client.on(name, (value) => { log.push([name, value]); });
+  `);
+  await isConnected(page);
+}
+
+export async function isConnected(page: Page): Promise<void> {
+  await until('connected', async () => (await page.evaluate('client.state.name')) === 'connected');
+}
