@@ -47,15 +47,25 @@ export class Client<Data = unknown, C = unknown> extends Core<Data, C> {
    * Publishes to a channel, where the application permits it; resolves when the message is stored. Without a
    * connection it waits for one, and where no answer came it asks again with the same idempotency key, so
    * that the message is stored once. Rejects when the server refuses, on `close()`, and with 1,000 under way.
+   * With `ttl` the message is gone so many milliseconds after it was stored; with `replaces`, a key, it takes the place of
+   * the newest one that this user has published there with the same key.
    */
   publish<Name extends TopicOf<C>>(
     channel: Name,
     data: DataOf<C, Name>,
-    options: { idempotencyKey?: string } = {},
+    { idempotencyKey = randomId(), ttl, replaces }: PublishOptions = {},
   ): Promise<Published> {
-    const { idempotencyKey = randomId() } = options;
-    return this.#asks.ask({ type: 'publish', channel, data, idempotencyKey }, `publish to ${channel}`);
+    const frame = { type: 'publish', channel, data, idempotencyKey, ttl, replaces } as const;
+    return this.#asks.ask(frame, `publish to ${channel}`);
   }
+}
+
+export interface PublishOptions {
+  idempotencyKey?: string;
+  /** Milliseconds. */
+  ttl?: number;
+  /** 1 to 256 characters. */
+  replaces?: string;
 }
 
 /** The type of what `connect` returns: `T` is the type of all data, or an interface that extends `Channels`. */

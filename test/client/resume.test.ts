@@ -143,6 +143,12 @@ test('topics: subscribe, publish, be refused, unsubscribe', async () => {
   const published = await client.publish('news', { n: 1 }, { idempotencyKey: 'k' });
   assert.equal(published.duplicate, false);
   assert.equal((await client.publish('news', { n: 1 }, { idempotencyKey: 'k' })).duplicate, true);
+  await client.publish('scores', 'older', { replaces: 'r', ttl: 60_000 });
+  const { offset } = await client.publish('scores', 'newer', { replaces: 'r', ttl: 60_000 });
+  assert.equal(offset, 2);
+  const late = collect(open({ user: 'late', topics: ['scores'], start: 'retained' }));
+  await until('what is left', () => late.includes('newer'));
+  assert.ok(!late.includes('older'));
   await until('the message', () => seen.length);
   client.unsubscribe('news');
   await push.publish('news', 'late');
