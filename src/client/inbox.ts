@@ -23,6 +23,8 @@ import { includes, outside, type Ranges, without } from './ranges.ts';
 import { addStates } from './states.ts';
 import type { Talk } from './talk.ts';
 
+/** One that nobody sets, where there is one. */
+const clock: { now(): number } = globalThis.performance ?? Date;
 /** Milliseconds that looking at the list may take for each message. */
 const MANY = 4;
 /** Messages that one frame may name. */
@@ -150,7 +152,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
 
   const look = (): View => {
     if (view) return view;
-    const began = performance.now();
+    const began = clock.now();
     const {
       first = 0,
       last = 0,
@@ -170,7 +172,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
       else put(as === 'deleted' ? 'gone' : as, ranges);
       if (as === 'read') put('seen', ranges);
     }
-    const now = performance.now() + ahead;
+    const now = clock.now() + ahead;
     let next = Infinity;
     for (const { expires = Infinity, position } of kept.values())
       if (expires <= now) put('gone', [[position.offset, position.offset]]);
@@ -192,7 +194,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
       }
     }
     const count = (...others: Ranges[]) => outside(low, top, marks.gone, marks.archived, ...others);
-    cost = performance.now() - began;
+    cost = clock.now() - began;
     view = {
       items,
       hasMore,
@@ -236,7 +238,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
     };
   };
   const keep = (item: InboxItem): void => {
-    ahead = Math.max(ahead, item.time - performance.now());
+    ahead = Math.max(ahead, item.time - clock.now());
     const { offset } = item.position;
     if (!kept.has(offset)) kept.set(offset, item);
     touch();
