@@ -53,9 +53,10 @@ export class Client<Data = unknown, C = unknown> extends Core<Data, C> {
   publish<Name extends TopicOf<C>>(
     channel: Name,
     data: DataOf<C, Name>,
-    { idempotencyKey = randomId(), ttl, replaces }: PublishOptions = {},
+    options: PublishOptions = {},
   ): Promise<Published> {
-    const frame = { type: 'publish', channel, data, idempotencyKey, ttl, replaces } as const;
+    const { idempotencyKey = randomId() } = options;
+    const frame = { ...options, type: 'publish', channel, data, idempotencyKey };
     return this.#asks.ask(frame, `publish to ${channel}`);
   }
 }
