@@ -26,21 +26,23 @@ import type {
   Transport,
 } from './server/transport.ts';
 import {
-  type BinaryType,
-  type CertMeta,
   type ClientOptions,
   type CloseEvent,
-  type Data,
   type ErrorEvent,
   type Event,
   type MessageEvent,
-  type MessageOptions,
-  type RawData,
-  type SendCallback,
   WebSocket,
   type WebSocketEventMap,
-  type WebSocketEvents,
 } from './server/websocket.ts';
+import type {
+  BinaryType,
+  CertMeta,
+  Data,
+  MessageOptions,
+  RawData,
+  SendCallback,
+  WebSocketEvents,
+} from './server/websocket-data.ts';
 import {
   type CloseOptions,
   WebSocketServer,
