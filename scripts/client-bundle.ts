@@ -92,6 +92,7 @@ function bundle(entry: string, script: string, extra = '', assign = '=') {
     outfile: `dist/client/${script}.js`,
     bundle: true,
     minify: true,
+    define: { HAS_TRUSTED_TYPES: 'false' },
     mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
     format: 'iife',
     // These are the first that have private methods of classes. Optional chaining they have, too: what is wrong with it
@@ -111,6 +112,7 @@ export const coreBundle = bundle('core', 'tidings-core');
 /** `<tidings-bell>` with the client that it uses, for pages that have no other script of ours. */
 export const bellBundle = {
   ...bundle('index', 'tidings-bell', "import './bell/index.ts';", '??='),
+  define: { HAS_TRUSTED_TYPES: 'true' },
   // Elements have a property `isConnected`, too.
   mangleProps: new RegExp(`^(${INTERNAL.filter((name) => name !== 'isConnected').join('|')})$`),
 } satisfies BuildOptions;

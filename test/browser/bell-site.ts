@@ -4,9 +4,10 @@ import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo, Socket } from 'node:net';
+import { basename } from 'node:path';
 import { build } from 'esbuild';
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
-import { bellBundle } from '../../scripts/client-bundle.ts';
+import { bellBundle, shareBundle } from '../../scripts/client-bundle.ts';
 import { PushServer, queryUser, signedTicket } from '../../src/index.ts';
 import { recordErrors } from '../support/chromium.ts';
 
@@ -41,8 +42,11 @@ export interface PageOptions extends BrowserContextOptions {
 }
 
 export async function startSite(browser: Browser): Promise<Site> {
-  const { outputFiles } = await build({ ...bellBundle, sourcemap: false, write: false });
-  const script = outputFiles[0]!.text;
+  const scripts = new Map<string, string>();
+  for (const bundle of [bellBundle, shareBundle]) {
+    const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
+    scripts.set(`/${basename(bundle.outfile)}`, outputFiles[0]!.text);
+  }
   const pages = new Map<string, string>();
   const errors: string[] = [];
   const contexts = new Set<BrowserContext>();
@@ -50,14 +54,12 @@ export async function startSite(browser: Browser): Promise<Site> {
   const http: Server = createServer((request, response) => {
     const path = request.url?.split('?')[0] ?? '';
     if (path === '/ticket') return site.ticket(request, response);
-    const html = pages.get(path);
-    response.statusCode = html === undefined && path !== '/tidings-bell.js' ? 404 : 200;
+    const script = scripts.get(path);
+    const body = script ?? pages.get(path);
+    response.statusCode = body === undefined ? 404 : 200;
     response.setHeader('Content-Security-Policy', POLICY);
-    response.setHeader(
-      'Content-Type',
-      path === '/tidings-bell.js' ? 'text/javascript' : 'text/html; charset=utf-8',
-    );
-    response.end(path === '/tidings-bell.js' ? script : (html ?? 'nothing here'));
+    response.setHeader('Content-Type', script === undefined ? 'text/html; charset=utf-8' : 'text/javascript');
+    response.end(body ?? 'nothing here');
   });
   http.on('connection', (socket) => {
     sockets.add(socket);

@@ -439,6 +439,24 @@ describe('the bell', needs('chromium'), () => {
     assert.equal(await bellOf(page, '#one tidings-bell').badge.isVisible(), false);
   });
 
+  test('bells in all tabs of a browser: one session, each tells of new mail, one reads for all', async () => {
+    const user = newUser();
+    const context = await browser.newContext({ locale: 'en-GB' });
+    const pages: Page[] = [];
+    for (let i = 0; i < 4; i++) pages.push(await site.open(tag(user), { context }));
+    for (const page of pages) await until('connected', () => isConnected(page));
+    await send(user, 'for all tabs');
+    for (const page of pages) await bellOf(page).toasts.filter({ hasText: 'for all tabs' }).waitFor();
+    assert.equal((await site.push.sessions(user)).length, 1);
+    // The one that was there first, and so has the connection, goes.
+    await pages.shift()!.close();
+    await bellOf(pages[0]!).toasts.locator('.main').click();
+    for (const page of pages) await bellOf(page).badge.waitFor({ state: 'hidden' });
+    await send(user, 'more');
+    for (const page of pages) await shown(page, 1);
+    assert.equal((await site.push.sessions(user)).length, 1);
+  });
+
   test('moved, it stays connected; removed, it leaves; put back, it is there again', async () => {
     const user = newUser();
     await send(user, 'hello');

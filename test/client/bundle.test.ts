@@ -14,7 +14,7 @@ async function script(bundle: BuildOptions = clientBundle): Promise<string> {
 for (const [what, bundle, limit] of [
   ['with all that there is is under 11 KB', clientBundle, 11_000],
   ['of the core is under 6 KB', coreBundle, 6000],
-  ['with the bell is under 22 KB', bellBundle, 22_000],
+  ['with the bell is under 22.5 KB', bellBundle, 22_500],
   ['for tabs that share is under 4.5 KB', shareBundle, 4500],
 ] as const) {
   test(`the script for a <script> tag ${what} gzipped`, async () => {

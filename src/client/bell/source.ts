@@ -191,7 +191,7 @@ function optionsOf({ url, user, userParameter, fallback, ticketUrl, ticket }: Se
       ? { ticket }
       : ticketUrl !== undefined && { ticket: () => fetchTicket(ticketUrl) }),
     share: true,
-  } as ConnectOptions;
+  };
 }
 
 /** Null where nobody is signed in: the application says 401 or 403, or leads to its page for signing in. */
