@@ -203,6 +203,25 @@ describe('tabs that share a connection', needs('chromium'), () => {
     assert.deepEqual(await seenBy(b), ['n1', 's1', 's2']);
   });
 
+  test('what is read in one tab is read in all, also in those that come later', async () => {
+    // A user without mail from before.
+    const carol = `{ user: 'carol' }`;
+    const [a, b] = [await site.open(carol), await site.open(carol)];
+    await site.untilOne('carol');
+    for (const n of [1, 2, 3]) await site.push.send('carol', n);
+    const unread = (tab: Tab): Promise<unknown> => tab.page.evaluate('client.inbox.counts?.unread');
+    for (const tab of [a, b]) await until('three', async () => (await unread(tab)) === 3);
+    await b.page.evaluate('client.inbox.markAllRead()');
+    for (const tab of [a, b]) await until('none', async () => (await unread(tab)) === 0);
+    await site.push.send('carol', 4);
+    const c = await site.open(carol);
+    for (const tab of [a, b, c]) await until('one', async () => (await unread(tab)) === 1);
+    await a.page.close();
+    await b.page.evaluate('client.inbox.markAllRead()');
+    for (const tab of [b, c]) await until('none', async () => (await unread(tab)) === 0);
+    await site.untilOne('carol');
+  });
+
   test('on an insecure origin a shared worker keeps the lock', async () => {
     const tabs = await site.openMany(4, undefined, INSECURE);
     assert.equal(await (tabs[0] as Tab).page.evaluate('isSecureContext || !!navigator.locks'), false);

@@ -19,6 +19,9 @@ const BATCH = 16;
 const SILENCE = 500;
 const PATIENCE = 700;
 
+/** Milliseconds that a leader whose connection is lost keeps the lock. */
+const GRACE = 100;
+
 /** A connection of the client that goes through this tab. */
 interface Member {
   id: string;
@@ -97,8 +100,9 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
     if (!to || to === id) hear(saying);
   };
 
-  const heardWords = ({ data: [its, from, what] }: MessageEvent<HubWords | TabWords>): void => {
+  const heardWords = ({ data }: MessageEvent<HubWords | TabWords>): void => {
     try {
+      const [its, from, what] = data;
       if (typeof what === 'object') fromHub(its, from, what);
       else if (hub && isLeader && (!its || its === term)) fromTab(hub, from, what);
     } catch {
@@ -134,6 +138,12 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
     const { at, events, hello } = me;
     if (typeof what === 'number') {
       if (what > 0) {
+        if (!to && isLeader && free) {
+          // All of them are to hear of it before one has the lock: they come back at moments that are chance.
+          flush();
+          setTimeout(free, GRACE);
+          free = undefined;
+        }
         leave();
         events.close(what, about ?? '');
       } else {

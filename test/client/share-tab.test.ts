@@ -1,0 +1,217 @@
+/** Tabs that share, in one process: locks are made up here, channels and what goes through them are real. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import type { ClientTools } from '../../src/client/share/client-tools.ts';
+import type { Lock } from '../../src/client/share/locks.ts';
+import { createTab } from '../../src/client/share/tab.ts';
+import type { Transport, TransportEvents } from '../../src/client/transport.ts';
+import { until } from '../support/net.ts';
+import { at } from './scripted-server.ts';
+
+const HELLO = JSON.stringify({ type: 'hello', device: 'd', positions: { inbox: at(3) }, topics: [] });
+
+let locks: Map<string, { isOver: boolean; granted(): void; lost(had: boolean): void }[]>;
+let open: Transport[];
+const page = globalThis as { addEventListener?: unknown; removeEventListener?: unknown };
+
+beforeEach(() => {
+  locks = new Map();
+  open = [];
+  page.addEventListener = page.removeEventListener = () => {};
+});
+afterEach(() => {
+  for (const transport of open) transport.close();
+  delete page.addEventListener;
+  delete page.removeEventListener;
+});
+
+/** In order of asking, each grant in a turn of its own. */
+const lock: Lock = (name, isSteal, granted, lost) => {
+  const queue = locks.get(name) ?? [];
+  locks.set(name, queue);
+  const place = { isOver: false, granted, lost };
+  const grant = () =>
+    queueMicrotask(() => {
+      if (queue[0] && !queue[0].isOver) queue[0].granted();
+    });
+  if (isSteal) {
+    const robbed = queue.shift();
+    queue.unshift(place);
+    if (robbed && !robbed.isOver) queueMicrotask(() => robbed.lost(true));
+    grant();
+  } else if (queue.push(place) === 1) grant();
+  return () => {
+    place.isOver = true;
+    const index = queue.indexOf(place);
+    if (index >= 0) queue.splice(index, 1);
+    if (index === 0) grant();
+  };
+};
+
+interface FakeTab {
+  frames: string[];
+  closes: number[];
+  dials: { sent: string[]; events: TransportEvents }[];
+  transport(): Transport;
+  messages(): number[];
+  isIn(): boolean;
+}
+
+/** A client that greets whenever it is asked to, and a server that welcomes at once. */
+function tab(scope: string, user = 'alice'): FakeTab {
+  const frames: string[] = [];
+  const closes: number[] = [];
+  const dials: FakeTab['dials'] = [];
+  let last = 3;
+  let transport: Transport;
+  const serve = (events: TransportEvents, frame: object): void => events.message(JSON.stringify(frame));
+  const share = createTab({
+    dial(_url, _protocols, events) {
+      const sent: string[] = [];
+      dials.push({ sent, events });
+      queueMicrotask(() => events.open());
+      return {
+        close() {},
+        send(text) {
+          sent.push(text);
+          const { type, positions, position } = JSON.parse(text);
+          const state = { position: position ?? positions?.inbox, recovered: true };
+          if (type === 'hello')
+            serve(events, {
+              type: 'welcome',
+              session: 's',
+              instance: 'i',
+              user,
+              heartbeat: {},
+              channels: { inbox: state },
+            });
+          else if (type === 'subscribe') serve(events, { type: 'subscribed', channel: 'inbox', ...state });
+        },
+      };
+    },
+    lock,
+    tools: [async () => undefined, () => {}, () => connect(), 0, () => {}] as ClientTools,
+    ticketParameter: undefined,
+    scope,
+  });
+  const connect = (): void => {
+    transport?.close();
+    transport = share('ws://x/socketServer', ['tidings.1'], {
+      open: () =>
+        transport.send(HELLO.replace('"offset":3,"id":"e1-3"', `"offset":${last},"id":"e1-${last}"`)),
+      message(data) {
+        frames.push(String(data));
+        const { type, offset } = JSON.parse(String(data));
+        if (type === 'message') last = offset;
+      },
+      close: (code) => closes.push(code),
+    });
+    open.push(transport);
+  };
+  connect();
+  return {
+    frames,
+    closes,
+    dials,
+    transport: () => transport,
+    messages: () =>
+      frames
+        .map((text) => JSON.parse(text))
+        .filter(({ type }) => type === 'message')
+        .map(({ offset }) => offset),
+    isIn: () => frames.some((text) => text.includes('"welcome"')),
+  };
+}
+
+const message = (offset: number): string =>
+  JSON.stringify({ type: 'message', channel: 'inbox', ...at(offset), time: 1, data: offset });
+const groupOf = (scope: string): string => `tidings:1:${scope}:alice:ws://x/socketServer`;
+
+async function two(scope: string): Promise<[leader: FakeTab, follower: FakeTab]> {
+  const a = tab(scope);
+  await until('the first', a.isIn);
+  const b = tab(scope);
+  await until(
+    'the second to follow',
+    () => b.frames.filter((text) => text.includes('"welcome"')).length === 2,
+  );
+  return [a, b];
+}
+
+test('the second tab gives its own connection up, and gets what the first one has', async () => {
+  const [a, b] = await two('follow');
+  a.dials[0]!.events.message(message(4));
+  await until('it', () => b.messages().length === 1);
+  assert.deepEqual([a.messages(), b.messages()], [[4], [4]]);
+  assert.equal(b.dials.length, 1);
+});
+
+test('what is said under an older term counts for nothing, nor does what is no word of ours', async () => {
+  const [a, b] = await two('terms');
+  const stranger = new BroadcastChannel(groupOf('terms'));
+  const forged = ['', message(4), 'inbox', 3, at(4)];
+  for (const words of [
+    [1, 'old', [forged]],
+    null,
+    5,
+    'x',
+    {},
+    [],
+    [Date.now() * 2],
+    [1, 'x', 'y', 'z'],
+    [0, 'tab', '{'],
+    [0, 'tab', 'null'],
+    [0, 'tab', '{"type":"hello","topics":7}'],
+    [0, 'tab', ''],
+  ])
+    stranger.postMessage(words);
+  a.dials[0]!.events.message(message(4));
+  a.dials[0]!.events.message(message(5));
+  await until('both', () => b.messages().length === 2);
+  stranger.close();
+  assert.deepEqual(
+    [a.messages(), b.messages()],
+    [
+      [4, 5],
+      [4, 5],
+    ],
+  );
+});
+
+test('a tab that is closed hands over; the next goes on from where it was', async () => {
+  const [a, b] = await two('close');
+  a.dials[0]!.events.message(message(4));
+  await until('it', () => b.messages().length === 1);
+  a.transport().close();
+  await until('a connection of its own', () => b.dials.length === 2);
+  assert.deepEqual(JSON.parse(b.dials[1]!.sent[0]!).positions, { inbox: at(4) });
+});
+
+test('a leader whose ticket is refused is told, and takes nobody along', async () => {
+  const [a, b] = await two('refused');
+  a.dials[0]!.events.close(4501, 'over');
+  await until('another leader', () => b.dials.length === 2);
+  assert.deepEqual([a.closes, b.closes], [[4501], []]);
+});
+
+test('a connection that is lost is told to all', async () => {
+  const [a, b] = await two('lost');
+  a.dials[0]!.events.close(1006, '');
+  await until('both to know', () => b.closes.length === 1);
+  assert.deepEqual([a.closes, b.closes], [[1006], [1006]]);
+});
+
+test('tabs of another user, and with another device, have nothing to do with each other', async () => {
+  const tabs = [tab('one'), tab('two'), tab('one', 'bob')];
+  for (const each of tabs) await until('welcome', each.isIn);
+  tabs[0]!.dials[0]!.events.message(message(4));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(
+    tabs.map((each) => [each.messages(), each.dials.length]),
+    [
+      [[4], 1],
+      [[], 1],
+      [[], 1],
+    ],
+  );
+});
