@@ -11,8 +11,8 @@
 <%@ include file="parts.jspf" %>
 <script src="/tidings.js"></script>
 <script>
-  // All tabs of a browser have one connection, and the bell takes this one as well.
-  var client = tidings.connect({ share: true });
+  // One of its own, so that it is told why it ends; the bell takes it as well, in place of the one that tabs share.
+  var client = tidings.connect();
   byId('bell').client = client;
   client.on('message', function (message) { add(message.data); });
   client.on('state', function (state) {
