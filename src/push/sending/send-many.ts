@@ -50,11 +50,19 @@ export async function sendMany(
   ) {
     throw new TypeError('users is an array of names, or something else to iterate over');
   }
+  if (typeof each !== 'function') throw new TypeError('each is a function');
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError('signal is an AbortSignal');
   const most = Math.max(1, Math.min(MOST, Math.floor(MOST_BYTES / (size + OVERHEAD))));
   const sum: SentMany = { sent: 0, duplicates: 0, failed: 0 };
   let underWay = 0;
   let wake: (() => void) | undefined;
   let failure: { error: unknown } | undefined;
+  let stop: (() => void) | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+    stop?.();
+  };
   const settle = (): void => {
     underWay--;
     // Half of them together, so that what follows can share calls again.
@@ -74,7 +82,7 @@ export async function sendMany(
     try {
       await each(result, index);
     } catch (error) {
-      failure ??= { error };
+      fail(error);
     }
     settle();
   };
@@ -91,13 +99,13 @@ export async function sendMany(
     // A store in this process answers at once: others have their turn, too.
     if (count % MOST === 0) await new Promise<void>((resolve) => setImmediate(resolve));
   };
+  const aborted = (): void => stop?.();
+  signal?.addEventListener('abort', aborted);
   try {
     if (Symbol.asyncIterator in users) {
-      for await (const user of users) {
-        if (isOver()) break;
-        await next(user);
-        if (isOver()) break;
-      }
+      await asTheyCome(users, next, isOver, (proceed) => {
+        stop = proceed;
+      });
     } else {
       for (const user of users) {
         if (isOver()) break;
@@ -107,10 +115,41 @@ export async function sendMany(
     }
   } catch (error) {
     // What gives the users has failed: what is on its way is waited for.
-    failure ??= { error };
+    fail(error);
+  } finally {
+    signal?.removeEventListener('abort', aborted);
   }
   await until(() => underWay === 0);
   if (failure !== undefined) throw failure.error;
   signal?.throwIfAborted();
   return sum;
+}
+
+/** @param onStop is given what ends the wait for a user, who may never come */
+async function asTheyCome(
+  users: AsyncIterable<string>,
+  next: (user: string) => Promise<void>,
+  isOver: () => boolean,
+  onStop: (stop: () => void) => void,
+): Promise<void> {
+  const iterator = users[Symbol.asyncIterator]();
+  while (!isOver()) {
+    const given = await new Promise<IteratorResult<string> | undefined>((resolve, reject) => {
+      onStop(() => resolve(undefined));
+      Promise.resolve(iterator.next()).then(resolve, reject);
+    });
+    if (given === undefined) {
+      // What gives no user may not end, either.
+      void ended(iterator).catch(() => {});
+      return;
+    }
+    if (given.done) return;
+    if (isOver()) break;
+    await next(given.value);
+  }
+  await ended(iterator);
+}
+
+async function ended(iterator: AsyncIterator<string>): Promise<void> {
+  await iterator.return?.();
 }

@@ -225,7 +225,61 @@ test('what the application throws ends the call, after all on their way are sett
   assert.ok(count < 8000);
   assert.equal(closed, 2);
   await assert.rejects(push.sendMany(['late'], 'x', { signal: AbortSignal.abort(reason) }), reason);
+  for (const odd of [{ each: 5 }, { each: {} }, { signal: {} }, { signal: 5 }]) {
+    await assert.rejects(push.sendMany(['late'], 'x', odd as never), TypeError);
+  }
   assert.equal(await lengthOf(broker, 'late'), 0);
+});
+
+test('users that never come hold up nobody who has had enough', async () => {
+  const broker = memoryBroker();
+  const { push } = await startPush({ broker });
+  const reason = new Error('enough');
+  const never = new Promise<never>(() => {});
+  async function* hanging() {
+    yield 'first';
+    await never;
+  }
+  const bare = {
+    [Symbol.asyncIterator]: () => {
+      let count = 0;
+      return { next: () => (count++ === 0 ? Promise.resolve({ done: false, value: 'first' }) : never) };
+    },
+  };
+  const odd = {
+    [Symbol.asyncIterator]: () => ({
+      ...bare[Symbol.asyncIterator](),
+      return() {
+        throw new Error('no end');
+      },
+    }),
+  };
+  for (const users of [hanging(), bare, odd] as AsyncIterable<string>[]) {
+    const stopping = new AbortController();
+    const stopped = push.sendMany(users, 'x', {
+      each: () => stopping.abort(reason),
+      signal: stopping.signal,
+    });
+    await assert.rejects(stopped, reason);
+  }
+  // Nor what `each` has thrown.
+  const each = (): void => {
+    throw reason;
+  };
+  await assert.rejects(push.sendMany(hanging(), 'x', { each }), reason);
+  // What can be ended is, before the call ends.
+  let isEnded = false;
+  async function* endless() {
+    try {
+      for (let i = 0; ; i++) yield `e${i}`;
+    } finally {
+      await new Promise((resolve) => setImmediate(resolve));
+      isEnded = true;
+    }
+  }
+  await assert.rejects(push.sendMany(endless(), 'x', { each }), reason);
+  assert.ok(isEnded);
+  assert.equal(await lengthOf(broker, 'first'), 4);
 });
 
 onEachStore('it may be sent later to all of them, and again with its key', async (make) => {
