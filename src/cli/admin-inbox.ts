@@ -21,6 +21,7 @@ export function inboxRoutes(target: InboxTarget, maxBody: number): Route[] {
   return [
     {
       pattern: /^\/api\/users\/([^/]+)\/inbox$/,
+      hasQuery: true,
       methods: {
         GET: async ({ request, name }) => {
           const { messages, ...rest } = await target.inbox(name, historyQuery(request));

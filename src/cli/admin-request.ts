@@ -15,6 +15,8 @@ export interface Call {
 
 export interface Route {
   pattern: RegExp;
+  /** Its methods read parameters. Others that change something refuse them: nothing that is asked for is passed over. */
+  hasQuery?: true;
   methods: Record<string, (call: Call) => Promise<{ status: number; body: unknown }>>;
 }
 

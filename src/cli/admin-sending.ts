@@ -6,6 +6,7 @@ import type { UserResult } from '../push/sending/send-many.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { type InboxTarget, lifeOf, withdrawByKey } from './admin-inbox.ts';
 import { asHttpError, type Call, idempotencyKey, queryOf, type Route, recordOf } from './admin-request.ts';
+import { timeIn } from './at.ts';
 import { HttpError, readJson } from './json-http.ts';
 
 /** What it needs of a push server. */
@@ -45,6 +46,7 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
   return [
     {
       pattern: /^\/api\/users\/([^/]+)\/messages$/,
+      hasQuery: true,
       methods: {
         POST: deliver('send'),
         DELETE: withdrawByKey((user, which) => target.withdraw(user, which)),
@@ -52,6 +54,7 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
     },
     {
       pattern: /^\/api\/topics\/([^/]+)\/messages$/,
+      hasQuery: true,
       methods: {
         POST: deliver('publish'),
         DELETE: withdrawByKey((topic, which) => target.withdrawFrom(topic, which)),
@@ -82,6 +85,7 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
     },
     {
       pattern: /^\/api\/scheduled$/,
+      hasQuery: true,
       methods: {
         GET: async ({ request }) => {
           const { before, limit, failed, ...which } = queryOf(request, [
@@ -124,8 +128,8 @@ function summary(results: UserResult[]) {
 
 /** Milliseconds since 1970, or what a Date reads: `2026-12-24T18:00:00Z`. */
 function timeOf(name: string, given: unknown): number {
-  const time =
-    typeof given === 'number' || /^\d+$/.test(String(given)) ? Number(given) : Date.parse(String(given));
+  const isNumber = typeof given === 'number' || (typeof given === 'string' && /^\d+$/.test(given));
+  const time = isNumber ? Number(given) : typeof given === 'string' ? timeIn(given) : Number.NaN;
   if (!Number.isNaN(time)) return time;
   throw new HttpError(
     400,

@@ -12,6 +12,7 @@ import { requestTarget } from '../server/request-target.ts';
 import { type InboxTarget, inboxRoutes } from './admin-inbox.ts';
 import { asHttpError, queryOf, type Route, readRecord } from './admin-request.ts';
 import { type SendingTarget, sendingRoutes } from './admin-sending.ts';
+import { timeIn } from './at.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 
 /** What the API needs of a push server. */
@@ -59,6 +60,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
     ...inboxRoutes(target, maxBody),
     {
       pattern: /^\/api\/topics\/([^/]+)\/presence$/,
+      hasQuery: true,
       methods: {
         GET: async ({ request, name }) => ({
           status: 200,
@@ -78,6 +80,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
     },
     {
       pattern: /^\/api\/users\/([^/]+)\/sessions$/,
+      hasQuery: true,
       methods: {
         GET: async ({ name }) => ({ status: 200, body: await target.sessions(name) }),
         DELETE: async ({ request, name }) => {
@@ -130,7 +133,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
     try {
       authorize(request, token);
       const { path } = requestTarget(request);
-      for (const { pattern, methods } of routes) {
+      for (const { pattern, hasQuery, methods } of routes) {
         const match = pattern.exec(path);
         if (match === null) continue;
         const handle = methods[request.method ?? ''];
@@ -138,6 +141,7 @@ export function adminApi({ target, token, maxBody }: AdminOptions) {
           const allow = Object.keys(methods).join(', ');
           throw new HttpError(405, 'method_not_allowed', `${path} takes ${allow}`, { Allow: allow });
         }
+        if (!hasQuery && request.method !== 'GET') queryOf(request, []);
         const [name, topic] = [match[1] ?? '', match[2] ?? ''].map(decodeName) as [string, string];
         const { status, body } = await handle({ request, name, topic });
         sendJson(response, status, body);
@@ -186,7 +190,9 @@ async function blockSettings(request: IncomingMessage, maxBody: number): Promise
   const shape = 'a block is a JSON object: {"until": …, "reason": …}, each optional';
   const { until, reason } = await readRecord(request, maxBody, ['until', 'reason'], shape);
   return {
-    ...(until !== undefined && { until: typeof until === 'string' ? new Date(until) : (until as number) }),
+    ...(until !== undefined && {
+      until: typeof until === 'string' ? new Date(timeIn(until)) : (until as number),
+    }),
     ...(reason !== undefined && { reason: reason as string }),
   };
 }

@@ -7,12 +7,18 @@ export const atOption = once(
   text('TIME', 'Not now, but then: 2026-12-24T18:00:00Z, or +90s, +10m, +2h, +1d from now'),
 );
 
+const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
+
+/** Milliseconds since 1970 of a time such as 2026-12-24T18:00:00Z. NaN for all else, of much of which Date.parse makes a time. */
+export function timeIn(text: string): number {
+  return ISO.test(text) ? Date.parse(text) : Number.NaN;
+}
+
 /** Milliseconds since 1970. @throws {UsageError} for what is no time */
 export function parseAt(text: string): number {
   const [, number, unit] = /^\+(\d{1,9})([smhd])$/.exec(text) ?? [];
   if (number !== undefined) return Date.now() + Number(number) * UNITS[unit!]!;
-  // Of a number alone, Date.parse makes a year.
-  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  const time = timeIn(text);
   if (!Number.isNaN(time)) return time;
   throw new UsageError(`--at '${text}' is no time such as 2026-12-24T18:00:00Z, +10m, +2h or +1d`);
 }

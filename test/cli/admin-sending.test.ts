@@ -144,6 +144,8 @@ test('what can not be is refused, and nothing is sent', async () => {
     ['{"users":["zoe"],"data":1,"at":"tomorrow"}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"at":true}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"at":-5}', 400, 'bad_request'],
+    ['{"users":["zoe"],"data":1,"at":"-5"}', 400, 'bad_request'],
+    ['{"users":["zoe"],"data":1,"at":[5]}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"idempotencyKey":5}', 400, 'bad_request'],
     [`{"users":["zoe"],"data":"${'x'.repeat(1001)}"}`, 400, 'bad_request'],
     ['{"users":["zoe"],', 400, 'bad_json'],
@@ -157,6 +159,11 @@ test('what can not be is refused, and nothing is sent', async () => {
   for (const [method, path] of [
     ['POST', '/api/users/zoe/messages?at=tomorrow'],
     ['POST', '/api/users/zoe/messages?at='],
+    ['POST', '/api/users/zoe/messages?at=-1'],
+    ['POST', '/api/users/zoe/messages?at=1.5'],
+    ['POST', '/api/users/zoe/messages?at=99999-01-01'],
+    ['POST', '/api/users/zoe/messages?at=2026-12-24T18:00:00%20tomorrow'],
+    ['GET', '/api/scheduled?before=-1'],
     ['POST', '/api/users/zoe/messages?att=1'],
     ['POST', '/api/users/zoe/messages?at=1&at=2'],
     ['POST', `/api/users/zoe/messages?at=${'9'.repeat(30)}`],
@@ -170,6 +177,9 @@ test('what can not be is refused, and nothing is sent', async () => {
     const answer = await call(method, path, method === 'POST' ? '1' : undefined);
     assert.deepEqual([answer.status, answer.body.error], [400, 'bad_request'], path);
   }
+  // What was meant to be sent later is not sent now.
+  const body = '{"users":["zoe"],"data":1}';
+  assert.equal((await call('POST', '/api/messages?at=9999999999999', body)).status, 400);
   assert.equal((await call('PUT', '/api/messages', '1')).status, 405);
   assert.equal((await call('POST', '/api/scheduled', '1')).status, 405);
   assert.deepEqual(await logOf('user:zoe'), []);

@@ -109,12 +109,16 @@ test('users and logins are blocked, looked at and let in again', async () => {
     '{"untill":1}',
     '{"until":1}',
     '{"until":"soon"}',
+    '{"until":"12-24-9999"}',
     '{"reason":1}',
     '{',
   ]) {
     const refused = await call('/api/users/alice/block', { method: 'PUT', body });
     assert.equal(refused.status, 400, body);
   }
+  // It would be a block for ever.
+  const misplaced = await call(`/api/users/alice/block?until=${until}`, { method: 'PUT' });
+  assert.deepEqual([misplaced.status, misplaced.error], [400, 'bad_request']);
   assert.deepEqual((await call('/api/blocks', { method: 'GET' })).body, []);
 });
 
