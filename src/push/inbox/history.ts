@@ -22,6 +22,14 @@ const MAX_BYTES = 256 * 1024;
 /** References that are looked up together. */
 const TOGETHER = 16;
 
+/** `before` is of a log that is not there any more. */
+export class LostPositionError extends RangeError {
+  constructor() {
+    super('`before` is a position of a log that the store has lost: begin anew');
+    this.name = 'LostPositionError';
+  }
+}
+
 export interface HistoryQuery {
   /** Those before this position, or this offset of the log as it is now. Left out: the newest. */
   before?: Position | number | undefined;
@@ -87,7 +95,7 @@ export async function historyOf(
 function lastOf({ top }: Marked, before: HistoryQuery['before']): number {
   if (before === undefined) return top.offset;
   if (typeof before !== 'number' && before.epoch !== top.epoch && before.offset > 0) {
-    throw new RangeError('`before` is a position of a log that the store has lost: begin anew');
+    throw new LostPositionError();
   }
   const offset = typeof before === 'number' ? before : before.offset;
   if (!Number.isSafeInteger(offset) || offset < 0)

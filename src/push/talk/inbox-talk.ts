@@ -1,11 +1,11 @@
 /** What a page does with its inbox: it marks messages, and looks at those from before. */
 
-import type { Mark, Marked } from '../../pubsub/store/marks.ts';
+import { type Mark, type Marked, TooManyRangesError } from '../../pubsub/store/marks.ts';
 import { Turns } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { type History, historyOf } from '../inbox/history.ts';
+import { type History, historyOf, LostPositionError } from '../inbox/history.ts';
 import type { Session } from '../pages/session.ts';
 import { FrameError, refOf } from './frames.ts';
 import { historyQueryOf, markOf } from './inbox-frames.ts';
@@ -32,7 +32,7 @@ export class InboxTalk {
   async mark(session: Session, frame: Record<string, unknown>): Promise<void> {
     const ref = refOf(frame['ref']);
     const mark = markOf(frame);
-    const { changed, marks } = await this.#inTurn(inboxOf(session.user), mark);
+    const { changed, marks } = await this.#inTurn(session, mark);
     this.#checkLease();
     const answer = { type: 'marked', changed, version: wirePosition(marks.version) } as const;
     session.sendFrame(ref === undefined ? answer : { ...answer, ref });
@@ -46,20 +46,24 @@ export class InboxTalk {
     // Who asks for much and reads slowly waits, and is not closed for it.
     if (session.bufferedAmount >= session.busy) await this.#pacer.wait(session.transport, session.busy / 2);
     if (session.isDismissed) return;
-    const text = encodeHistory(await historyOf(this.#router, inboxOf(session.user), query), ref);
+    const history = await historyOf(this.#router, inboxOf(session.user), query).catch(refused);
+    const text = encodeHistory(history, ref);
     this.#checkLease();
     session.write(text);
   }
 
   /** One mark of a user at a time, from however many pages: one with thousands of ranges costs the store much. */
-  async #inTurn(channel: string, mark: Mark): Promise<Marked & { changed: number }> {
+  async #inTurn(session: Session, mark: Mark): Promise<Marked & { changed: number }> {
+    const channel = inboxOf(session.user);
     const turn = this.#turns.get(channel) ?? { turns: new Turns(1), count: 0 };
     this.#turns.set(channel, turn);
     turn.count++;
     try {
       return await turn.turns.run(() => {
         this.#checkStore();
-        return this.#router.broker.mark(channel, mark);
+        // Nothing that it has sent is obeyed any more.
+        if (session.isDismissed) throw new FrameError('forbidden', 'the session has ended', INBOX);
+        return this.#router.broker.mark(channel, mark).catch(refused);
       });
     } finally {
       if (--turn.count === 0) this.#turns.delete(channel);
@@ -75,6 +79,12 @@ export class InboxTalk {
   #checkLease(): void {
     if (!this.#router.mayDeliver()) throw new FrameError('unavailable', 'try again', INBOX);
   }
+}
+
+/** What the page asks for can't be done: nothing has gone wrong here, and nobody else is told. */
+function refused(error: unknown): never {
+  const isRefusal = error instanceof TooManyRangesError || error instanceof LostPositionError;
+  throw isRefusal ? new FrameError('rejected', error.message, INBOX) : error;
 }
 
 function encodeHistory({ messages, before, counts }: History, ref: string | undefined): string {

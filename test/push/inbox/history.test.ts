@@ -138,8 +138,14 @@ onMemory('a page that asks for much and reads slowly is not closed for it', asyn
 });
 
 onEachStore('what can not be asked is refused', async (broker) => {
-  const { push } = await startPush({ broker: broker() });
+  const { push, url, log } = await startPush({ broker: broker() });
   const receipt = await push.send('alice', 1);
+  const page = await Page.open(url, 'alice');
+  const lost = { epoch: 'other', offset: 1, id: 'x' };
+  const { code, message } = await ask(page, { type: 'history', before: lost, ref: 'lost' });
+  assert.deepEqual([code, /begin anew/.test(message ?? '')], ['rejected', true]);
+  // What a page asks for in vain fills no log.
+  assert.deepEqual(log, []);
   for (const limit of [0, 201, 1.5, '5']) {
     await assert.rejects(push.inbox('alice', { limit: limit as number }), RangeError);
   }

@@ -344,6 +344,33 @@ onEachStore('a page that was sent away is told nothing more of the state', async
   assert.equal(page.received.length, told);
 });
 
+test('marks that wait for those of another page are not made once their page was sent away', async () => {
+  const broker = memoryBroker();
+  const { mark } = broker;
+  let isHeld = true;
+  let calls = 0;
+  broker.mark = async (...all) => {
+    calls++;
+    await until('the first mark to be let go', () => !isHeld);
+    return mark.apply(broker, all);
+  };
+  const { push, url } = await startPush({ broker });
+  const page = await Page.open(url, 'alice');
+  const other = await Page.open(url, 'alice');
+  await push.send('alice', 1);
+  other.say({ type: 'mark', as: 'seen', ref: 'first' });
+  await until('the first', () => calls === 1);
+  page.say({ type: 'mark', as: 'deleted' });
+  page.say({ type: 'ping' });
+  await page.frame('pong');
+  await push.disconnect('alice', { session: page.frames('welcome')[0]!.session });
+  isHeld = false;
+  await other.frame('marked');
+  assert.equal((await ask(other, { type: 'mark', as: 'seen', ref: 'last' })).type, 'marked');
+  assert.equal(calls, 2);
+  assert.deepEqual(await push.counts('alice'), { unseen: 0, unread: 1, all: 1 });
+});
+
 test('a page that knows of a later change than its new instance is told what the store says, and of no loss', async () => {
   const store = new MemoryStore();
   const one = await startPush({ broker: memoryBroker(store) });
@@ -376,7 +403,7 @@ test('a page that knows of a later change than its new instance is told what the
 onMemory(
   'marks of too many ranges are refused; while there are nearly as many, pages are told at a pace',
   async (broker) => {
-    const { push, url } = await startPush({
+    const { push, url, log } = await startPush({
       broker: broker(),
       retention: { inbox: { maxMessages: 10_000 } },
       limits: { messagesPerSecond: 10_000, bytesPerSecond: 1e9, outbox: 16 * 1024 * 1024 },
@@ -397,6 +424,8 @@ onMemory(
     const rest = everyOther.slice(4000);
     const refused = await ask(page, { type: 'mark', as: 'archived', messages: rest, ref: 'refused' });
     assert.deepEqual([refused.type, refused['code']], ['error', 'rejected']);
+    // It is a matter between him and his page.
+    assert.deepEqual(log, []);
     assert.deepEqual(await push.counts('alice'), before);
     await showsCounts(other, before);
 
