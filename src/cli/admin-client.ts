@@ -61,6 +61,10 @@ export async function callAdminForText(
   }
   if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--url is not an http(s) URL`);
   const target = new URL(path, url);
+  // What fetch would say of it has the password.
+  if (target.username !== '' || target.password !== '') {
+    throw new UsageError('--url is the address without a name or password: give the --token');
+  }
   let response: Response;
   try {
     response = await fetch(target, {

@@ -85,6 +85,7 @@ export async function sendToUsers(
       progress();
     }
   } catch (error) {
+    if (error instanceof UsageError && line < from) throw error;
     progress();
     const again = `--from ${line + 1} --idempotency-key ${idempotencyKey}`;
     const why = stopping.signal.aborted ? 'stopped' : `stopped: ${(error as Error).message}`;

@@ -72,6 +72,10 @@ test('wrong usage ends with status 2 and says what was meant', async (t) => {
     [['serve', '--policy-allow', 'example.com'], /--policy-allow: .* is not a domain/],
     [['serve', '--policy-port', 'http'], /must be a port or off/],
     [['top', '--url', 'ftp://x', '--token', 'x'], /not an http/],
+    [
+      ['inbox', 'alice', '--url', 'http://u:hunter2@x', '--token', 'x'],
+      /^(?!.*hunter2).*without a name or pass/s,
+    ],
   ] as [string[], RegExp][]) {
     const { status, stderr, stdout } = await call(t, args);
     assert.equal(status, 2, args.join(' '));

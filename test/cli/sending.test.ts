@@ -184,7 +184,7 @@ test('what makes no sense is refused with status 2', async (t) => {
   for (const [args, message] of [
     [['send', '--users', '-', ...to], /standard input is the list of users: give TEXT/],
     [['send', '--users', file, 'alice', 'text', ...to], /give only one TEXT/],
-    [['send', '--users', join(file, 'nowhere'), 'text', ...to], /--users: can't read/],
+    [['send', '--users', join(file, 'nowhere'), 'text', ...to], /^tidings send: --users: can't read/],
     [['send', '--users', file, 'text', '--from', '0', ...to], /whole number from 1/],
     [['send', 'alice', 'text', '--at', 'tomorrow', ...to], /--at 'tomorrow' is no time/],
     [['send', '--users', file, '{', '--json', ...to], /TEXT must be JSON/],
