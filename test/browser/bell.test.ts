@@ -240,6 +240,13 @@ describe('the bell', needs('chromium'), () => {
     await bell.toasts.filter({ hasText: '4 new messages' }).waitFor();
     assert.equal(await bell.toasts.count(), 1);
 
+    // The list has what they tell.
+    await bell.open();
+    await until('the toast to go', async () => (await bell.toasts.count()) === 0);
+    await page.keyboard.press('Escape');
+    await send(user, { subject: 'last' });
+    await bell.toasts.filter({ hasText: 'last' }).waitFor();
+
     // The focus comes back to where it was.
     await page.locator('#field').focus();
     await bell.toasts.locator('[part=dismiss]').focus();
@@ -514,6 +521,14 @@ describe('the bell', needs('chromium'), () => {
     await title('Courrier');
     await page.evaluate(`document.querySelector('tidings-bell').texts = { title: 'Post' }`);
     await title('Post');
+  });
+
+  test('a language that a script below the bell’s adds while the page is parsed holds for the bell', async () => {
+    const page = await site.open(tag(newUser(), 'open'), {
+      lang: 'de',
+      before: `customElements.whenDefined('tidings-bell').then(({ texts }) => { texts.de = { title: 'Nachrichten' }; });`,
+    });
+    await bellOf(page).inside('[part=title]').filter({ hasText: 'Nachrichten' }).waitFor();
   });
 
   test('right to left it is mirrored, and stays within the window', async () => {

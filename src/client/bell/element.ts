@@ -123,7 +123,15 @@ export class TidingsBell extends Base {
     const [page] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[];
     const isParsed = document.readyState === 'complete' || page?.domContentLoadedEventStart !== 0;
     if (isParsed) this.#do('connect');
-    else document.addEventListener('DOMContentLoaded', () => this.#do('connect'), { once: true });
+    else
+      document.addEventListener(
+        'DOMContentLoaded',
+        () => {
+          this.#do('connect');
+          this.#do('texts');
+        },
+        { once: true },
+      );
     this.#view.toggled();
   }
 

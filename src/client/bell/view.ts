@@ -131,6 +131,8 @@ export function createBell(element: HTMLElement, texts: Texts, update: () => voi
       if (open === panel.isOpen()) return;
       set(anchor, { 'aria-expanded': `${open}` });
       if (open) {
+        // The list has what they tell.
+        toasts.clear();
         panel.open();
         document.addEventListener('pointerdown', outside, true);
       } else {
