@@ -16,6 +16,7 @@ import {
   ttlProblem,
   userOf,
   userProblem,
+  windowProblem,
 } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import { Confirmations } from './confirmations.ts';
@@ -26,6 +27,7 @@ import { type SentMany, sendMany, type UserResult } from './send-many.ts';
 
 const DEFAULT_CONFIRM_TIMEOUT = 10_000;
 const PENDING_PAGE = 200;
+const CONFIRM: readonly unknown[] = ['stored', 'replicated', 'acked'];
 
 export interface PublishSettings {
   /** The same key for the same user or topic within the window gives the first receipt again, with `duplicate: true`. */
@@ -286,12 +288,15 @@ export class Publisher {
   }
 
   /** @throws {TypeError} for settings that make no sense, {RangeError} for a message that is too large or a time that can't be */
-  #check(payload: Buffer, { idempotencyKey, ttl, replaces, at, confirm }: AnySettings): void {
+  #check(payload: Buffer, settings: AnySettings): void {
+    const { idempotencyKey, idempotencyWindow, ttl, replaces, at, confirm } = settings;
     this.#checkSize(payload);
     const problem =
       (idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey)) ??
       (replaces === undefined ? undefined : replacesProblem(replaces)) ??
-      ttlProblem(ttl);
+      ttlProblem(ttl) ??
+      windowProblem(idempotencyWindow) ??
+      confirmProblem(settings);
     if (problem !== undefined) throw new TypeError(problem);
     if (at === undefined) return;
     checkedAt(at);
@@ -306,6 +311,12 @@ export class Publisher {
       `a message of ${payload.length} bytes is over limits.message, ${this.#maxMessage} bytes`,
     );
   }
+}
+
+function confirmProblem({ confirm, timeout }: AnySettings): string | undefined {
+  if (confirm !== undefined && !CONFIRM.includes(confirm)) return `confirm is one of ${CONFIRM.join(', ')}`;
+  const isFit = timeout === undefined || (typeof timeout === 'number' && timeout >= 0);
+  return isFit ? undefined : 'timeout is a number of milliseconds';
 }
 
 /** @throws {TypeError} for an unfit name */

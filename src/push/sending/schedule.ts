@@ -30,15 +30,13 @@ export async function schedule(
   const id = key === undefined ? messageId() : idOfKey(message.channel, key);
   const settings = {
     ...message.settings,
-    ...(window !== undefined && { idempotencyWindow: checkedWindow(window) }),
+    ...(window !== undefined && { idempotencyWindow: bounded(window) }),
   };
   const { at, wasThere } = await store.add({ ...message, id, settings }, most);
   return { scheduled: id, at, ...(wasThere && { duplicate: true as const }) };
 }
 
-/** @throws {TypeError} for what is no number */
-function checkedWindow(window: number): number {
-  if (!(window >= 0)) throw new TypeError(`idempotencyWindow is ${String(window)}, and must be milliseconds`);
+function bounded(window: number): number {
   return Math.min(Math.max(window, LEAST_WINDOW), LONGEST_WINDOW);
 }
 

@@ -92,6 +92,12 @@ export function ttlProblem(ttl: unknown): string | undefined {
   return 'ttl is a whole number of milliseconds, at least 1';
 }
 
+/** What is wrong with the time that an idempotency key is remembered; undefined if nothing is. */
+export function windowProblem(window: unknown): string | undefined {
+  if (window === undefined || (typeof window === 'number' && window >= 0)) return undefined;
+  return `idempotencyWindow is ${String(window)}, and must be milliseconds`;
+}
+
 export function isDevice(device: unknown): device is string {
   return typeof device === 'string' && device !== '' && device.length <= MAX_DEVICE && !UNFIT.test(device);
 }

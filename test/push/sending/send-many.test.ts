@@ -43,6 +43,32 @@ onEachStore(
   },
 );
 
+onEachStore(
+  'settings that can not be are refused before anything is stored, and damage nothing',
+  async (make) => {
+    const { push, log } = await startPush({ broker: make() });
+    const odd = [
+      { idempotencyKey: 'k', idempotencyWindow: Number.NaN },
+      { idempotencyKey: 'k', idempotencyWindow: -5 },
+      { idempotencyKey: 'k', idempotencyWindow: 'x' },
+      { idempotencyKey: 'k', idempotencyWindow: null },
+      { confirm: 'replicate' },
+      { confirm: 'acked', timeout: Number.NaN },
+      { confirm: 'replicated', timeout: '5' },
+      { confirm: 'acked', timeout: -1 },
+    ];
+    for (const settings of odd) {
+      const told = JSON.stringify(settings);
+      await assert.rejects(push.send('alice', 'x', settings as never), TypeError, told);
+      await assert.rejects(push.sendMany(['alice'], 'x', settings as never), TypeError, told);
+      await assert.rejects(push.publish('news', 'x', settings as never), TypeError, told);
+    }
+    assert.equal((await push.counts('alice')).all, 0);
+    assert.equal((await push.send('alice', 'x', { idempotencyKey: 'k', idempotencyWindow: 0.5 })).offset, 1);
+    assert.deepEqual(log, []);
+  },
+);
+
 onEachStore('what is wrong with one user is his own', async (make) => {
   const broker = make();
   const { push } = await startPush({ broker });
