@@ -218,6 +218,44 @@ describe('what helps beside it', () => {
     assert.throws(() => verifyTicket(undefined as never, { secret }), TicketError);
   });
 
+  test('a message whose settings are misspelled is not sent', async () => {
+    const push = new PushServer();
+    for (const [send, hint] of [
+      [() => push.send('alice', 1, { replace: 'x' } as never), 'replaces'],
+      [() => push.publish('news', 1, { TTL: 5 } as never), 'ttl'],
+      [() => push.sendReference('alice', 'key', { idempotenceKey: 'x' } as never), 'idempotencyKey'],
+      [() => push.sendMany(['alice'], 1, { idempotencykey: 'x' } as never), 'idempotencyKey'],
+    ] as const) {
+      await assert.rejects(async () => send(), {
+        name: 'TypeError',
+        message: new RegExp(`^settings: .*is ${hint} meant`),
+      });
+    }
+    assert.equal((await push.counts('alice')).all, 0);
+    await push.send('alice', 1, { unknown: undefined, ttl: undefined } as never);
+    assert.equal((await push.counts('alice')).all, 1);
+    await push.close();
+  });
+
+  test('a mark or a list whose settings are misspelled is not one of everything', async () => {
+    const push = new PushServer();
+    const { id } = await push.send('alice', 1);
+    await assert.rejects(
+      push.mark('alice', { as: 'deleted', id: [id] } as never),
+      /^TypeError: mark: .*is ids meant/,
+    );
+    await assert.rejects(
+      push.inbox('alice', { stat: 'unread' } as never),
+      /^TypeError: inbox: .*is state meant/,
+    );
+    await assert.rejects(
+      async () => push.scheduled({ users: 'alice' } as never),
+      /scheduled: .*is user meant/,
+    );
+    assert.deepEqual(await push.counts('alice'), { unseen: 1, unread: 1, all: 1 });
+    await push.close();
+  });
+
   test('a command whose settings are misspelled does nothing', async () => {
     const push = new PushServer({ broker: memoryBroker(new MemoryStore()) });
     await assert.rejects(push.disconnect('alice', { sesion: 's1' } as never), /no sesion; is session meant/);

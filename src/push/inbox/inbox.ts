@@ -1,4 +1,5 @@
 /** What the application does with the messages of users and topics that are stored: lists, counts, marks, withdraws. */
+import { checkNames, type Names } from '../../option-names.ts';
 import type { Position } from '../../pubsub/store/broker.ts';
 import {
   type Counts,
@@ -51,6 +52,9 @@ export interface MarkSettings {
   ids?: readonly string[];
 }
 
+const MARK: Names<MarkSettings> = { as: true, messages: true, upTo: true, ids: true };
+const QUERY: Names<HistoryQuery> = { before: true, limit: true, state: true };
+
 /** Which message is withdrawn: by the `id` of its receipt, by the key that it was sent with as `replaces`, or by its position. */
 export type Withdrawn = { id: string } | { key: string } | Position;
 
@@ -62,6 +66,7 @@ export class Inbox {
   }
 
   async list(user: string, query: HistoryQuery): Promise<InboxPage> {
+    checkNames('inbox', query, QUERY);
     const { messages, before, counts } = await historyOf(this.#router, channelOf(user), query);
     return {
       messages: messages.map(({ message, state, isArchived }) => ({
@@ -80,6 +85,8 @@ export class Inbox {
 
   async mark(user: string, settings: MarkSettings): Promise<{ changed: number; counts: Counts }> {
     const channel = channelOf(user);
+    // A name with a typing error would mark all that there is.
+    checkNames('mark', settings, MARK);
     const { ids, ...mark } = checkedMark(settings);
     const messages = ids === undefined ? mark.messages : await this.#find(channel, ids);
     const { changed, ...marked } = await this.#router.broker.mark(channel, {

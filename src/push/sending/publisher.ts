@@ -1,5 +1,6 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
 import { monotonicNow } from '../../clock.ts';
+import { checkNames, type Names } from '../../option-names.ts';
 import type { Broker, IntakeMessage, PayloadKind, Receipt } from '../../pubsub/store/broker.ts';
 import { sizeWithin } from '../../pubsub/store/marks.ts';
 import type { LaterSettings } from '../../pubsub/store/schedule.ts';
@@ -81,6 +82,16 @@ export interface SendManySettings extends Omit<PublishSettings, 'at' | 'confirm'
 /** What any of them may say. */
 export type AnySettings = Omit<PublishSettings, 'at'> & { at?: Date | number | undefined };
 
+const SETTINGS: Names<AnySettings> = {
+  idempotencyKey: true,
+  idempotencyWindow: true,
+  ttl: true,
+  replaces: true,
+  confirm: true,
+  timeout: true,
+  at: true,
+};
+
 export interface SendReceipt extends Receipt {
   /** With `confirm: 'acked'`: which device it was. */
   device?: string;
@@ -115,6 +126,7 @@ export class Publisher {
   send(user: string, data: unknown, settings: PublishSettings): Promise<SendReceipt>;
   send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled>;
   async send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled> {
+    checkNames('settings', settings, SETTINGS);
     const { kind, bytes } = encodeData(data);
     return this.#sendTo(checkedInbox(user), kind, bytes, settings);
   }
@@ -125,6 +137,7 @@ export class Publisher {
     data: unknown,
     { each, signal, ...settings }: SendManySettings,
   ): Promise<UserResult[] | SentMany> {
+    checkNames('settings', settings, SETTINGS);
     const encoded = encodeData(data);
     // What is sent for a long time must not change meanwhile.
     const payload = { ...encoded, bytes: Buffer.from(encoded.bytes) };
@@ -145,6 +158,7 @@ export class Publisher {
   async sendReference(user: string, key: string, settings: AnySettings): Promise<SendReceipt | Scheduled> {
     const problem = referenceProblem(key);
     if (problem !== undefined) throw new TypeError(problem);
+    checkNames('settings', settings, SETTINGS);
     return this.#sendTo(checkedInbox(user), 'reference', Buffer.from(key), settings);
   }
 
@@ -153,6 +167,7 @@ export class Publisher {
   async publish(topic: string, data: unknown, settings: AnySettings): Promise<Receipt | Scheduled> {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new TypeError(problem);
+    checkNames('settings', settings, SETTINGS);
     if (settings.confirm === 'acked')
       throw new TypeError('a topic has nobody whose acknowledgement could be waited for');
     const { kind, bytes } = encodeData(data);

@@ -1,4 +1,5 @@
 /** What is scheduled, as an application sees it. */
+import { checkNames, type Names } from '../../option-names.ts';
 import {
   type FailedMessage,
   type ListedMessage,
@@ -24,6 +25,14 @@ export interface ScheduledSettings {
   /** In place of those that wait, those of the newest 1,000 that could never be stored; then all on one page. Default false. */
   failed?: boolean | undefined;
 }
+
+const SETTINGS: Names<ScheduledSettings> = {
+  user: true,
+  topic: true,
+  before: true,
+  limit: true,
+  failed: true,
+};
 
 export interface ScheduledMessage {
   id: string;
@@ -60,9 +69,11 @@ export type Decode = typeof decodeData;
 /** @throws {TypeError} or {RangeError} as `PushServer.scheduled` */
 export async function listScheduled(
   schedule: Schedule,
-  { user, topic, before, limit = DEFAULT_LIMIT, failed = false }: ScheduledSettings,
+  settings: ScheduledSettings,
   decode: Decode,
 ): Promise<ScheduledPage> {
+  checkNames('scheduled', settings, SETTINGS);
+  const { user, topic, before, limit = DEFAULT_LIMIT, failed = false } = settings;
   const channel = channelOf(user, topic);
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
     throw new RangeError(`limit is a whole number from 1 to ${MAX_LIMIT}, not ${String(limit)}`);
