@@ -489,6 +489,42 @@ describe('the bell', needs('chromium'), () => {
     await bell.row('hello').waitFor();
   });
 
+  for (const mode of ['open', 'closed'] as const)
+    test(`in a shadow root that is ${mode} it can be used, what is pressed beside it closes it, and its language counts`, async () => {
+      const user = newUser();
+      await send(user, 'hello');
+      const page = await site.open('<p id="page">page</p><div id="host" lang="en"></div>');
+      await page.evaluate(`
+        var bell = document.createElement('tidings-bell'), beside = document.createElement('p');
+        var inside = (selector) => bell.shadowRoot.querySelector(selector);
+        bell.setAttribute('user', '${user}');
+        beside.textContent = 'beside';
+        document.querySelector('#host').attachShadow({ mode: '${mode}' }).append(beside, bell);
+      `);
+      const press = async (element: string): Promise<void> => {
+        const [x, y] = (await page.evaluate(`(() => {
+          const { x, y } = ${element}.getBoundingClientRect();
+          return [x + 3, y + 3];
+        })()`)) as [number, number];
+        await page.mouse.click(x, y);
+      };
+      const isOpen = () => page.evaluate('bell.open');
+      await until('a mail', () => page.evaluate('bell.counts?.unread === 1'));
+      for (const beside of ['beside', `document.querySelector('#page')`]) {
+        await press(`inside('[part=button]')`);
+        assert.equal(await isOpen(), true);
+        await press(beside);
+        assert.equal(await isOpen(), false);
+      }
+      await press(`inside('[part=button]')`);
+      await until('the row', () => page.evaluate(`inside('li .main') !== null`));
+      await press(`inside('li .main')`);
+      await until('it to be read', async () => (await site.push.counts(user)).unread === 0);
+      assert.equal(await isOpen(), true);
+      await page.evaluate(`document.querySelector('#host').lang = 'zh'`);
+      await until('Chinese', () => page.evaluate(`inside('[part=title]').textContent === '站内信'`));
+    });
+
   test('English, Chinese, texts of one’s own; the language can change at any time', async () => {
     const user = newUser();
     await send(user, { subject: 'x', from: '张伟' });
@@ -501,6 +537,10 @@ describe('the bell', needs('chromium'), () => {
       async () => (await bell.button.getAttribute('aria-label')) === '站内信, 1 条未读',
     );
     await page.evaluate(() => (document.documentElement.lang = 'en'));
+    await title('Messages');
+    await page.evaluate(() => (document.body.lang = 'zh'));
+    await title('站内信');
+    await page.evaluate(() => document.body.removeAttribute('lang'));
     await title('Messages');
     assert.equal(await bell.row('x').getByRole('button', { name: 'Mark as read' }).count(), 1);
     await page.evaluate(() => document.querySelector('tidings-bell')!.setAttribute('lang', 'zh-TW'));

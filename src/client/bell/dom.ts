@@ -57,6 +57,17 @@ export function slot(name: string, ...children: Node[]): HTMLSlotElement {
   return h('slot', '', { name }, ...children);
 }
 
+/** The trees that it stands in, from its own to that of the page: those of closed shadow roots as well. */
+export function rootsAround(element: Element): Node[] {
+  const roots: Node[] = [];
+  for (let at: Element | undefined = element; at !== undefined; ) {
+    const root = at.getRootNode();
+    roots.push(root);
+    at = root instanceof ShadowRoot ? root.host : undefined;
+  }
+  return roots;
+}
+
 /** What a page's own code throws is reported like any uncaught error, and disturbs nothing else. */
 export function uncaught(error: unknown): void {
   queueMicrotask(() => {

@@ -2,7 +2,7 @@
 import type { InboxCounts } from '../inbox.ts';
 import type { TicketSource } from '../options.ts';
 import type { BellEvents, MakeRow, ReadMail } from './bell.ts';
-import { uncaught } from './dom.ts';
+import { rootsAround, uncaught } from './dom.ts';
 import { type Mail, mailOf } from './mail.ts';
 import { showInTitle } from './page-title.ts';
 import { type BellClient, type BellState, type Source, useSource } from './source.ts';
@@ -46,6 +46,8 @@ export class TidingsBell extends Base {
   #ticket: TicketSource;
   #texts: Partial<BellTexts> | undefined;
   #observer: MutationObserver | undefined;
+  /** Of the texts. */
+  #languages = '';
 
   /** A client of the page's own, of `tidings.connect` and not of the core; else the one that the bell has made. */
   get client(): BellClient | undefined {
@@ -116,8 +118,11 @@ export class TidingsBell extends Base {
       delete own[name];
       own[name] = value;
     }
-    this.#observer = new MutationObserver(() => this.#do('texts'));
-    this.#observer.observe(document.documentElement, { attributeFilter: ['lang'] });
+    this.#observer = new MutationObserver(() => {
+      if (`${languagesOf(this)}` !== this.#languages) this.#do('texts');
+    });
+    for (const root of rootsAround(this))
+      this.#observer.observe(root, { attributeFilter: ['lang'], subtree: true });
     this.#do('texts');
     // Scripts that stand below this one may have settings for it.
     const [page] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[];
@@ -203,7 +208,9 @@ export class TidingsBell extends Base {
         uncaught(error);
       }
     }
-    return createTexts(languagesOf(this), (own ?? {}) as Partial<BellTexts>);
+    const chosen = languagesOf(this);
+    this.#languages = `${chosen}`;
+    return createTexts(chosen, (own ?? {}) as Partial<BellTexts>);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What is seen of a bell: the button with its number, the panel, toasts; and what the page is told of it by events. */
 import type { InboxItem } from '../inbox.ts';
 import type { Bell, BellEvents, MailDetail } from './bell.ts';
-import { button, h, icon, say, set, slot, uncaught } from './dom.ts';
+import { button, h, icon, rootsAround, say, set, slot, uncaught } from './dom.ts';
 import { cut, type Mail, mailOf, withOwn } from './mail.ts';
 import { notify, watchSight } from './notices.ts';
 import { showInTitle } from './page-title.ts';
@@ -39,8 +39,13 @@ export function createBell(element: HTMLElement, texts: Texts, update: () => voi
   const tell = <Name extends keyof BellEvents>(name: Name, detail: BellEvents[Name]['detail']): boolean =>
     element.dispatchEvent(new CustomEvent(name, { detail, cancelable: true, bubbles: true, composed: true }));
 
+  /** What is pressed is looked at in each of them, while the list is open. */
+  let roots: Node[] = [];
   const outside = (event: Event): void => {
-    if (!event.composedPath().includes(element)) element.removeAttribute('open');
+    const path = event.composedPath();
+    // In a closed one only its own listener sees what it was.
+    const isHidden = (root: Partial<ShadowRoot>): boolean => root.mode === 'closed' && root.host === path[0];
+    if (!path.includes(element) && !roots.some(isHidden)) element.removeAttribute('open');
   };
 
   const read = (data: unknown, item: InboxItem | undefined): Mail => {
@@ -134,9 +139,10 @@ export function createBell(element: HTMLElement, texts: Texts, update: () => voi
         // The list has what they tell.
         toasts.clear();
         panel.open();
-        document.addEventListener('pointerdown', outside, true);
+        roots = rootsAround(element);
+        for (const root of roots) root.addEventListener('pointerdown', outside, true);
       } else {
-        document.removeEventListener('pointerdown', outside, true);
+        for (const root of roots) root.removeEventListener('pointerdown', outside, true);
         panel.close();
       }
       tell('tidings-toggle', { open });
