@@ -12,8 +12,16 @@ const PACE = 20;
 
 describe('tabs that share a connection', needs('chromium'), () => {
   let site: Site;
+  /** Dora is not let in. */
+  let isShut = false;
   before(async () => {
-    site = await Site.start();
+    site = await Site.start({
+      authorize: {
+        publish: () => true,
+        subscribe: () => true,
+        connect: ({ user }) => !(isShut && user === 'dora'),
+      },
+    });
   });
   after(() => site?.stop());
   afterEach(() => site.fresh());
@@ -188,6 +196,32 @@ describe('tabs that share a connection', needs('chromium'), () => {
     assert.deepEqual(await seenBy(alice[1] as Tab), ['for alice', 'more for alice']);
     assert.deepEqual(await seenBy(bob), ['for bob', 'more for bob']);
     assert.deepEqual(await seenBy(first), ['more for bob']);
+  });
+
+  test('signed out everywhere: each tab is told why, not only the one that had the connection', async () => {
+    const tabs: Tab[] = [];
+    for (const _ of [1, 2, 3]) tabs.push(await site.open(`{ user: 'dora' }`));
+    /** How many tabs have this session, once the others are closed. */
+    const areIn = async (session: string): Promise<number> => {
+      const expression = `client.state.name === 'closed' ? '' : log.findLast(([name]) => name === 'open')[1].session`;
+      const all = await Promise.all(tabs.map(({ page }) => page.evaluate(expression)));
+      return all.every((one) => !one || one === session) ? all.filter(Boolean).length : 0;
+    };
+    await until('all in', async () => (await areIn(await site.untilOne('dora'))) === 3);
+    // Those who may come in again stay, and what was said is forgotten.
+    await site.push.disconnect('dora', { reason: 'only there' });
+    await until('two in', async () => (await areIn(await site.untilOne('dora'))) === 2);
+    isShut = true;
+    await site.push.disconnect('dora', { reason: 'the account is closed' });
+    const reason = ({ page }: Tab) => page.evaluate('client.state.reason');
+    for (const tab of tabs) await until('the end', () => reason(tab));
+    const reasons = await Promise.all(tabs.map(reason));
+    assert.deepEqual(reasons.sort(), ['only there', 'the account is closed', 'the account is closed']);
+    // Whoever tries again is told what is so now.
+    const [tab] = tabs as [Tab];
+    await tab.page.evaluate('client.connect()');
+    await until('refused', async () => (await reason(tab)) === 'the application does not let this user in');
+    isShut = false;
   });
 
   test('topics: each tab has its own, and the connection those of all', async () => {

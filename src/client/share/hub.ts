@@ -117,6 +117,8 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
     // Who is refused, or whose ticket is over, does not take others along.
     const isOwn =
       code === CloseCode.NOT_AUTHENTICATED || code === CloseCode.FORBIDDEN || (!welcome && isFinal(code));
+    // The others may be refused, too, and then this is why.
+    if (isOwn && welcome) say('', -code, reason);
     say(culprit ?? (isOwn ? own : ''), code, reason);
     if (culprit && culprit !== own) user.dead();
     stop();

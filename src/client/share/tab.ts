@@ -6,6 +6,7 @@
  */
 import type { WirePosition } from '../../push/talk/wire.ts';
 import { randomId } from '../identity.ts';
+import { isFinal } from '../reconnect.ts';
 import type { TransportEvents, TransportFactory } from '../transport.ts';
 import { isHidden } from '../wake.ts';
 import type { ClientTools } from './client-tools.ts';
@@ -67,6 +68,8 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
   /** And the hub stays as it is. */
   let isStaying = false;
   let isAsleep = false;
+  /** Why the session of the leader has ended: a tab that then is not let in is told that. Empty once it is. */
+  let why: string | undefined;
   let queue: Saying[] = [];
   let posted = 0;
   let batch: ReturnType<typeof setTimeout> | undefined;
@@ -145,8 +148,11 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
           free = undefined;
         }
         leave();
-        events.close(what, about ?? '');
-      } else {
+        const isRefused = !at.size && isFinal(what);
+        events.close(what, (isRefused && why) || about || '');
+        why = '';
+      } else if (what < 0) why = about;
+      else {
         isStaying = true;
         move();
       }
@@ -163,8 +169,10 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
         }
         if (member !== me || position.offset <= last.offset) return;
       }
-      if (position) at.set(about, position);
-      else if (after === ENDED) at.delete(about);
+      if (position) {
+        at.set(about, position);
+        why = '';
+      } else if (after === ENDED) at.delete(about);
     }
     // Before it has greeted, nothing is for it.
     if (what && hello) events.message(what);

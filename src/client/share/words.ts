@@ -6,7 +6,10 @@ export const ANEW = 0;
 /** Instead of the offset before: the tab is not on this channel any more. */
 export const ENDED = -1;
 
-/** One thing that a hub says. A code in the place of a frame ends the tab's connection, with the reason in `channel`. */
+/**
+ * One thing that a hub says. A code in the place of a frame ends the tab's connection, with the reason in `channel`; a
+ * negative one is what has ended the leader's.
+ */
 export type Saying = [
   /** Empty: all of them. */
   to: string,
