@@ -44,7 +44,8 @@ export function createBell(element: HTMLElement, texts: Texts, update: () => voi
   const outside = (event: Event): void => {
     const path = event.composedPath();
     // In a closed one only its own listener sees what it was.
-    const isHidden = (root: Partial<ShadowRoot>): boolean => root.mode === 'closed' && root.host === path[0];
+    const isHidden = (root: Node): boolean =>
+      root instanceof ShadowRoot && root.mode === 'closed' && root.host === path[0];
     if (!path.includes(element) && !roots.some(isHidden)) element.removeAttribute('open');
   };
 
