@@ -177,7 +177,11 @@ function queryOf(parameters: Record<string, string | number>): string {
 async function readMessage(argument: string | undefined): Promise<string> {
   if (argument !== undefined && argument !== '-') return argument;
   if (argument === undefined && process.stdin.isTTY) throw new UsageError('give TEXT, or - to type it');
-  return (await readText(process.stdin)).replace(/\r?\n$/, '');
+  const text = (await readText(process.stdin)).replace(/\r?\n$/, '');
+  // As where a program runs it without an input.
+  if (argument === undefined && text === '')
+    throw new UsageError("there is nothing to send: give TEXT, or - (or '') for an empty one");
+  return text;
 }
 
 function parseData(message: string, isJson: boolean): unknown {

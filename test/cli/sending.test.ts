@@ -182,6 +182,7 @@ test('what makes no sense is refused with status 2', async (t) => {
   const file = listOf(t, 'alice\n');
   const to = ['--token', 'T', '--url', 'http://127.0.0.1:1'];
   for (const [args, message] of [
+    [['send', 'alice', ...to], /there is nothing to send: give TEXT/],
     [['send', '--users', '-', ...to], /standard input is the list of users: give TEXT/],
     [['send', '--users', file, 'alice', 'text', ...to], /give only one TEXT/],
     [['send', '--users', join(file, 'nowhere'), 'text', ...to], /^tidings send: --users: can't read/],
