@@ -189,7 +189,7 @@ describe('with processes', { timeout: 120_000, ...needs('redis') }, () => {
       );
       const child = children.at(-1)!;
       await push.block('alice', { until: Date.now() + 3_600_000 });
-      await push.block('bob', { until: Date.now() + 1 });
+      await push.block('bob', { until: Date.now() + 1_500 });
       child.stdin!.write('jump\n');
       await until('bob to be let in', async () => {
         const page = new Page(url, 'bob');
