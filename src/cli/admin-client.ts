@@ -38,6 +38,26 @@ export function inPath(name: string): string {
   return encodeURIComponent(name);
 }
 
+/** The path with these parameters. One that is undefined is left out. */
+export function withQuery(path: string, parameters: Record<string, string | number | undefined>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== undefined) query.set(name, String(value));
+  }
+  return query.size === 0 ? path : `${path}?${query}`;
+}
+
+/**
+ * Takes back what is at this path, and prints what the server says.
+ *
+ * @returns the exit status: 1 where there was nothing to take back
+ */
+export async function takeBack(where: Where, path: string): Promise<number> {
+  const answer = (await callAdmin(where, { method: 'DELETE', path })) as Record<string, unknown>;
+  console.log(JSON.stringify(answer));
+  return answer['withdrawn'] === true || answer['cancelled'] === true ? 0 : 1;
+}
+
 /**
  * @throws {UsageError} without a token or with a URL that is none
  * @throws {AdminError} with the server's own message, or saying that it can't be reached

@@ -1,6 +1,6 @@
 /** `tidings inbox` and `tidings withdraw`: what a user's inbox has, and taking a message back, through the admin API. */
 import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
-import { callAdmin, connection, inPath } from './admin-client.ts';
+import { callAdmin, connection, inPath, takeBack, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, once, text, UsageError } from './options.ts';
 
@@ -26,9 +26,8 @@ export const inbox = command({
   async run({ values, positionals }) {
     const [user, ...rest] = positionals;
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
-    const query = new URLSearchParams({ limit: String(values.limit), state: values.state });
-    if (values.before !== undefined) query.set('before', values.before);
-    const path = `/api/users/${inPath(user)}/inbox?${query}`;
+    const { before, limit, state } = values;
+    const path = withQuery(`/api/users/${inPath(user)}/inbox`, { limit, state, before });
     const page = (await callAdmin(values, { method: 'GET', path })) as InboxPage;
     console.log(values.json ? JSON.stringify(page) : asText(page));
     return 0;
@@ -41,7 +40,8 @@ export const withdraw = command({
   summary: 'take a message back',
   description:
     'Withdraws a message of USER by the id of its receipt, or by the --key that it was sent with as --replaces. Its data is ' +
-    'erased, pages that have it are told, and no other gets it. Prints whether there was one.',
+    'erased, pages that have it are told, and no other gets it. Prints whether there was one, and ends with status 1 where ' +
+    'there was none.',
   examples: [
     ['tidings withdraw alice Zq3… --token T', 'one message of a user'],
     ['tidings withdraw alice --key orders --token T', 'the newest that was sent with this key'],
@@ -58,10 +58,8 @@ export const withdraw = command({
       throw new UsageError('give a USER (or a topic), and an ID or a --key');
     }
     const messages = `/api/${values.topic ? 'topics' : 'users'}/${inPath(name)}/messages`;
-    const which =
-      id === undefined ? `?${new URLSearchParams({ key: values.key as string })}` : `/${inPath(id)}`;
-    console.log(JSON.stringify(await callAdmin(values, { method: 'DELETE', path: messages + which })));
-    return 0;
+    const { key } = values;
+    return takeBack(values, id === undefined ? withQuery(messages, { key }) : `${messages}/${inPath(id)}`);
   },
 });
 

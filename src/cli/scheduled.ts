@@ -1,6 +1,6 @@
 /** `tidings scheduled` and `tidings cancel`: through the admin API of a running server. */
 import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
-import { callAdmin, callAdminForText, connection, inPath } from './admin-client.ts';
+import { callAdminForText, connection, inPath, takeBack, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, once, text, UsageError } from './options.ts';
 
@@ -28,13 +28,10 @@ export const scheduled = command({
   },
   async run({ values, positionals }) {
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? scheduled takes only options`);
-    const { user, topic, before, limit, failed } = values;
-    const query = new URLSearchParams({ limit: String(limit) });
-    for (const [name, value] of Object.entries({ user, topic, before })) {
-      if (value !== undefined) query.set(name, value);
-    }
-    if (failed) query.set('failed', 'true');
-    const page = await callAdminForText(values, { method: 'GET', path: `/api/scheduled?${query}` });
+    const { user, topic, before, limit } = values;
+    const failed = values.failed ? 'true' : undefined;
+    const path = withQuery('/api/scheduled', { limit, user, topic, before, failed });
+    const page = await callAdminForText(values, { method: 'GET', path });
     const { count, before: next } = JSON.parse(page) as { count: number; before?: string };
     // As they came: numbers that JavaScript can't hold stay what they are.
     const messages = textsOfElements(textOfField(page, 'messages') ?? '[]');
@@ -57,9 +54,6 @@ export const cancel = command({
   async run({ values, positionals }) {
     const [id, ...rest] = positionals;
     if (id === undefined || rest.length > 0) throw new UsageError('give one ID');
-    const path = `/api/scheduled/${inPath(id)}`;
-    const answer = (await callAdmin(values, { method: 'DELETE', path })) as { cancelled: boolean };
-    console.log(JSON.stringify(answer));
-    return answer.cancelled ? 0 : 1;
+    return takeBack(values, `/api/scheduled/${inPath(id)}`);
   },
 });

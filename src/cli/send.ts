@@ -6,7 +6,7 @@ import { JsonText } from '../push/payload.ts';
 import { checkedAt, type Scheduled, schedule } from '../push/sending/schedule.ts';
 import { sendMany, type UserResult } from '../push/sending/send-many.ts';
 import { inboxOf, topicProblem, userProblem } from '../push/talk/names.ts';
-import { AdminError, callAdmin, connection, inPath } from './admin-client.ts';
+import { AdminError, callAdmin, connection, inPath, withQuery } from './admin-client.ts';
 import { atOption, parseAt } from './at.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
@@ -108,7 +108,7 @@ async function deliver(to: 'users' | 'topics', settings: Settings<typeof options
     ? await storeInRedis(values.redis as string, to, name, data, at, values)
     : await callAdmin(values, {
         method: 'POST',
-        path: `/api/${to}/${inPath(name)}/messages${queryOf({ ...(at !== undefined && { at }), ...lifeOf(values) })}`,
+        path: withQuery(`/api/${to}/${inPath(name)}/messages`, { at, ...lifeOf(values) }),
         body: data,
         idempotencyKey: values.idempotencyKey,
       });
@@ -167,11 +167,6 @@ async function deliverToMany(settings: Settings<typeof manyOptions>): Promise<nu
 
 function lifeOf({ ttl, replaces }: Settings<typeof options>['values']): { ttl?: number; replaces?: string } {
   return { ...(ttl > 0 && { ttl }), ...(replaces !== undefined && { replaces }) };
-}
-
-function queryOf(parameters: Record<string, string | number>): string {
-  const entries = Object.entries(parameters).map(([name, value]) => [name, String(value)]);
-  return entries.length === 0 ? '' : `?${new URLSearchParams(entries)}`;
 }
 
 async function readMessage(argument: string | undefined): Promise<string> {

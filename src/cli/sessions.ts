@@ -1,5 +1,5 @@
 /** `tidings disconnect`, `block` and `unblock`: through the admin API of a running server, on all instances. */
-import { callAdmin, connection, inPath } from './admin-client.ts';
+import { callAdmin, connection, inPath, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { integer, text, UsageError } from './options.ts';
 
@@ -31,12 +31,8 @@ export const disconnect = command({
   },
   async run({ values, positionals }) {
     const user = only(positionals, 'USER');
-    const query = new URLSearchParams();
-    for (const name of ['login', 'session', 'device', 'reason'] as const) {
-      if (values[name] !== undefined) query.set(name, values[name]);
-    }
-    query.set('code', String(values.code));
-    const path = `/api/users/${inPath(user)}/sessions?${query}`;
+    const { login, session, device, reason, code } = values;
+    const path = withQuery(`/api/users/${inPath(user)}/sessions`, { login, session, device, reason, code });
     return print(await callAdmin(values, { method: 'DELETE', path }));
   },
 });
@@ -73,7 +69,8 @@ export const unblock = command({
   name: 'unblock',
   positionals: '[USER]',
   summary: 'lift the block of a user or a login',
-  description: 'Lifts a block of `tidings block`, and prints whether there was one.',
+  description:
+    'Lifts a block of `tidings block`, and prints whether there was one; the status is 0 either way.',
   examples: [['tidings unblock alice --token T', 'she may come in again']],
   options: { ...connection, login },
   async run({ values, positionals }) {

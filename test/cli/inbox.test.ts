@@ -89,7 +89,7 @@ test('`tidings send` gives a message a lifetime and what it replaces; `tidings w
     [['2 orders', receipt.id, 60_000]],
   );
   assert.deepEqual(await call('withdraw', 'alice', '--key', 'other'), {
-    status: 0,
+    status: 1,
     output: '{"withdrawn":false}',
   });
   assert.deepEqual(await call('withdraw', 'alice', '--key', 'or & ders'), {
@@ -99,10 +99,12 @@ test('`tidings send` gives a message a lifetime and what it replaces; `tidings w
   assert.deepEqual(await list(), []);
   const { id } = await push.send('alice', 'by id');
   assert.deepEqual(await call('withdraw', 'alice', id), { status: 0, output: '{"withdrawn":true}' });
+  assert.deepEqual(await call('withdraw', 'alice', id), { status: 1, output: '{"withdrawn":false}' });
   await call('publish', 'news', 'flash', '--replaces', 'k');
   const topic = await push.publish('news', 'x');
   assert.equal((await call('withdraw', 'news', topic.id, '--topic')).output, '{"withdrawn":true}');
   assert.equal((await call('withdraw', 'news', '--key', 'k', '--topic')).output, '{"withdrawn":true}');
+  assert.equal((await call('withdraw', 'news', topic.id, '--topic')).status, 1);
   for (const args of [[], ['alice'], ['alice', 'x', '--key', 'k'], ['alice', 'x', 'y']]) {
     assert.equal((await call('withdraw', ...args)).status, 2, args.join(' '));
   }
