@@ -85,18 +85,21 @@ const statesOf = ({ marks, first }: Pick<Marked, 'marks' | 'first'>): Partial<Ma
 const countsIn = ({ marks, first, top }: Marked) => countsOf(marks, first, top.offset);
 
 describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
-  test('a thousand messages are marked in one call, and what is one range is kept as one', async () => {
+  test('256 messages are marked in one call and a thousand in four, and what is one range is kept as one', async () => {
     const redis = await start();
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 1200);
     // The script is known from then on.
     await a.marks('c');
-    const before = await scriptCalls(redis);
+    let before = await scriptCalls(redis);
+    assert.equal((await a.mark('c', { as: 'seen', messages: positions.slice(0, 256) })).changed, 256);
+    assert.equal((await scriptCalls(redis)) - before, 1);
+    before = await scriptCalls(redis);
     const { changed, marks, top, first } = await a.mark('c', {
       as: 'read',
       messages: positions.slice(0, 1000),
     });
-    assert.equal((await scriptCalls(redis)) - before, 1);
+    assert.equal((await scriptCalls(redis)) - before, 4);
     assert.equal(changed, 1000);
     assert.deepEqual([marks.read, marks.seen, top.offset, first], [[[1, 1000]], [[1, 1000]], 1200, 1]);
     const bytes = Number(await ask(redis, 'STRLEN', '{tidings:c}:marks'));
@@ -106,14 +109,14 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.deepEqual(countsIn(await a.marks('c')), { unseen: 200, unread: 700, all: 1200 });
   });
 
-  test('messages that are deleted leave nothing but their place in the log, a thousand of them in one call', async () => {
+  test('messages that are deleted leave nothing but their place in the log, a thousand of them in four calls', async () => {
     const redis = await start();
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 1000);
     await a.marks('c');
     const before = await scriptCalls(redis);
     const { changed } = await a.mark('c', { as: 'deleted', messages: positions });
-    assert.equal((await scriptCalls(redis)) - before, 1);
+    assert.equal((await scriptCalls(redis)) - before, 4);
     assert.equal(changed, 1000);
     const entries = (await ask(redis, 'LRANGE', '{tidings:c}:list', 0, -1)) as string[];
     for (const [i, entry] of entries.entries()) {
@@ -140,7 +143,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     const before = await scriptCalls(redis);
     const { changed, marks } = await a.mark('c', { as: 'deleted', upTo: positions[8_999]! });
     assert.deepEqual([changed, marks.gone], [9_000, [[1, 9_000]]]);
-    assert.ok((await scriptCalls(redis)) - before >= 9);
+    assert.ok((await scriptCalls(redis)) - before >= 36);
     // What comes while it is done is not meant.
     const [rest] = await Promise.all([a.mark('c', { as: 'deleted' }), fill(a, 'c', 1)]);
     assert.ok(rest.changed === 1_000 || rest.changed === 1_001);
@@ -189,6 +192,27 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.equal((await a.read('c', 20, 1)).messages[0]!.kind, 'gone');
     await until('the last change', () => ra.marks.at(-1)?.[1].marks.gone.length === 1);
     assert.deepEqual(ra.marks.at(-1)![1], await a.marks('c'));
+  });
+
+  test('a mark that takes several calls is refused as a whole, and made where only a part of it would be too much', async () => {
+    const redis = await start();
+    const [a] = await open(redis.url);
+    const positions = await fill(a, 'c', 9_000);
+    const odd = positions.filter(({ offset }) => offset % 2 === 1);
+    for (let i = 500; i < 4_000; i += 500) await a.mark('c', { as: 'seen', messages: odd.slice(i, i + 500) });
+    const before = await a.marks('c');
+    assert.equal(before.marks.seen.length, 3_500);
+    // Of these, the first calls would be allowed.
+    for (const as of ['archived', 'deleted', 'read'] as const) {
+      const messages = odd.slice(500, 1_500);
+      await assert.rejects(a.mark('c', { as, messages }), TooManyRangesError, as);
+    }
+    assert.deepEqual(await a.marks('c'), before);
+    await a.mark('c', { as: 'archived', messages: odd.slice(0, 596) });
+    // The first ones are ranges of their own; the others join those that are there.
+    const joined = [...odd.slice(0, 300), ...positions.slice(2_000, 4_000).filter((_, i) => i % 4 === 1)];
+    const { changed, marks } = await a.mark('c', { as: 'seen', messages: joined });
+    assert.deepEqual([changed, marks.seen.length], [800, 3_500 + 300 - 500]);
   });
 
   test('the doorbell of a message that replaces another one comes right before that of the marks', async () => {

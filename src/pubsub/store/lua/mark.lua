@@ -15,8 +15,8 @@
 --          For an unused channel {'', origin, milliseconds}.
 -- Said again with the same id and nothing changed in between, it says again what it has changed.
 
--- Entries that are read in one call, and bytes of them.
-local MOST, BUDGET = 1000, 4194304
+-- Entries that are read in one call, and bytes of them: Redis does nothing else meanwhile.
+local MOST, BUDGET = 256, 1048576
 
 local t, now, is_due, origin = look()
 if not t then
@@ -64,10 +64,10 @@ end
 -- Which of these messages are kept: their offsets, and where their entries begin.
 local heads = {}
 local function those_kept(positions)
-  local kept, budget = {}, BUDGET
+  local kept, budget, looks = {}, BUDGET, 0
   local count = #positions / 22
   for i = 1, count do
-    if budget <= 0 then
+    if budget <= 0 or looks == MOST then
       return kept, count - i + 1
     end
     local its_id, offset = unpack_fields('>c16I6', positions, 22 * i - 21)
@@ -76,6 +76,7 @@ local function those_kept(positions)
       local is_row = unpack_fields('>I6', positions, 22 * last - 5) - offset == last - i
       local entry = entry_at(offset, is_row and math.min(last - i, t.offset - offset) + 1 or 1)
       budget = budget - #entry
+      looks = looks + 1
       local head, stored_id = marks.head_of(entry, offset)
       if stored_id == its_id then
         kept[#kept + 1] = offset
@@ -84,6 +85,18 @@ local function those_kept(positions)
     end
   end
   return kept, 0
+end
+
+-- The last ones of these messages, so many, as if all of them were kept.
+local function those_left(positions, count)
+  local offsets = {}
+  for i = #positions / 22 - count, #positions / 22 - 1 do
+    local offset = unpack_fields('>I6', positions, 22 * i + 17)
+    if offset >= first and offset <= t.offset then
+      offsets[#offsets + 1] = offset
+    end
+  end
+  return marks.ranges_of(offsets)
 end
 
 -- The first of them that are not gone, as many as can be erased in one call.
@@ -120,6 +133,7 @@ local function up_to(last)
   return { first, last }
 end
 
+-- What this call is about, and what others will be about.
 local function target()
   if which == 'all' then
     return up_to(newest)
@@ -134,7 +148,7 @@ local function target()
       local kept
       kept, left = those_kept(ARGV[i + 1])
       if which == 'messages' then
-        return marks.ranges_of(kept)
+        return marks.ranges_of(kept), left > 0 and those_left(ARGV[i + 1], left)
       end
       return kept[1] and up_to(kept[1]) or {}
     end
@@ -144,11 +158,12 @@ end
 
 local changed = 0
 if as ~= '' then
-  local about = marks.without(target(), m.gone)
+  local these, others = target()
+  local about = marks.without(these, m.gone)
   if as == 'withdrawn' then
     changed = marks.apply(m, 'deleted', about)
   else
-    changed = marks.apply_within_bounds(m, as, about, t.offset - length + 1)
+    changed = marks.apply_within_bounds(m, as, about, marks.without(others or {}, m.gone), t.offset - length + 1)
   end
   if (as == 'deleted' or as == 'withdrawn') and changed > 0 then
     for i = 1, #about, 2 do

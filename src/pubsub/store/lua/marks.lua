@@ -298,16 +298,20 @@ local function marks_functions()
   end
 
   -- As `apply`, within bounds: where ranges would be too many, nothing changes, and their number is returned below zero.
-  local function apply_within_bounds(m, as, about, lowest)
+  -- `others` are what the same mark is about in later calls, so that it is refused before any of it is made.
+  local function apply_within_bounds(m, as, about, others, lowest)
     local seen, read, archived, gone = m.seen, m.read, m.archived, m.gone
     local before = (#seen + #read + #archived + #gone) / 2
-    local changed = apply(m, as, about)
+    local changed = apply(m, as, union(about, others))
     local count = clip_all(m, lowest)
-    if changed > 0 and count > MOST_RANGES and count > before then
+    local is_refused = changed > 0 and count > MOST_RANGES and count > before
+    if is_refused or #others > 0 then
       m.seen, m.read, m.archived, m.gone = seen, read, archived, gone
+    end
+    if is_refused then
       return -count
     end
-    return changed
+    return #others > 0 and apply(m, as, about) or changed
   end
 
   return {
