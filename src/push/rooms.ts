@@ -9,6 +9,7 @@ import { Broadcasts } from './delivery/broadcasts.ts';
 import { Pacer } from './delivery/pacer.ts';
 import { ChannelRouter, type Doorbell } from './delivery/router.ts';
 import { Barrier } from './door/barrier.ts';
+import { Complaints } from './door/complaints.ts';
 import { Exclusion } from './door/exclusion.ts';
 import { admission } from './door/gate.ts';
 import { Listeners } from './door/listeners.ts';
@@ -107,11 +108,14 @@ export class Rooms {
       missed: () => this.#sendAllAway(),
       failed: (message) => log('error', message),
     });
+    const complaints = new Complaints();
     const references =
       options.references &&
-      new References({ ...options.references, maxMessage: limits.message }, (key, error) =>
-        log('warn', `reference ${printable(key)} could not be resolved: ${explain(error)}`),
-      );
+      new References({ ...options.references, maxMessage: limits.message }, (key, error) => {
+        const what = `reference ${printable(key)} could not be resolved`;
+        // Whoever looks at his mail again and again has it looked up each time.
+        complaints.say(log, 'warn', what, `${what}: ${explain(error)}`);
+      });
     this.router = new ChannelRouter(
       broker,
       references,

@@ -1,9 +1,10 @@
-/** What goes wrong again and again is logged once in a while, each kind by itself. */
+/** What goes wrong again and again is logged once in a while, each kind by itself; of very many kinds the rest is one. */
 import { monotonicNow } from '../../clock.ts';
 import type { Log, LogLevel } from '../options.ts';
 
 const PAUSE = 60_000;
 const MAX_KINDS = 100;
+const REST = '';
 
 export class Complaints {
   readonly #kinds = new Map<string, { since: number; left: number }>();
@@ -11,13 +12,19 @@ export class Complaints {
   /** @param log where it goes if it is time */
   say(log: Log, level: LogLevel, kind: string, text: string): void {
     const now = monotonicNow();
-    const last = this.#kinds.get(kind);
+    const known = this.#hasRoom(kind, now) ? kind : REST;
+    const last = this.#kinds.get(known);
     if (last !== undefined && now - last.since < PAUSE) {
       last.left++;
       return;
     }
-    if (this.#kinds.size >= MAX_KINDS) this.#kinds.clear();
-    this.#kinds.set(kind, { since: now, left: 0 });
+    this.#kinds.set(known, { since: now, left: 0 });
     log(level, last === undefined || last.left === 0 ? text : `${text} (and ${last.left} times before)`);
+  }
+
+  #hasRoom(kind: string, now: number): boolean {
+    if (this.#kinds.has(kind) || this.#kinds.size < MAX_KINDS) return true;
+    for (const [old, { since }] of this.#kinds) if (now - since >= PAUSE) this.#kinds.delete(old);
+    return this.#kinds.size < MAX_KINDS;
   }
 }
