@@ -1,4 +1,5 @@
 /** What an inbox has, page by page, newest first: each message with what its user has done with it. */
+import { monotonicNow } from '../../clock.ts';
 import type { Position, StoredMessage } from '../../pubsub/store/broker.ts';
 import {
   type Counts,
@@ -19,6 +20,8 @@ export const MAX_LIMIT = 200;
 export const HISTORY_STATES: readonly HistoryState[] = ['all', 'unseen', 'unread', 'read', 'archived'];
 /** Bytes of data in one page, and one message more. */
 const MAX_BYTES = 256 * 1024;
+/** Milliseconds after which a page has no more batches: where references can't be had, each takes as long as they may. */
+const LONGEST = 1_000;
 /** References that are looked up together. */
 const TOGETHER = 16;
 
@@ -46,7 +49,7 @@ export interface Listed {
 }
 
 export interface History {
-  /** Newest first; perhaps fewer than asked for, where they are long. */
+  /** Newest first; perhaps fewer than asked for, where they are long or it takes long. */
   messages: Listed[];
   /** To ask for those before these; `undefined` where there are none. */
   before: Position | undefined;
@@ -74,6 +77,7 @@ export async function historyOf(
     counts: countsOf(marked.marks, marked.first, marked.top.offset),
   };
   const { messages } = history;
+  const deadline = monotonicNow() + LONGEST;
   let bytes = 0;
   for await (const batch of batches(backwards(router, channel, wanted), limit)) {
     const found = batch.map((stored) => new Outgoing(stored));
@@ -84,7 +88,7 @@ export async function historyOf(
       messages.push(listed(message, marked.marks));
       if (bytes >= MAX_BYTES) break;
     }
-    if (bytes >= MAX_BYTES) break;
+    if (bytes >= MAX_BYTES || monotonicNow() >= deadline) break;
   }
   const oldest = messages.at(-1)?.message;
   if (oldest !== undefined && wanted[0]![0] < oldest.offset) history.before = oldest.place;

@@ -35,7 +35,7 @@ export interface InboxMessage<Data = unknown> extends Position {
 }
 
 export interface InboxPage<Data = unknown> {
-  /** Newest first; perhaps fewer than asked for, where they are long. */
+  /** Newest first; perhaps fewer than asked for, where they are long or it takes long. */
   messages: InboxMessage<Data>[];
   /** To ask with for more. Left out: there are no more. */
   before?: Position;

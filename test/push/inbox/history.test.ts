@@ -137,6 +137,48 @@ onMemory('a page that asks for much and reads slowly is not closed for it', asyn
   assert.equal(page.closeCode, undefined);
 });
 
+onMemory(
+  'references that nobody resolves hold up a list for one batch and not for each; none is left out',
+  async (broker) => {
+    const { push, url } = await startPush({
+      broker: broker(),
+      references: { timeout: 600, resolve: () => new Promise(() => {}) },
+    });
+    const keys = Array.from({ length: 80 }, (_, i) => `k${i}`);
+    for (const key of keys) await push.sendReference('alice', key);
+    const page = await Page.open(url, 'alice', { start: 'now' });
+    const answer = await history(page, { limit: 200 });
+    // Two batches take longer than a second.
+    assert.ok(answer.messages.length <= 32, `${answer.messages.length} messages`);
+    const found = answer.messages.map(({ reference }) => reference);
+    for (let { before } = answer; before !== undefined; ) {
+      const next = await push.inbox('alice', { before, limit: 200 });
+      found.push(...next.messages.map(({ reference }) => reference));
+      before = next.before;
+    }
+    assert.deepEqual(found, keys.toReversed());
+  },
+);
+
+onMemory(
+  'a reference that can not be resolved is logged once, however often its user looks',
+  async (broker) => {
+    const { push, url, log } = await startPush({
+      broker: broker(),
+      references: { resolve: () => ({ user: 'alice', data: 1n }) },
+    });
+    for (let i = 0; i < 150; i++) await push.sendReference('alice', `k${i}`);
+    const page = await Page.open(url, 'alice', { start: 'now' });
+    for (let i = 0; i < 10; i++)
+      assert.equal((await history(page, { limit: 10 })).messages[9]!.unresolved, true);
+    assert.equal(new Set(log).size, log.length);
+    assert.equal(log.length, 10);
+    // Of many, not all are named.
+    for (let i = 0; i < 3; i++) await history(page, { limit: 200 });
+    assert.ok(log.length <= 101, `${log.length} lines`);
+  },
+);
+
 onEachStore('what can not be asked is refused', async (broker) => {
   const { push, url, log } = await startPush({ broker: broker() });
   const receipt = await push.send('alice', 1);
