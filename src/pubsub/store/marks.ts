@@ -30,7 +30,8 @@ export interface Marks {
 }
 
 /** What can be done with messages of an inbox. All but `deleted` can be undone, by another one or by marking anew. */
-export type MarkAs = 'seen' | 'read' | 'unread' | 'archived' | 'unarchived' | 'deleted';
+export type MarkAs = (typeof MARK_AS)[number];
+export const MARK_AS = ['seen', 'read', 'unread', 'archived', 'unarchived', 'deleted'] as const;
 
 /**
  * A change: of these messages, or of everything up to and including `upTo`; with neither, of all that the channel has
@@ -98,21 +99,12 @@ export class TooManyRangesError extends RangeError {
   }
 }
 
-const EFFECTS: ReadonlySet<string> = new Set<MarkAs>([
-  'seen',
-  'read',
-  'unread',
-  'archived',
-  'unarchived',
-  'deleted',
-]);
-
 /**
  * @throws {TypeError} for a mark that says nothing
  * @throws {RangeError} for one of too many messages
  */
 export function checkMark({ as, upTo, messages }: Mark): void {
-  if (!EFFECTS.has(as)) throw new TypeError(`messages can't be marked as ${JSON.stringify(as)}`);
+  if (!MARK_AS.includes(as)) throw new TypeError(`messages can't be marked as ${JSON.stringify(as)}`);
   if (upTo !== undefined && messages !== undefined) {
     throw new TypeError('a mark is about `messages` or about all `upTo` one, not about both');
   }

@@ -4,6 +4,8 @@ import type { Position } from '../../pubsub/store/broker.ts';
 import {
   type Counts,
   countsOf,
+  MARK_AS,
+  MAX_MARKED,
   type Mark,
   type MarkAs,
   type Marked,
@@ -13,10 +15,6 @@ import type { ChannelRouter } from '../delivery/router.ts';
 import { inboxOf, replacesProblem, topicProblem, userProblem } from '../talk/names.ts';
 import { backwards } from './backwards.ts';
 import { type HistoryQuery, historyOf } from './history.ts';
-
-const MARKS: readonly MarkAs[] = ['seen', 'read', 'unread', 'archived', 'unarchived', 'deleted'];
-/** Messages that one call may name. */
-export const MAX_MARKED = 1000;
 
 /** A message of an inbox, with what its user has done with it. */
 export interface InboxMessage<Data = unknown> extends Position {
@@ -142,7 +140,7 @@ function channelOf(user: string): string {
 
 /** What comes by HTTP may be anything. @throws {TypeError} or {RangeError} */
 function checkedMark({ as, messages, upTo, ids }: MarkSettings): Mark & Pick<MarkSettings, 'ids'> {
-  if (!MARKS.includes(as)) throw new TypeError(`as is one of ${MARKS.join(', ')}`);
+  if (!MARK_AS.includes(as)) throw new TypeError(`as is one of ${MARK_AS.join(', ')}`);
   if ([messages, upTo, ids].filter((named) => named !== undefined).length > 1) {
     throw new TypeError('a mark names messages, upTo or ids, or none of them');
   }

@@ -1,20 +1,12 @@
 /** Reads what a client says about its inbox. Nothing of it is believed before it has been looked at. */
 import { createHash } from 'node:crypto';
-import type { Mark } from '../../pubsub/store/marks.ts';
+import { MARK_AS, MAX_MARKED, type Mark } from '../../pubsub/store/marks.ts';
 import { FrameError, positionOf } from './frames.ts';
 import { replacesProblem, ttlProblem } from './names.ts';
 import { type HistoryState, INBOX, type WireMarkAs, type WirePosition } from './wire.ts';
 
-const MAX_MARKED = 1000;
 const MAX_LISTED = 200;
-const MARKS: readonly unknown[] = [
-  'seen',
-  'read',
-  'unread',
-  'archived',
-  'unarchived',
-  'deleted',
-] satisfies WireMarkAs[];
+const MARKS: readonly unknown[] = MARK_AS satisfies readonly WireMarkAs[];
 const STATES: readonly unknown[] = ['all', 'unseen', 'unread', 'read', 'archived'] satisfies HistoryState[];
 
 /** @throws {FrameError} bad-frame */
