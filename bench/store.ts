@@ -1,5 +1,6 @@
 /**
- * What the store costs Redis: CPU for each message and each page, and memory, by a real Redis' own figures (INFO).
+ * What the store costs Redis: CPU for each message and each page, memory, and how long it does nothing else, by a real
+ * Redis' own figures (INFO, SLOWLOG).
  *
  *     node --import tsx bench/store.ts [--base ../before] [--rounds 5] [--only WORD] [--json]
  *
@@ -14,6 +15,7 @@ import type {
   PublishOptions,
   Receipt,
 } from '../src/pubsub/store/broker.ts';
+import type { MarkAs } from '../src/pubsub/store/marks.ts';
 import { type RedisServer, startRedis } from '../test/support/redis.ts';
 import { ask } from '../test/support/redis-groups.ts';
 
@@ -187,6 +189,48 @@ async function memory({ broker, redis }: Subject): Promise<[string, number][]> {
   return rows;
 }
 
+/** Milliseconds of the longest call for a mark of 800 messages far apart, in an inbox of 10,000 with 4,000 ranges. */
+async function longest(
+  { broker, redis }: Subject,
+  size: number,
+  rounds: number,
+): Promise<[string, number][]> {
+  if (typeof broker.mark !== 'function') return [];
+  const channel = `longest:${size}`;
+  const retention = { ...RETENTION, maxMessages: 10_000 };
+  const payload = Buffer.alloc(size, 'x');
+  const positions: Position[] = [];
+  while (positions.length < 10_000) {
+    const some = Array.from({ length: 500 }, () => broker.publish(channel, 'text', payload, { retention }));
+    for (const { epoch, offset, id } of await Promise.all(some)) positions.push({ epoch, offset, id });
+  }
+  const every = (distance: number, count: number, from: number): Position[] =>
+    Array.from({ length: count }, (_, i) => positions[i * distance + from]!);
+  for (const from of [0, 4_800]) await broker.mark(channel, { as: 'read', messages: every(6, 800, from) });
+  await ask(redis, 'CONFIG', 'SET', 'slowlog-log-slower-than', 100);
+  const rows: [string, number][] = [];
+  const measure = async (as: MarkAs, messages: Position[]): Promise<void> => {
+    await ask(redis, 'SLOWLOG', 'RESET');
+    const { changed } = await broker.mark(channel, { as, messages });
+    if (changed !== messages.length) throw new Error(`${changed} messages were ${as}`);
+    const calls = (await ask(redis, 'SLOWLOG', 'GET', 128)) as [number, number, number][];
+    rows.push([
+      `ms, longest call, 800 of ${size} bytes ${as}`,
+      Math.max(...calls.map(([, , took]) => took / 1000)),
+    ]);
+  };
+  for (let round = 0; round < Math.min(rounds, 10); round++) {
+    // Beside those that are gone already, so that there are no more ranges.
+    await measure('deleted', every(12, 800, 2 + round));
+  }
+  for (let round = 0; round < rounds; round++) {
+    await measure('unread', every(12, 800, 0));
+    await measure('read', every(12, 800, 0));
+  }
+  await ask(redis, 'FLUSHALL');
+  return rows;
+}
+
 const subjects = [await begin('own', process.cwd())];
 if (values.base !== undefined) subjects.push(await begin('base', values.base));
 const rows = new Map<string, Map<string, number[]>>();
@@ -214,8 +258,14 @@ try {
       }
     }
   }
-  for (const subject of subjects)
-    for (const [what, value] of await memory(subject)) add(what, subject, value);
+  for (const subject of subjects) {
+    if ('bytes'.includes(values.only))
+      for (const [what, value] of await memory(subject)) add(what, subject, value);
+    if (!'longest call'.includes(values.only)) continue;
+    for (const size of [100, 1_000, 4_000])
+      for (const [what, value] of await longest(subject, size, Number(values.rounds)))
+        add(what, subject, value);
+  }
 } finally {
   for (const { broker, redis } of subjects) {
     await broker.close();

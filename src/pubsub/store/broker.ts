@@ -252,9 +252,9 @@ export interface Broker {
    * - Marks live as long as the log. A channel that begins anew, in another epoch, begins without; a log that is found to
    *   have rewound keeps those it has come back with. Where these have lost changes that this broker knew of, their version
    *   gets another epoch.
-   * - Where more than a thousand entries have to be looked at or erased, or some megabytes of them, a store may take several
-   *   steps, so as not to keep all others waiting: each is whole, is told, and holds if the next one fails. So it is with
-   *   what has expired (`marks`).
+   * - Where some hundreds of entries have to be looked at or erased, or a megabyte of them, a store may take several steps,
+   *   so as not to keep all others waiting: each is whole, is told, and holds if the next one fails. So it is with what has
+   *   expired (`marks`).
    * - Nothing is created by marking in a channel that was never used.
    *
    * @throws {TypeError} for a mark that says nothing (`checkMark`)

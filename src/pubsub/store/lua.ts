@@ -1772,8 +1772,9 @@ return strays
   take: `-- Hands out what is due, by the clock of this server and that of who asks, to the one that has the lease; and renews it.
 --
 -- KEYS  schedule.lua
--- ARGV  1 who asks, a point and a number, which is another one whenever he may not know what he was given; 2 milliseconds since 1970 by his clock, 3 milliseconds of the lease, 4 most items, 5 most bytes (one
---       item may be more)
+-- ARGV  1 who asks, a point and a number, which is another one whenever he may not know what he was given;
+--       2 milliseconds since 1970 by his clock, 3 milliseconds of the lease, 4 most items, 5 most bytes (one item may be
+--       more)
 -- Returns { 'other', milliseconds that another one's lease lasts }; { 'none' } where nothing is scheduled at all, and the
 -- lease is nobody's; or { 'held', milliseconds by this server's clock, when the next one is due (empty: none), then by
 -- turns id and item }.

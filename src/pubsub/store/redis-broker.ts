@@ -299,8 +299,7 @@ class RedisBroker implements Broker {
 
   async #renewUnlessThere(channel: string, { position, version }: Doubted): Promise<void> {
     if (position !== undefined) {
-      const { top, list } = this.#channels.keys(channel);
-      const keys = [top, list, this.#channels.originKey(top)];
+      const keys = this.#channels.lookKeys(this.#channels.keys(channel));
       const args = [newStart(), this.#channels.idleTtl, encodeKnown(position)];
       await this.#topology.evaluate({ script: renewScript, keys, args });
     }

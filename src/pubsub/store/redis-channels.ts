@@ -37,7 +37,7 @@ export class RedisChannels {
     return originKey(this.prefix, this.topology.slotOf(key));
   }
 
-  /** What a script looks at that begins with lua/look.lua. */
+  /** Top, list and origin, as lua/look.lua and lua/renew.lua take them. */
   lookKeys({ top, list }: ChannelKeys): string[] {
     return [top, list, this.originKey(top)];
   }

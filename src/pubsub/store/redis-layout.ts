@@ -217,8 +217,8 @@ export function decodeEntry(
 
 /** As it is read at that time: it may have expired. @param now milliseconds since 1970, by the store's clock */
 export function readAt(now: number, message: StoredMessage): StoredMessage {
-  const { expires, ...kept } = message;
-  if (expires === undefined || expires > now) return message;
+  if (message.expires === undefined || message.expires > now) return message;
+  const { expires: _, ...kept } = message;
   return { ...kept, kind: 'gone', payload: Buffer.alloc(0) };
 }
 

@@ -1,7 +1,8 @@
 /**
  * Notices that a store has lost messages which it had acknowledged, or changes of marks: it keeps, of each channel, the
- * last message that the log is known to have had, and the last version of the marks. From a loss of the store on that is frozen, until the log was compared with it:
- * what is heard in the meantime may already count the lost offsets again, and would hide that they were lost.
+ * last message that the log is known to have had, and the last version of the marks. From a loss of the store on that is
+ * frozen, until the log was compared with it: what is heard in the meantime may already count the lost offsets again, and
+ * would hide that they were lost.
  */
 
 import { delayOf, pause } from '../../waiting.ts';
