@@ -349,12 +349,12 @@ export class Channel implements StatesOwner {
     this.stateChanged();
   }
 
-  /** @param asked what the store said with the channel's place */
+  /** @param asked what the store said with the channel's place. A doorbell that came meanwhile may know more, or less */
   #learn(asked: Marked, isAnew: boolean): void {
     const heard = this.#marked;
     this.#marked = undefined;
-    const states = this.#statesFor(asked) ?? (heard && this.#statesFor(heard));
-    states?.learnBoth(asked, heard, isAnew);
+    this.#statesFor(asked)?.learn(asked, isAnew);
+    if (heard !== undefined) this.#statesFor(heard)?.heard(heard);
   }
 
   /** Something that does not follow: an offset that came again, or a gap. */

@@ -132,15 +132,6 @@ export class ChannelStates implements Due {
     }
   }
 
-  /** What came by doorbells and what the store was asked at the same time: the newer of the two. */
-  learnBoth(asked: Marked, heard: Marked | undefined, isAnew: boolean): void {
-    const a = asked.marks.version;
-    const b = heard?.marks.version ?? a;
-    const isComparable = a.epoch === b.epoch || a.offset === 0 || b.offset === 0;
-    this.learn(heard !== undefined && isComparable && b.offset > a.offset ? heard : asked, isAnew);
-    if (!isComparable) void this.#look();
-  }
-
   /** A message has come, just now. */
   expect({ time, expires }: StoredMessage): void {
     this.#host.storeClock.heard(time);

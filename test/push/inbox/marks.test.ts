@@ -329,6 +329,42 @@ test('a doorbell that comes late, or twice, brings no older state back', async (
   assert.equal(page.frames('state').length, told);
 });
 
+test('of what the store says while a channel finds its place, the newest counts', async () => {
+  const broker = faultyBroker(memoryBroker(new MemoryStore()));
+  const { push, url } = await startPush({ broker });
+  const page = await Page.open(url, 'alice');
+  await push.send('alice', 1);
+  await push.mark('alice', { as: 'seen' });
+  await showsCounts(page, { unseen: 0, unread: 1, all: 1 });
+  const before = await broker.marks('user:alice');
+  /** Has the channel ask for its place, and answers once the rest was done. */
+  const { opening } = broker;
+  const meanwhile = async (rest: () => unknown): Promise<void> => {
+    await new Promise<void>((asked, failed) => {
+      broker.opening = async (channel) => {
+        broker.opening = opening;
+        const answer = await opening(channel);
+        await Promise.resolve(rest()).then(() => asked(), failed);
+        return answer;
+      };
+      broker.listener.missed!('user:alice');
+    });
+    const { length } = page.messages();
+    await push.send('alice', 'next');
+    await until('the next message', () => page.messages().length > length);
+  };
+  await meanwhile(() => push.mark('alice', { as: 'read' }));
+  await showsCounts(page, { unseen: 1, unread: 1, all: 2 });
+  const told = page.frames('state').length;
+  await meanwhile(() => broker.listener.marked!('user:alice', before));
+  await showsCounts(page, { unseen: 2, unread: 2, all: 3 });
+  // Late, or the store has rewound and this is all that it has: it was asked once more.
+  await push.send('alice', 'last');
+  await until('the last', () => page.data().at(-1) === 'last');
+  assert.equal(page.frames('state').length, told);
+  assert.ok(!page.frames('state').some(({ rewound }) => rewound));
+});
+
 onEachStore('a page that was sent away is told nothing more of the state', async (broker) => {
   const [a, b] = await pair(broker, { lease: 500 });
   const page = await Page.open(a.url, 'alice');
