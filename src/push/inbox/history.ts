@@ -15,7 +15,7 @@ import type { ChannelRouter } from '../delivery/router.ts';
 import type { HistoryState } from '../talk/wire.ts';
 import { backwards } from './backwards.ts';
 
-export const DEFAULT_LIMIT = 50;
+const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 200;
 export const HISTORY_STATES: readonly HistoryState[] = ['all', 'unseen', 'unread', 'read', 'archived'];
 /** Bytes of data in one page, and one message more. */

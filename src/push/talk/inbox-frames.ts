@@ -1,13 +1,13 @@
 /** Reads what a client says about its inbox. Nothing of it is believed before it has been looked at. */
 import { createHash } from 'node:crypto';
 import { MARK_AS, MAX_MARKED, type Mark } from '../../pubsub/store/marks.ts';
+import { HISTORY_STATES, MAX_LIMIT } from '../inbox/history.ts';
 import { FrameError, positionOf } from './frames.ts';
 import { replacesProblem, ttlProblem } from './names.ts';
 import { type HistoryState, INBOX, type WireMarkAs, type WirePosition } from './wire.ts';
 
-const MAX_LISTED = 200;
 const MARKS: readonly unknown[] = MARK_AS satisfies readonly WireMarkAs[];
-const STATES: readonly unknown[] = ['all', 'unseen', 'unread', 'read', 'archived'] satisfies HistoryState[];
+const STATES: readonly unknown[] = HISTORY_STATES;
 
 /** @throws {FrameError} bad-frame */
 export function markOf({ as, messages, upTo }: Record<string, unknown>): Mark {
@@ -31,9 +31,9 @@ export function historyQueryOf({ before, limit, state }: Record<string, unknown>
   limit: number | undefined;
   state: HistoryState | undefined;
 } {
-  const isFit = Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= MAX_LISTED;
+  const isFit = Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= MAX_LIMIT;
   if (limit !== undefined && !isFit) {
-    throw new FrameError('bad-frame', `limit is a whole number from 1 to ${MAX_LISTED}`);
+    throw new FrameError('bad-frame', `limit is a whole number from 1 to ${MAX_LIMIT}`);
   }
   if (state !== undefined && !STATES.includes(state)) {
     throw new FrameError('bad-frame', `state is one of ${STATES.join(', ')}`);
