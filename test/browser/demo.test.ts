@@ -228,7 +228,10 @@ describe('the mail demo', needs('redis', 'chromium'), () => {
       test(`axe-core finds nothing on it: ${colorScheme}, ${viewport.width} px`, async () => {
         const user = `gil-${colorScheme}-${viewport.width}`;
         const gil = await newPage({ colorScheme, viewport, reducedMotion: 'reduce', bypassCSP: true });
-        const check = async (what: string) => assert.deepEqual(await axe(gil), [], what);
+        const check = async (what: string) => {
+          assert.deepEqual(await axe(gil), [], what);
+          assert.equal(await gil.locator('h1:visible').count(), 1, `${what}: one heading of the page`);
+        };
         await gil.goto(first.url);
         await check('signing in');
         await gil.goto(`${first.url}/?operator=${user}`);
@@ -333,76 +336,50 @@ describe('the mail demo', needs('redis', 'chromium'), () => {
     await close(ivy);
   });
 
-  test('the page in docs/client.md works when pasted', async () => {
-    const open = await startInstance('open', ['--origins', '*']);
-    const site = createServer((_, response) => {
-      const [, html] = readFileSync('docs/client.md', 'utf8').match(/```html\n(.*?)```/s)!;
-      response.setHeader('Content-Type', 'text/html');
-      response.end(html!.replaceAll('127.0.0.1:8080', `127.0.0.1:${open.port}`));
-    }).listen(0, '127.0.0.1');
-    try {
-      await once(site, 'listening');
-      const page = await newPage();
-      await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
-      const alice = `http://127.0.0.1:${open.port}/api/users/alice`;
-      const headers = { Authorization: 'Bearer demo', 'Content-Type': 'application/json' };
-      // With its device from when it has said hello.
-      await until('the page', async () => {
-        const sessions = (await (await fetch(`${alice}/sessions`, { headers })).json()) as {
-          device?: string;
-        }[];
-        return sessions.some(({ device }) => device !== undefined);
-      });
-      const response = await fetch(`${alice}/messages`, {
-        method: 'POST',
-        headers,
-        body: '"hello"',
-      });
-      assert.equal(response.status, 201);
-      await page.getByRole('listitem').filter({ hasText: '"hello"' }).waitFor();
-      await close(page);
-    } finally {
-      site.close();
-      site.closeAllConnections();
-      await open.kill();
-    }
-  });
-
-  test('the page in docs/bell.md works when pasted', async () => {
-    const open = await startInstance('open', ['--origins', '*']);
-    const site = createServer((_, response) => {
-      const [, html] = readFileSync('docs/bell.md', 'utf8').match(/```html\n(.*?)```/s)!;
-      response.setHeader('Content-Type', 'text/html');
-      response.end(html!.replaceAll('127.0.0.1:8080', `127.0.0.1:${open.port}`));
-    }).listen(0, '127.0.0.1');
-    try {
-      await once(site, 'listening');
-      const page = await newPage();
-      await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
-      const alice = `http://127.0.0.1:${open.port}/api/users/alice`;
-      const headers = { Authorization: 'Bearer demo', 'Content-Type': 'application/json' };
-      // With its device from when it has said hello.
-      await until('the page', async () => {
-        const sessions = (await (await fetch(`${alice}/sessions`, { headers })).json()) as {
-          device?: string;
-        }[];
-        return sessions.some(({ device }) => device !== undefined);
-      });
-      const response = await fetch(`${alice}/messages`, {
-        method: 'POST',
-        headers,
-        body: '"hello"',
-      });
-      assert.equal(response.status, 201);
-      await bellOf(page).toasts.filter({ hasText: 'hello' }).waitFor();
-      await until('the title', async () => (await page.title()) === '(1) A page with a bell');
-      await close(page);
-    } finally {
-      site.close();
-      site.closeAllConnections();
-      await open.kill();
-    }
-  });
+  for (const [file, arrives] of [
+    ['docs/client.md', (page: Page) => page.getByRole('listitem').filter({ hasText: '"hello"' }).waitFor()],
+    [
+      'docs/bell.md',
+      async (page: Page) => {
+        await bellOf(page).toasts.filter({ hasText: 'hello' }).waitFor();
+        await until('the title', async () => (await page.title()) === '(1) A page with a bell');
+      },
+    ],
+  ] as const)
+    test(`the page in ${file} works when pasted`, async () => {
+      const open = await startInstance('open', ['--origins', '*']);
+      const site = createServer((_, response) => {
+        const [, html] = readFileSync(file, 'utf8').match(/```html\n(.*?)```/s)!;
+        response.setHeader('Content-Type', 'text/html');
+        response.end(html!.replaceAll('127.0.0.1:8080', `127.0.0.1:${open.port}`));
+      }).listen(0, '127.0.0.1');
+      try {
+        await once(site, 'listening');
+        const page = await newPage();
+        await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
+        const alice = `http://127.0.0.1:${open.port}/api/users/alice`;
+        const headers = { Authorization: 'Bearer demo', 'Content-Type': 'application/json' };
+        // With its device from when it has said hello.
+        await until('the page', async () => {
+          const sessions = (await (await fetch(`${alice}/sessions`, { headers })).json()) as {
+            device?: string;
+          }[];
+          return sessions.some(({ device }) => device !== undefined);
+        });
+        const response = await fetch(`${alice}/messages`, {
+          method: 'POST',
+          headers,
+          body: '"hello"',
+        });
+        assert.equal(response.status, 201);
+        await arrives(page);
+        await close(page);
+      } finally {
+        site.close();
+        site.closeAllConnections();
+        await open.kill();
+      }
+    });
 
   // Last, as it takes an instance away.
   test('an instance is killed: its page comes back on the other by itself, and has missed nothing', async () => {
