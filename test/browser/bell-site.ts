@@ -15,7 +15,7 @@ import { recordErrors } from '../support/chromium.ts';
 const PATIENCE = 60_000;
 export const SECRET = 'a secret that is long enough for tests';
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'none'; connect-src 'self' ws:; base-uri 'none'; " +
+  "default-src 'none'; script-src 'self'; style-src 'none'; connect-src 'self' ws:; frame-src 'self'; base-uri 'none'; " +
   "require-trusted-types-for 'script'";
 
 export interface Site {
@@ -71,6 +71,8 @@ export async function startSite(browser: Browser): Promise<Site> {
   const push = new PushServer({
     server: http,
     interceptors: [signedTicket({ secret: SECRET }), queryUser('operator')],
+    // Of sandboxed frames.
+    origins: ['null'],
     log: (level, message) => {
       if (level === 'error') errors.push(message);
     },

@@ -326,16 +326,23 @@ describe('the bell', needs('chromium'), () => {
     assert.equal(await focused(page), 'before');
   });
 
-  test('Escape closes the list, and not the dialog of the page around it', async () => {
-    const page = await site.open(`<dialog>${tag(newUser())}</dialog>`);
+  test('Escape closes the list or a toast, and not the dialog of the page around it', async () => {
+    const user = newUser();
+    const page = await site.open(`<dialog>${tag(user)}</dialog>`);
     await page.locator('dialog').evaluate((dialog: HTMLDialogElement) => dialog.showModal());
     await bellOf(page).open();
     await page.keyboard.press('Escape');
     await bellOf(page).panel.waitFor({ state: 'hidden' });
     assert.equal(await page.locator('dialog').evaluate((dialog: HTMLDialogElement) => dialog.open), true);
+    await send(user, 'hello');
+    await bellOf(page).toasts.first().locator('.main').focus();
+    await page.keyboard.press('Escape');
+    await until('the toast to go', async () => (await bellOf(page).toasts.count()) === 0);
+    assert.equal(await page.locator('dialog').evaluate((dialog: HTMLDialogElement) => dialog.open), true);
     await page.keyboard.press('Escape');
     assert.equal(await page.locator('dialog').evaluate((dialog: HTMLDialogElement) => dialog.open), false);
   });
+
   test('the server goes and comes back: it says so, keeps the list, and misses nothing', async () => {
     const user = newUser();
     await send(user, 'before');
@@ -660,6 +667,116 @@ describe('the bell', needs('chromium'), () => {
     await until('(3) Another', async () => (await page.title()) === '(3) Another');
     await page.evaluate(() => document.querySelector('tidings-bell')!.removeAttribute('title-badge'));
     await until('Another', async () => (await page.title()) === 'Another');
+  });
+
+  test('the title has the number as long as one bell of the page shows it there', async () => {
+    const user = newUser();
+    await sendMany(user, 2);
+    const page = await site.open(
+      `${tag(user, 'title-badge id="one"')}${tag(user, 'title-badge')}${tag(user)}`,
+    );
+    const title = (text: string) => until(text, async () => (await page.title()) === text);
+    await title('(2) A page');
+    await send(user, 'one more');
+    await title('(3) A page');
+    await page.evaluate(`document.querySelector('#one').remove()`);
+    await page.evaluate('new Promise((resolve) => setTimeout(resolve, 20))');
+    await title('(3) A page');
+    await page.evaluate(`document.querySelector('tidings-bell').remove()`);
+    await title('A page');
+  });
+
+  test('removed, nothing of it stays: no listener, timer, observer or lock, and its memory is given back', async () => {
+    const user = newUser();
+    const page = await site.open('<main></main>', {
+      before: `
+        Object.assign(window, { timers: new Set(), watched: new Set() });
+        for (const [set, clear] of [['setInterval', 'clearInterval'], ['setTimeout', 'clearTimeout']]) {
+          const [begin, end] = [window[set], window[clear]];
+          window[set] = (act, ...rest) => {
+            const id = begin(() => { if (set === 'setTimeout') timers.delete(id); act(); }, ...rest);
+            timers.add(id);
+            return id;
+          };
+          window[clear] = (id) => { timers.delete(id); end(id); };
+        }
+        var { observe, disconnect } = MutationObserver.prototype;
+        MutationObserver.prototype.observe = function (...rest) { watched.add(this); return observe.apply(this, rest); };
+        MutationObserver.prototype.disconnect = function () { watched.delete(this); return disconnect.call(this); };`,
+    });
+    const session = await page.context().newCDPSession(page);
+    const kept = async (): Promise<string[]> => {
+      const all = [`${await page.evaluate('watched.size')} observers`];
+      for (const expression of ['window', 'document']) {
+        const { result } = await session.send('Runtime.evaluate', { expression });
+        const found = await session.send('DOMDebugger.getEventListeners', { objectId: result.objectId! });
+        all.push(...found.listeners.map(({ type }) => `${expression} ${type}`));
+      }
+      return all.sort();
+    };
+    const round = async (): Promise<void> => {
+      await page.evaluate((name) => {
+        const bell = document.createElement('tidings-bell');
+        for (const [key, value] of Object.entries({
+          user: name,
+          'title-badge': '',
+          notifications: '',
+          toast: '300',
+        }))
+          bell.setAttribute(key, value);
+        document.querySelector('main')!.append(bell);
+        Object.assign(window, { gone: new WeakRef(bell) });
+      }, user);
+      await until('connected', () => isConnected(page));
+      await send(user, 'a toast');
+      await bellOf(page).toasts.first().waitFor();
+      await bellOf(page).open();
+      await bellOf(page).rows.first().getByRole('button', { name: 'Archive' }).click();
+      await send(user, 'another');
+      await bellOf(page).row('another').first().waitFor();
+      await page.evaluate(`document.querySelector('tidings-bell').remove()`);
+      await until('it to leave', async () => (await site.push.sessions(user)).length === 0);
+      const left = () =>
+        page.evaluate(`navigator.locks.query().then(({ held, pending }) =>
+          [timers.size, held.length, pending.length, document.title].join())`);
+      await until('no timer and no lock', async () => (await left()) === '0,0,0,A page');
+    };
+    // What is made once for all bells of a page, and for the test, is made.
+    await round();
+    const before = await kept();
+    await round();
+    assert.deepEqual(await kept(), before);
+    await until('its memory', async () => {
+      await session.send('HeapProfiler.collectGarbage');
+      return page.evaluate('gone.deref() === undefined');
+    });
+  });
+
+  test('in a sandboxed frame, which has no storage and no locks, it connects by itself, and all of it can be used', async () => {
+    const user = newUser();
+    await send(user, 'hello');
+    const inner = await site.open(tag(user, 'notifications title-badge'));
+    const path = inner.url();
+    const page = await site.open('<main></main>');
+    await page.evaluate((src) => {
+      const frame = document.createElement('iframe');
+      frame.setAttribute('sandbox', 'allow-scripts');
+      Object.assign(frame, { src, width: 600, height: 500 });
+      document.querySelector('main')!.append(frame);
+    }, path);
+    const frame = page.frameLocator('iframe').locator('tidings-bell');
+    const inside = (selector: string) => frame.locator(selector);
+    await inside('[part=badge]').filter({ hasText: '1' }).waitFor();
+    await until('two sessions', async () => (await site.push.sessions(user)).length === 2);
+    await send(user, 'another');
+    await inside('[part=toast]').filter({ hasText: 'another' }).waitFor();
+    await inside('[part=button]').click();
+    await inside('li').filter({ hasText: 'hello' }).locator('.main').click();
+    await until('it to be read', async () => (await site.push.counts(user)).unread === 1);
+    // A frame of no origin may not notify.
+    await inside('[part=notify]').filter({ hasText: 'blocks notifications' }).waitFor();
+    await page.keyboard.press('Escape');
+    await inside('[part=panel]').waitFor({ state: 'hidden' });
   });
 
   test('notifications of the system: asked for by a click, shown while no tab is seen, once', async () => {

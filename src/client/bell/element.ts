@@ -194,7 +194,7 @@ export class TidingsBell extends Base {
     if (old === source) return;
     this.#view.source = source;
     if (old === undefined) return;
-    showInTitle(old, 0);
+    showInTitle(this, undefined, 0);
     old.leave(this.#view);
   }
 

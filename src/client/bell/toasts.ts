@@ -42,6 +42,8 @@ export function createToasts(fallback: () => void): Toasts {
     },
     keydown: (event: KeyboardEvent) => {
       if (event.key !== 'Escape') return;
+      // It takes the toast away, and not the dialog around it as well.
+      event.preventDefault();
       event.stopPropagation();
       (event.target as Element).parentElement!.querySelector<HTMLElement>('.icon-button')!.click();
     },

@@ -14,6 +14,8 @@ import { createToasts } from './toasts.ts';
 const BELL = 'M18 9a6 6 0 0 0-12 0c0 6-2.5 7.5-2.5 7.5h17S18 15 18 9M10 20a2.2 2.2 0 0 0 4 0';
 /** Milliseconds that a toast stays. */
 const TOAST_TIME = 8_000;
+/** The longest that timers can wait. */
+const MOST_TIME = 2 ** 31 - 1;
 /** More messages than this at once are told of by one toast. */
 const MOST_AT_ONCE = 2;
 /** The largest number that the badge shows; the button's name has the right one. */
@@ -33,7 +35,9 @@ export function createBell(element: HTMLElement, texts: Texts, update: () => voi
   const has = (name: string): boolean => element.hasAttribute(name);
   /** 0 for no toasts. */
   const toastTime = (): number =>
-    attribute('toast') === 'off' ? 0 : Number(attribute('toast')) || TOAST_TIME;
+    attribute('toast') === 'off'
+      ? 0
+      : Math.max(0, Math.min(Number(attribute('toast')) || TOAST_TIME, MOST_TIME));
 
   /** @returns false where a listener has prevented what comes next */
   const tell = <Name extends keyof BellEvents>(name: Name, detail: BellEvents[Name]['detail']): boolean =>
@@ -117,7 +121,7 @@ export function createBell(element: HTMLElement, texts: Texts, update: () => voi
       const number = texts.say('unread', { count: texts.number(unread) });
       set(anchor, { 'aria-label': unread === 0 ? name : `${name}, ${number}`, lang: texts.language });
       anchor.classList.toggle('off', state === 'offline' || state === 'signed-out');
-      if (source !== undefined) showInTitle(source, has('title-badge') ? count : 0);
+      showInTitle(element, source, has('title-badge') ? count : 0);
       if (has('notifications')) stopWatching ??= watchSight();
 
       const isOther = state !== bell.state;
