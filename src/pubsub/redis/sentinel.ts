@@ -49,25 +49,28 @@ export class SentinelWatch {
   }
 
   /**
-   * Asks one Sentinel after the other.
+   * Asks one Sentinel after the other, each of them once, whoever else asks at the same time.
    *
    * @throws {RedisError} `REDIS_CONNECTION` if none of them tells
    */
   async locate(): Promise<Endpoint> {
     const complaints: string[] = [];
+    const first = this.#first;
     for (let i = 0; i < this.#sentinels.length; i++) {
-      const options = this.#sentinels[this.#first]!;
-      const client = new RespClient(options);
+      const which = (first + i) % this.#sentinels.length;
+      const client = new RespClient(this.#sentinels[which]!);
       try {
         const reply = await client.command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.#name);
-        if (Array.isArray(reply)) return { host: String(reply[0]), port: Number(reply[1]) };
+        if (Array.isArray(reply)) {
+          this.#first = which;
+          return { host: String(reply[0]), port: Number(reply[1]) };
+        }
         complaints.push(`Sentinel at ${client.address} does not know it`);
       } catch (error) {
         complaints.push((error as Error).message);
       } finally {
         await client.close();
       }
-      this.#first = (this.#first + 1) % this.#sentinels.length;
     }
     throw new RedisError(
       'REDIS_CONNECTION',

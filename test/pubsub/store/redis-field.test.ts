@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
+import { SentinelWatch } from '../../../src/pubsub/redis/sentinel.ts';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
 import {
@@ -402,6 +403,25 @@ describe('the Redis broker in the field', { ...needs('redis'), timeout: 300_000 
     await until('the refusal to be told', () => errors.length > 0);
     assert.match(errors[0]!.message, /no Sentinel told .*refused the user or password \(WRONGPASS/);
     assert.doesNotMatch(errors[0]!.message, /nope/);
+  });
+
+  test('of two Sentinels one may be dead: whoever asks at the same time as others asks the other one, too', async () => {
+    const redis = await started(startRedis());
+    const [dead, port] = [await freePort(), await freePort()];
+    await started(
+      startRedis((folder) => {
+        const file = join(folder, 'sentinel.conf');
+        writeFileSync(
+          file,
+          `port ${port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 ${redis.port} 1\n`,
+        );
+        return [file, '--sentinel'];
+      }, port),
+    );
+    const sentinels = [`redis://127.0.0.1:${dead}`, `redis://127.0.0.1:${port}`];
+    const watch = new SentinelWatch({ sentinels, name: 'mymaster' });
+    const found = await Promise.all([1, 2, 3, 4, 5].map(() => watch.locate()));
+    assert.deepEqual(new Set(found.map((master) => master.port)), new Set([redis.port]));
   });
 
   test('Cluster: nodes that are named "?" are found by their addresses', async () => {
