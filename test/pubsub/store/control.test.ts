@@ -1,7 +1,6 @@
 /** The control log, the same on every broker: what it promises whoever says a command, and when a lease is over. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
+import { test } from 'node:test';
 import type { Broker } from '../../../src/pubsub/store/broker.ts';
 import {
   type ControlCommand,
@@ -12,16 +11,10 @@ import {
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import { TcpProxy } from '../../chaos/proxy.ts';
+import { startEveryRedis } from '../../support/every-redis.ts';
 import { until } from '../../support/net.ts';
-import { needs } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
-import {
-  ask,
-  type ClusterGroup,
-  type SentinelGroup,
-  startCluster,
-  startSentinels,
-} from '../../support/redis-groups.ts';
+import { ask } from '../../support/redis-groups.ts';
 import { Recorder } from './broker-suite.ts';
 
 const LEASE = 600;
@@ -157,21 +150,7 @@ function suite(name: string, make: Make, skip: string | false): void {
 const store = new MemoryStore();
 suite('memory', () => memoryBroker(store), false);
 
-const { skip } = needs('redis');
-let redis: RedisServer;
-let sentinels: SentinelGroup;
-let cluster: ClusterGroup;
-before(async () => {
-  if (skip) return;
-  [redis, sentinels, cluster] = await Promise.all([startRedis(), startSentinels(), startCluster()]);
-});
-after(() => Promise.all([redis, sentinels, cluster].map((group) => group?.stop())));
-
-const targets: Record<string, () => RedisTarget> = {
-  redis: () => redis.url,
-  'redis behind Sentinels': () => sentinels.target,
-  'Redis Cluster': () => cluster.target,
-};
+const { skip, targets } = startEveryRedis();
 for (const [name, target] of Object.entries(targets)) suite(name, () => redisBroker(target(), QUICK), skip);
 
 // ── what only Redis can do ─────────────────────────────────────────────────────────────────────────

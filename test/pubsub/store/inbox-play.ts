@@ -5,12 +5,11 @@
  */
 import assert from 'node:assert/strict';
 import type { Broker, BrokerListener, Position, StoredMessage } from '../../../src/pubsub/store/broker.ts';
-import { countsOf, type Mark, type MarkAs, type Marked } from '../../../src/pubsub/store/marks.ts';
+import { countsOf, MARK_AS, type Mark, type Marked } from '../../../src/pubsub/store/marks.ts';
 import { text } from './broker-suite.ts';
 import { InboxModel, said, stateOf } from './inbox-model.ts';
 
 export const DEVICES = 5;
-const KINDS: MarkAs[] = ['seen', 'read', 'unread', 'archived', 'unarchived', 'deleted'];
 
 /** A store with as many instances as there are devices, and a clock. */
 export interface Stage {
@@ -243,7 +242,7 @@ export class Play {
 
   #mark(): Mark {
     const dice = this.#dice;
-    const as = dice.roll(12) === 0 ? 'deleted' : dice.pick(KINDS.slice(0, 5));
+    const as = dice.roll(12) === 0 ? 'deleted' : dice.pick(MARK_AS.slice(0, 5));
     const known = this.#positions.slice(-8);
     // Now and then one of the lost, or one that nobody has sent.
     const some = (): Position => {

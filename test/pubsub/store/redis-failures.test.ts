@@ -3,52 +3,20 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
-import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
-import type { Broker, BrokerListener, Receipt } from '../../../src/pubsub/store/broker.ts';
-import {
-  type RedisBrokerOptions,
-  ReplicationError,
-  redisBroker,
-} from '../../../src/pubsub/store/redis-broker.ts';
+import type { Broker, Receipt } from '../../../src/pubsub/store/broker.ts';
+import { ReplicationError, redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
+import { cleanups, started } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { startRedis } from '../../support/redis.ts';
 import { ask, moveSlot, startCluster, startSentinels } from '../../support/redis-groups.ts';
-import { entryOf, options, positions, Recorder } from './broker-suite.ts';
+import { entryOf, options, positions, Recorder, text } from './broker-suite.ts';
+import { fast, open } from './redis-brokers.ts';
 
 const run = promisify(execFile);
-/** Back at once, and never out of patience with a machine that is slow. */
-const fast = { reconnectMinDelay: 10, reconnectMaxDelay: 100, publishMaxWait: 120_000 };
-
-/** What a test has opened, last first, so that a failing one leaves nothing behind. */
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-async function started<T extends { stop(): Promise<void> }>(server: Promise<T>): Promise<T> {
-  const result = await server;
-  cleanups.push(() => result.stop());
-  return result;
-}
-
-async function open(
-  target: RedisTarget,
-  more: RedisBrokerOptions = {},
-  intake?: BrokerListener['intake'],
-): Promise<[Broker, Recorder]> {
-  const recorder: Recorder & BrokerListener = new Recorder();
-  if (intake !== undefined) recorder.intake = intake;
-  const broker = redisBroker(target, { ...fast, ...more });
-  cleanups.push(() => broker.close());
-  await broker.open(recorder);
-  return [broker, recorder];
-}
-
-const text = (value: string): Buffer => Buffer.from(value);
-
 /** Publishes with an idempotency key for each message until told to stop; every receipt is a promise to keep. */
 function publisher(broker: Broker, channels: string[]) {
   const receipts: Receipt[] = [];
@@ -155,8 +123,10 @@ describe('the Redis broker', { ...needs('redis'), timeout: 600_000 }, () => {
     const [b, rb] = await open(
       `redis://${rules[0]}:${password}@127.0.0.1:${redis.port}`,
       {},
-      ({ channel, kind, payload, idempotencyKey }) =>
-        b.publish(channel, kind, payload, options({ idempotencyKey })),
+      {
+        intake: ({ channel, kind, payload, idempotencyKey }) =>
+          b.publish(channel, kind, payload, options({ idempotencyKey })),
+      },
     );
     await b.subscribe('user:alice');
     const { epoch, offset, id } = await b.publish(

@@ -2,55 +2,19 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { SentinelWatch } from '../../../src/pubsub/redis/sentinel.ts';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
-import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
-import {
-  type Broker,
-  type BrokerListener,
-  DamagedChannelError,
-  type Opening,
-} from '../../../src/pubsub/store/broker.ts';
-import {
-  type RedisBrokerOptions,
-  ReplicationError,
-  redisBroker,
-} from '../../../src/pubsub/store/redis-broker.ts';
+import { type Broker, DamagedChannelError, type Opening } from '../../../src/pubsub/store/broker.ts';
+import { ReplicationError } from '../../../src/pubsub/store/redis-broker.ts';
 import { RedisReplyError, RespClient, wasNotExecuted } from '../../../src/redis.ts';
+import { cleanups, started } from '../../support/cleanups.ts';
 import { freePort, until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { startRedis } from '../../support/redis.ts';
 import { ask, moveSlot, startCluster } from '../../support/redis-groups.ts';
-import { options, positions, Recorder } from './broker-suite.ts';
-
-const soon = { reconnectMinDelay: 10, reconnectMaxDelay: 100 };
-const fast = { ...soon, publishMaxWait: 120_000 };
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-async function started<T extends { stop(): Promise<void> }>(server: Promise<T>): Promise<T> {
-  const result = await server;
-  cleanups.push(() => result.stop());
-  return result;
-}
-function make(target: RedisTarget, more: RedisBrokerOptions = {}): Broker {
-  const broker = redisBroker(target, { ...fast, ...more });
-  cleanups.push(() => broker.close());
-  return broker;
-}
-async function open(
-  target: RedisTarget,
-  more: RedisBrokerOptions = {},
-  listener: Partial<BrokerListener> = {},
-): Promise<[Broker, Recorder]> {
-  const recorder = Object.assign(new Recorder(), listener);
-  const broker = make(target, more);
-  await broker.open(recorder);
-  return [broker, recorder];
-}
-const text = (value: string): Buffer => Buffer.from(value);
+import { options, positions, Recorder, text } from './broker-suite.ts';
+import { make, open, soon } from './redis-brokers.ts';
 
 /** Sends without waiting, a few in each turn of the event loop, while `disturb` does its worst. */
 async function sendInOrder(

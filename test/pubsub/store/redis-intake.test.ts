@@ -3,17 +3,19 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect as connectTo, createServer } from 'node:net';
-import { afterEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Script } from '../../../src/pubsub/redis/script.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
 import type { Broker, IntakeMessage, Receipt } from '../../../src/pubsub/store/broker.ts';
 import { lua } from '../../../src/pubsub/store/lua.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
+import { cleanups, started } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
-import { type RedisServer, startRedis } from '../../support/redis.ts';
+import { startRedis } from '../../support/redis.ts';
 import { ask } from '../../support/redis-groups.ts';
 import { options, Recorder } from './broker-suite.ts';
+import { make } from './redis-brokers.ts';
 
 /** An instance: publishes what comes in, unless `fate` says otherwise. */
 class Taker extends Recorder {
@@ -30,30 +32,15 @@ class Taker extends Recorder {
 }
 
 describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
-  const cleanups: (() => Promise<unknown>)[] = [];
-  afterEach(async () => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-  });
-  const redisOf = async (): Promise<RedisServer> => {
-    const redis = await startRedis();
-    cleanups.push(() => redis.stop());
-    return redis;
-  };
   const open = async (target: RedisTarget, settings = {}): Promise<Taker> => {
     const taker = new Taker();
-    taker.broker = redisBroker(target, {
-      reconnectMinDelay: 10,
-      reconnectMaxDelay: 100,
-      publishMaxWait: 60_000,
-      ...settings,
-    });
-    cleanups.push(() => taker.broker.close());
+    taker.broker = make(target, { publishMaxWait: 60_000, ...settings });
     await taker.broker.open(taker);
     return taker;
   };
 
   test('entries of every kind are published once and removed, also those from before the first instance', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'user:alice', 'data', 'early');
     const a = await open(redis.url);
     const b = await open(redis.url);
@@ -98,7 +85,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('an entry may replace an older one, and expire', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     const a = await open(redis.url);
     for (const data of ['one', 'two']) {
       await ask(
@@ -128,7 +115,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('what can never be stored is moved aside with the reason', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     const a = await open(redis.url, { prefix: 'p' });
     a.fate = async ({ channel }) => {
       if (channel === 'forbidden') throw new TypeError('no such channel here');
@@ -156,7 +143,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('what a dead instance has read and not finished is finished by another, once', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     // A consumer that read two entries long ago, stored one of them, and died before it could say so.
     await ask(redis, 'XGROUP', 'CREATE', 'tidings:in', 'tidings', '0', 'MKSTREAM');
     const ids = [];
@@ -180,7 +167,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('what was acknowledged and not deleted, or lost its consumer, is cleared up: each entry is stored once', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     await ask(redis, 'XGROUP', 'CREATE', 'tidings:in', 'tidings', '0', 'MKSTREAM');
     const add = async (data: string): Promise<string> =>
       String(await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', data));
@@ -208,7 +195,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
 
   for (const when of ['before', 'after'] as const) {
     test(`an instance that is killed just ${when} Redis has ended its entries leaves nothing, and nothing is stored twice`, async () => {
-      const redis = await redisOf();
+      const redis = await started(startRedis());
       const digest = new Script(lua.finish).digest;
       let dying: ChildProcess;
       // Redis knows the script, so that one command ends them.
@@ -267,7 +254,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   }
 
   test('where what can not be stored can not be moved aside, the entries beside it are finished all the same', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     await ask(redis, 'SET', 'tidings:in:rejected', 'x');
     await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'good');
     await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'kind', 'json', 'data', '{');
@@ -282,7 +269,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('a FLUSHALL and a restart do not end it; closing removes the consumer', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     const a = await open(redis.url);
     await ask(redis, 'FLUSHALL');
     await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', '1');
@@ -297,7 +284,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('a user who may use neither CLIENT, XINFO nor XAUTOCLAIM takes what comes, at once, and is told once', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     const forbidden = ['-client', '-xinfo', '-xautoclaim'];
     await ask(redis, 'ACL', 'SETUSER', 'u', 'on', '>pw', 'allkeys', 'allchannels', '+@all', ...forbidden);
     const a = await open(`redis://u:pw@127.0.0.1:${redis.port}`);
@@ -320,7 +307,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('an entry that can not be stored for the moment is tried again soon, and told', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     const a = await open(redis.url);
     let failures = 0;
     a.fate = async () => {
@@ -333,7 +320,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('an entry for a damaged channel is moved aside with the reason', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     await ask(redis, 'SET', '{tidings:c}:list', 'x');
     await open(redis.url);
     await ask(redis, 'XADD', 'tidings:in', '*', 'channel', 'c', 'data', 'x');
@@ -346,7 +333,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('a stream that can not be read is told once and counts as a fault, until it can', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     await ask(redis, 'SET', 'tidings:in', 'x');
     const a = await open(redis.url);
     await until('it to be told', () => a.warnings.length === 1);
@@ -360,7 +347,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
   });
 
   test('a listener without intake, or intake: false, takes nothing', async () => {
-    const redis = await redisOf();
+    const redis = await started(startRedis());
     await open(redis.url, { intake: false });
     const plain = redisBroker(redis.url);
     cleanups.push(() => plain.close());

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
@@ -15,7 +15,6 @@ import {
   type Receipt,
 } from '../../../src/pubsub/store/broker.ts';
 import {
-  countsOf,
   type MarkAs,
   type Marked,
   type Marks,
@@ -24,36 +23,19 @@ import {
   TooManyRangesError,
 } from '../../../src/pubsub/store/marks.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
-import { type RedisBrokerOptions, redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
+import type { RedisBrokerOptions } from '../../../src/pubsub/store/redis-broker.ts';
 import { RespClient } from '../../../src/redis.ts';
+import { cleanups, started } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
 import { ask, moveSlot, startCluster } from '../../support/redis-groups.ts';
-import { options, Recorder } from './broker-suite.ts';
+import { options, Recorder, text } from './broker-suite.ts';
+import { at, counts } from './marks-suite.ts';
+import { open as openBroker } from './redis-brokers.ts';
 
-const fast = { reconnectMinDelay: 10, reconnectMaxDelay: 100, publishMaxWait: 120_000, intake: false };
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(args: string[] = []): Promise<RedisServer> {
-  const redis = await startRedis(args);
-  cleanups.push(() => redis.stop());
-  return redis;
-}
-
-async function open(target: RedisTarget, more: RedisBrokerOptions = {}): Promise<[Broker, Recorder]> {
-  const recorder = new Recorder();
-  const broker = redisBroker(target, { ...fast, ...more });
-  cleanups.push(() => broker.close());
-  await broker.open(recorder);
-  return [broker, recorder];
-}
-
-const text = (value: string): Buffer => Buffer.from(value);
-const positionOf = ({ epoch, offset, id }: Receipt): Position => ({ epoch, offset, id });
+const open = (target: RedisTarget, more: RedisBrokerOptions = {}) =>
+  openBroker(target, { intake: false, ...more });
 
 async function fill(broker: Broker, channel: string, count: number, more: Partial<PublishOptions> = {}) {
   const retention = { maxMessages: 10_000, maxAge: 3_600_000 };
@@ -62,7 +44,7 @@ async function fill(broker: Broker, channel: string, count: number, more: Partia
     const some = Array.from({ length: Math.min(500, count - i) }, (_, k) =>
       broker.publish(channel, 'text', text(`message ${i + k}`), options({ retention, ...more })),
     );
-    for (const receipt of await Promise.all(some)) positions.push(positionOf(receipt));
+    for (const receipt of await Promise.all(some)) positions.push(at(receipt));
   }
   return positions;
 }
@@ -82,11 +64,10 @@ const statesOf = ({ marks, first }: Pick<Marked, 'marks' | 'first'>): Partial<Ma
   archived: within(marks.archived, first),
   gone: within(marks.gone, first),
 });
-const countsIn = ({ marks, first, top }: Marked) => countsOf(marks, first, top.offset);
 
 describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   test('256 messages are marked in one call and a thousand in four, and what is one range is kept as one', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 1200);
     // The script is known from then on.
@@ -106,11 +87,11 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.ok(bytes < 200, `${bytes} bytes`);
     const odd = positions.filter(({ offset }) => offset % 2 === 1).slice(0, 500);
     assert.equal((await a.mark('c', { as: 'unread', messages: odd.toReversed() })).changed, 500);
-    assert.deepEqual(countsIn(await a.marks('c')), { unseen: 200, unread: 700, all: 1200 });
+    assert.deepEqual(counts(await a.marks('c')), { unseen: 200, unread: 700, all: 1200 });
   });
 
   test('messages that are deleted leave nothing but their place in the log, a thousand of them in four calls', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 1000);
     await a.marks('c');
@@ -133,13 +114,13 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('ten thousand messages: all are read as one range, and deleted in steps, none of which is long', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 10_000);
     const all = await a.mark('c', { as: 'read' });
     assert.deepEqual([all.changed, all.marks.read], [10_000, [[1, 10_000]]]);
     assert.equal((await a.mark('c', { as: 'unread', upTo: positions[4_999]! })).changed, 5_000);
-    assert.deepEqual(countsIn(await a.marks('c')), { unseen: 0, unread: 5_000, all: 10_000 });
+    assert.deepEqual(counts(await a.marks('c')), { unseen: 0, unread: 5_000, all: 10_000 });
     const before = await scriptCalls(redis);
     const { changed, marks } = await a.mark('c', { as: 'deleted', upTo: positions[8_999]! });
     assert.deepEqual([changed, marks.gone], [9_000, [[1, 9_000]]]);
@@ -148,15 +129,15 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     const [rest] = await Promise.all([a.mark('c', { as: 'deleted' }), fill(a, 'c', 1)]);
     assert.ok(rest.changed === 1_000 || rest.changed === 1_001);
     const kept = await a.marks('c');
-    assert.equal(countsIn(kept).all, 10_001 - 9_000 - rest.changed);
+    assert.equal(counts(kept).all, 10_001 - 9_000 - rest.changed);
   });
 
   test('of large messages few are looked at in one call', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const positions: Position[] = [];
     for (let i = 0; i < 60; i++) {
-      positions.push(positionOf(await a.publish('c', 'binary', Buffer.alloc(300_000), options())));
+      positions.push(at(await a.publish('c', 'binary', Buffer.alloc(300_000), options())));
     }
     let before = await scriptCalls(redis);
     assert.equal((await a.mark('c', { as: 'archived', messages: positions })).changed, 60);
@@ -169,7 +150,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('marks are 4,096 ranges at the most: one that would make more changes nothing, and what is withdrawn is gone', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
     await a.subscribe('c');
     const positions = await fill(a, 'c', 9_000);
@@ -195,7 +176,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a mark that takes several calls is refused as a whole, and made where only a part of it would be too much', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 9_000);
     const odd = positions.filter(({ offset }) => offset % 2 === 1);
@@ -216,7 +197,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('the doorbell of a message that replaces another one comes right before that of the marks', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
     const client = new RespClient(redis.url);
     cleanups.push(() => client.close());
@@ -255,10 +236,10 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
       ['keys', 'SET', 'x'],
       ['ttl', 'SET', 'x'],
     ] as const) {
-      const redis = await start();
+      const redis = await started(startRedis());
       const [a, ra] = await open(redis.url);
       const name = `{tidings:c}:${key}`;
-      const first = positionOf(await a.publish('c', 'text', text('1'), options()));
+      const first = at(await a.publish('c', 'text', text('1'), options()));
       await a.publish('c', 'text', text('2'), options({ replaces: 'k' }));
       await ask(redis, 'DEL', name);
       await ask(redis, damage[0], name, damage[1]);
@@ -295,7 +276,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('marks that were evicted begin anew in another epoch; the log and the others go on', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
     await a.subscribe('c');
     const positions = await fill(a, 'c', 5);
@@ -310,7 +291,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a channel that begins anew begins without marks, also where their key is still there', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const [stranger] = await open(redis.url);
     for (const lost of [['top', 'list'], ['top']]) {
@@ -321,7 +302,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
       await ask(redis, 'DEL', ...(lost.map((key) => `{tidings:${channel}}:${key}`) as [string]));
       const positions = await fill(stranger, channel, 6);
       assert.deepEqual((await stranger.opening(channel)).marked!.marks.read, []);
-      assert.deepEqual(countsIn(await a.marks(channel)), { unseen: 6, unread: 6, all: 6 });
+      assert.deepEqual(counts(await a.marks(channel)), { unseen: 6, unread: 6, all: 6 });
       assert.equal(await a.remove(channel, { key: 'k' }), false, 'its message is not of this life');
       const before = await a.mark(channel, { as: 'seen', messages: positions.slice(0, 1) });
       assert.equal(before.marks.version.offset, 1);
@@ -331,7 +312,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('marks that Redis has lost changes of get another epoch: at once from whoever knows better', async () => {
-    const redis = await start(['--dbfilename', 'dump.rdb']);
+    const redis = await started(startRedis(['--dbfilename', 'dump.rdb']));
     const [a, ra] = await open(redis.url);
     const [b, rb] = await open(redis.url);
     const channels = ['changed', 'same', 'goes on'];
@@ -370,7 +351,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a log that has rewound keeps the marks of the same moment', async () => {
-    const redis = await start(['--dbfilename', 'dump.rdb']);
+    const redis = await started(startRedis(['--dbfilename', 'dump.rdb']));
     const [a, ra] = await open(redis.url);
     await a.subscribe('c');
     const positions = await fill(a, 'c', 6);
@@ -391,11 +372,11 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.deepEqual([marks.read, marks.gone], [[[1, 4]], [[5, 5]]]);
     assert.deepEqual((await a.opening('c')).marked, await a.marks('c'));
     await fill(a, 'c', 1);
-    assert.deepEqual(countsIn(await a.marks('c')), { unseen: 3, unread: 3, all: 7 });
+    assert.deepEqual(counts(await a.marks('c')), { unseen: 3, unread: 3, all: 7 });
   });
 
   test('with an append-only file nothing of it is lost', async () => {
-    const redis = await start(['--appendonly', 'yes', '--appendfsync', 'always']);
+    const redis = await started(startRedis(['--appendonly', 'yes', '--appendfsync', 'always']));
     const [a, ra] = await open(redis.url);
     await a.subscribe('c');
     const positions = await fill(a, 'c', 6);
@@ -412,7 +393,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('what was said to be marked, replaced or withdrawn is so after kill -9, again and again', async () => {
-    const redis = await start(['--appendonly', 'yes', '--appendfsync', 'always']);
+    const redis = await started(startRedis(['--appendonly', 'yes', '--appendfsync', 'always']));
     const [a] = await open(redis.url);
     const [b, rb] = await open(redis.url);
     await b.subscribe('c');
@@ -430,7 +411,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
           if (former !== undefined) wanted.set(former, 'gone');
           keys.set(replaces, offset);
         }
-        const messages = [positionOf(receipt)];
+        const messages = [at(receipt)];
         if (i % 7 === 3) {
           await b.remove('c', { position: messages[0]! });
           wanted.set(offset, 'gone');
@@ -464,7 +445,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('marks keep the order of the calls while the scripts are flushed over and over', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const positions = await fill(a, 'c', 4);
     for (let round = 0; round < 30; round++) {
@@ -489,7 +470,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('what Redis refuses for a while is marked when it does not any more, and once', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
     await a.subscribe('c');
     const positions = await fill(a, 'c', 10);
@@ -532,7 +513,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a mark whose answer was lost is made once, and says what it has changed', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     let isLosing = false;
     const proxy = createServer((client) => {
       const server = connect(redis.port, '127.0.0.1');
@@ -571,7 +552,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('what expires is gone for whoever reads, and is among the marks once somebody looks', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
     const [b] = await open(redis.url);
     await a.subscribe('c');
@@ -596,14 +577,14 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.equal(ra.marks.length, 1);
     assert.deepEqual(await ask(redis, 'ZCARD', '{tidings:c}:ttl'), 1);
     assert.match(String(await ask(redis, 'LINDEX', '{tidings:c}:list', 1)), / g\n$/);
-    assert.equal((await a.mark('c', { as: 'read', messages: [positionOf(short)] })).changed, 0);
-    assert.equal(await a.remove('c', { position: positionOf(short) }), false);
+    assert.equal((await a.mark('c', { as: 'read', messages: [at(short)] })).changed, 0);
+    assert.equal(await a.remove('c', { position: at(short) }), false);
     const next = (await a.marks('c')).marks.next!;
     assert.ok(next > time + 3_000_000 && next <= time + 3_700_000);
   });
 
   test('thousands that expire together are taken away in steps, and each is told to be gone', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     await fill(a, 'c', 2_500, { ttl: 200 });
     await fill(a, 'c', 1);
@@ -611,12 +592,12 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
       const marked = await a.marks('c');
       return marked.marks.gone[0]?.[1] === 2_500 && marked;
     });
-    assert.deepEqual(countsIn(all), { unseen: 1, unread: 1, all: 1 });
+    assert.deepEqual(counts(all), { unseen: 1, unread: 1, all: 1 });
     assert.equal(await ask(redis, 'EXISTS', '{tidings:c}:ttl'), 0);
   });
 
   test('what is kept beside the log does not grow with messages that are not kept any more, and expires with it', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const retention = { maxMessages: 20, maxAge: 3_600_000 };
     for (let i = 0; i < 3_000; i += 100) {
@@ -624,7 +605,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
         a.publish('c', 'text', text('x'), options({ retention, replaces: `k${i + k}`, ttl: 3_600_000 })),
       );
       await Promise.all(some);
-      if (i % 500 === 0) await a.mark('c', { as: 'read', upTo: positionOf((await some[90])!) });
+      if (i % 500 === 0) await a.mark('c', { as: 'read', upTo: at((await some[90])!) });
     }
     const [keys, ttl] = [
       Number(await ask(redis, 'HLEN', '{tidings:c}:keys')),
@@ -641,7 +622,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('marks of an inbox that is only opened live on, and are gone with one that is left alone', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url, { idleChannelTtl: 400 });
     const retention = { maxMessages: 10, maxAge: 400 };
     for (const channel of ['opened', 'left']) {
@@ -657,8 +638,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('Cluster: marks are made while their slot moves, in order, and once', async () => {
-    const cluster = await startCluster();
-    cleanups.push(() => cluster.stop());
+    const cluster = await started(startCluster());
     const [a] = await open(cluster.target);
     const positions = await fill(a, 'm1', 40);
     await fill(a, 'm1', 2, { replaces: 'k', ttl: 3_600_000 });
@@ -691,7 +671,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('the store agrees with that in memory after whatever is sent, marked, replaced and withdrawn', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const [b] = await open(redis.url);
     const store = new MemoryStore();
@@ -737,7 +717,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
           return Promise.all([work(turn ? a : b, places[0]), work(turn ? c : d, places[1])]);
         };
         // Some that are none.
-        const at = (positions: Position[], which: number): Position =>
+        const nth = (positions: Position[], which: number): Position =>
           positions[which] ?? {
             epoch: which % 2 === 0 ? 'other' : (positions[0]?.epoch ?? ''),
             offset: which,
@@ -749,7 +729,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
             const receipts = await both((broker) =>
               broker.publish(channel, 'text', text('x'), options({ retention, ...more })),
             );
-            for (const [i, receipt] of receipts.entries()) places[i]!.push(positionOf(receipt));
+            for (const [i, receipt] of receipts.entries()) places[i]!.push(at(receipt));
           } else if (one.type === 'mark') {
             const { as, which } = one;
             const [redisSays, memorySays] = await both((broker, positions) =>
@@ -758,8 +738,8 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
                 which === 'all'
                   ? { as }
                   : Array.isArray(which)
-                    ? { as, messages: which.map((n) => at(positions, n)) }
-                    : { as, upTo: at(positions, which.upTo) },
+                    ? { as, messages: which.map((n) => nth(positions, n)) }
+                    : { as, upTo: nth(positions, which.upTo) },
               ),
             );
             assert.equal(redisSays.changed, memorySays.changed);
@@ -769,7 +749,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
             const [redisSays, memorySays] = await both((broker, positions) =>
               broker.remove(
                 channel,
-                typeof which === 'number' ? { position: at(positions, which) } : { key: `key ${which.key}` },
+                typeof which === 'number' ? { position: nth(positions, which) } : { key: `key ${which.key}` },
               ),
             );
             assert.equal(redisSays, memorySays);

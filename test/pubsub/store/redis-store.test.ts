@@ -1,35 +1,19 @@
 /** What the store keeps in Redis, for how long, and how few calls it makes of what is sent. */
 import assert from 'node:assert/strict';
-import { afterEach, describe, test } from 'node:test';
-import type { Broker, PublishOptions } from '../../../src/pubsub/store/broker.ts';
+import { describe, test } from 'node:test';
+import type { PublishOptions } from '../../../src/pubsub/store/broker.ts';
 import { leadsTo } from '../../../src/pubsub/store/epochs.ts';
-import { type RedisBrokerOptions, redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
+import type { RedisBrokerOptions } from '../../../src/pubsub/store/redis-broker.ts';
+import { started } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
 import { ask } from '../../support/redis-groups.ts';
-import { options, positions, Recorder } from './broker-suite.ts';
+import { options, positions, text } from './broker-suite.ts';
+import { open as openBroker } from './redis-brokers.ts';
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(args: string[] = []): Promise<RedisServer> {
-  const redis = await startRedis(args);
-  cleanups.push(() => redis.stop());
-  return redis;
-}
-
-async function open(redis: RedisServer, more: RedisBrokerOptions = {}): Promise<[Broker, Recorder]> {
-  const recorder = new Recorder();
-  const broker = redisBroker(redis.url, { intake: false, ...more });
-  cleanups.push(() => broker.close());
-  await broker.open(recorder);
-  return [broker, recorder];
-}
-
-const text = (value: string): Buffer => Buffer.from(value);
+const open = (redis: RedisServer, more: RedisBrokerOptions = {}) =>
+  openBroker(redis.url, { intake: false, ...more });
 
 async function info(redis: RedisServer, section: string, name: string): Promise<number> {
   const found = new RegExp(`^${name}[:=](?:calls=)?(\\d+)`, 'm').exec(
@@ -42,7 +26,7 @@ const calls = (redis: RedisServer, command: string): Promise<number> =>
 
 describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   test('looking at channels that nobody writes to creates nothing, however many and by whatever call', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     await a.read('origin', 0, 1);
     const before = Number(await ask(redis, 'DBSIZE'));
@@ -63,7 +47,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('who found a channel unused can tell for ever whether what came since is all there was', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const [stranger] = await open(redis);
     const looked = async (channel: string): Promise<string> => (await stranger.read(channel, 0, 1)).top.epoch;
@@ -88,7 +72,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('who found it unused long ago is told, as a whole life of the channel may have come and gone', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis, { idleChannelTtl: 200 });
     const early = (await a.read('c', 0, 1)).top.epoch;
     await a.publish(
@@ -106,7 +90,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a Redis that is full refuses to store, at once and for every call; what it has can be read', async () => {
-    const redis = await start(['--maxmemory-policy', 'noeviction']);
+    const redis = await started(startRedis(['--maxmemory-policy', 'noeviction']));
     const [a] = await open(redis, { publishMaxWait: 0 });
     const [b] = await open(redis, { publishMaxWait: 0 });
     const retention = { maxMessages: 20, maxAge: 3_600_000 };
@@ -138,7 +122,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a failure in a batch is its own message’s: all others are stored and rung for', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis);
     await ask(redis, 'SET', '{tidings:damaged}:top', 'x');
     await ask(redis, 'RPUSH', '{tidings:c}:once:k:bad', 'x');
@@ -167,7 +151,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('what is sent in one turn is one call, and one doorbell for each channel', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a, ra] = await open(redis);
     await a.subscribe('c1');
     await a.publish('c1', 'text', text('first'), options());
@@ -187,7 +171,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a page that opens 20 messages behind costs no script, and two turns of commands', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const [b] = await open(redis);
     for (let i = 0; i < 50; i++) await b.publish('user:ann', 'text', text(`${i}`), options());
@@ -205,7 +189,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('one message after another leaves in Redis what bursts of two leave', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const kept = (maxMessages: number, maxAge = 3_600_000): PublishOptions => ({
       retention: { maxMessages, maxAge },
@@ -237,7 +221,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('up to an eighth more is kept than promised, and nobody reads it', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const retention = { maxMessages: 16, maxAge: 3_600_000 };
     let most = 0;
@@ -252,7 +236,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('every key of a channel that is used expires, no sooner than promised', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis, { idleChannelTtl: 100_000 });
     const retention = { maxMessages: 10, maxAge: 50_000 };
     for (const idempotencyWindow of [1_000, 300_000]) {
@@ -291,7 +275,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a channel that is only read lives on, and one that is asked for its top', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis, { idleChannelTtl: 400 });
     const retention = { maxMessages: 10, maxAge: 400 };
     const publish = (channel: string) =>
@@ -312,7 +296,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a user keeps 32 devices: whoever was heard of least lately makes room, and no call grows with the others', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const { epoch, offset, id } = await a.publish('user:ann', 'text', text('x'), options());
     const next = await a.publish('user:ann', 'text', text('y'), options());
@@ -334,7 +318,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('what was never sent can’t be acknowledged: any other id moves nothing', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const receipts = [];
     for (let i = 0; i < 5; i++) receipts.push(await a.publish('c', 'text', text('x'), options()));
@@ -349,7 +333,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   });
 
   test('a log that somebody has made a hole in counts as trimmed up to the hole', async () => {
-    const redis = await start();
+    const redis = await started(startRedis());
     const [a] = await open(redis);
     const [b] = await open(redis);
     for (let i = 1; i <= 30; i++) await a.publish('c', 'text', text(`${i}`), options());

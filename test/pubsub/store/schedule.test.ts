@@ -1,6 +1,6 @@
 /** What a store promises of messages that are sent later, each of it against every store. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import type { Broker, BrokerListener } from '../../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
@@ -12,57 +12,32 @@ import {
   type Settled,
   type Taken,
 } from '../../../src/pubsub/store/schedule.ts';
+import { startEveryRedis } from '../../support/every-redis.ts';
 import { until } from '../../support/net.ts';
-import { needs } from '../../support/programs.ts';
-import { type RedisServer, startRedis } from '../../support/redis.ts';
-import {
-  ask,
-  type ClusterGroup,
-  type SentinelGroup,
-  startCluster,
-  startSentinels,
-} from '../../support/redis-groups.ts';
+import { ask } from '../../support/redis-groups.ts';
 
-const { skip } = needs('redis');
-let redis: RedisServer;
-let sentinels: SentinelGroup;
-let cluster: ClusterGroup;
-before(async () => {
-  if (skip) return;
-  [redis, sentinels, cluster] = await Promise.all([startRedis(), startSentinels(), startCluster()]);
-});
-after(() => Promise.all([redis, sentinels, cluster].map((group) => group?.stop())));
+const every = startEveryRedis();
+const { skip } = every;
 
 let prefixes = 0;
-const kinds: Record<string, { open: () => () => Broker; skip?: string | false }> = {
+const kinds: Record<string, { open: () => () => Broker; skip: string | false }> = {
   memory: {
+    skip: false,
     open() {
       const store = new MemoryStore();
       return () => memoryBroker(store);
     },
   },
-  Redis: {
-    skip: skip ?? false,
-    open() {
-      const prefix = `p${++prefixes}`;
-      return () => redisBroker(redis.url, { prefix });
-    },
-  },
-  'Redis behind Sentinels': {
-    skip: skip ?? false,
-    open() {
-      const prefix = `p${++prefixes}`;
-      return () => redisBroker(sentinels.target, { prefix });
-    },
-  },
-  'Redis Cluster': {
-    skip: skip ?? false,
-    open() {
-      const prefix = `p${++prefixes}`;
-      return () => redisBroker(cluster.target, { prefix });
-    },
-  },
 };
+for (const [name, target] of Object.entries(every.targets)) {
+  kinds[name] = {
+    skip,
+    open() {
+      const prefix = `p${++prefixes}`;
+      return () => redisBroker(target(), { prefix });
+    },
+  };
+}
 
 const LEASE = 60_000;
 const quiet: BrokerListener = { message() {}, transient() {}, acknowledged() {}, down() {}, up() {} };
@@ -96,7 +71,7 @@ async function taken(schedule: Schedule, holder: string, wanted = {}): Promise<L
 const ids = (messages: { id: string }[]): string[] => messages.map(({ id }) => id);
 const stored = (messages: { id: string }[]): Settled[] => messages.map(({ id }) => ({ id, what: 'stored' }));
 
-for (const [kind, { open, skip = false }] of Object.entries(kinds)) {
+for (const [kind, { open, skip }] of Object.entries(kinds)) {
   describe(`the schedule (${kind})`, { skip, timeout: 60_000 }, () => {
     const brokers: Broker[] = [];
     const start = async (make: () => Broker, listener: Partial<BrokerListener> = {}): Promise<Broker> => {
@@ -387,7 +362,7 @@ describe('the schedule in Redis', { skip, timeout: 60_000 }, () => {
   const key = (prefix: string, name: string): string => `{${prefix}:schedule\n}:${name}`;
 
   test('what somebody has written into it is told, and holds up nothing', async () => {
-    const broker = redisBroker(redis.url, { prefix: 'odd' });
+    const broker = redisBroker(every.redis.url, { prefix: 'odd' });
     await broker.open(quiet);
     const { schedule } = broker;
     try {
@@ -395,8 +370,8 @@ describe('the schedule in Redis', { skip, timeout: 60_000 }, () => {
       await schedule.add(good, 0);
       await schedule.add(message('odd', 3, { id: 'odd' }), 0);
       await schedule.add(message('odd', 4, { id: 'lost' }), 0);
-      await ask(redis, 'HSET', key('odd', 'items'), 'odd', 'x'.repeat(100));
-      await ask(redis, 'HDEL', key('odd', 'items'), 'lost');
+      await ask(every.redis, 'HSET', key('odd', 'items'), 'odd', 'x'.repeat(100));
+      await ask(every.redis, 'HDEL', key('odd', 'items'), 'lost');
       const answer = await take(schedule, 'a.0');
       assert.ok(answer.state === 'held');
       const [odd, ...rest] = answer.messages;
@@ -414,16 +389,16 @@ describe('the schedule in Redis', { skip, timeout: 60_000 }, () => {
 
   test('where its keys are damaged, that is told with their names, and nothing else suffers', async () => {
     const warnings: string[] = [];
-    const broker = redisBroker(redis.url, { prefix: 'damaged' });
+    const broker = redisBroker(every.redis.url, { prefix: 'damaged' });
     await broker.open({ ...quiet, warn: (text) => warnings.push(text) });
     try {
-      await ask(redis, 'SET', key('damaged', 'when'), 'text');
+      await ask(every.redis, 'SET', key('damaged', 'when'), 'text');
       await assert.rejects(broker.schedule.add(message('a', 1), 0), /\{damaged:schedule/);
       await assert.rejects(take(broker.schedule, 'a.0'), /damaged/);
       assert.equal(warnings.length, 1);
       assert.equal(broker.faultCount, 1);
       await broker.publish('a', 'text', Buffer.from('x'), { retention: { maxMessages: 5, maxAge: 10_000 } });
-      await ask(redis, 'DEL', key('damaged', 'when'));
+      await ask(every.redis, 'DEL', key('damaged', 'when'));
       await broker.schedule.add(message('a', 1), 0);
       assert.equal((await taken(broker.schedule, 'a.0')).length, 1);
       assert.equal(broker.faultCount, 0);
@@ -433,14 +408,14 @@ describe('the schedule in Redis', { skip, timeout: 60_000 }, () => {
   });
 
   test('a clock of the store that was set back does not keep a dead instance its lease', async () => {
-    const broker = redisBroker(redis.url, { prefix: 'clock' });
+    const broker = redisBroker(every.redis.url, { prefix: 'clock' });
     await broker.open(quiet);
     try {
       const due = message('a', 1);
       await broker.schedule.add(due, 0);
       await taken(broker.schedule, 'dead.0', { lease: 5_000 });
       // What is left of it, an hour after the clock went back by an hour.
-      await ask(redis, 'PEXPIRE', key('clock', 'lease'), 3_600_000);
+      await ask(every.redis, 'PEXPIRE', key('clock', 'lease'), 3_600_000);
       assert.deepEqual(ids(await taken(broker.schedule, 'b.0', { lease: 5_000 })), [due.id]);
     } finally {
       await broker.close();
