@@ -1,5 +1,5 @@
 /** The marks of channels in Redis (lua/mark.lua): in the order of the calls for each channel, in calls that are short. */
-import { retry } from '../../waiting.ts';
+import { isIn, retry } from '../../waiting.ts';
 import { RedisError, wasNotExecuted } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
 import type { Position } from './broker.ts';
@@ -30,6 +30,8 @@ import { hasRewound, positionOf, type RewindWatch } from './rewind-watch.ts';
 const markScript = channelScript('look', 'marks', 'mark');
 
 const AGAIN = { min: 25, max: 400 };
+/** Milliseconds that a call waits behind others, where none is tried again. */
+const LEAST_WAIT = 10_000;
 /** What is left to do: everything. */
 const ALL_LEFT = -1;
 
@@ -47,7 +49,7 @@ export class RedisMarks {
   readonly #watch: RewindWatch;
   readonly #maxWait: number;
   /** By channel: what its next call waits for. */
-  readonly #lanes = new Map<string, Promise<unknown>>();
+  readonly #lanes = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
 
   /** @param maxWait milliseconds that a call is tried again, while the store is away or refuses */
@@ -101,19 +103,23 @@ export class RedisMarks {
     this.#closing.abort();
   }
 
-  async #inOrder<T>(channel: string, work: () => Promise<T>): Promise<T> {
+  #inOrder<T>(channel: string, work: () => Promise<T>): Promise<T> {
     const former = this.#lanes.get(channel);
-    const own = this.#channels.about('mark', channel, former === undefined ? work() : former.then(work));
-    const settled = own.then(
-      () => {},
-      () => {},
-    );
-    this.#lanes.set(channel, settled);
-    try {
-      return await own;
-    } finally {
+    const answer = former === undefined ? work() : this.#behind(former, channel, work);
+    const own = this.#channels.about('mark', channel, answer);
+    const settled = Promise.allSettled([former, own]).then(() => {
       if (this.#lanes.get(channel) === settled) this.#lanes.delete(channel);
-    }
+    });
+    this.#lanes.set(channel, settled);
+    return own;
+  }
+
+  /** What has waited too long behind others is not sent any more: all of them wait for the same store. */
+  async #behind<T>(former: Promise<void>, channel: string, work: () => Promise<T>): Promise<T> {
+    const patience = this.#maxWait || LEAST_WAIT;
+    if (await isIn(former, patience)) return work();
+    const what = `a mark of ${channel} waited ${patience} ms behind others, nothing was sent`;
+    throw new RedisError('REDIS_UNAVAILABLE', what);
   }
 
   async #change(channel: string, request: Request): Promise<Marked & { changed: number }> {

@@ -24,7 +24,7 @@ import {
 } from '../../../src/pubsub/store/marks.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
 import type { RedisBrokerOptions } from '../../../src/pubsub/store/redis-broker.ts';
-import { RespClient } from '../../../src/redis.ts';
+import { RespClient, wasNotExecuted } from '../../../src/redis.ts';
 import { cleanups, started } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
@@ -510,6 +510,26 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.equal((await b.marks('c')).marks.read.length, 1);
     assert.ok((await b.opening('c')).marked !== undefined);
     await client.command('CONFIG', 'SET', 'maxmemory', '0');
+  });
+
+  test('while Redis is away marks wait side by side, however many there are of one channel', async () => {
+    const redis = await started(startRedis());
+    const [a, ra] = await open(redis.url, { publishMaxWait: 500 });
+    const [first] = await fill(a, 'c', 1);
+    await redis.kill();
+    await until('the loss to be told', () => ra.downs > 0);
+    const start = performance.now();
+    const marks = Array.from({ length: 30 }, () => a.mark('c', { as: 'read', messages: [first!] }));
+    const removal = a.remove('c', { position: first! });
+    for (const outcome of await Promise.allSettled([...marks, removal])) {
+      assert.ok(outcome.status === 'rejected' && wasNotExecuted(outcome.reason), String(outcome));
+    }
+    // Half a second each would be fifteen.
+    assert.ok(performance.now() - start < 7_500, `${performance.now() - start} ms`);
+    await redis.start();
+    await until('it to be back', () => ra.ups > 0);
+    const [again] = await fill(a, 'c', 1);
+    assert.equal((await a.mark('c', { as: 'read', messages: [again!] })).changed, 1);
   });
 
   test('a mark whose answer was lost is made once, and says what it has changed', async () => {
