@@ -3,12 +3,13 @@ import type { Position } from '../pubsub/store/broker.ts';
 import type { Counts } from '../pubsub/store/marks.ts';
 import type { HistoryQuery } from '../push/inbox/history.ts';
 import type { InboxMessage, InboxPage, MarkSettings, Withdrawn } from '../push/inbox/inbox.ts';
+import { asItCame, type Decode } from '../push/payload.ts';
 import type { HistoryState } from '../push/talk/wire.ts';
 import { type Call, queryOf, type Route, readRecord } from './admin-request.ts';
 import { HttpError } from './json-http.ts';
 
 export interface InboxTarget {
-  inbox(user: string, query: HistoryQuery): Promise<InboxPage>;
+  inbox(user: string, query: HistoryQuery, decode: Decode): Promise<InboxPage>;
   counts(user: string): Promise<Counts>;
   mark(user: string, settings: MarkSettings): Promise<{ changed: number; counts: Counts }>;
   withdraw(user: string, which: Withdrawn): Promise<boolean>;
@@ -24,7 +25,7 @@ export function inboxRoutes(target: InboxTarget, maxBody: number): Route[] {
       hasQuery: true,
       methods: {
         GET: async ({ request, name }) => {
-          const { messages, ...rest } = await target.inbox(name, historyQuery(request));
+          const { messages, ...rest } = await target.inbox(name, historyQuery(request), asItCame);
           return { status: 200, body: { messages: messages.map(asJson), ...rest } };
         },
       },

@@ -1,7 +1,7 @@
 /** The part of the admin API that sends: now and later, to one and to many; and what is scheduled. */
-import { decodeData, JsonText } from '../push/payload.ts';
+import { asItCame, type Decode, JsonText } from '../push/payload.ts';
 import type { AnySettings, SendManySettings } from '../push/sending/publisher.ts';
-import type { Decode, ScheduledPage, ScheduledSettings } from '../push/sending/schedule-list.ts';
+import type { ScheduledPage, ScheduledSettings } from '../push/sending/schedule-list.ts';
 import type { UserResult } from '../push/sending/send-many.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { type InboxTarget, lifeOf, withdrawByKey } from './admin-inbox.ts';
@@ -150,11 +150,5 @@ function isTrue(name: string, text: string): boolean {
 /** JSON as it came, bytes in base64. */
 const asJson: Decode = (kind, bytes) => {
   if (kind === 'binary') return { encoding: 'base64', data: bytes.toString('base64') };
-  if (kind !== 'json') return decodeData(kind, bytes);
-  try {
-    return new JsonText(bytes.toString());
-  } catch {
-    // Other programs may call JSON what is none: it is text then.
-    return bytes.toString();
-  }
+  return asItCame(kind, bytes);
 };

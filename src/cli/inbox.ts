@@ -1,6 +1,7 @@
 /** `tidings inbox` and `tidings withdraw`: what a user's inbox has, and taking a message back, through the admin API. */
 import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
-import { callAdmin, connection, inPath, takeBack, withQuery } from './admin-client.ts';
+import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
+import { callAdminForText, connection, inPath, takeBack, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, once, text, UsageError } from './options.ts';
 
@@ -28,8 +29,8 @@ export const inbox = command({
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
     const { before, limit, state } = values;
     const path = withQuery(`/api/users/${inPath(user)}/inbox`, { limit, state, before });
-    const page = (await callAdmin(values, { method: 'GET', path })) as InboxPage;
-    console.log(values.json ? JSON.stringify(page) : asText(page));
+    const page = await callAdminForText(values, { method: 'GET', path });
+    console.log(values.json ? page.trimEnd() : asText(page));
     return 0;
   },
 });
@@ -63,22 +64,27 @@ export const withdraw = command({
   },
 });
 
-function asText({ messages, before, counts }: InboxPage): string {
+/** @param page as it came: numbers that JavaScript can't hold stay what they are */
+function asText(page: string): string {
+  const { before, counts } = JSON.parse(page) as InboxPage;
   const { unseen, unread, all } = counts;
   return [
-    ...messages.map(lineOf),
+    ...textsOfElements(textOfField(page, 'messages') ?? '[]').map(lineOf),
     `${unseen} unseen, ${unread} unread, ${all} in all`,
     ...(before === undefined ? [] : [`there are more: --before ${before.offset}`]),
   ].join('\n');
 }
 
 /** What others have written may hold anything: a terminal is sent no control characters. */
-function lineOf({ offset, id, time, state, archived, data, reference, unresolved }: InboxMessage): string {
+function lineOf(message: string): string {
+  const { offset, id, time, state, archived, data, reference, unresolved } = JSON.parse(
+    message,
+  ) as InboxMessage;
   const content = unresolved
     ? `reference ${reference}`
     : typeof data === 'string'
       ? data
-      : JSON.stringify(data);
+      : (textOfField(message, 'data') ?? '');
   const shown = content.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
   const what = `${state}${archived ? ' archived' : ''}`;
   return `${offset}  ${new Date(time).toISOString()}  ${id}  ${what.padEnd(6)}  ${shown.slice(0, 200)}`;

@@ -47,6 +47,20 @@ export function decodeData(kind: StoredKind, bytes: Buffer): unknown {
   return kind === 'json' ? parsed(text) : text;
 }
 
+/** What becomes of data. */
+export type Decode = typeof decodeData;
+
+/** The same, but JSON as it came. */
+export function asItCame(kind: StoredKind, bytes: Buffer): unknown {
+  if (kind !== 'json') return decodeData(kind, bytes);
+  try {
+    return new JsonText(bytes.toString());
+  } catch {
+    // As below.
+    return bytes.toString();
+  }
+}
+
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text);

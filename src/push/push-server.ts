@@ -14,6 +14,7 @@ import type { InboxPage, MarkSettings, Withdrawn } from './inbox/inbox.ts';
 import type { PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
+import type { Decode } from './payload.ts';
 import { Rooms } from './rooms.ts';
 import type {
   AnySettings,
@@ -24,7 +25,7 @@ import type {
   SendReceipt,
 } from './sending/publisher.ts';
 import type { Scheduled } from './sending/schedule.ts';
-import type { Decode, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
+import type { ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
 import type { SentMany, UserResult } from './sending/send-many.ts';
 import { userProblem } from './talk/names.ts';
 import type { DataOf, TopicOf } from './talk/wire.ts';
@@ -198,11 +199,12 @@ export class PushServer<T = unknown> {
   /**
    * What the user's inbox has, newest first, with what he has done with it. References are resolved as they are for pages.
    *
+   * @param decode what becomes of data; by default what was given to `send`
    * @throws {TypeError} for an unfit name or state; {RangeError} for a limit that can't be, and a `before` of a log that the
    *   store has lost; or the broker's error
    */
-  inbox(user: string, query: HistoryQuery = {}): Promise<InboxPage<DataOf<T, 'inbox'>>> {
-    return this.#rooms.inbox.list(user, query) as Promise<InboxPage<DataOf<T, 'inbox'>>>;
+  inbox(user: string, query: HistoryQuery = {}, decode?: Decode): Promise<InboxPage<DataOf<T, 'inbox'>>> {
+    return this.#rooms.inbox.list(user, query, decode) as Promise<InboxPage<DataOf<T, 'inbox'>>>;
   }
 
   /** How many messages of the user are unseen, unread, and there at all, without what is archived. */

@@ -57,6 +57,12 @@ test('`tidings inbox` lists what there is, in words or as JSON', async (t) => {
   const rest = (await call('inbox', 'al ice/', '--before', '2')).output;
   assert.match(rest, /first \[31m line and more\n2 unseen/);
 
+  const exact = '{"id":1724442618569203714,"price":10.00}';
+  const { status: sent } = await call('send', 'bob', '--json', exact);
+  assert.equal(sent, 0);
+  assert.ok((await call('inbox', 'bob')).output.includes(`  ${exact}\n`));
+  assert.ok((await call('inbox', 'bob', '--json')).output.includes(`"data":${exact},`));
+
   const page = JSON.parse((await call('inbox', 'al ice/', '--limit', '1', '--json')).output);
   assert.deepEqual([page.messages[0].data, page.messages[0].state], ['third', 'read']);
   const before = JSON.stringify(page.before);

@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { PayloadKind, Position, StoredKind, StoredMessage } from '../../pubsub/store/broker.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
-import { decodeData, type Payload } from '../payload.ts';
+import { type Decode, decodeData, type Payload } from '../payload.ts';
 import type { References } from '../sending/references.ts';
 import { isInbox, wireName } from '../talk/names.ts';
 import { INBOX, type ServerFrame, type WirePosition } from '../talk/wire.ts';
@@ -111,7 +111,7 @@ export class Outgoing implements Position {
   }
 
   /** For the application. */
-  get content(): Content {
+  content(decode: Decode = decodeData): Content {
     const { epoch, offset, id, time, expires } = this.#stored;
     const { kind, payload } = this.#payload();
     const { reference } = this;
@@ -121,7 +121,7 @@ export class Outgoing implements Position {
       offset,
       id,
       time,
-      data: isUnresolved ? null : decodeData(kind, payload),
+      data: isUnresolved ? null : decode(kind, payload),
       ...(reference !== undefined && { reference }),
       ...(isUnresolved && { unresolved: true }),
       ...(expires !== undefined && { expires }),

@@ -12,6 +12,7 @@ import {
   type Removal,
 } from '../../pubsub/store/marks.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
+import type { Decode } from '../payload.ts';
 import { inboxOf, replacesProblem, topicProblem, userProblem } from '../talk/names.ts';
 import { backwards } from './backwards.ts';
 import { type HistoryQuery, historyOf } from './history.ts';
@@ -63,12 +64,12 @@ export class Inbox {
     this.#router = router;
   }
 
-  async list(user: string, query: HistoryQuery): Promise<InboxPage> {
+  async list(user: string, query: HistoryQuery, decode?: Decode): Promise<InboxPage> {
     checkNames('inbox', query, QUERY);
     const { messages, before, counts } = await historyOf(this.#router, channelOf(user), query);
     return {
       messages: messages.map(({ message, state, isArchived }) => ({
-        ...message.content,
+        ...message.content(decode),
         state,
         ...(isArchived && { archived: true }),
       })),

@@ -7,7 +7,7 @@ import {
   type Place,
   type Schedule,
 } from '../../pubsub/store/schedule.ts';
-import type { decodeData } from '../payload.ts';
+import type { Decode } from '../payload.ts';
 import { inboxOf, isInbox, topicProblem, userOf, userProblem } from '../talk/names.ts';
 
 const DEFAULT_LIMIT = 50;
@@ -62,9 +62,6 @@ export interface ScheduledPage {
   /** For the next page. Left out where there is none. */
   before?: string;
 }
-
-/** What becomes of data. */
-export type Decode = typeof decodeData;
 
 /** @throws {TypeError} or {RangeError} as `PushServer.scheduled` */
 export async function listScheduled(

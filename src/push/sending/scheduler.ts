@@ -18,9 +18,9 @@ import {
 import { delayOf, pause, within } from '../../waiting.ts';
 import { explain, printable } from '../explain.ts';
 import type { LogLevel } from '../options.ts';
-import { decodeData } from '../payload.ts';
+import { type Decode, decodeData } from '../payload.ts';
 import { type Scheduled, schedule } from './schedule.ts';
-import { type Decode, listScheduled, type ScheduledPage, type ScheduledSettings } from './schedule-list.ts';
+import { listScheduled, type ScheduledPage, type ScheduledSettings } from './schedule-list.ts';
 
 /** Milliseconds between two looks of the instance that sends, at the most. */
 const TICK = 1_000;
