@@ -1,8 +1,10 @@
 /** The push server as an application sees it: sending, sending away, looking, closing. Who does it is in `rooms`. */
+import { checkNames, type Names } from '../option-names.ts';
 import type { Attendance } from '../pubsub/store/attendance.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/store/broker.ts';
 import { DEFAULT_CONFIRM_TIMEOUT } from '../pubsub/store/control.ts';
 import type { Counts } from '../pubsub/store/marks.ts';
+import { checkMilliseconds } from '../server/options.ts';
 import { inTime } from '../waiting.ts';
 import type { Block, Blocked } from './door/blocks.ts';
 import type { BlockSettings, DisconnectSettings } from './door/exclusion.ts';
@@ -33,6 +35,8 @@ import type { DataOf, TopicOf } from './talk/wire.ts';
 const DEFAULT_PENDING_LIMIT = 100;
 /** Users that `online` tells of in one call. */
 const MAX_ONLINE = 10_000;
+
+const CLOSE: Names<{ drain?: number }> = { drain: true };
 
 /** What a push server is doing, for monitoring. */
 export interface Stats {
@@ -423,9 +427,14 @@ export class PushServer<T = unknown> {
    * A `server` that was given is left open. Calling it again waits for the same end. Where the store does not answer,
    * that takes no more than 5 seconds longer: what was acknowledged last is acknowledged again by who comes back.
    *
-   * @param options.drain milliseconds over which sessions are spread; default 0: all at once
+   * @param settings.drain milliseconds over which sessions are spread; default 0: all at once
+   * @throws {TypeError} for a setting that there is not, and {RangeError} for a `drain` that can't be; then it runs on
    */
-  close({ drain = 0 }: { drain?: number } = {}): Promise<void> {
+  async close(settings: { drain?: number } = {}): Promise<void> {
+    // Who has misspelled it would send everybody away at once.
+    checkNames('close', settings, CLOSE);
+    const { drain = 0 } = settings;
+    checkMilliseconds('drain', drain);
     return this.#rooms.close(drain);
   }
 }

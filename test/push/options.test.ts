@@ -262,6 +262,15 @@ describe('what helps beside it', () => {
     await assert.rejects(push.block('alice', { untill: 5 } as never), /there is no untill; is until meant/);
     await assert.rejects(push.revoke('alice', 'news', { untill: 5 } as never), /is until meant/);
     assert.deepEqual(await push.blocks(), []);
-    await push.close();
+    await assert.rejects(
+      push.presence('news', { limits: 5 } as never),
+      /^TypeError: presence: .*is limit meant/,
+    );
+    await assert.rejects(push.close({ drian: 60_000 } as never), /^TypeError: close: .*is drain meant/);
+    for (const drain of [Number.NaN, -1, '5s', Number.POSITIVE_INFINITY]) {
+      await assert.rejects(push.close({ drain: drain as number }), RangeError);
+    }
+    await push.send('alice', 'it runs on');
+    await push.close({ drain: 0 });
   });
 });

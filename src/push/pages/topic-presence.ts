@@ -1,4 +1,5 @@
 /** Who is on topics: of those whose options say that it can be asked, the store knows each subscription. */
+import { checkNames, type Names } from '../../option-names.ts';
 import type { Attendance } from '../../pubsub/store/attendance.ts';
 import { type Broker, entryId, type PresenceEntry } from '../../pubsub/store/broker.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -15,6 +16,8 @@ export interface AttendanceSettings {
   /** Users that are named, 0 to 10,000; all are counted. Default 100. */
   limit?: number;
 }
+
+const SETTINGS: Names<AttendanceSettings> = { limit: true };
 
 export class TopicPresence {
   readonly #instance: string;
@@ -37,7 +40,9 @@ export class TopicPresence {
     subscription.whenClosed(() => this.#presence.remove(entryId(entry)));
   }
 
-  async of(topic: string, { limit = DEFAULT_LIMIT }: AttendanceSettings): Promise<Attendance> {
+  async of(topic: string, settings: AttendanceSettings): Promise<Attendance> {
+    checkNames('presence', settings, SETTINGS);
+    const { limit = DEFAULT_LIMIT } = settings;
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new TypeError(problem);
     if (!Number.isInteger(limit) || limit < 0 || limit > MAX_LIMIT) {
