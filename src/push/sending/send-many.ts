@@ -4,6 +4,7 @@
  */
 import { setImmediate } from '../../clock.ts';
 import type { Receipt } from '../../pubsub/store/broker.ts';
+import { within } from '../../waiting.ts';
 import { explain } from '../explain.ts';
 import type { Scheduled } from './schedule.ts';
 
@@ -31,6 +32,8 @@ const MOST = 1024;
 const MOST_BYTES = 4 * 1024 * 1024;
 /** Bytes that a message counts besides its payload. */
 const OVERHEAD = 200;
+/** Milliseconds that what gives the users may take to end. */
+const END_TIMEOUT = 500;
 
 /**
  * @param size bytes of the message
@@ -138,16 +141,13 @@ async function asTheyCome(
       onStop(() => resolve(undefined));
       Promise.resolve(iterator.next()).then(resolve, reject);
     });
-    if (given === undefined) {
-      // What gives no user may not end, either.
-      void ended(iterator).catch(() => {});
-      return;
-    }
+    if (given === undefined) break;
     if (given.done) return;
     if (isOver()) break;
     await next(given.value);
   }
-  await ended(iterator);
+  // What gives no user may not end, either; and why it is over is known.
+  await within(END_TIMEOUT, ended(iterator));
 }
 
 async function ended(iterator: AsyncIterator<string>): Promise<void> {

@@ -304,7 +304,31 @@ test('users that never come hold up nobody who has had enough', async () => {
     }
   }
   await assert.rejects(push.sendMany(endless(), 'x', { each }), reason);
-  assert.ok(isEnded);
+  assert.equal(isEnded, true);
+  // Also where the next user is waited for at that moment.
+  isEnded = false;
+  let goOn = (): void => {};
+  async function* slow() {
+    try {
+      yield 'slow';
+      await new Promise<void>((resolve) => (goOn = resolve));
+      yield 'late';
+    } finally {
+      isEnded = true;
+    }
+  }
+  const stopping = new AbortController();
+  const stopped = push.sendMany(slow(), 'x', {
+    each: () =>
+      setImmediate(() => {
+        stopping.abort(reason);
+        goOn();
+      }),
+    signal: stopping.signal,
+  });
+  await assert.rejects(stopped, reason);
+  assert.equal(isEnded, true);
+  assert.equal(await lengthOf(broker, 'late'), 0);
   assert.equal(await lengthOf(broker, 'first'), 4);
 });
 
