@@ -149,7 +149,7 @@ export class Rooms {
       checkInterval: settings.checkInterval,
       isAway: () => this.router.isAway,
       store: ({ channel, kind, payload, settings }) =>
-        this.publisher.take({ channel, kind, payload, ...settings }),
+        this.publisher.takeDue({ channel, kind, payload, ...settings }),
       log,
     });
     this.publisher = new Publisher(this.router, limits.message, this.scheduler, retentions);

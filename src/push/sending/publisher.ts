@@ -174,15 +174,22 @@ export class Publisher {
     return this.#store(topic, kind, bytes, settings);
   }
 
+  /** Stores what another program gave to the broker. @throws {TypeError} for a channel that can't be, {RangeError} by size */
+  async take(message: IntakeMessage): Promise<Receipt> {
+    this.#checkSize(message.payload);
+    return this.takeDue(message);
+  }
+
   /**
-   * Stores what another program gave to the broker, or what was to be sent by now.
+   * Stores what was to be sent by now. How large it may be was checked when it was scheduled, by an instance that may have
+   * had other limits.
    *
-   * @throws {TypeError} for a channel that can't be
+   * @throws {TypeError} for a channel or settings that can't be
    */
-  async take({ channel, kind, payload, ...settings }: IntakeMessage & LaterSettings): Promise<Receipt> {
+  async takeDue({ channel, kind, payload, ...settings }: IntakeMessage & LaterSettings): Promise<Receipt> {
     const problem = isInbox(channel) ? userProblem(userOf(channel)) : topicProblem(channel);
     if (problem !== undefined) throw new TypeError(problem);
-    this.#check(payload, settings);
+    checkSettings(settings);
     return this.#publish(channel, kind, payload, settings);
   }
 
@@ -224,15 +231,23 @@ export class Publisher {
     return { count, messages };
   }
 
-  async #sendTo(
+  #sendTo(
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
     settings: AnySettings,
   ): Promise<SendReceipt | Scheduled> {
-    if (settings.confirm !== 'acked' || settings.at !== undefined) {
-      return this.#store(channel, kind, payload, settings);
-    }
+    return settings.confirm === 'acked' && settings.at === undefined
+      ? this.#sendUntilAcked(channel, kind, payload, settings)
+      : this.#store(channel, kind, payload, settings);
+  }
+
+  async #sendUntilAcked(
+    channel: string,
+    kind: PayloadKind,
+    payload: Buffer,
+    settings: AnySettings,
+  ): Promise<SendReceipt> {
     this.#check(payload, settings);
     const timeout = settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT;
     const deadline = monotonicNow() + timeout;
@@ -256,8 +271,8 @@ export class Publisher {
     }
   }
 
-  /** Now, or when it is to be sent. */
-  async #store(
+  /** Now, or when it is to be sent. @throws as `#check`, before it gives a promise */
+  #store(
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
@@ -304,20 +319,8 @@ export class Publisher {
 
   /** @throws {TypeError} for settings that make no sense, {RangeError} for a message that is too large or a time that can't be */
   #check(payload: Buffer, settings: AnySettings): void {
-    const { idempotencyKey, idempotencyWindow, ttl, replaces, at, confirm } = settings;
     this.#checkSize(payload);
-    const problem =
-      (idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey)) ??
-      (replaces === undefined ? undefined : replacesProblem(replaces)) ??
-      ttlProblem(ttl) ??
-      windowProblem(idempotencyWindow) ??
-      confirmProblem(settings);
-    if (problem !== undefined) throw new TypeError(problem);
-    if (at === undefined) return;
-    checkedAt(at);
-    if (confirm !== undefined && confirm !== 'stored') {
-      throw new TypeError(`a message that is sent later can't wait for confirm: '${confirm}'`);
-    }
+    checkSettings(settings);
   }
 
   #checkSize(payload: Buffer): void {
@@ -325,6 +328,23 @@ export class Publisher {
     throw new RangeError(
       `a message of ${payload.length} bytes is over limits.message, ${this.#maxMessage} bytes`,
     );
+  }
+}
+
+/** @throws {TypeError} for settings that make no sense, {RangeError} for a time that can't be */
+function checkSettings(settings: AnySettings): void {
+  const { idempotencyKey, idempotencyWindow, ttl, replaces, at, confirm } = settings;
+  const problem =
+    (idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey)) ??
+    (replaces === undefined ? undefined : replacesProblem(replaces)) ??
+    ttlProblem(ttl) ??
+    windowProblem(idempotencyWindow) ??
+    confirmProblem(settings);
+  if (problem !== undefined) throw new TypeError(problem);
+  if (at === undefined) return;
+  checkedAt(at);
+  if (confirm !== undefined && confirm !== 'stored') {
+    throw new TypeError(`a message that is sent later can't wait for confirm: '${confirm}'`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Sending later: never early, once, whoever dies. */
 import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
-import { PushServer, redisBroker } from '../../../src/index.ts';
+import { redisBroker } from '../../../src/index.ts';
 import { type Broker, DamagedChannelError, type StoredMessage } from '../../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
 import { until } from '../../support/net.ts';
@@ -220,29 +220,55 @@ onEachStore('what can never be stored is told and listed, and holds up nothing',
     channel === 'user:broken'
       ? Promise.reject(new DamagedChannelError(channel, 'as the test says'))
       : real(channel, ...rest);
-  const big = new PushServer({ broker: make(), log: () => {} });
   const at = soon();
-  await big.ready;
-  await big.send('big', 'x'.repeat(500), { at });
-  await big.close();
-  const { push, log } = await startPush({ broker, limits: { message: 100 } });
+  const { push, log } = await startPush({ broker });
   for (let i = 0; i < 100; i++) await push.send('broken', `${i}`, { at });
   await push.send('alice', 'good', { at });
   await until('the good one', async () => (await logOf(broker, 'user:alice')).length === 1, 20_000);
   await until('the others', async () => (await push.scheduled()).count === 0, 20_000);
   const { messages, before } = await push.scheduled({ failed: true });
-  assert.equal(messages.length, 101);
+  assert.equal(messages.length, 100);
   assert.equal(before, undefined);
-  const own = (await push.scheduled({ failed: true, user: 'big' })).messages;
-  assert.equal(own.length, 1);
-  assert.equal(own[0]!.at, at);
-  assert.match(own[0]!.failed!, /limits\.message/);
-  assert.ok(own[0]!.failedAt! >= at);
+  const own = (await push.scheduled({ failed: true, user: 'broken' })).messages;
+  assert.equal(own.length, 100);
+  assert.deepEqual((await push.scheduled({ failed: true, user: 'alice' })).messages, []);
+  for (const one of own) {
+    assert.equal(one.at, at);
+    assert.match(one.failed!, /as the test says/);
+    assert.ok(one.failedAt! >= at);
+  }
   assert.equal(
     log.filter((line) => /^error: the scheduled message \S+ of user:broken/.test(line)).length,
     100,
   );
-  assert.match(log.join('\n'), /error: the scheduled message \S+ of user:big can't be stored: RangeError/);
+});
+
+onEachStore('what one instance has taken, another with smaller limits sends', async (make) => {
+  const first = await startPush({ broker: make() });
+  const at = soon();
+  const [large, key] = ['x'.repeat(500), 'k'.repeat(200)];
+  await first.push.send('alice', large, { at });
+  await first.push.publish('news', large, { at });
+  await first.push.sendReference('bob', key, { at });
+  await first.push.sendMany(['carol', 'dave'], large, { at });
+  await first.push.close();
+  const broker = make();
+  const { push, log, url } = await startPush({
+    broker,
+    limits: { message: 100, scheduled: 1 },
+    references: { resolve: async () => ({ user: 'bob', data: 'resolved' }) },
+  });
+  const page = await Page.open(url, 'alice', { topics: ['news'] });
+  await until('all', async () => (await push.scheduled()).count === 0, 20_000);
+  assert.deepEqual((await push.scheduled({ failed: true })).messages, []);
+  for (const channel of ['user:alice', 'news', 'user:carol', 'user:dave']) {
+    assert.deepEqual((await logOf(broker, channel)).map(text), [large], channel);
+  }
+  assert.deepEqual((await logOf(broker, 'user:bob')).map(text), [key]);
+  await until('its page', () => page.messages().length === 1 && page.messages('news').length === 1);
+  assert.deepEqual(log, []);
+  // What it is asked for itself is held to its own.
+  await assert.rejects(push.send('alice', large, { at: 0 }), { name: 'RangeError' });
 });
 
 onEachStore(
