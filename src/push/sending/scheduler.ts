@@ -15,7 +15,8 @@ import {
   type Schedule,
   type Settled,
 } from '../../pubsub/store/schedule.ts';
-import { delayOf, pause, within } from '../../waiting.ts';
+import { Queue } from '../../queue.ts';
+import { delayOf, retry, within } from '../../waiting.ts';
 import { explain, printable } from '../explain.ts';
 import type { LogLevel } from '../options.ts';
 import { type Decode, decodeData } from '../payload.ts';
@@ -35,8 +36,8 @@ const BYTES_AT_ONCE = 1024 * 1024;
 /** Milliseconds for which a channel that can't be written to is left alone, the first time. */
 const HOLD = 1_000;
 const ATTEMPTS = { min: 100, max: 5_000 };
-/** Milliseconds that ending may take. */
-const CLOSE_TIMEOUT = 2_000;
+/** Milliseconds that are waited for what is on its way, when it ends. */
+const CLOSE_TIMEOUT = 1_500;
 /** Milliseconds that the clocks of store and instance may differ before that is told. */
 const CLOCKS = 5_000;
 /** Milliseconds between two lines of the log about what can't be stored now. */
@@ -64,6 +65,13 @@ interface Job {
   holder: string;
 }
 
+/** The messages of a channel that are on their way: one after the other. */
+interface Lane {
+  readonly jobs: Queue<Job>;
+  /** Resolves when there are no more. */
+  work: Promise<void>;
+}
+
 interface Report {
   settled: Settled;
   holder: string;
@@ -81,11 +89,11 @@ export class Scheduler {
   /** Another one each time that it may not be known what was handed out. */
   #generation = 0;
   readonly #lease = new Lease();
-  /** By channel: one message after the other. */
-  readonly #lanes = new Map<string, Job[]>();
+  /** By channel. */
+  readonly #lanes = new Map<string, Lane>();
   #count = 0;
   #bytes = 0;
-  #reports: Report[] = [];
+  readonly #reports = new Queue<Report>();
   #reporting: Promise<void> | undefined;
   #round: Promise<unknown> = Promise.resolve();
   #running: Promise<void> | undefined;
@@ -149,14 +157,16 @@ export class Scheduler {
     this.#stopping.abort();
     this.#wake?.();
     if (this.#running === undefined) return;
-    await within(CLOSE_TIMEOUT, this.#end());
+    await within(CLOSE_TIMEOUT, this.#settled());
+    if (this.#lease.isOver) return;
+    await within(CLOSE_TIMEOUT, this.#schedule.settle(this.#holder, [], true));
   }
 
-  async #end(): Promise<void> {
-    const deadline = monotonicNow() + CLOSE_TIMEOUT;
+  /** Nothing is on its way any more. */
+  async #settled(): Promise<void> {
     await this.#running;
-    while ((this.#lanes.size > 0 || this.#reports.length > 0) && monotonicNow() < deadline) await pause(10);
-    if (!this.#lease.isOver) await this.#schedule.settle(this.#holder, [], true);
+    await Promise.all([...this.#lanes.values()].map(({ work }) => work));
+    await this.#reporting;
   }
 
   get #holder(): string {
@@ -204,7 +214,7 @@ export class Scheduler {
     if (taken.state === 'none') return Math.max(this.#settings.checkInterval, LEAST_PAUSE);
     if (taken.state === 'other') return Math.max(taken.left, LEAST_PAUSE);
     this.#lease.begin(sent, this.#length * 0.9);
-    this.#compareClocks(taken.time - sent.wall);
+    this.#compareClocks(taken.time, sent.wall, Date.now());
     for (const message of taken.messages) this.#begin(message, holder);
     const renewal = Math.min(TICK, this.#length / 3);
     if (this.#count >= MOST || this.#bytes >= MOST_BYTES) return renewal;
@@ -234,7 +244,9 @@ export class Scheduler {
     this.#settings.log('warn', `messages that are scheduled have to wait: ${failure}`);
   }
 
-  #compareClocks(difference: number): void {
+  /** @param sent by this instance's clock, as `came`: the store has said its `time` between them */
+  #compareClocks(time: number, sent: number, came: number): void {
+    const difference = time > came ? time - came : Math.min(0, time - sent);
     const isApart = Math.abs(difference) > CLOCKS;
     if (isApart && !this.#isClockTold) {
       const seconds = Math.round(Math.abs(difference) / 1000);
@@ -258,23 +270,21 @@ export class Scheduler {
       return;
     }
     const { channel } = message;
-    const lane = this.#lanes.get(channel);
-    if (lane !== undefined) {
-      lane.push({ message, holder });
+    const known = this.#lanes.get(channel);
+    if (known !== undefined) {
+      known.jobs.add({ message, holder });
       return;
     }
-    const jobs = [{ message, holder }];
-    this.#lanes.set(channel, jobs);
-    void this.#work(channel, jobs);
+    const jobs = new Queue<Job>();
+    jobs.add({ message, holder });
+    this.#lanes.set(channel, { jobs, work: this.#work(channel, jobs) });
   }
 
   /** The messages of a channel, in order. What comes meanwhile is added to `jobs`. */
-  async #work(channel: string, jobs: Job[]): Promise<void> {
-    while (jobs.length > 0) {
-      const job = jobs[0]!;
+  async #work(channel: string, jobs: Queue<Job>): Promise<void> {
+    for (let job = jobs.take(); job !== undefined; job = jobs.take()) {
       const settled = await this.#deliver(job);
       const reported = this.#report(job.holder, job.message.payload.length, settled);
-      jobs.shift();
       if (!('milliseconds' in settled)) continue;
       await reported;
       await this.#holdRest(jobs);
@@ -286,16 +296,16 @@ export class Scheduler {
    * Nothing of the channel overtakes what has failed: neither what is here, nor what was handed out before the store knew
    * of that.
    */
-  async #holdRest(jobs: Job[]): Promise<void> {
+  async #holdRest(jobs: Queue<Job>): Promise<void> {
     for (;;) {
       await this.#round.catch(() => {});
-      const rest = jobs.splice(0);
-      if (rest.length === 0) return;
-      await Promise.all(
-        rest.map(({ message: { id, payload }, holder }) =>
-          this.#report(holder, payload.length, { id, what: 'held', milliseconds: HOLD }),
-        ),
-      );
+      const reported: Promise<void>[] = [];
+      for (let job = jobs.take(); job !== undefined; job = jobs.take()) {
+        const { id, payload } = job.message;
+        reported.push(this.#report(job.holder, payload.length, { id, what: 'held', milliseconds: HOLD }));
+      }
+      if (reported.length === 0) return;
+      await Promise.all(reported);
     }
   }
 
@@ -334,7 +344,7 @@ export class Scheduler {
   /** Resolves when the store knows. */
   #report(holder: string, bytes: number, settled: Settled): Promise<void> {
     return new Promise((done) => {
-      this.#reports.push({ settled, holder, bytes, done });
+      this.#reports.add({ settled, holder, bytes, done });
       this.#reporting ??= this.#tell();
     });
   }
@@ -342,24 +352,26 @@ export class Scheduler {
   async #tell(): Promise<void> {
     // With all that is settled in this turn.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    for (let failures = 0; this.#reports.length > 0; ) {
-      const { holder } = this.#reports[0]!;
-      const other = this.#reports.findIndex((report) => report.holder !== holder);
-      const part = this.#reports.slice(0, other === -1 ? AT_ONCE : Math.min(other, AT_ONCE));
+    for (let first = this.#reports.first; first !== undefined; first = this.#reports.first) {
+      const { holder } = first;
+      const part: Report[] = [];
+      while (part.length < AT_ONCE && this.#reports.first?.holder === holder)
+        part.push(this.#reports.take()!);
+      const outcomes = part.map(({ settled }) => settled);
       try {
-        await this.#schedule.settle(
-          holder,
-          part.map(({ settled }) => settled),
-        );
-        failures = 0;
-      } catch (error) {
-        this.#complain(error);
-        // What nobody is told of is handed out again, and found to be stored.
-        if (this.#isStopped) break;
-        await pause(delayOf(failures++, ATTEMPTS), this.#stopping.signal);
-        continue;
+        await retry(() => this.#schedule.settle(holder, outcomes), {
+          ...ATTEMPTS,
+          maxWait: Number.POSITIVE_INFINITY,
+          signal: this.#stopping.signal,
+          mayRepeat: (error) => {
+            this.#complain(error);
+            return true;
+          },
+        });
+      } catch {
+        // This instance ends. What nobody is told of is handed out again, and found to be stored.
+        break;
       }
-      this.#reports.splice(0, part.length);
       for (const { bytes, done } of part) {
         this.#count--;
         this.#bytes -= bytes;
