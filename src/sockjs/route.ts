@@ -118,9 +118,13 @@ export async function deliver(
   done();
 }
 
-/** Bytes of the JSON text of a message, with what must be escaped in it. Several that are sent together may have as many. */
+/**
+ * Bytes of the JSON text of a message, with what is escaped in it: sockjs-client makes two of a quotation mark, and twelve of
+ * the four of an emoji. Only control characters take more, which no text has many of. Several messages that are sent
+ * together may have as many.
+ */
 export function longestText(maxMessage: number): number {
-  return 2 * maxMessage + 64;
+  return 3 * maxMessage + 64;
 }
 
 /** Undefined where the client went away inside it, or took too long. What follows one that is too long is thrown away. */

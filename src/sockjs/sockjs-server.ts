@@ -74,7 +74,7 @@ export interface SockJsOptions {
   /** To the other instances, where requests may come to any. Default: none, balancing must be sticky. */
   bus?: Bus;
   /**
-   * Bytes of one message, and of several that are sent together about twice that. Over it the session is closed with
+   * Bytes of one message, and of several that are sent together about three times that. Over it the session is closed with
    * 1009. Default 1 MiB.
    */
   maxMessage?: number;

@@ -1,6 +1,7 @@
 /** What nobody may do to the server: too much, too long, from where they should not. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
 import type { Transport } from '../../src/server/transport.ts';
@@ -18,17 +19,27 @@ const UPGRADE = {
 const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' };
 const TOO_BIG = 'c[1009,"a message may have 100 bytes"]\n';
 
+/** What sockjs-client writes as something longer: texts of a hundred bytes, or little less. */
+const ESCAPED = ['\n', '\u0301', 'क़', '\u{1f600}', 'a\u0300'].map((each) =>
+  each.repeat(Math.floor(100 / Buffer.byteLength(each))),
+);
+/** How sockjs-client writes a message. */
+const { quote } = createRequire(import.meta.url)('sockjs-client/lib/utils/escape') as {
+  quote(text: string): string;
+};
+
 /** What a form makes of it: each byte that is not plain becomes three. */
 const field = (body: string): string => `d=${encodeURIComponent(body)}`;
 
 for (const suffix of ['xhr_send', 'jsonp_send', 'jsonp_send by a form']) {
   const isForm = suffix.endsWith('form');
   const [transport] = suffix.split(' ') as [string];
-  const send = (path: string, messages: string[], port: number) =>
+  const post = (path: string, body: string, port: number) =>
     client(port).post(`${path}/${transport}`, {
       ...(isForm && { headers: FORM }),
-      body: isForm ? field(JSON.stringify(messages)) : JSON.stringify(messages),
+      body: isForm ? field(body) : body,
     });
+  const send = (path: string, messages: string[], port: number) => post(path, JSON.stringify(messages), port);
 
   test(`${suffix}: a body over the limit ends the session with 1009, and gets 413 after that`, async () => {
     const closes: [number, string][] = [];
@@ -42,7 +53,7 @@ for (const suffix of ['xhr_send', 'jsonp_send', 'jsonp_send by a form']) {
     await stream.chunk();
     assert.equal(await stream.chunk(), 'o\n');
     let isAnswered = false;
-    const answered = send(path, ['x'.repeat(1000)], port).then((answer) => {
+    const answered = send(path, ['x'.repeat(2000)], port).then((answer) => {
       isAnswered = true;
       return answer;
     });
@@ -83,10 +94,13 @@ for (const suffix of ['xhr_send', 'jsonp_send', 'jsonp_send by a form']) {
       '邮'.repeat(33),
       '\u{1f600}'.repeat(25),
       '%'.repeat(100),
+      ...ESCAPED,
     ]) {
-      const status = (await send(path, [text], port)).status;
-      assert.ok(status === 200 || status === 204, `${status} for ${text}`);
-      assert.deepEqual(JSON.parse((await http.post(`${path}/xhr`)).body.slice(1)), [text]);
+      for (const body of [JSON.stringify([text]), `[${quote(text)}]`]) {
+        const { status } = await post(path, body, port);
+        assert.ok(status === 200 || status === 204, `${status} for ${body}`);
+        assert.deepEqual(JSON.parse((await http.post(`${path}/xhr`)).body.slice(1)), [text]);
+      }
     }
   });
 }
@@ -97,7 +111,7 @@ test('by a WebSocket, too, a message counts as long as it is, and one that is lo
     maxMessage: 100,
     handler: { ...echo, closed: (_, code) => void closes.push(code) },
   });
-  const say = async (text: string) => {
+  const say = async (text: string, body = JSON.stringify([text])) => {
     const frames: string[] = [];
     const socket = new WebSocket(`ws://127.0.0.1:${port}${session()}/websocket`);
     socket.on('message', (data) => {
@@ -105,12 +119,16 @@ test('by a WebSocket, too, a message counts as long as it is, and one that is lo
       if (frames.length > 1) socket.close();
     });
     await once(socket, 'open');
-    socket.send(JSON.stringify([text]));
+    socket.send(body);
     const [code] = await once(socket, 'close');
     return { frames, code };
   };
   const quotes = '"'.repeat(100);
   assert.deepEqual((await say(quotes)).frames, ['o', `a[${JSON.stringify(quotes)}]`]);
+  for (const text of ESCAPED) {
+    const { frames } = await say(text, `[${quote(text)}]`);
+    assert.deepEqual(JSON.parse(frames[1]!.slice(1)), [text]);
+  }
   assert.deepEqual((await say('x'.repeat(101))).frames, ['o', TOO_BIG.trim()]);
   assert.equal(closes.at(-1), 1009);
   // A frame that is too long in any case is not read to its end.
@@ -124,7 +142,7 @@ test('a body in chunks, without a length, is held to the same limit', async () =
   await http.post(`${path}/xhr`);
   const wire = new Wire(port);
   const head = `POST ${path}/xhr_send HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`;
-  wire.socket.write(`${head}${`28\r\n${'x'.repeat(40)}\r\n`.repeat(8)}`);
+  wire.socket.write(`${head}${`28\r\n${'x'.repeat(40)}\r\n`.repeat(12)}`);
   await until('an answer', () => wire.received.includes('\r\n\r\n'));
   assert.match(wire.received.toString(), /^HTTP\/1\.1 413 /);
   assert.equal((await http.post(`${path}/xhr`)).body, TOO_BIG);
@@ -509,7 +527,7 @@ test('a hixie-76 message without an end is cut at the limit, with 1009', async (
   const { socket } = answer.wire;
   socket.write('aaaaaaaa');
   await answer.wire.read(19);
-  socket.write(Buffer.concat([Buffer.of(0), Buffer.alloc(3000, 'x')]));
+  socket.write(Buffer.concat([Buffer.of(0), Buffer.alloc(4000, 'x')]));
   await answer.wire.ended();
   assert.match(answer.wire.received.toString('latin1'), /c\[1009,"a message may have 1000 bytes"\]/);
 });
