@@ -14,7 +14,7 @@ const FULL = 64;
 const FULL_BYTES = 256 * 1024;
 
 export interface Part {
-  /** Messages in it. */
+  /** Messages in it, or how many it counts for. */
   count: number;
   /** Bytes of them. */
   bytes: number;

@@ -50,6 +50,8 @@ export interface LaneSettings {
   /** Messages that may wait while the store is away. */
   maxCount: number;
   isThere(): boolean;
+  /** How many of the 64 messages that go together an item counts for. */
+  weightOf(item: Item): number;
   /**
    * Stores some, in order. Of those that have no outcome nothing was stored, and they are given again.
    *
@@ -151,10 +153,12 @@ export class Lanes {
       return all;
     }
     let bytes = 0;
+    let weight = 0;
     let count = 0;
-    for (const { payload } of lane.queue) {
-      bytes += payload.length;
-      if (count === MAX_BATCH || (count > 0 && bytes > MAX_BATCH_BYTES)) break;
+    for (const job of lane.queue) {
+      bytes += job.payload.length;
+      weight += this.#settings.weightOf(job);
+      if (count > 0 && (weight > MAX_BATCH || bytes > MAX_BATCH_BYTES)) break;
       count++;
     }
     return lane.queue.splice(0, count);

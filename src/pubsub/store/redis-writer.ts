@@ -52,10 +52,14 @@ export class RedisWriter {
   readonly #lanes: Lanes;
   readonly #calls = new JoinedCalls<Shipment, Outcome[]>((shipments, slot) => this.#ship(shipments, slot));
 
-  constructor(channels: RedisChannels, watch: RewindWatch, settings: Omit<LaneSettings, 'call'>) {
+  constructor(
+    channels: RedisChannels,
+    watch: RewindWatch,
+    settings: Omit<LaneSettings, 'call' | 'weightOf'>,
+  ) {
     this.#channels = channels;
     this.#watch = watch;
-    this.#lanes = new Lanes({ ...settings, call: (items) => this.#store(items) });
+    this.#lanes = new Lanes({ ...settings, weightOf, call: (items) => this.#store(items) });
   }
 
   /** @returns what the script answered: see `toReceipt` */
@@ -82,10 +86,11 @@ export class RedisWriter {
       return [''];
     }
     const known = encodeKnown(this.#watch.knownOf(bus));
-    const shipment: Shipment = { runs: [], hasLife: false, count: items.length, bytes: 0 };
+    const shipment: Shipment = { runs: [], hasLife: false, count: 0, bytes: 0 };
     let run: Run | undefined;
     for (const item of items) {
       shipment.bytes += item.payload.length;
+      shipment.count += weightOf(item);
       const last = run?.items[0]?.options;
       if (run === undefined || last === undefined || !isKeptAlike(last, item.options)) {
         run = { bus, keys, known, hasLife: hasLife(item.options), version: undefined, items: [] };
@@ -148,6 +153,12 @@ function isKeptAlike(one: PublishOptions, other: PublishOptions | undefined): bo
 function hasLife({ ttl, replaces }: Pick<PublishOptions, 'ttl' | 'replaces'> = {}): boolean {
   return expiryOf(0, ttl) !== undefined || replaces !== undefined;
 }
+
+/** With a life, all marks of the channel are read and written, too, which may be thousands of ranges. */
+function weightOf({ options }: Item): number {
+  return hasLife(options) ? LIFE_WEIGHT : 1;
+}
+const LIFE_WEIGHT = 8;
 
 /** Adds a run as lua/publish.lua takes it. */
 function addRun(run: Run, keys: string[], args: RespArgument[], windows: number[]): void {

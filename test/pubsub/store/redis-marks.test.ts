@@ -196,6 +196,27 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     assert.deepEqual([changed, marks.seen.length], [800, 3_500 + 300 - 500]);
   });
 
+  test('of messages that replace others or expire, eight go in one call, to one channel or to many, in order', async () => {
+    const redis = await started(startRedis());
+    const [a] = await open(redis.url);
+    await a.publish('c', 'text', text('x'), options({ ttl: 60_000 }));
+    for (const life of [{ replaces: 'k' }, { ttl: 60_000 }]) {
+      for (const channelOf of [() => 'c', (n: number) => `c${n}`]) {
+        const before = await scriptCalls(redis);
+        const sent = Array.from({ length: 64 }, (_, n) =>
+          a.publish(channelOf(n), 'text', text(`${n}`), options(life)),
+        );
+        const offsets = (await Promise.all(sent)).map(({ offset }) => offset);
+        assert.deepEqual(
+          offsets,
+          offsets.toSorted((one, other) => one - other),
+        );
+        const calls = (await scriptCalls(redis)) - before;
+        assert.ok(calls >= 8 && calls <= 16, `${calls} calls`);
+      }
+    }
+  });
+
   test('the doorbell of a message that replaces another one comes right before that of the marks', async () => {
     const redis = await started(startRedis());
     const [a, ra] = await open(redis.url);
