@@ -42,9 +42,10 @@ const rooms: Record<string, Room> = {
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },
-  cli: { rooms: [...below, 'push', 'client', 'check', 'demo', ''], builtins: 'all', packages: [] },
+  admin: { rooms: [...below, 'push', clock, names, 'queue.ts'], builtins: 'all', packages: [] },
+  cli: { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', ''], builtins: 'all', packages: [] },
   // The entry points of the package, directly in src/.
-  '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'cli'], builtins: 'all', packages: [] },
+  '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', 'cli'], builtins: 'all', packages: [] },
 };
 
 /** What is wrong with the imports of the file at `path`, a path below src/ with forward slashes. */

@@ -1,4 +1,5 @@
 /** `--at`: a moment, or how long from now. */
+import { timeIn } from '../admin/time.ts';
 import { once, text, UsageError } from './options.ts';
 
 const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -6,13 +7,6 @@ const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86
 export const atOption = once(
   text('TIME', 'Not now, but then: 2026-12-24T18:00:00Z, or +90s, +10m, +2h, +1d from now'),
 );
-
-const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
-
-/** Milliseconds since 1970 of a time such as 2026-12-24T18:00:00Z. NaN for all else, of much of which Date.parse makes a time. */
-export function timeIn(text: string): number {
-  return ISO.test(text) ? Date.parse(text) : Number.NaN;
-}
 
 /** Milliseconds since 1970. @throws {UsageError} for what is no time */
 export function parseAt(text: string): number {

@@ -1,9 +1,9 @@
 /** The HTTP side of `tidings serve`: health, the page's scripts, the admin API, the demo; JSON 404 for the rest. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { HttpError, sendError, sendJson } from '../admin/json-http.ts';
 import { askForUpgrade } from '../push/door/listeners.ts';
 import { requestTarget } from '../server/request-target.ts';
-import { HttpError, sendError, sendJson } from './json-http.ts';
 import { readPackageFile } from './package-file.ts';
 
 /** The client, what it fetches where tabs share a connection, and the bell. */

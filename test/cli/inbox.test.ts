@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { adminApi } from '../../src/cli/admin.ts';
+import { adminApi } from '../../src/admin/api.ts';
 import { main } from '../../src/cli/main.ts';
 import type { Receipt } from '../../src/pubsub/store/broker.ts';
 import { PushServer } from '../../src/push/index.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { adminApi } from '../../src/cli/admin.ts';
+import { adminApi } from '../../src/admin/api.ts';
 import { inPath } from '../../src/cli/admin-client.ts';
 import { memoryBroker, type PushServer, signTicket } from '../../src/index.ts';
 import { startPush } from './support.ts';

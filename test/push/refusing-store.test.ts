@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { WebSocket as WsWebSocket } from 'ws';
-import { adminApi } from '../../src/cli/admin.ts';
+import { adminApi } from '../../src/admin/api.ts';
 import { connect, type WebSocketConstructor } from '../../src/client/full.ts';
 import { redisBroker } from '../../src/index.ts';
 import { until } from '../support/net.ts';

@@ -4,10 +4,10 @@ import type { AnySettings, SendManySettings } from '../push/sending/publisher.ts
 import type { ScheduledPage, ScheduledSettings } from '../push/sending/schedule-list.ts';
 import type { UserResult } from '../push/sending/send-many.ts';
 import { textOfField } from '../push/talk/json-field.ts';
-import { type InboxTarget, lifeOf, withdrawByKey } from './admin-inbox.ts';
-import { asHttpError, type Call, idempotencyKey, queryOf, type Route, recordOf } from './admin-request.ts';
-import { timeIn } from './at.ts';
+import { type InboxTarget, lifeOf, withdrawByKey } from './inbox.ts';
 import { HttpError, readJson } from './json-http.ts';
+import { asHttpError, type Call, idempotencyKey, queryOf, type Route, recordOf } from './request.ts';
+import { timeIn } from './time.ts';
 
 /** What it needs of a push server. */
 export interface SendingTarget extends Pick<InboxTarget, 'withdraw' | 'withdrawFrom'> {

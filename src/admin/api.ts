@@ -9,11 +9,11 @@ import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.t
 import type { RevokeSettings } from '../push/door/topic-rights.ts';
 import type { AttendanceSettings } from '../push/pages/topic-presence.ts';
 import { requestTarget } from '../server/request-target.ts';
-import { type InboxTarget, inboxRoutes } from './admin-inbox.ts';
-import { asHttpError, queryOf, type Route, readRecord } from './admin-request.ts';
-import { type SendingTarget, sendingRoutes } from './admin-sending.ts';
-import { timeIn } from './at.ts';
+import { type InboxTarget, inboxRoutes } from './inbox.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
+import { asHttpError, queryOf, type Route, readRecord } from './request.ts';
+import { type SendingTarget, sendingRoutes } from './sending.ts';
+import { timeIn } from './time.ts';
 
 /** What the API needs of a push server. */
 export interface AdminTarget extends SendingTarget, InboxTarget {

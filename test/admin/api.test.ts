@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { adminApi } from '../../src/cli/admin.ts';
+import { adminApi } from '../../src/admin/api.ts';
 import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
 

@@ -5,8 +5,8 @@ import type { HistoryQuery } from '../push/inbox/history.ts';
 import type { InboxMessage, InboxPage, MarkSettings, Withdrawn } from '../push/inbox/inbox.ts';
 import { asItCame, type Decode } from '../push/payload.ts';
 import type { HistoryState } from '../push/talk/wire.ts';
-import { type Call, queryOf, type Route, readRecord } from './admin-request.ts';
 import { HttpError } from './json-http.ts';
+import { type Call, queryOf, type Route, readRecord } from './request.ts';
 
 export interface InboxTarget {
   inbox(user: string, query: HistoryQuery, decode: Decode): Promise<InboxPage>;

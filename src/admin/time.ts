@@ -1,0 +1,7 @@
+/** Moments as people write them. */
+const ISO = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i;
+
+/** Milliseconds since 1970 of a time such as 2026-12-24T18:00:00Z. NaN for all else, of much of which Date.parse makes a time. */
+export function timeIn(text: string): number {
+  return ISO.test(text) ? Date.parse(text) : Number.NaN;
+}
