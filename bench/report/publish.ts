@@ -62,14 +62,14 @@ function fill(page: string, name: string, text: string): string {
 }
 
 function machineText({ machine, results }: Report): string {
-  const dates = [...new Set(results.map(({ date }) => date))].sort();
-  const rounds = results.map((result) => result.rounds);
-  const [fewest, most] = [Math.min(...rounds), Math.max(...rounds)];
+  const dates = new Map<string, number>();
+  for (const { date } of results) dates.set(date, (dates.get(date) ?? 0) + 1);
+  const days = [...dates].sort().map(([date, rows]) => `${rows} on ${date}`);
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memory} GiB; Linux ${machine.kernel}, Node ${machine.node};`,
     `${versions.join(', ')}.`,
-    `Measured ${dates.join(', ')}, ${fewest === most ? most : `${fewest} to ${most}`} rounds a row.`,
+    `Rows measured: ${days.join(', ')}. Each says its day and its rounds.`,
   ].join('\n');
 }
 
@@ -110,7 +110,7 @@ function rowTables({ results }: Report): string {
   return results.map(rowTable).join('\n\n');
 }
 
-function rowTable(result: RowResult): string {
+function rowTable(result: Report['results'][number]): string {
   const all = columns(result);
   const lines = result.peers.map((peer) => {
     const cells =
@@ -123,7 +123,7 @@ function rowTable(result: RowResult): string {
   return [
     `### ${result.row.title[0]!.toUpperCase()}${result.row.title.slice(1)}`,
     '',
-    `\`${result.row.id}\`; noise (A/A): ${percent(result.noise.median)}, worst round ${percent(result.noise.worst)}`,
+    `\`${result.row.id}\`; ${result.date}, ${result.rounds} ${result.rounds === 1 ? 'round' : 'rounds'}; noise (A/A): ${percent(result.noise.median)}, worst round ${percent(result.noise.worst)}`,
     '',
     `| | ${all.map(([heading]) => heading).join(' | ')} |`,
     `|---|${all.map(() => '--:').join('|')}|`,
