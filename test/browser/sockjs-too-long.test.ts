@@ -1,26 +1,13 @@
 /** What is too long, over each transport of the stock sockjs-client in Chromium: its page is told by 1009. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { Browser } from 'playwright-core';
 import { PushServer, queryUser } from '../../src/index.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { needs } from '../support/programs.ts';
+import { startPage, TRANSPORTS } from './sockjs-page.ts';
 
-const TRANSPORTS = [
-  'websocket',
-  'xhr-streaming',
-  'eventsource',
-  'iframe-eventsource',
-  'htmlfile',
-  'iframe-htmlfile',
-  'xhr-polling',
-  'iframe-xhr-polling',
-  'jsonp-polling',
-];
 const MESSAGE = 100_000;
 /** As long as it may be, and several times that on its way: quotes in JSON in a form, and three bytes each as percent signs. */
 const LONGEST = ['"'.repeat(MESSAGE), '邮'.repeat(Math.floor(MESSAGE / 3)), '\\'.repeat(MESSAGE)];
@@ -35,14 +22,9 @@ describe('what is too long, above sockjs-client in Chromium', {
   let base: string;
 
   before(async () => {
-    const script = readFileSync('node_modules/sockjs-client/dist/sockjs.min.js');
-    http = createServer((request, response) => {
-      const isScript = request.url === '/sockjs.min.js';
-      response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');
-      const html =
-        '<!doctype html><link rel="icon" href="data:,"><script src="/sockjs.min.js"></script><body>';
-      response.end(isScript ? script : html);
-    });
+    const page = await startPage();
+    http = page.http;
+    base = `127.0.0.1:${page.port}`;
     push = new PushServer({
       server: http,
       sockjs: { prefix: '/sockjs', disconnectDelay: 20_000 },
@@ -50,9 +32,6 @@ describe('what is too long, above sockjs-client in Chromium', {
       limits: { message: MESSAGE, messagesPerSecond: 0, bytesPerSecond: 0, subscriptions: 1 },
       handler: { message: (session, data) => void session.send(`got ${data.toString()}`) },
     });
-    http.listen(0, '127.0.0.1');
-    await once(http, 'listening');
-    base = `127.0.0.1:${(http.address() as AddressInfo).port}`;
     browser = await launchChromium();
   });
   after(async () => {

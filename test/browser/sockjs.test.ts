@@ -1,9 +1,6 @@
 /** The stock sockjs-client 1.6.1 in Chromium with each of its transports, and the demo without WebSocket. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { SockJsServer } from '../../src/sockjs/index.ts';
@@ -11,19 +8,7 @@ import { buildClient, launchChromium, recordErrors } from '../support/chromium.t
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
-
-const ANY_ORIGIN = [
-  'websocket',
-  'xhr-streaming',
-  'eventsource',
-  'iframe-eventsource',
-  'iframe-htmlfile',
-  'xhr-polling',
-  'iframe-xhr-polling',
-  'jsonp-polling',
-];
-/** The client offers htmlfile only where the server is of the page's own origin. */
-const SAME_ORIGIN = [...ANY_ORIGIN, 'htmlfile'];
+import { ANY_ORIGIN, everyCharacter, startPage, TRANSPORTS, wellFormed } from './sockjs-page.ts';
 
 const TEXTS: string[] = [
   '"double" \'single\' \\',
@@ -36,23 +21,8 @@ const TEXTS: string[] = [
   'c[3000,"Go away!"] a["x"] o h',
   // Lone surrogates, and a pair in the wrong order.
   '\ud800 \udc00 \udc00\ud800 x',
-  ...everyCharacter(),
+  ...everyCharacter(0x800),
 ];
-
-/** U+0000 to U+FFFF but surrogates, in pieces. */
-function everyCharacter(): string[] {
-  const pieces: string[] = [];
-  for (let first = 0; first < 0x10000; first += 0x800) {
-    let piece = '';
-    for (let code = first; code < first + 0x800; code++)
-      if (code < 0xd800 || code > 0xdfff) piece += String.fromCharCode(code);
-    if (piece !== '') pieces.push(piece);
-  }
-  return pieces;
-}
-
-/** As UTF-8 carries it: what has no form there becomes U+FFFD. */
-const wellFormed = (text: string): string => Buffer.from(text).toString();
 
 interface Outcome {
   transport: string;
@@ -70,18 +40,7 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
   const services: SockJsServer[] = [];
 
   before(async () => {
-    const script = readFileSync('node_modules/sockjs-client/dist/sockjs.min.js');
-    http = createServer((request, response) => {
-      const isScript = request.url === '/sockjs.min.js';
-      response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');
-      response.end(
-        isScript
-          ? script
-          : '<!doctype html><title>t</title><link rel="icon" href="data:,"><script src="/sockjs.min.js"></script><body>',
-      );
-    }).listen(0, '127.0.0.1');
-    await once(http, 'listening');
-    ({ port } = http.address() as AddressInfo);
+    ({ http, port } = await startPage());
     const shared = {
       server: http,
       origins: [`http://127.0.0.1:${port}`],
@@ -142,7 +101,7 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
   }
 
   for (const [where, host, transports] of [
-    ['same origin', '127.0.0.1', SAME_ORIGIN],
+    ['same origin', '127.0.0.1', TRANSPORTS],
     ['another origin', 'localhost', ANY_ORIGIN],
   ] as const) {
     for (const transport of transports) {

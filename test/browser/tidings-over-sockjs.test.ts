@@ -1,9 +1,6 @@
 /** `tidings.1` above each transport of the stock sockjs-client, in Chromium: cut in the middle, nothing is lost or changed. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, Page as Tab } from 'playwright-core';
 import { PushServer, queryUser } from '../../src/index.ts';
@@ -11,18 +8,7 @@ import { Page } from '../push/support.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
-
-const TRANSPORTS = [
-  'websocket',
-  'xhr-streaming',
-  'eventsource',
-  'iframe-eventsource',
-  'htmlfile',
-  'iframe-htmlfile',
-  'xhr-polling',
-  'iframe-xhr-polling',
-  'jsonp-polling',
-];
+import { everyCharacter, startPage, TRANSPORTS, wellFormed } from './sockjs-page.ts';
 
 const TEXTS: string[] = [
   '"double" \'single\' \\ 😀 \u0000\u001f \u2028\u2029 \ufeff\uffff </script><!--',
@@ -30,22 +16,8 @@ const TEXTS: string[] = [
   '\\u0041 \\n &amp; &#65; <!--<script> ]]> */ // data: id: retry: \r\n\r data\n\n',
   'c[3000,"Go away!"] a["x"] o h \ud800 \udc00 x',
   'x%'.repeat(150_000),
-  ...everyCharacter(),
+  ...everyCharacter(0x1000),
 ];
-
-function everyCharacter(): string[] {
-  const pieces: string[] = [];
-  for (let first = 0; first < 0x10000; first += 0x1000) {
-    let piece = '';
-    for (let code = first; code < first + 0x1000; code++) {
-      if (code < 0xd800 || code > 0xdfff) piece += String.fromCharCode(code);
-    }
-    if (piece !== '') pieces.push(piece);
-  }
-  return pieces;
-}
-
-const wellFormed = (text: string): string => Buffer.from(text).toString();
 
 describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...needs('chromium') }, () => {
   let browser: Browser;
@@ -54,14 +26,9 @@ describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...nee
   let base: string;
 
   before(async () => {
-    const script = readFileSync('node_modules/sockjs-client/dist/sockjs.min.js');
-    http = createServer((request, response) => {
-      const isScript = request.url === '/sockjs.min.js';
-      response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');
-      const html =
-        '<!doctype html><link rel="icon" href="data:,"><script src="/sockjs.min.js"></script><body>';
-      response.end(isScript ? script : html);
-    });
+    const page = await startPage();
+    http = page.http;
+    base = `127.0.0.1:${page.port}`;
     push = new PushServer({
       server: http,
       sockjs: { prefix: '/sockjs', disconnectDelay: 20_000, responseLimit: 8_000_000 },
@@ -70,9 +37,6 @@ describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...nee
       limits: { messagesPerSecond: 0, bytesPerSecond: 0 },
       log: () => {},
     });
-    http.listen(0, '127.0.0.1');
-    await once(http, 'listening');
-    base = `127.0.0.1:${(http.address() as AddressInfo).port}`;
     browser = await launchChromium();
   });
   after(async () => {
