@@ -1,5 +1,6 @@
 /** `tidings`: the push server and what it is put together from. */
 
+export * from './metrics/index.ts';
 export type { ClusterTarget } from './pubsub/redis/cluster.ts';
 export type { SentinelTarget } from './pubsub/redis/sentinel.ts';
 export type { RedisTarget } from './pubsub/redis/target.ts';

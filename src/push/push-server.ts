@@ -1,4 +1,5 @@
 /** The push server as an application sees it: sending, sending away, looking, closing. Who does it is in `rooms`. */
+import type { Family } from '../metrics/family.ts';
 import { checkNames, type Names } from '../option-names.ts';
 import type { Attendance } from '../pubsub/store/attendance.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/store/broker.ts';
@@ -13,6 +14,7 @@ import type { Rechecked } from './door/recheck.ts';
 import type { RevokeSettings } from './door/topic-rights.ts';
 import type { HistoryQuery } from './inbox/history.ts';
 import type { InboxPage, MarkSettings, Withdrawn } from './inbox/inbox.ts';
+import { PushMetrics } from './metrics.ts';
 import type { PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
@@ -62,6 +64,7 @@ export class PushServer<T = unknown> {
   readonly ready: Promise<void>;
 
   readonly #rooms: Rooms;
+  readonly #metrics: PushMetrics;
 
   /**
    * Begins to listen at once (`ready` says when it does), unless neither `server` nor `port` is given:
@@ -71,6 +74,7 @@ export class PushServer<T = unknown> {
    */
   constructor(options: PushServerOptions = {}) {
     this.#rooms = new Rooms(options);
+    this.#metrics = new PushMetrics(this.#rooms);
     this.instance = this.#rooms.settings.instance;
     this.ready = this.#rooms.open();
     // Whoever does not ask still gets the log line.
@@ -400,6 +404,16 @@ export class PushServer<T = unknown> {
     };
   }
 
+  /**
+   * What it has counted since the start and how it is now, and the same of its process, as families of Prometheus'
+   * model: `metricsText` makes the text of them, `mergeMetrics` adds up those of several processes. docs/metrics.md says
+   * what each means. Cheap enough to be called every second; from the first call on the delay of the event loop is
+   * measured. Names and labels are from lists in the code: nothing that a client sends becomes one.
+   */
+  metrics(): Family[] {
+    return this.#metrics.families();
+  }
+
   /** Where it listens, as `net.Server#address`; null while it doesn't. */
   address(): ReturnType<Listeners['address']> {
     return this.#rooms.listeners.address();
@@ -435,6 +449,7 @@ export class PushServer<T = unknown> {
     checkNames('close', settings, CLOSE);
     const { drain = 0 } = settings;
     checkMilliseconds('drain', drain);
+    this.#metrics.close();
     return this.#rooms.close(drain);
   }
 }

@@ -1,0 +1,4 @@
+/** Metrics for those who run a push server: what is counted, and the text that Prometheus reads. */
+export type { Family, MetricType, Sample } from './family.ts';
+export { mergeMetrics } from './merge.ts';
+export { METRICS_TYPE, metricsText } from './text.ts';
