@@ -107,6 +107,13 @@ function nonsense(name: string, value: unknown, wanted: string): RangeError {
   return new RangeError(`${name}: ${given} is not ${wanted}`);
 }
 
+/** @throws {RangeError} for what a server's `others` can't be */
+export function checkOthers(others: unknown): void {
+  if (others !== undefined && others !== 'refuse' && others !== 'ignore') {
+    throw nonsense('others', others, "'refuse' or 'ignore'");
+  }
+}
+
 /** @throws {RangeError} for an option of a client that can't be one */
 export function checkClientOptions(
   options: CommonOptions & { handshakeTimeout?: number | undefined; maxRedirects?: number | undefined },

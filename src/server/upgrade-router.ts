@@ -1,7 +1,8 @@
 /**
  * Several WebSocketServers on one http.Server, each with its path, beside upgrade listeners of others. One
  * listener asks them in turn, so that none of them answers what another one takes. What none of them takes is
- * left alone where anybody else listens, for good: a quiet socket may well be somebody's.
+ * left alone where anybody else listens, for good: a quiet socket may well be somebody's. Where nobody does, the
+ * request is answered by the server's own listeners, as if it had not asked.
  */
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
@@ -17,6 +18,8 @@ export interface Route {
   /** Whether the request is for this one. It asks for a WebSocket. */
   matches(request: IncomingMessage): boolean;
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Whether a WebSocket that no route takes is refused, with 400. Otherwise the request is one like any other. */
+  refusesOthers?: boolean;
 }
 
 /** Node asks this from 22.21 and 24.9 on, before it emits `upgrade`; false: it is a request like any other. */
@@ -97,13 +100,19 @@ class Router {
     const route = isOurs ? this.#routes.find((each) => each.matches(request)) : undefined;
     if (route !== undefined) inTurn(socket, () => route.upgrade(request, socket, head));
     else if (seen?.hasOthers || this.#hasOthers()) leave(socket);
-    else if (isOurs) inTurn(socket, () => refuse(socket, 400));
+    else if (isOurs && this.#refusesOthers()) inTurn(socket, () => refuse(socket, 400));
     else answerPlainly(this.#server, request, socket, head);
   };
 
-  /** An upgrade that nobody here knows (RFC 9110 §7.8): it is as if it had not been asked for. */
+  /** An upgrade that nobody here takes (RFC 9110 §7.8): it is as if it had not been asked for. */
   #isNobodys(request: IncomingMessage): boolean {
-    return !asksForWebSocket(request) && !this.#hasOthers();
+    if (this.#hasOthers()) return false;
+    if (!asksForWebSocket(request)) return true;
+    return !this.#refusesOthers() && !this.#routes.some((each) => each.matches(request));
+  }
+
+  #refusesOthers(): boolean {
+    return this.#routes.some(({ refusesOthers }) => refusesOthers);
   }
 
   #hasOthers(): boolean {

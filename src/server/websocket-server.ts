@@ -20,7 +20,7 @@ import type { Sendable } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
 import { TypedEmitter } from './emitter.ts';
 import { Audience, type Member } from './fan-out.ts';
-import { checkClose, checkCount, checkInterceptors, checkMilliseconds } from './options.ts';
+import { checkClose, checkCount, checkInterceptors, checkMilliseconds, checkOthers } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
 import { createRawListener } from './raw-listener.ts';
 import type { RequestHeadLimits } from './request-head.ts';
@@ -55,6 +55,12 @@ export interface WebSocketServerOptions<
   noServer?: boolean | undefined;
   /** Only requests for this path. Default: any. */
   path?: string | undefined;
+  /**
+   * What becomes of a WebSocket request to an http.Server that no WebSocketServer there takes, where nobody else listens
+   * for `upgrade`. `refuse`, as in ws: 400. `ignore`: the server's `request` listeners answer it, if all there say so.
+   * Default `refuse`.
+   */
+  others?: 'refuse' | 'ignore' | undefined;
   /** Keep `clients`. Default true. */
   clientTracking?: boolean | undefined;
   /** Connections that a port of ours has at once; one more is cut before it has said anything. Default: no limit. */
@@ -155,6 +161,7 @@ export class WebSocketServer<
     this.options = { ...(DEFAULTS as WebSocketServerOptions<T, U>), ...options };
     this.clients = (this.options.clientTracking ? new Set() : undefined) as Set<InstanceType<T>>;
     checkInterceptors(options.interceptors);
+    checkOthers(options.others);
     checkCount('maxConnections', options.maxConnections);
     checkCount('maxHeadBytes', options.maxHeadBytes);
     checkCount('maxHeadFields', options.maxHeadFields);
@@ -243,6 +250,7 @@ export class WebSocketServer<
     server.on('listening', onListening);
     server.on('error', onError);
     const removeRoute = addRoute(server, {
+      refusesOthers: wss.options.others !== 'ignore',
       matches: (request) => WebSocketServer.#ask(wss, request),
       upgrade: (request, socket, head) => WebSocketServer.#upgrade(wss, request, socket, head),
     });

@@ -22,9 +22,10 @@ const ofServers: Record<string, unknown[]> = {
   tooSlowCode: NO_CODES,
   pongTimeoutCode: NO_CODES,
   backpressurePolicy: ['dropp', 1],
+  others: ['refused', true, null],
 };
 const ofClients: Record<string, unknown[]> = { ...ofServers, maxRedirects: NO_NUMBERS };
-for (const name of ['maxHeadBytes', 'maxHeadFields', 'maxConnections']) delete ofClients[name];
+for (const name of ['maxHeadBytes', 'maxHeadFields', 'maxConnections', 'others']) delete ofClients[name];
 
 for (const [name, values] of Object.entries(ofServers)) {
   test(`a server’s ${name} that can’t be one is a RangeError that names it`, () => {

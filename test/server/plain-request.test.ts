@@ -354,6 +354,108 @@ for (const fields of [
   });
 }
 
+/** A WebSocket that is for nobody here. */
+const ELSEWHERE: [what: string, bytes: string, expected: string][] = [
+  ['a handshake', `${REQUEST.replace('GET / ', 'GET /elsewhere ')}\r\n`, '200 [GET /elsewhere 0]'],
+  ['one with a body', `${REQUEST.replace('GET / ', 'POST /elsewhere ')}${HELLO}`, '200 [POST /elsewhere 5]'],
+  [
+    'one of several protocols, in chunks',
+    `${REQUEST.replace('GET / ', 'PUT /elsewhere ').replace('Upgrade: websocket', 'Upgrade: h2c, websocket')}` +
+      'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+    '200 [PUT /elsewhere 3]',
+  ],
+];
+
+for (const secure of [false, true]) {
+  test(`beside a PushServer the application answers a WebSocket that is for nobody: ${secure ? 'https' : 'http'}`, async () => {
+    const at = await attached('PushServer', secure);
+    for (const [what, bytes, expected] of ELSEWHERE) {
+      const client = new Client(at);
+      client.socket.write(bytes);
+      assert.equal(await client.answers(1), expected, what);
+      // The connection goes on.
+      client.socket.write('GET /b HTTP/1.1\r\nHost: a\r\n\r\n');
+      assert.equal(await client.answers(2), `${expected} 200 [GET /b 0]`, what);
+    }
+  });
+}
+
+test('one for a path of ours is refused there as ever, whatever its method', async () => {
+  const at = await attached('PushServer');
+  for (const [bytes, status] of [
+    [`${REQUEST.replace('GET / ', 'GET /socketServer ')}\r\n`, 401],
+    [`${REQUEST.replace('GET / ', 'POST /socketServer ')}${HELLO}`, 405],
+    [`${REQUEST.replace('GET / ', 'GET /sockjs/nothing ')}\r\n`, 404],
+  ] as const) {
+    const client = new Client(at);
+    client.socket.write(bytes);
+    await until('an answer', () => client.text.includes('\r\n\r\n'));
+    assert.ok(client.text.startsWith(`HTTP/1.1 ${status} `), client.text);
+  }
+  assert.equal(at.requests.length, 0);
+});
+
+test('beside a WebSocketServer it gets 400, as from ws, unless all say `others: ignore`', async () => {
+  const mixed = await attached('all');
+  const { http, port } = await listenHttp(createServer(application().listener));
+  for (const path of ['/a', '/b']) {
+    const wss = new WebSocketServer({ server: http, path, others: 'ignore' });
+    cleanUp(() => void wss.close({}));
+  }
+  const [, bytes] = ELSEWHERE[0]!;
+  const refused = new Client(mixed);
+  refused.socket.write(bytes);
+  await until('an answer', () => refused.isEnded);
+  assert.match(refused.text, /^HTTP\/1\.1 400 /);
+  const answered = new Client({ port, secure: false });
+  answered.socket.write(bytes);
+  assert.equal(await answered.answers(1), '200 [GET /elsewhere 0]');
+});
+
+test('where the application listens for upgrades it is its own, whoever came first', async () => {
+  for (const isFirst of [true, false]) {
+    const { http, port } = await listenHttp(createServer(application().listener));
+    const serve = (): void =>
+      void http.on('upgrade', (request, socket) => {
+        // Later, as one that asks somebody first.
+        if (request.url === '/elsewhere') setImmediate(() => socket.end('HTTP/1.1 101 Mine\r\n\r\n'));
+      });
+    if (isFirst) serve();
+    const push = new PushServer({ server: http, sockjs: { prefix: '/sockjs' } });
+    cleanUp(() => void push.close());
+    if (!isFirst) serve();
+    const client = new Client({ port, secure: false });
+    client.socket.write(ELSEWHERE[0]![1]);
+    await until('the end', () => client.isEnded);
+    assert.equal(client.text, 'HTTP/1.1 101 Mine\r\n\r\n');
+  }
+});
+
+test('a server that closes lets idle connections go that had asked for an upgrade', async () => {
+  const at = await attached('all');
+  const client = new Client(at);
+  client.socket.write(`GET /a HTTP/1.1\r\nHost: a\r\n${H2C}\r\n`);
+  await client.answers(1);
+  at.http.close();
+  at.http.closeIdleConnections();
+  await until('the end', () => client.isEnded);
+});
+
+test('a body that never ends is cut by the server’s own limit', async () => {
+  const { http, port } = await listenHttp(
+    createServer(
+      { requestTimeout: 300, headersTimeout: 300, connectionsCheckingInterval: 50 },
+      (request) => void request.resume().on('error', () => {}),
+    ),
+  );
+  const push = new PushServer({ server: http });
+  cleanUp(() => void push.close());
+  const client = new Client({ port, secure: false });
+  client.socket.write(`POST /a HTTP/1.1\r\nHost: a\r\n${H2C}Content-Length: 5\r\n\r\nhel`);
+  await until('the end', () => client.isEnded);
+  assert.match(client.text, /^HTTP\/1\.1 408 /);
+});
+
 test('once ours are gone, and before they come, requests are what they were', async () => {
   const { listener } = application();
   const { http, port } = await listenHttp(createServer(listener));

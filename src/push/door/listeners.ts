@@ -91,6 +91,7 @@ export class Listeners implements FanOut {
         ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
         : { server }),
       path: this.#path,
+      others: 'ignore',
       interceptors: closingRefusals(parts.interceptors, isPage),
       handler: parts.handler,
       views: true,
