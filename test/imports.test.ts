@@ -23,6 +23,8 @@ const listenFirst = 'listen-first.ts';
 const waiting = 'waiting.ts';
 /** Misspelled options. */
 const names = 'option-names.ts';
+/** What log lines are made of. */
+const logFields = 'log-fields.ts';
 const rooms: Record<string, Room> = {
   metrics: { rooms: [clock, 'version.ts'], builtins: ['node:perf_hooks'], packages: [] },
   // node:async_hooks, for callbacks to run where they were given.
@@ -37,13 +39,17 @@ const rooms: Record<string, Room> = {
     builtins: 'all',
     packages: [],
   },
-  policy: { rooms: [clock, listenFirst], builtins: 'all', packages: [] },
+  policy: { rooms: [clock, listenFirst, logFields], builtins: 'all', packages: [] },
   pubsub: {
-    rooms: ['metrics', clock, waiting, names, 'queue.ts'],
+    rooms: ['metrics', clock, waiting, names, logFields, 'queue.ts'],
     builtins: 'all',
     packages: ['redis-parser'],
   },
-  push: { rooms: [...below, clock, waiting, names, 'queue.ts', 'small.ts'], builtins: 'all', packages: [] },
+  push: {
+    rooms: [...below, clock, waiting, names, logFields, 'queue.ts', 'small.ts'],
+    builtins: 'all',
+    packages: [],
+  },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },

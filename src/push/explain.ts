@@ -2,16 +2,18 @@
 import { inspect } from 'node:util';
 
 const MAX_LENGTH = 2_000;
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+/** Control characters, line breaks, and what turns the direction of writing: all that makes a line look like another. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 export function explain(thrown: unknown): string {
   return printable(text(thrown));
 }
 
-/** With its stack, which has line breaks. */
+/** With its stack. */
 export function explainFully(thrown: unknown): string {
   try {
-    if (thrown instanceof Error && typeof thrown.stack === 'string') return thrown.stack.slice(0, MAX_LENGTH);
+    if (thrown instanceof Error && typeof thrown.stack === 'string')
+      return printable(thrown.stack.replace(/\n\s+at /g, ' at '));
   } catch {
     // A getter has thrown; the text will do.
   }
@@ -19,11 +21,11 @@ export function explainFully(thrown: unknown): string {
 }
 
 /** Text from elsewhere, for a log line: without line breaks and what else moves a terminal's cursor. */
-export function printable(text: string): string {
+export function printable(text: string, length = MAX_LENGTH): string {
   const escaped = text
-    .slice(0, MAX_LENGTH)
+    .slice(0, length)
     .replace(CONTROL, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  return text.length > MAX_LENGTH ? `${escaped}…` : escaped;
+  return text.length > length ? `${escaped}…` : escaped;
 }
 
 function text(thrown: unknown): string {

@@ -50,6 +50,7 @@ const OPTIONS: Names<PushServerOptions> = {
   cursorTtl: true,
   plainCounts: true,
   log: true,
+  logLevel: true,
 };
 const SOCKJS: Names<PushSockJsOptions> = {
   prefix: true,

@@ -1,6 +1,8 @@
 /** The options of a push server and what they are when left out. */
+
 import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
+import type { Log, LogLevel } from '../log-fields.ts';
 import type { PolicyServerOptions } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/store/broker.ts';
 import type { Origins } from '../server/origin.ts';
@@ -173,11 +175,9 @@ export type PushSockJsOptions = Pick<
   | 'disconnectDelay'
 >;
 
+export type { Log, LogFields, LogLevel } from '../log-fields.ts';
 export type { Overflow, TopicOptions } from './delivery/topic-options.ts';
 export type { ExpiryOptions } from './pages/logins.ts';
-
-export type LogLevel = 'info' | 'warn' | 'error';
-export type Log = (level: LogLevel, message: string) => void;
 
 export interface PushServerOptions {
   /** An HTTP(S) server to share; its other requests and upgrades are left alone. Or give `port`. */
@@ -246,6 +246,14 @@ export interface PushServerOptions {
   presenceGrace?: number;
   /** Milliseconds that an acknowledgement is kept after a device's last one. Default 30 days. */
   cursorTtl?: number;
-  /** Default: warnings and errors to the console. Every line also goes to the diagnostics channel `tidings:log`. */
+  /**
+   * Gets each line of the log: `log(level, message, fields)`. Default: warnings and errors to the console. Every line also
+   * goes to the diagnostics channel `tidings:log`. Which events there are is in docs/logs.md.
+   */
   log?: Log;
+  /**
+   * What is below this level is left out: `debug`, `info`, `warn` or `error`. Default `info`; for the console `warn`.
+   * `push.logLevel` changes it.
+   */
+  logLevel?: LogLevel;
 }

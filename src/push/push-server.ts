@@ -14,8 +14,9 @@ import type { Rechecked } from './door/recheck.ts';
 import type { RevokeSettings } from './door/topic-rights.ts';
 import type { HistoryQuery } from './inbox/history.ts';
 import type { InboxPage, MarkSettings, Withdrawn } from './inbox/inbox.ts';
+import { checkedLevel } from './log.ts';
 import { PushMetrics } from './metrics.ts';
-import type { PushServerOptions } from './options.ts';
+import type { LogLevel, PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
 import type { Decode } from './payload.ts';
@@ -432,6 +433,15 @@ export class PushServer<T = unknown> {
     const problem = userProblem(user);
     if (problem !== undefined) throw new TypeError(problem);
     return this.#rooms.recheckCommand.recheck(user);
+  }
+
+  /** What is below this level is left out of the log, from the next line on. @throws {TypeError} for another level */
+  get logLevel(): LogLevel {
+    return this.#rooms.settings.logbook.level;
+  }
+
+  set logLevel(level: LogLevel) {
+    this.#rooms.settings.logbook.level = checkedLevel(level);
   }
 
   // ── life ───────────────────────────────────────────────────────────────────────────────────────

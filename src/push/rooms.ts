@@ -106,7 +106,7 @@ export class Rooms {
     const commands = new Commands(instance, broker.control, confirmTimeout, {
       lapsed: () => this.lobby.cutWaiting(),
       missed: () => this.#sendAllAway(),
-      failed: (message) => log('error', message),
+      failed: (message) => log('error', message, { event: 'command-failed' }),
     });
     const complaints = new Complaints();
     const references =
@@ -114,7 +114,11 @@ export class Rooms {
       new References({ ...options.references, maxMessage: limits.message }, (key, error) => {
         const what = `reference ${printable(key)} could not be resolved`;
         // Whoever looks at his mail again and again has it looked up each time.
-        complaints.say(log, 'warn', what, `${what}: ${explain(error)}`);
+        complaints.say(log, 'warn', what, `${what}: ${explain(error)}`, {
+          event: 'reference-unresolved',
+          reference: key,
+          error: explain(error),
+        });
       });
     this.router = new ChannelRouter(
       broker,
@@ -136,7 +140,7 @@ export class Rooms {
         broadcast: (message) => this.#broadcasts.hand(message),
         intake: (message) => this.publisher.take(message),
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
-        warn: (message) => log('error', message),
+        warn: (message, fields) => log('error', message, fields),
       },
     );
     const mayDeliver = (): boolean => this.router.mayDeliver();
@@ -157,18 +161,27 @@ export class Rooms {
     this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, (cursor, error) => {
       // Of what is damaged the broker tells, once.
       if (isUnusable(error)) return;
-      log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`);
+      log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`, {
+        event: 'ack-lost',
+        channel: cursor.channel,
+        error: explain(error),
+      });
     });
     this.referenceChannel =
       references && new ReferenceChannel(references, this.publisher, (n) => this.router.pause(n));
 
     this.registry = new SessionRegistry(limits);
     this.#name = new InstanceName(instance, broker, () =>
-      log('error', `another instance is named ${instance}, too: give each a name of its own`),
+      log('error', `another instance is named ${instance}, too: give each a name of its own`, {
+        event: 'instance-name-taken',
+      }),
     );
     this.#ackedNews = new AckedNews(this.registry);
     this.presence = new Presence(broker, settings.presenceTtl, (error) =>
-      log('warn', `presence could not be told to the store: ${explain(error)}`),
+      log('warn', `presence could not be told to the store: ${explain(error)}`, {
+        event: 'presence-failing',
+        error: explain(error),
+      }),
     );
     this.topicPresence = new TopicPresence(instance, broker, this.presence, topics);
     if (options.authorize?.presence !== undefined) {
@@ -178,7 +191,11 @@ export class Rooms {
         grace: settings.presenceGrace,
         every: settings.presenceTtl / 3,
         mayDeliver,
-        failed: (error) => log('warn', `who has come to topics could not be told: ${explain(error)}`),
+        failed: (error) =>
+          log('warn', `who has come to topics could not be told: ${explain(error)}`, {
+            event: 'topic-presence-failing',
+            error: explain(error),
+          }),
       });
       this.presence.onTopics = (topics) => watch.say(topics);
       this.#presenceWatch = watch;
@@ -207,7 +224,11 @@ export class Rooms {
     });
     this.exclusion = new Exclusion(broker.control, commands, endings, (count, { user }) => {
       const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
-      log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`);
+      log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`, {
+        event: 'sessions-ended',
+        sessions: count,
+        user,
+      });
     });
     const barrier = new Barrier(this.exclusion.blocks, endings);
     this.#rechecks = new Rechecks({ dismiss, barrier, log });
@@ -217,7 +238,11 @@ export class Rooms {
       commands,
       rechecks: this.#rechecks,
       registry: this.registry,
-      failed: (error) => log('warn', `what came of asking again could not be told: ${explain(error)}`),
+      failed: (error) =>
+        log('warn', `what came of asking again could not be told: ${explain(error)}`, {
+          event: 'recheck-untold',
+          error: explain(error),
+        }),
     });
     const interceptors = options.interceptors ?? [];
     const renewals = new Renewals(interceptors, this.#logins, barrier, limits.answer, log);
@@ -244,7 +269,10 @@ export class Rooms {
     this.#bus =
       options.sockjs &&
       new SockJsBus(instance, broker, settings.presenceTtl, (error) =>
-        log('warn', `SockJS sessions could not be told to the store: ${explain(error)}`),
+        log('warn', `SockJS sessions could not be told to the store: ${explain(error)}`, {
+          event: 'sockjs-claims-failing',
+          error: explain(error),
+        }),
       );
     this.listeners = new Listeners(options, limits, settings.heartbeat, {
       interceptors: admission({
@@ -302,7 +330,7 @@ export class Rooms {
         this.#drain?.tell(session);
       },
       opened: (session) => this.#broadcasts.join(session),
-      warn: (message) => log('warn', message),
+      warn: (message, fields) => log('warn', message, fields),
     });
   }
 
@@ -331,7 +359,10 @@ export class Rooms {
       await Promise.all([storeReached, this.listeners.listen(), ...others]);
     } catch (error) {
       if (this.#closing === undefined)
-        this.settings.log('error', `the push server could not start: ${explain(error)}`);
+        this.settings.log('error', `the push server could not start: ${explain(error)}`, {
+          event: 'start-failed',
+          error: explain(error),
+        });
       throw error;
     }
   }
@@ -364,6 +395,7 @@ export class Rooms {
     this.#topicTerms.sweep(now);
     this.#rechecks.sweep(now);
     this.#presenceWatch?.sweep(now);
+    this.settings.logbook.sweep(now);
   }
 
   /** Where other programs say keys. */
@@ -372,7 +404,11 @@ export class Rooms {
     if (channel === undefined) return undefined;
     const heard = (payload: Buffer): void => {
       this.referenceChannel!.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
-        this.settings.log('error', `a reference on ${channel} was not stored: ${explain(error)}`);
+        this.settings.log('error', `a reference on ${channel} was not stored: ${explain(error)}`, {
+          event: 'reference-lost',
+          channel,
+          error: explain(error),
+        });
       });
     };
     return { channel, heard };
@@ -381,12 +417,13 @@ export class Rooms {
   #onStoreState(isAway: boolean, error: Error | undefined): void {
     const { log } = this.settings;
     if (isAway) {
-      log('warn', `the store is away, live messages are late: ${error?.message ?? 'connection lost'}`);
+      const why = error?.message ?? 'connection lost';
+      log('warn', `the store is away, live messages are late: ${why}`, { event: 'store-away', error: why });
       for (const session of this.registry) if (session.phase === 'open') session.fallBehind();
       return;
     }
     // As loud as its loss: whoever was told of the one waits for the other.
-    log('warn', 'the store is back');
+    log('warn', 'the store is back', { event: 'store-back' });
     this.publisher.confirmations.lookAgain();
     this.scheduler.lookAgain();
   }
@@ -396,6 +433,7 @@ export class Rooms {
     this.settings.log(
       'warn',
       'too much was missed while the store was away: all sessions have to come again',
+      { event: 'sessions-sent-away' },
     );
     for (const session of [...this.registry.everyone()]) {
       const code = session.isTidings ? CloseCode.DRAIN : SERVICE_RESTART;

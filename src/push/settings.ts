@@ -8,7 +8,7 @@ import { type Proxies, trustedProxies } from './door/request.ts';
 import { secretsOf } from './door/ticket.ts';
 import { checkOptions } from './known-options.ts';
 import { checkedAge, checkedHeartbeat, checkedLimits, checkedTime } from './limits.ts';
-import { logOf } from './log.ts';
+import { checkedLevel, Logbook } from './log.ts';
 import {
   DEFAULT_CURSOR_TTL,
   type Heartbeat,
@@ -44,6 +44,7 @@ export interface Settings {
   readonly lease: number | undefined;
   readonly confirmTimeout: number | undefined;
   readonly log: Log;
+  readonly logbook: Logbook;
 }
 
 /** @throws {TypeError} for options that make no sense */
@@ -60,6 +61,8 @@ export function settingsOf(options: PushServerOptions): Settings {
   if (odd) throw new TypeError(`references.channel: ${odd}`);
   if (options.topicTickets !== undefined) secretsOf(options.topicTickets);
   checkRefusals(options.refusals);
+  const level = options.logLevel === undefined ? undefined : checkedLevel(options.logLevel);
+  const logbook = new Logbook(instance, options.log, level);
   return {
     instance,
     limits,
@@ -75,6 +78,7 @@ export function settingsOf(options: PushServerOptions): Settings {
     cursorTtl: checkedAge('cursorTtl', options.cursorTtl) ?? DEFAULT_CURSOR_TTL,
     lease: checkedTime('lease', options.lease, MIN_LEASE),
     confirmTimeout: checkedTime('confirmTimeout', options.confirmTimeout, 1),
-    log: logOf(instance, options.log),
+    log: logbook.log,
+    logbook,
   };
 }

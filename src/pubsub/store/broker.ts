@@ -4,6 +4,7 @@
  * behavioural test file runs against both.
  */
 
+import type { LogFields } from '../../log-fields.ts';
 import type { Attendance } from './attendance.ts';
 import type { ControlListener, ControlLog } from './control.ts';
 import type { Mark, Marked, Removal } from './marks.ts';
@@ -176,7 +177,7 @@ export interface BrokerListener {
    */
   missed?(channel: string): void;
   /** Something that an operator should see, once: a damaged channel, a command that the store refuses. */
-  warn?(message: string): void;
+  warn?(message: string, fields: LogFields): void;
   /** Bytes of the largest message that is published, so that the broker can read what others have published. */
   readonly maxMessage?: number;
   /**

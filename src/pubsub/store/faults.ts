@@ -3,6 +3,7 @@
  * Each is logged once, and counts until it is over or was not met for a while.
  */
 import { monotonicNow } from '../../clock.ts';
+import type { LogFields } from '../../log-fields.ts';
 
 /** Milliseconds without meeting it again after which a fault counts no more. */
 const MEMORY = 5 * 60_000;
@@ -11,9 +12,9 @@ const MAX_FAULTS = 1000;
 export class Faults {
   readonly #met = new Map<string, { time: number; message: string }>();
   readonly #noted = new Set<string>();
-  readonly #warn: (message: string) => void;
+  readonly #warn: (message: string, fields: LogFields) => void;
 
-  constructor(warn: (message: string) => void) {
+  constructor(warn: (message: string, fields: LogFields) => void) {
     this.#warn = warn;
   }
 
@@ -28,19 +29,19 @@ export class Faults {
     return this.#met.size === 0;
   }
 
-  met(subject: string, message: string): void {
+  met(subject: string, message: string, fields: LogFields): void {
     const isKnown = this.#met.has(subject);
     const isTold = isKnown || [...this.#met.values()].some((fault) => fault.message === message);
     if (!isKnown && this.#met.size >= MAX_FAULTS) this.#met.delete(this.#met.keys().next().value!);
     this.#met.set(subject, { time: monotonicNow(), message });
-    if (!isTold) this.#warn(message);
+    if (!isTold) this.#warn(message, fields);
   }
 
   /** Something that nothing suffers from, to be told once. */
-  note(message: string): void {
+  note(message: string, fields: LogFields): void {
     if (this.#noted.size >= MAX_FAULTS || this.#noted.has(message)) return;
     this.#noted.add(message);
-    this.#warn(message);
+    this.#warn(message, fields);
   }
 
   over(subject: string): void {

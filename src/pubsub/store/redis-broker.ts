@@ -119,7 +119,7 @@ class RedisBroker implements Broker {
   readonly #reader: RedisReader;
   readonly #devices: RedisDevices;
   readonly #presence: RedisPresence;
-  readonly #faults = new Faults((message) => this.#listener?.warn?.(message));
+  readonly #faults = new Faults((message, fields) => this.#listener?.warn?.(message, fields));
   readonly #watch = new RewindWatch(
     (channel, doubted) => this.#renewUnlessThere(channel, doubted),
     (channel, error) => this.#channels.blame('compare', channel, error),
@@ -407,7 +407,7 @@ class RedisBroker implements Broker {
     } catch (error) {
       // Anybody may publish anything: it ends no process, not even by a fault of the listener's.
       const what = `what came on ${JSON.stringify(channel)} could not be handled: ${String(error)}`;
-      this.#faults.met(`heard ${channel}`, what);
+      this.#faults.met(`heard ${channel}`, what, { event: 'doorbell-failed', channel, error: String(error) });
     }
   }
 

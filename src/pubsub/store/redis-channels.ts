@@ -78,12 +78,20 @@ export class RedisChannels {
   blame(what: string, channel: string, error: unknown): unknown {
     const subject = `${what} ${channel}`;
     if (error instanceof RedisError && error.code === 'REDIS_REPLY_TOO_LONG') {
-      this.#faults.met(subject, `${JSON.stringify(channel)} can't be read: ${error.message}`);
+      this.#faults.met(subject, `${JSON.stringify(channel)} can't be read: ${error.message}`, {
+        event: 'channel-unreadable',
+        channel,
+        error: error.message,
+      });
       return error;
     }
     if (isForbidden(error)) {
       const words = (error as RedisReplyError).message;
-      this.#faults.met(`forbidden ${what}`, `Redis forbids what is needed to ${what}: ${words}`);
+      this.#faults.met(`forbidden ${what}`, `Redis forbids what is needed to ${what}: ${words}`, {
+        event: 'redis-forbids',
+        what,
+        error: words,
+      });
       return error;
     }
     const isDamage = error instanceof RedisReplyError && ['WRONGTYPE', 'ERR'].includes(error.prefix);
@@ -91,7 +99,7 @@ export class RedisChannels {
     const { top } = this.keys(channel);
     const why = `${error.reply}; see the keys that begin with ${top.slice(0, -':top'.length)}`;
     const damaged = new DamagedChannelError(channel, why, { cause: error });
-    this.#faults.met(subject, damaged.message);
+    this.#faults.met(subject, damaged.message, { event: 'channel-damaged', channel, error: why });
     return damaged;
   }
 }

@@ -209,7 +209,10 @@ export class RedisControl implements ControlLog {
       this.#failure = error;
       // What passes by itself is told when the lease is over.
       if (error instanceof RedisReplyError && !wasNotExecuted(error))
-        this.#faults.met('lease', `no lease, so nothing is delivered: ${error.message}`);
+        this.#faults.met('lease', `no lease, so nothing is delivered: ${error.message}`, {
+          event: 'lease-refused',
+          error: error.message,
+        });
     } finally {
       this.#renewing = undefined;
     }

@@ -120,7 +120,11 @@ export class RedisIntake {
 
   #complain(error: unknown): void {
     if (!(error instanceof RedisReplyError)) return;
-    this.#faults.met(this.#stream, `nothing is taken from the stream ${this.#stream}: ${error.message}`);
+    this.#faults.met(this.#stream, `nothing is taken from the stream ${this.#stream}: ${error.message}`, {
+      event: 'intake-failing',
+      stream: this.#stream,
+      error: error.message,
+    });
   }
 
   /** The answer to a command that a user may be forbidden without anything being lost; that is told once. */
@@ -129,7 +133,12 @@ export class RedisIntake {
       return await answer;
     } catch (error) {
       if (!isForbidden(error)) throw error;
-      this.#faults.note(`${this.#stream}: ${(error as Error).message}; without it ${without}`);
+      const { message } = error as Error;
+      this.#faults.note(`${this.#stream}: ${message}; without it ${without}`, {
+        event: 'intake-limited',
+        stream: this.#stream,
+        error: message,
+      });
       return undefined;
     }
   }
@@ -237,6 +246,7 @@ export class RedisIntake {
         this.#faults.met(
           `${this.#stream} entry`,
           `an entry of ${this.#stream} can't be stored yet: ${String(error)}`,
+          { event: 'intake-entry-waits', stream: this.#stream, error: String(error) },
         );
         return undefined;
       }
@@ -253,7 +263,11 @@ export class RedisIntake {
       this.#faults.over(key);
       return id;
     } catch (error) {
-      this.#faults.met(key, `an entry of ${this.#stream} can't be moved to ${key}: ${String(error)}`);
+      this.#faults.met(key, `an entry of ${this.#stream} can't be moved to ${key}: ${String(error)}`, {
+        event: 'intake-entry-stays',
+        stream: this.#stream,
+        error: String(error),
+      });
       return undefined;
     }
   }

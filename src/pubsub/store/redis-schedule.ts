@@ -144,7 +144,11 @@ export class RedisSchedule implements Schedule {
     } catch (error) {
       if (!isForbidden(error)) throw error;
       // Whoever has never scheduled anything misses nothing.
-      this.#faults.note(`messages that are scheduled are not sent: ${(error as Error).message}`);
+      const { message } = error as Error;
+      this.#faults.note(`messages that are scheduled are not sent: ${message}`, {
+        event: 'schedule-forbidden',
+        error: message,
+      });
       return { state: 'none' };
     }
     const [state, second, next, ...found] = reply;

@@ -3,6 +3,7 @@
  * than its last user, and asks the store in batches what the quiet ones may have missed.
  */
 import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+import type { LogFields } from '../../log-fields.ts';
 import type {
   Broker,
   BrokerListener,
@@ -52,7 +53,7 @@ export interface RouterEvents {
   /** The store is away, or back with all subscriptions in force. */
   storeState(isAway: boolean, error: Error | undefined): void;
   /** Something about the store that an operator should see. */
-  warn(message: string): void;
+  warn(message: string, fields: LogFields): void;
 }
 
 export interface RouterOptions {
@@ -309,8 +310,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#channels.get(channel)?.doubt();
   }
 
-  warn(message: string): void {
-    this.#events.warn(message);
+  warn(message: string, fields: LogFields = { event: 'store-fault' }): void {
+    this.#events.warn(message, fields);
   }
 
   opening(channel: string): Promise<Opening> {

@@ -154,9 +154,15 @@ export class Application {
     if ('problem' in answer && answer.problem.isAway) {
       if (!this.#breaker.failed()) return;
       const seconds = (this.#breaker.wait / 1000).toFixed(1);
-      log('warn', `the application at ${this.#name} is away: asked again in ${seconds} s, and then rarer`);
+      log('warn', `the application at ${this.#name} is away: asked again in ${seconds} s, and then rarer`, {
+        event: 'application-away',
+        application: this.#name,
+      });
     } else if (this.#breaker.succeeded()) {
-      log('info', `the application at ${this.#name} is back`);
+      log('warn', `the application at ${this.#name} is back`, {
+        event: 'application-back',
+        application: this.#name,
+      });
     }
   }
 
@@ -164,7 +170,12 @@ export class Application {
     if (problem === LEFT_ALONE) return;
     const { kind, text } = problem;
     const line = `who a page is can't be asked of the application at ${this.#name}: ${printable(text)}`;
-    this.#complaints.say(log, 'warn', kind, line);
+    this.#complaints.say(log, 'warn', kind, line, {
+      event: 'application-unclear',
+      reason: kind,
+      application: this.#name,
+      error: text,
+    });
   }
 
   /** @param tell called once. @returns resolves when the connection is free again */

@@ -1,5 +1,6 @@
 /** What the gate knows of a request, for the interceptors behind it. */
 import type { HandshakeRequest } from '../../server/transport.ts';
+import { Logbook } from '../log.ts';
 import type { Log } from '../options.ts';
 import { clientAddress, trustedProxies } from './request.ts';
 
@@ -22,9 +23,7 @@ export function arrivalOf(request: HandshakeRequest): Arrival {
   return (
     arrivals.get(request) ?? {
       address: clientAddress(request, NO_PROXIES),
-      log: (level, message) => {
-        if (level !== 'info') console.error(`tidings: ${message}`);
-      },
+      log: new Logbook('', undefined).log,
     }
   );
 }

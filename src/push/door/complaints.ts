@@ -1,6 +1,6 @@
 /** What goes wrong again and again is logged once in a while, each kind by itself; of very many kinds the rest is one. */
 import { monotonicNow } from '../../clock.ts';
-import type { Log, LogLevel } from '../options.ts';
+import type { Log, LogFields, LogLevel } from '../options.ts';
 
 const PAUSE = 60_000;
 const MAX_KINDS = 100;
@@ -10,7 +10,7 @@ export class Complaints {
   readonly #kinds = new Map<string, { since: number; left: number }>();
 
   /** @param log where it goes if it is time */
-  say(log: Log, level: LogLevel, kind: string, text: string): void {
+  say(log: Log, level: LogLevel, kind: string, text: string, fields: LogFields): void {
     const now = monotonicNow();
     const known = this.#hasRoom(kind, now) ? kind : REST;
     const last = this.#kinds.get(known);
@@ -19,7 +19,8 @@ export class Complaints {
       return;
     }
     this.#kinds.set(known, { since: now, left: 0 });
-    log(level, last === undefined || last.left === 0 ? text : `${text} (and ${last.left} times before)`);
+    if (last === undefined || last.left === 0) log(level, text, fields);
+    else log(level, `${text} (and ${last.left} times before)`, { ...fields, before: last.left });
   }
 
   #hasRoom(kind: string, now: number): boolean {

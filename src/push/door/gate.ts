@@ -8,7 +8,7 @@ import type { Origins } from '../../server/origin.ts';
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { inTime, isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { explainFully } from '../explain.ts';
+import { explain, explainFully } from '../explain.ts';
 import type { Authorize, Limits, Log } from '../options.ts';
 import { ClaimsError } from '../pages/claims.ts';
 import type { Logins } from '../pages/logins.ts';
@@ -106,7 +106,11 @@ function gate({ registry, proxies, barrier, limits, drainingFor, log }: Admissio
  */
 function guarded(interceptor: Interceptor, log: Log): Interceptor {
   const failed = (what: string, error: unknown): void =>
-    log('error', `an interceptor's \`${what}\` failed: ${explainFully(error)}`);
+    log('error', `an interceptor's \`${what}\` failed: ${explainFully(error)}`, {
+      event: 'interceptor-failed',
+      reason: what,
+      error: explain(error),
+    });
   return {
     async before(request, attributes) {
       try {
@@ -136,7 +140,10 @@ function checked(attributes: Attributes, logins: Logins, log: Log): Response | u
     return undefined;
   } catch (error) {
     if (error instanceof ClaimsError && error.isUser) return refusal(400, error.message);
-    log('error', `what interceptors say of a session can't be: ${explainFully(error)}`);
+    log('error', `what interceptors say of a session can't be: ${explainFully(error)}`, {
+      event: 'claims-unfit',
+      error: explain(error),
+    });
     return refusal(500, 'who this is was not said properly');
   }
 }
@@ -155,7 +162,11 @@ async function permitted(
     );
     return answer === true ? undefined : refusal(403, 'the application does not let this user in');
   } catch (error) {
-    log('error', `authorize.connect failed, so somebody was not let in: ${explainFully(error)}`);
+    log('error', `authorize.connect failed, so somebody was not let in: ${explainFully(error)}`, {
+      event: 'authorize-failed',
+      reason: 'connect',
+      error: explain(error),
+    });
     return refusal(503, 'the application could not say who may come in', { 'Retry-After': '10' });
   }
 }

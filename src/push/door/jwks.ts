@@ -103,7 +103,11 @@ export class Jwks {
     } catch (error) {
       const why = `${explain(error)}${error instanceof Error && error.cause instanceof Error ? `: ${explain(error.cause)}` : ''}`;
       const { origin, pathname } = this.#options.url;
-      this.#complaints.say(log, 'warn', 'keys', `no keys for tokens from ${origin}${pathname}: ${why}`);
+      this.#complaints.say(log, 'warn', 'keys', `no keys for tokens from ${origin}${pathname}: ${why}`, {
+        event: 'jwks-away',
+        url: `${origin}${pathname}`,
+        error: why,
+      });
       throw new KeysAwayError('the keys can not be had just now');
     }
   }

@@ -72,7 +72,10 @@ export class Listeners implements FanOut {
     const server = options.server ?? this.#ownHttp;
     this.#policy =
       options.policy &&
-      new PolicyServer({ ...options.policy, onWarning: (message) => parts.log('warn', message) });
+      new PolicyServer({
+        ...options.policy,
+        onWarning: (message) => parts.log('warn', message, { event: 'policy-unheeded' }),
+      });
     this.#policyOptions = options.policy;
     const policy = options.policy && buildPolicyFile(options.policy);
     if (server !== undefined && policy !== undefined) this.#undoInBand = answerInBand(server, policy);
@@ -138,7 +141,11 @@ export class Listeners implements FanOut {
       () => {},
     );
     this.#websockets.on('error', (error) => {
-      if (isListening) this.#log('error', `the listener failed: ${error.message}`);
+      if (isListening)
+        this.#log('error', `the listener failed: ${error.message}`, {
+          event: 'listener-failed',
+          error: error.message,
+        });
     });
     this.#ownHttp?.listen(port, host);
   }
@@ -150,13 +157,13 @@ export class Listeners implements FanOut {
       await this.#policy?.listen();
     } catch (error) {
       // Most systems give port 843 only to the privileged; everything else works without it.
-      this.#log('warn', (error as Error).message);
+      this.#log('warn', (error as Error).message, { event: 'policy-not-listening' });
       const own = this.address();
       const problem =
         this.#policyOptions !== undefined && own !== null && typeof own === 'object'
           ? explainUnreachableGrants(this.#policyOptions, own.port)
           : undefined;
-      if (problem !== undefined) this.#log('warn', problem);
+      if (problem !== undefined) this.#log('warn', problem, { event: 'policy-unheeded' });
     }
   }
 

@@ -14,7 +14,7 @@ import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { Subscription } from '../delivery/subscription.ts';
 import { NO_OPTIONS } from '../delivery/topic-options.ts';
-import { explainFully } from '../explain.ts';
+import { explain, explainFully } from '../explain.ts';
 import { queueLimits } from '../limits.ts';
 import type { Limits, Log } from '../options.ts';
 import type { Logins } from '../pages/logins.ts';
@@ -275,7 +275,12 @@ export class Lobby implements Handler<Transport>, SessionHost {
 
   /** An application's mistake must not end other sessions. */
   #tell(call: () => unknown): void {
-    attempt(call, (thrown) => this.#parts.log('error', `the handler threw: ${explainFully(thrown)}`));
+    attempt(call, (thrown) =>
+      this.#parts.log('error', `the handler threw: ${explainFully(thrown)}`, {
+        event: 'handler-failed',
+        error: explain(thrown),
+      }),
+    );
   }
 }
 

@@ -221,7 +221,11 @@ export class Rechecks {
           topics: barrier.topicsLeft(Object.assign(began, { topics }))!,
         });
     } catch (error) {
-      this.#parts.log('error', `what the application says of a page now can't be: ${explain(error)}`);
+      this.#parts.log('error', `what the application says of a page now can't be: ${explain(error)}`, {
+        event: 'recheck-unfit',
+        user: session.user,
+        error: explain(error),
+      });
     }
   }
 

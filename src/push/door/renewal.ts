@@ -4,7 +4,7 @@
  */
 import type { Attributes } from '../../server/transport.ts';
 import { inTime } from '../../waiting.ts';
-import { explainFully } from '../explain.ts';
+import { explain, explainFully } from '../explain.ts';
 import type { Log, PushInterceptor } from '../options.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { Session } from '../pages/session.ts';
@@ -48,7 +48,11 @@ export class Renewals {
     const said = await this.#answer(ticket, session);
     if (said === undefined) throw new FrameError('not-authenticated', 'nobody here knows this ticket');
     if (said.user !== undefined && said.user !== session.user) {
-      this.#log('warn', `a page of ${session.user} was sent away: it brought the ticket of another user`);
+      this.#log('warn', `a page of ${session.user} was sent away: it brought the ticket of another user`, {
+        event: 'ticket-of-another',
+        user: session.user,
+        session: session.id,
+      });
       throw new FrameError('forbidden', 'the ticket is of another user');
     }
     if (this.#logins.isOver(said.expires)) throw new FrameError('not-authenticated', 'the login has ended');
@@ -71,7 +75,11 @@ export class Renewals {
       return await inTime(this.#patience, this.#first(ticket, session));
     } catch (error) {
       if (error instanceof FrameError) throw error;
-      this.#log('error', `an interceptor's \`renew\` failed: ${explainFully(error)}`);
+      this.#log('error', `an interceptor's \`renew\` failed: ${explainFully(error)}`, {
+        event: 'interceptor-failed',
+        reason: 'renew',
+        error: explain(error),
+      });
       throw new FrameError('unavailable', 'try again');
     }
   }

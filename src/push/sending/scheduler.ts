@@ -18,7 +18,7 @@ import {
 import { Queue } from '../../queue.ts';
 import { delayOf, retry, within } from '../../waiting.ts';
 import { explain, printable } from '../explain.ts';
-import type { LogLevel } from '../options.ts';
+import type { Log } from '../options.ts';
 import { type Decode, decodeData } from '../payload.ts';
 import { type Scheduled, schedule } from './schedule.ts';
 import { listScheduled, type ScheduledPage, type ScheduledSettings } from './schedule-list.ts';
@@ -55,7 +55,7 @@ export interface SchedulerSettings {
   isAway(): boolean;
   /** Stores what is due, with the idempotency key that it has. Rejects as `BrokerListener.intake` does. */
   store(message: LaterMessage & { settings: { idempotencyKey: string } }): Promise<unknown>;
-  log(level: LogLevel, message: string): void;
+  log: Log;
 }
 
 /** A message on its way. */
@@ -241,7 +241,10 @@ export class Scheduler {
     this.#failure = failure;
     // Of a store that is away and of what is damaged the broker tells.
     if (this.#settings.isAway() || error instanceof DamagedChannelError) return;
-    this.#settings.log('warn', `messages that are scheduled have to wait: ${failure}`);
+    this.#settings.log('warn', `messages that are scheduled have to wait: ${failure}`, {
+      event: 'scheduler-failing',
+      error: failure,
+    });
   }
 
   /** @param sent by this instance's clock, as `came`: the store has said its `time` between them */
@@ -254,6 +257,7 @@ export class Scheduler {
       this.#settings.log(
         'warn',
         `this instance's clock is ${seconds} s ${who} the store's: messages that are scheduled are late by that`,
+        { event: 'clocks-apart', difference: -difference },
       );
     }
     this.#isClockTold = isApart;
@@ -326,7 +330,12 @@ export class Scheduler {
 
   #failed({ id, channel, at }: Pick<LaterMessage, 'id' | 'channel' | 'at'>, reason: string): Settled {
     const whose = channel === '' ? '' : ` of ${printable(channel)}`;
-    this.#settings.log('error', `the scheduled message ${id}${whose} can't be stored: ${reason}`);
+    this.#settings.log('error', `the scheduled message ${id}${whose} can't be stored: ${reason}`, {
+      event: 'scheduled-message-failed',
+      id,
+      channel: channel === '' ? undefined : channel,
+      error: reason,
+    });
     return { id, what: 'failed', failure: { id, channel, at, time: Date.now(), reason } };
   }
 
@@ -336,6 +345,7 @@ export class Scheduler {
     this.#settings.log(
       'warn',
       `scheduled messages of ${printable(channel)} can't be stored now and are tried again: ${explain(error)}`,
+      { event: 'scheduled-messages-wait', channel, error: explain(error) },
     );
   }
 

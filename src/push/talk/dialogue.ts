@@ -138,7 +138,13 @@ export class Dialogue {
     if (error instanceof FrameError) return error;
     // The broker has told that, once.
     if (isUnusable(error)) return new FrameError('damaged', 'the store can not use this channel', channel);
-    if (session.phase !== 'closed') this.#host.warn(`a frame of ${session.user} failed: ${explain(error)}`);
+    if (session.phase !== 'closed')
+      this.#host.warn(`a frame of ${session.user} failed: ${explain(error)}`, {
+        event: 'frame-failed',
+        user: session.user,
+        session: session.id,
+        error: explain(error),
+      });
     const isFinal = [RangeError, TypeError].some((kind) => error instanceof kind);
     if (isFinal) return new FrameError('rejected', 'this can not be done as things are', channel);
     return new FrameError('unavailable', 'try again', channel);

@@ -7,7 +7,7 @@ import type { ChannelRouter } from '../delivery/router.ts';
 import { type Start, Subscription } from '../delivery/subscription.ts';
 import { NO_OPTIONS, type TopicTable } from '../delivery/topic-options.ts';
 import { explain } from '../explain.ts';
-import type { Authorize, Limits } from '../options.ts';
+import type { Authorize, Limits, LogFields } from '../options.ts';
 import type { Inquiry, Session } from '../pages/session.ts';
 import { FrameError } from './frames.ts';
 import { isInbox, wireName } from './names.ts';
@@ -29,7 +29,7 @@ export interface JoiningHost {
   attends(session: Session, subscription: Subscription): void;
   /** The session is told who is on the topic, or no longer. */
   watch(session: Session, subscription: Subscription, isOn: boolean): void;
-  warn(message: string): void;
+  warn(message: string, fields: LogFields): void;
 }
 
 export class Joining {
@@ -114,7 +114,12 @@ export class Joining {
       session.sendFrame({ type: 'subscribed', channel: topic, ...state });
       subscription.run();
     } catch (error) {
-      this.#host.warn(`${topic} could not be given to a session of ${session.user}: ${explain(error)}`);
+      this.#host.warn(`${topic} could not be given to a session of ${session.user}: ${explain(error)}`, {
+        event: 'topic-not-given',
+        topic,
+        user: session.user,
+        error: explain(error),
+      });
     }
   }
 
@@ -244,7 +249,11 @@ export class Joining {
     try {
       return await inTime(this.#host.limits.answer, new Promise((resolve) => resolve(question())));
     } catch (error) {
-      this.#host.warn(`authorize.${what} gave no answer: ${explain(error)}`);
+      this.#host.warn(`authorize.${what} gave no answer: ${explain(error)}`, {
+        event: 'authorize-failed',
+        reason: what,
+        error: explain(error),
+      });
       throw new FrameError('forbidden', 'the application did not say that this is permitted', topic);
     }
   }

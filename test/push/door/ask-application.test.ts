@@ -597,7 +597,7 @@ test('who does not answer several times in a row is left alone, then asked once,
   await application.stop();
   await application.start();
   await until('an answer', async () => (await come(cookie('user=d'))).status === undefined);
-  assert.ok(log.some((line) => line.startsWith('info: ') && line.endsWith(' is back')));
+  assert.ok(log.some((line) => line.startsWith('warn: ') && line.endsWith(' is back')));
   const outcomes = await Promise.all(Array.from({ length: 10 }, (_, n) => come(cookie(`user=e${n}`))));
   for (const { status } of outcomes) assert.equal(status, undefined);
 });
