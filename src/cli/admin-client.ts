@@ -1,11 +1,11 @@
 /** Calls the admin API of a running `tidings serve`. */
 import { JsonText } from '../push/payload.ts';
-import { text, UsageError } from './options.ts';
+import { secret, text, UsageError } from './options.ts';
 
 /** Where the server is, for the commands that talk to one. */
 export const connection = {
   url: text('URL', 'The server', 'http://127.0.0.1:8080'),
-  token: text('TOKEN', "The server's admin token"),
+  token: secret(text('TOKEN', "The server's admin token")),
 };
 
 export interface AdminCall {

@@ -1,37 +1,53 @@
 /** How `tidings serve` asks an application whose a page is. */
-import { readFileSync } from 'node:fs';
 import { askApplication } from '../push/index.ts';
 import type { PushInterceptor } from '../push/options.ts';
-import { integer, list, text, UsageError, type Values } from './options.ts';
+import { file, integer, list, reloaded, secret, text, UsageError, type Values } from './options.ts';
 
 export const authOptions = {
-  authUrl: text(
-    'URL',
-    'Ask the application at this address whose a page is, such as http://127.0.0.1:8080/who (docs/authentication.md)',
+  authUrl: reloaded(
+    'new pages',
+    secret(
+      text(
+        'URL',
+        'Ask the application at this address whose a page is, such as http://127.0.0.1:8080/who (docs/authentication.md)',
+      ),
+    ),
   ),
-  recheck: integer(
-    'SECONDS',
-    'Seconds after which the application is asked again whether a page may stay; 0: only when told to',
-    { min: 0, max: 2_000_000, fallback: 300 },
+  recheck: reloaded(
+    'new pages',
+    integer(
+      'SECONDS',
+      'Seconds after which the application is asked again whether a page may stay; 0: only when told to',
+      { min: 0, max: 2_000_000, fallback: 300 },
+    ),
   ),
-  authTimeout: integer('SECONDS', 'Seconds that the application may take for an answer', {
-    min: 1,
-    max: 3_600,
-    fallback: 4,
-  }),
-  authGrace: integer('SECONDS', 'Seconds for which pages may stay while the application does not answer', {
-    min: 0,
-    max: 2_000_000,
-    fallback: 300,
-  }),
-  authHeaders: list(
-    'NAME',
-    "Which of the page's headers go to the application, in place of cookie and origin; may be repeated",
-    /[\s,]+/,
+  authTimeout: reloaded(
+    'new pages',
+    integer('SECONDS', 'Seconds that the application may take for an answer', {
+      min: 1,
+      max: 3_600,
+      fallback: 4,
+    }),
   ),
-  authCa: text(
-    'FILE',
-    "PEM file of the authorities that an https: --auth-url trusts in place of the system's",
+  authGrace: reloaded(
+    'new pages',
+    integer('SECONDS', 'Seconds for which pages may stay while the application does not answer', {
+      min: 0,
+      max: 2_000_000,
+      fallback: 300,
+    }),
+  ),
+  authHeaders: reloaded(
+    'new pages',
+    list(
+      'NAME',
+      "Which of the page's headers go to the application, in place of cookie and origin; may be repeated",
+      /[\s,]+/,
+    ),
+  ),
+  authCa: reloaded(
+    'new pages',
+    file('FILE', "PEM file of the authorities that an https: --auth-url trusts in place of the system's"),
   ),
 };
 
@@ -52,18 +68,10 @@ export function authInterceptor(settings: Values<typeof authOptions>): PushInter
       timeout: authTimeout * 1000,
       grace: authGrace * 1000,
       ...(authHeaders.length > 0 && { headers: authHeaders }),
-      ...(authCa !== undefined && { ca: pem(authCa) }),
+      ...(authCa !== undefined && { ca: authCa.text }),
     });
   } catch (error) {
     if (error instanceof TypeError) throw new UsageError(`--auth-${error.message}`);
     throw error;
-  }
-}
-
-function pem(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new UsageError(`--auth-ca: can't read ${file}: ${(error as Error).message}`);
   }
 }

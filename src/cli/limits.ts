@@ -2,17 +2,20 @@
 import { closest } from '../option-names.ts';
 import type { Retention } from '../pubsub/store/broker.ts';
 import { DEFAULT_LIMITS, DEFAULT_RETENTION, type Limits } from '../push/options.ts';
-import { list, UsageError } from './options.ts';
+import { list, reloaded, UsageError } from './options.ts';
 
 export interface Bounds {
   limits: Limits;
   retention: { inbox: Retention; topic: Retention };
 }
 
-export const limitOption = list(
-  'NAME=N',
-  'Change one of the limits in docs/configuration.md, such as message=65536; may be repeated',
-  /[\s,]+/,
+export const limitOption = reloaded(
+  'at once',
+  list(
+    'NAME=N',
+    'Change one of the limits in docs/configuration.md, such as message=65536; may be repeated',
+    /[\s,]+/,
+  ),
 );
 
 /** Those that 0 does not turn off. */
@@ -39,8 +42,11 @@ export const defaultBounds: Record<string, number> = {
 /** @throws {UsageError} for a name that there isn't, or a value that can't be */
 export function parseLimits(texts: string[]): Bounds {
   const bounds = { ...defaultBounds };
+  const seen = new Set<string>();
   for (const text of texts) {
-    const [name = '', value = ''] = text.split('=', 2);
+    const [, name = text, value = ''] = /^(.*?)=(.*)$/s.exec(text) ?? [];
+    if (seen.has(name)) throw new UsageError(`--limit: ${name} is given more than once`);
+    seen.add(name);
     if (!Object.hasOwn(bounds, name)) {
       const likely = closest(name, Object.keys(bounds));
       throw new UsageError(

@@ -2,7 +2,7 @@
 import type { Message } from '../client/full.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { command } from './command.ts';
-import { flag, list, text, UsageError } from './options.ts';
+import { flag, list, secret, text, UsageError } from './options.ts';
 
 export const listen = command({
   name: 'listen',
@@ -17,7 +17,7 @@ export const listen = command({
   ],
   options: {
     user: text('NAME', 'Whose messages'),
-    ticket: text('TICKET', 'Signed by `tidings ticket` or the application'),
+    ticket: secret(text('TICKET', 'Signed by `tidings ticket` or the application')),
     url: text('URL', 'The server', 'http://127.0.0.1:8080'),
     path: text('PATH', "The server's WebSocket path, where --url has none", '/socketServer'),
     queryUser: text('PARAMETER', 'The query parameter that carries the bare name', 'operator'),

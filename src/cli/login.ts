@@ -1,16 +1,16 @@
 /** How pages sign in at `tidings serve` by what others have signed, and until when they stay. */
-import { readFileSync } from 'node:fs';
 import { type ExpiryOptions, type JwtOptions, jwt, signedTicket } from '../push/index.ts';
 import type { PushInterceptor } from '../push/options.ts';
-import type { loginOptions } from './login-options.ts';
+import { loginOptions, secretsOf } from './login-options.ts';
 import { UsageError, type Values } from './options.ts';
 
 type LoginSettings = Values<typeof loginOptions>;
 
 /** @throws {UsageError} for what makes no sense */
 export function loginInterceptors(settings: LoginSettings): PushInterceptor[] {
-  const { secret, jwks, jwtSecret, jwtKey } = settings;
+  const { jwks, jwtSecret, jwtKey } = settings;
   const interceptors: PushInterceptor[] = [];
+  const secret = secretsOf(settings.secret, settings.secretFile);
   if (secret.length > 0) interceptors.push(signedTicket({ secret }));
   const given = [jwks !== undefined, jwtSecret.length > 0, jwtKey.length > 0].filter(Boolean).length;
   if (given > 1) throw new UsageError('give one of --jwks, --jwt-secret and --jwt-key');
@@ -23,11 +23,7 @@ export function loginInterceptors(settings: LoginSettings): PushInterceptor[] {
   return interceptors;
 }
 
-/** @throws {UsageError} */
 export function expiryOptions({ expiryLeeway, plainExpiry }: LoginSettings): ExpiryOptions {
-  if (plainExpiry !== 'close' && plainExpiry !== 'keep') {
-    throw new UsageError(`--plain-expiry '${plainExpiry}' must be close or keep`);
-  }
   return { leeway: expiryLeeway, plain: plainExpiry };
 }
 
@@ -37,7 +33,7 @@ function jwtOptions(settings: LoginSettings): JwtOptions {
   return {
     ...(jwks !== undefined && { jwks }),
     ...(jwtSecret.length > 0 && { secret: jwtSecret }),
-    ...(jwtKey.length > 0 && { publicKey: jwtKey.map(pem) }),
+    ...(jwtKey.length > 0 && { publicKey: jwtKey.map(({ text }) => text) }),
     ...(jwtAlgorithms.length > 0 && { algorithms: jwtAlgorithms }),
     ...(jwtIssuer.length > 0 && { issuer: jwtIssuer }),
     ...(jwtAudience.length > 0 && { audience: jwtAudience }),
@@ -60,13 +56,7 @@ function jwtSettings(settings: LoginSettings): string[] {
     'jwt-type': jwtType,
     'jwt-login': jwtLogin[0],
     'jwt-topics': jwtTopics,
+    'jwt-user': settings.jwtUser === loginOptions.jwtUser.fallback ? undefined : settings.jwtUser,
+    'jwt-cookie': settings.jwtCookie === loginOptions.jwtCookie.fallback ? undefined : settings.jwtCookie,
   }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]));
-}
-
-function pem(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new UsageError(`can't read --jwt-key ${file}: ${(error as Error).message}`);
-  }
 }

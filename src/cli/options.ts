@@ -2,18 +2,18 @@
  * Where a command's settings come from: flags, then environment variables, then the config file, then
  * defaults. One table per command says what there is; help, parsing and documentation follow from it.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { closest } from '../option-names.ts';
+import { configText, type Kind } from './config-text.ts';
+import { isOfKubernetes } from './environment.ts';
+import { Files } from './files.ts';
+import { UsageError } from './usage-error.ts';
 
-/** What the user typed or configured is wrong. Ends the program with status 2. */
-export class UsageError extends Error {
-  override name = 'UsageError';
-}
+export { UsageError };
 
 /** One setting: `--drain-window` on the command line, TIDINGS_DRAIN_WINDOW, `drainWindow` in the file. */
 export interface Option<T> {
-  kind: 'flag' | 'value' | 'list';
+  kind: Kind;
   /** Stands for the value in help, such as `PORT`. */
   placeholder: string;
   help: string;
@@ -22,9 +22,15 @@ export interface Option<T> {
   shown: string;
   /** It says what one call is about: neither the environment nor the config file, which serve all commands, can say it. */
   isOfOneCall?: boolean;
+  /** No message shows its value. */
+  isSecret?: boolean;
+  /** When a new value counts that a running server is given; left out: when it is started again. */
+  reload?: Reload;
   /** @throws {UsageError} that ends a sentence such as "--port 'x' …" */
-  parse(texts: string[]): T;
+  parse(texts: string[], files: Files): T;
 }
+/** For all, or for pages that come from then on. */
+export type Reload = 'at once' | 'new pages';
 export type Options = Record<string, Option<unknown>>;
 export type Values<O extends Options> = { [K in keyof O]: O[K] extends Option<infer T> ? T : never };
 export type Source = 'flag' | 'environment' | 'file' | 'default';
@@ -33,6 +39,14 @@ export interface Settings<O extends Options> {
   values: Values<O>;
   sources: { [K in keyof O]: Source };
   positionals: string[];
+  /** What was read for it. */
+  files: Files;
+}
+
+/** A file that a setting names, with what is in it. */
+export interface TextFile {
+  name: string;
+  text: string;
 }
 
 export function text(placeholder: string, help: string): Option<string | undefined>;
@@ -44,28 +58,79 @@ export function text(placeholder: string, help: string, fallback?: string): Opti
     help,
     fallback,
     shown: fallback ?? '',
-    parse: (texts) => texts.at(-1),
+    parse: single,
   };
 }
+
+/** One of these words. */
+export function choice<const T extends string>(
+  words: readonly T[],
+  help: string,
+  fallback: NoInfer<T>,
+): Option<T> {
+  const parse = (texts: string[]): T => {
+    const word = words.find((each) => each === single(texts));
+    if (word !== undefined) return word;
+    throw new UsageError(`must be ${words.slice(0, -1).join(', ')} or ${words.at(-1)}`);
+  };
+  return { kind: 'value', placeholder: words.join('|'), help, fallback, shown: fallback, parse };
+}
+
+/** What is in the file that is named. */
+export function file(placeholder: string, help: string): Option<TextFile | undefined> {
+  const parse = (texts: string[], files: Files): TextFile => read(single(texts), files);
+  return { kind: 'value', placeholder, help, fallback: undefined, shown: '', parse };
+}
+
+/** The same of several. */
+export function fileList(placeholder: string, help: string): Option<TextFile[]> {
+  const names = list(placeholder, help, /[\r\n]+/);
+  const parse = (texts: string[], files: Files): TextFile[] =>
+    names.parse(texts, files).map((name) => read(name, files));
+  return { ...names, fallback: [], parse };
+}
+
+function read(name: string, files: Files): TextFile {
+  let text: string;
+  try {
+    text = files.read(name);
+  } catch (error) {
+    throw new UsageError(`can't be read: ${(error as Error).message}`);
+  }
+  if (text.trim() === '') throw new UsageError('is an empty file');
+  return { name, text };
+}
+
+/** @throws {UsageError} for none, several, or an empty one */
+function single(texts: string[]): string {
+  const [text, ...more] = texts;
+  if (more.length > 0) throw new UsageError('is given more than once');
+  if (text === undefined || text.trim() === '') throw new UsageError('is empty');
+  return text;
+}
+
+const UNITS: Readonly<Record<string, string>> = { MS: ' of milliseconds', SECONDS: ' of seconds' };
 
 export function integer(
   placeholder: string,
   help: string,
   { min, max, fallback }: { min: number; max: number; fallback: number },
 ): Option<number> {
+  const unit = UNITS[placeholder] ?? '';
   const parse = (texts: string[]): number => {
-    const number = /^\d+$/.test(texts.at(-1) ?? '') ? Number(texts.at(-1)) : Number.NaN;
+    const text = single(texts);
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (number >= min && number <= max) return number;
-    throw new UsageError(`must be a whole number from ${min} to ${max}`);
+    throw new UsageError(`must be a whole number${unit} from ${min} to ${max}`);
   };
   return { kind: 'value', placeholder, help, fallback, shown: String(fallback), parse };
 }
 
 export function flag(help: string): Option<boolean> {
   const parse = (texts: string[]): boolean => {
-    const value = texts.at(-1)?.toLowerCase();
+    const value = single(texts).toLowerCase();
     if (value === 'true' || value === '1') return true;
-    if (value === 'false' || value === '0' || value === '') return false;
+    if (value === 'false' || value === '0') return false;
     throw new UsageError('must be true or false');
   };
   return { kind: 'flag', placeholder: '', help, fallback: false, shown: '', parse };
@@ -73,14 +138,45 @@ export function flag(help: string): Option<boolean> {
 
 /** May be repeated; `separator` splits one text into several. */
 export function list(placeholder: string, help: string, separator: RegExp): Option<string[]> {
-  const parse = (texts: string[]): string[] =>
-    texts.flatMap((text) => text.split(separator)).filter((item) => item !== '');
+  const parse = (texts: string[]): string[] => {
+    const items = texts.flatMap((text) => {
+      const parts = text.split(separator).filter((item) => item.trim() !== '');
+      if (parts.length === 0) throw new UsageError('is empty');
+      return parts;
+    });
+    if (new Set(items).size < items.length) throw new UsageError('names the same twice');
+    return items;
+  };
   return { kind: 'list', placeholder, help, fallback: [], shown: '', parse };
 }
 
 /** For what one call is about: see `isOfOneCall`. */
 export function once<T>(option: Option<T>): Option<T> {
   return { ...option, isOfOneCall: true };
+}
+
+/** What no message may show. */
+export function secret<T>(option: Option<T>): Option<T> {
+  return { ...option, isSecret: true };
+}
+
+/** What a running server takes anew. */
+export function reloaded<T>(when: Reload, option: Option<T>): Option<T> {
+  return { ...option, reload: when };
+}
+
+/** @param problem what is wrong with a value, as the end of a sentence such as "--path 'x' …"; undefined where nothing is */
+export function checked<T>(
+  option: Option<T>,
+  problem: (value: NonNullable<T>) => string | undefined,
+): Option<T> {
+  const parse = (texts: string[], files: Files): T => {
+    const value = option.parse(texts, files);
+    const found = value === undefined || value === null ? undefined : problem(value);
+    if (found !== undefined) throw new UsageError(found);
+    return value;
+  };
+  return { ...option, parse };
 }
 
 export function flagName(key: string): string {
@@ -93,6 +189,7 @@ export function environmentName(key: string): string {
 
 /**
  * @param known every key that a config file may hold, for any command: one file serves them all
+ * @param files where they were read before; they are read from the disk otherwise
  * @throws {UsageError} naming what is unknown or out of range, and where it stands
  */
 export function readSettings<O extends Options>(
@@ -100,27 +197,37 @@ export function readSettings<O extends Options>(
   args: string[],
   known: ReadonlySet<string>,
   environment: NodeJS.ProcessEnv,
+  files: Files = Files.fromDisk(),
 ): Settings<O> & { help: boolean } {
   const { values: given, positionals } = parse(options, args);
-  const file = readConfig((given['config']?.at(-1) ?? environment['TIDINGS_CONFIG']) || undefined, known);
+  if ((given['config']?.length ?? 0) > 1) throw new UsageError('--config is given more than once');
+  const variables = variablesOf(environment, known);
+  const path = given['config']?.[0] ?? variables.get('TIDINGS_CONFIG');
+  if (path?.trim() === '') throw new UsageError('the name of the config file is empty');
+  const file = configText(path, known, files);
 
   const values: Record<string, unknown> = {};
   const sources: Record<string, Source> = {};
   for (const [key, option] of Object.entries(options)) {
     const fromFlag = given[flagName(key)];
-    const fromEnvironment = option.isOfOneCall ? undefined : environment[environmentName(key)];
+    const fromEnvironment = option.isOfOneCall ? undefined : variables.get(environmentName(key));
     const [source, where, texts]: [Source, string, string[] | undefined] =
       fromFlag !== undefined
         ? ['flag', `--${flagName(key)}`, fromFlag]
         : fromEnvironment !== undefined
           ? ['environment', environmentName(key), [fromEnvironment]]
-          : ['file', `${file.name}: "${key}"`, option.isOfOneCall ? undefined : file.texts[key]];
+          : [
+              'file',
+              `${file.name}: "${key}"`,
+              option.isOfOneCall ? undefined : file.textsOf(key, option.kind),
+            ];
     sources[key] = texts === undefined ? 'default' : source;
     try {
-      values[key] = texts === undefined ? option.fallback : option.parse(texts);
+      values[key] = texts === undefined ? option.fallback : option.parse(texts, files);
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      throw new UsageError(`${where} '${texts?.join(' ')}' ${error.message}`);
+      const shown = option.isSecret ? '' : ` '${texts?.join(' ')}'`;
+      throw new UsageError(`${where}${shown} ${error.message}`);
     }
   }
   return {
@@ -128,7 +235,25 @@ export function readSettings<O extends Options>(
     sources: sources as Settings<O>['sources'],
     positionals,
     help: given['help'] !== undefined,
+    files,
   };
+}
+
+/** Our variables. @throws {UsageError} for one that there is not */
+function variablesOf(environment: NodeJS.ProcessEnv, known: ReadonlySet<string>): Map<string, string> {
+  const names = ['TIDINGS_CONFIG', ...[...known].map(environmentName)];
+  const variables = new Map<string, string>();
+  for (const [name, value] of Object.entries(environment)) {
+    if (!name.startsWith('TIDINGS_') || value === undefined || isOfKubernetes(name, value)) continue;
+    if (!names.includes(name)) {
+      const likely = closest(name, names);
+      throw new UsageError(
+        `unknown environment variable ${name}${likely === undefined ? '' : `; did you mean ${likely}?`}`,
+      );
+    }
+    variables.set(name, value);
+  }
+  return variables;
 }
 
 function parse(
@@ -163,46 +288,11 @@ function parse(
       );
     }
     const isFlag = token.name === 'help' || names.get(token.name)?.kind === 'flag';
-    if (!isFlag && token.value === undefined) throw new UsageError(`${token.rawName} needs a value`);
+    const { value, inlineValue } = token;
+    if (!isFlag && (value === undefined || (value.startsWith('--') && !inlineValue))) {
+      throw new UsageError(`${token.rawName} needs a value`);
+    }
     values[token.name] = [...(values[token.name] ?? []), token.value ?? 'true'];
   }
   return { values, positionals };
-}
-
-function readConfig(
-  path: string | undefined,
-  known: ReadonlySet<string>,
-): { name: string; texts: Record<string, string[] | undefined> } {
-  const name = path ?? 'tidings.json';
-  let content: string;
-  try {
-    content = readFileSync(name, 'utf8');
-  } catch (error) {
-    if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return { name, texts: {} };
-    throw new UsageError(`can't read the config file ${name}: ${(error as Error).message}`);
-  }
-  let settings: unknown;
-  try {
-    settings = JSON.parse(content);
-  } catch (error) {
-    throw new UsageError(`the config file ${name} is not JSON: ${(error as Error).message}`);
-  }
-  if (typeof settings !== 'object' || settings === null || Array.isArray(settings)) {
-    throw new UsageError(`the config file ${name} must hold one JSON object`);
-  }
-  const texts: Record<string, string[] | undefined> = Object.create(null);
-  for (const [key, value] of Object.entries(settings)) {
-    if (!known.has(key)) {
-      const likely = closest(key, [...known]);
-      throw new UsageError(
-        `${name}: unknown key "${key}"${likely === undefined ? '' : `; did you mean "${likely}"?`}`,
-      );
-    }
-    const items: unknown[] = Array.isArray(value) ? value : [value];
-    if (!items.every((item) => ['string', 'number', 'boolean'].includes(typeof item))) {
-      throw new UsageError(`${name}: "${key}" must be a string, a number, true, false, or a list of strings`);
-    }
-    texts[key] = items.map(String);
-  }
-  return { name, texts };
 }

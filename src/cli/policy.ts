@@ -27,7 +27,7 @@ export async function servePolicy(
   { policyPort, policyAllow, demo, host }: PolicySettings,
   warn: (message: string) => void,
 ): Promise<PolicyServer | undefined> {
-  const wanted = parsePolicyPort(policyPort);
+  const wanted = portOf(policyPort);
   let allow = parseGrants(policyAllow);
   if (allow.length === 0 && demo)
     allow = ['127.0.0.1', 'localhost'].map((domain) => ({ domain, ports: port }));
@@ -47,12 +47,8 @@ export async function servePolicy(
   return policy;
 }
 
-/** @throws {UsageError} */
-export function parsePolicyPort(text: string | undefined): number | 'off' | undefined {
-  if (text === undefined || text === 'off') return text;
-  const port = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (port >= 0 && port <= 65_535) return port;
-  throw new UsageError(`--policy-port '${text}' must be a port or off`);
+function portOf(text: string | undefined): number | 'off' | undefined {
+  return text === undefined || text === 'off' ? text : Number(text);
 }
 
 /** `app.example.com:80,443`, with the ports after the last colon. @throws {UsageError} */

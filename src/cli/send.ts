@@ -10,13 +10,13 @@ import { AdminError, callAdmin, connection, inPath, withQuery } from './admin-cl
 import { atOption, parseAt } from './at.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
-import { flag, integer, once, type Settings, text, UsageError } from './options.ts';
+import { flag, integer, once, type Settings, secret, text, UsageError } from './options.ts';
 import { redisOptions, redisSettings } from './redis.ts';
 import { type SendToSome, sendToUsers, type Told } from './send-users.ts';
 
 const options = {
   ...connection,
-  redis: text('URL', 'Store it in this Redis directly, without asking an instance'),
+  redis: secret(text('URL', 'Store it in this Redis directly, without asking an instance')),
   ...redisOptions,
   wait: integer('MS', 'Milliseconds to wait for that Redis, and for it to store the message', {
     min: 0,

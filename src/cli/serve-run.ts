@@ -11,23 +11,21 @@ import { memoryBroker, PushServer, queryUser, redisBroker } from '../index.ts';
 import { authInterceptor } from './auth-url.ts';
 import { parseLimits } from './limits.ts';
 import { expiryOptions, loginInterceptors } from './login.ts';
+import { secretsOf } from './login-options.ts';
 import { type Settings, UsageError } from './options.ts';
-import { parseGrants, parsePolicyPort, servePolicy } from './policy.ts';
+import { servePolicy } from './policy.ts';
 import { redisSettings } from './redis.ts';
 import type { serveOptions } from './serve-options.ts';
+import { checkServe, type ServeSettings } from './serve-settings.ts';
 import { site } from './site.ts';
-
-type ServeSettings = Settings<typeof serveOptions>['values'];
 
 /** Milliseconds for the answers of HTTP requests that are open at the end. */
 const LAST_ANSWERS = 2_000;
 
 /** @returns the exit status, after a signal has ended it */
-export async function runServe({ values, positionals }: Settings<typeof serveOptions>): Promise<number> {
-  if (positionals.length > 0)
-    throw new UsageError('serve takes only options: what else there is may lack its --name');
-  const settings = withDemo(values);
-  check(settings);
+export async function runServe(given: Settings<typeof serveOptions>): Promise<number> {
+  checkServe(given);
+  const settings = withDemo(given.values);
   const signal = terminated();
   const running = await start(settings);
   const isUp = await Promise.race([running.ready, signal.then(() => true)]);
@@ -53,21 +51,6 @@ function withDemo(values: ServeSettings): ServeSettings {
     // The demo's page lets anyone write to anyone, so a known token gives nothing away on loopback.
     adminToken: values.adminToken ?? (isLocal ? 'demo' : randomBytes(16).toString('base64url')),
   };
-}
-
-/** @throws {UsageError} for what would otherwise fail half-way */
-function check({ adminToken, path, sockjs, policyPort, policyAllow, limit }: ServeSettings): void {
-  if (adminToken !== undefined && !/^[\x21-\x7e]+$/.test(adminToken)) {
-    throw new UsageError('--admin-token must be ASCII characters without spaces');
-  }
-  for (const [name, value] of Object.entries({ path, sockjs })) {
-    if (!value.startsWith('/') && !(name === 'sockjs' && value === 'off')) {
-      throw new UsageError(`--${name} '${value}' must begin with /`);
-    }
-  }
-  parsePolicyPort(policyPort);
-  parseGrants(policyAllow);
-  parseLimits(limit);
 }
 
 interface Running {
@@ -133,6 +116,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
   const { path, redis, queryUser: parameter, topics, origins, proxies } = settings;
   try {
     const interceptors = loginInterceptors(settings);
+    const secret = secretsOf(settings.secret, settings.secretFile);
     const asking = authInterceptor(settings);
     if (asking !== undefined) interceptors.push(asking);
     if (parameter !== undefined) interceptors.push(queryUser(parameter));
@@ -146,7 +130,7 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
       instance,
       broker: redis === undefined ? memoryBroker() : redisBroker(redis, redisSettings(redis, settings)),
       interceptors,
-      ...(settings.secret.length > 0 && { topicTickets: { secret: settings.secret } }),
+      ...(secret.length > 0 && { topicTickets: { secret } }),
       origins: origins.includes('*') ? '*' : origins,
       proxies,
       ...parseLimits(settings.limit),

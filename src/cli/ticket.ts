@@ -2,7 +2,7 @@
 import { signTicket } from '../push/door/ticket.ts';
 import { signTopicTicket } from '../push/door/topic-ticket.ts';
 import { command } from './command.ts';
-import { secretOption } from './login-options.ts';
+import { secretOptions, secretsOf } from './login-options.ts';
 import { integer, text, UsageError } from './options.ts';
 
 export const ticket = command({
@@ -21,14 +21,15 @@ export const ticket = command({
     ['tidings ticket alice --topic room:1 --secret "$SECRET"', 'her page may subscribe to room:1'],
   ],
   options: {
-    secret: secretOption,
+    ...secretOptions,
     login: text('ID', "The id of the user's login or session at the application, with which the page ends"),
     topic: text('TOPIC', 'Sign a ticket for this topic alone, with which a page of USER may subscribe to it'),
     ttl: integer('SECONDS', 'How long the ticket is valid', { min: 1, max: 31_536_000, fallback: 600 }),
   },
-  async run({ values: { secret, login, topic, ttl }, positionals }) {
+  async run({ values: { secret: own, secretFile, login, topic, ttl }, positionals }) {
     const [user, ...rest] = positionals;
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
+    const secret = secretsOf(own, secretFile);
     if (secret.length === 0) throw new UsageError('give the --secret that the server knows');
     if (topic !== undefined && login !== undefined)
       throw new UsageError('a ticket for a topic has no --login');

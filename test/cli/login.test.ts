@@ -126,7 +126,8 @@ test('what makes no sense is said before anything starts', () => {
     [['--jwks', 'http://x/', '--jwt-secret', 'x'.repeat(32)], /one of --jwks/],
     [['--jwks', 'nowhere'], /jwks/],
     [['--jwt-issuer', 'id'], /--jwt-issuer is for tokens/],
-    [['--jwt-key', '/nowhere/key.pem'], /can't read --jwt-key/],
+    [['--jwt-key', '/nowhere/key.pem'], /--jwt-key '\/nowhere\/key.pem' can't be read/],
+    [['--jwt-user', 'email'], /--jwt-user is for tokens/],
     [['--jwks', 'http://x/', '--jwt-algorithms', 'HS256'], /algorithms/],
   ] as [string[], RegExp][]) {
     assert.throws(

@@ -3,15 +3,19 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Files } from '../../src/cli/files.ts';
 import { commands, configKeys } from '../../src/cli/main.ts';
 import {
   environmentName,
+  file,
+  fileList,
   flag,
   flagName,
   integer,
   list,
   once,
   readSettings,
+  secret,
   text,
   UsageError,
 } from '../../src/cli/options.ts';
@@ -72,8 +76,105 @@ test('a list takes repetition, separators, and a JSON list', (t) => {
   assert.deepEqual(read(['--config', path]).values.origins, ['a', 'b']);
 });
 
-test('of a single value that is given twice, the last holds', () => {
-  assert.equal(read(['--port', '1', '--port=2']).values.port, 2);
+test('a single value that is given twice is refused, and so is a list that names the same twice', (t) => {
+  for (const [args, file, message] of [
+    [['--port', '1', '--port=2'], {}, /^--port '1 2' is given more than once$/],
+    [['--demo', '--demo'], {}, /^--demo 'true true' is given more than once$/],
+    [['--origins', 'a', '--origins=b,a'], {}, /^--origins 'a b,a' names the same twice$/],
+    [[], { port: [1, 2] }, /"port" must be a string or a number$/],
+    [[], { origins: ['a', 'a'] }, /"origins" 'a a' names the same twice$/],
+    [[], '{"port": 1, "host": "port", "p\\u006frt": 2}', /the key "port" is there twice$/],
+    [['--config', 'x'], {}, /^--config is given more than once$/],
+  ] as [string[], unknown, RegExp][]) {
+    assert.throws(() => read([...args, '--config', config(t, file)]), {
+      name: 'UsageError',
+      message,
+    });
+  }
+  const nested = '{"origins": ["a", "b"], "elsewhere": ["origins", "{\\"", "origins"]}';
+  assert.deepEqual(read(['--config', config(t, nested)]).values.origins, ['a', 'b']);
+});
+
+test('what is empty, or of another kind than it should be, is refused wherever it stands', (t) => {
+  for (const [args, environment, file, message] of [
+    [['--host='], {}, {}, /^--host '' is empty$/],
+    [['--host', ' '], {}, {}, /^--host ' ' is empty$/],
+    [['--port='], {}, {}, /^--port '' is empty$/],
+    [['--demo='], {}, {}, /^--demo '' is empty$/],
+    [['--origins', ' , '], {}, {}, /^--origins ' , ' is empty$/],
+    [['--host', '--port', '1'], {}, {}, /^--host needs a value$/],
+    [[], { TIDINGS_ADMIN_TOKEN: '' }, {}, /^TIDINGS_ADMIN_TOKEN '' is empty$/],
+    [[], { TIDINGS_DEMO: '' }, {}, /^TIDINGS_DEMO '' is empty$/],
+    [[], {}, { host: '' }, /"host" '' is empty$/],
+    [[], {}, { host: true }, /"host" must be a string or a number$/],
+    [[], {}, { host: null }, /"host" must be a string or a number$/],
+    [[], {}, { adminToken: 12345678901234567890n }, /"adminToken" must be a string or a number$/],
+    [[], {}, '{"port": 1e999}', /"port" must be a string or a number$/],
+    [[], {}, { port: 80.5 }, /"port" '80.5' must be a whole number from 0 to 65535$/],
+    [[], {}, { demo: 1 }, /"demo" must be true or false$/],
+    [[], {}, { origins: [['a']] }, /"origins" must be a string, or a list of strings$/],
+    [[], {}, { origins: ['a', ''] }, /"origins" 'a ' is empty$/],
+  ] as [string[], Record<string, string>, unknown, RegExp][]) {
+    const json = JSON.stringify(file, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+    const path = config(t, typeof file === 'string' ? file : json.replace(/"(\d+)n"/, '$1'));
+    assert.throws(() => read([...args, '--config', path], environment), { name: 'UsageError', message });
+  }
+});
+
+test('an environment variable that there is not is refused; those of Kubernetes for a Service are passed over', () => {
+  assert.throws(() => read([], { TIDINGS_ORIGIN: 'x' }), {
+    message: 'unknown environment variable TIDINGS_ORIGIN; did you mean TIDINGS_ORIGINS?',
+  });
+  assert.throws(() => read([], { TIDINGS_PORT: 'tcp' }), /must be a whole number/);
+  const { values } = read([], {
+    TIDINGS_SERVICE_HOST: '10.0.0.1',
+    TIDINGS_SERVICE_PORT: '8080',
+    TIDINGS_SERVICE_PORT_HTTP: '8080',
+    TIDINGS_PORT: 'tcp://10.0.0.1:8080',
+    TIDINGS_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
+    TIDINGS_PORT_8080_TCP_ADDR: '10.0.0.1',
+    TIDINGS_ADMIN_SERVICE_PORT: '9000',
+    HOME: '/',
+  });
+  assert.equal(values.port, 8080);
+});
+
+test('a message shows no secret, not even that of a file that is not JSON', (t) => {
+  const own = { token: secret(integer('N', '', { min: 0, max: 1, fallback: 0 })) };
+  assert.throws(() => readSettings(own, ['--token', 's3cret'], new Set(['token']), {}), {
+    message: '--token must be a whole number from 0 to 1',
+  });
+  for (const text of [
+    '{"adminToken": "s3cret" "port": 1}',
+    '{"adminToken": "s3cret',
+    's3cret',
+    '{"adminToken": "s3cret"}}',
+  ]) {
+    assert.throws(
+      () => read(['--config', config(t, text)]),
+      (error: Error) => /is not JSON/.test(error.message) && !error.message.includes('s3c'),
+    );
+  }
+});
+
+test('a file that a setting names is read with it, once, and is refused where there is nothing in it', (t) => {
+  const key = config(t, 'the key');
+  const own = { key: file('FILE', ''), keys: fileList('FILE', '') };
+  const from = (args: string[], files?: Files) => readSettings(own, args, new Set(), {}, files);
+  const { values, files } = from(['--key', key, '--keys', key]);
+  assert.deepEqual(values, { key: { name: key, text: 'the key' }, keys: [{ name: key, text: 'the key' }] });
+  writeFileSync(key, 'another');
+  assert.equal(from(['--key', key], files).values.key?.text, 'the key');
+  assert.equal(from(['--key', key], Files.fromCopy(files.copy())).values.key?.text, 'the key');
+  assert.equal(from(['--key', key], files.anew()).values.key?.text, 'another');
+  for (const [path, message] of [
+    ['/nowhere/key', /^--key '\/nowhere\/key' can't be read: ENOENT/],
+    [tmpdir(), /can't be read: it is a folder$/],
+    [config(t, ' \n'), /is an empty file$/],
+  ] as const) {
+    assert.throws(() => from(['--key', path]), { name: 'UsageError', message });
+  }
+  assert.throws(() => from(['--key', '/other'], Files.fromCopy(files.copy())), /can't be read: it is new/);
 });
 
 test('what follows -- is not an option', () => {
@@ -98,7 +199,7 @@ test('what is unknown or out of range is named, with where it stands and what wa
     ],
     [['--config', config(t, { prot: 1 })], {}, /unknown key "prot"; did you mean "port"\?$/],
     [['--config', config(t, { port: 'x' })], {}, /tidings\.json: "port" 'x' must be/],
-    [['--config', config(t, { host: { a: 1 } })], {}, /"host" must be a string, a number, true, false/],
+    [['--config', config(t, { host: { a: 1 } })], {}, /"host" must be a string or a number/],
     [['--config', config(t, '{')], {}, /is not JSON/],
     [['--config', config(t, '[]')], {}, /must hold one JSON object/],
   ];
@@ -130,7 +231,7 @@ test('what one call is about is only said with it, not by the environment or the
   const from = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
     readSettings(own, args, new Set(Object.keys(options)), environment).values.at;
   assert.equal(from(['--at', 'noon']), 'noon');
-  assert.equal(from([], { TIDINGS_AT: 'noon' }), undefined);
+  assert.throws(() => from([], { TIDINGS_AT: 'noon' }), /unknown environment variable TIDINGS_AT$/);
   assert.throws(() => from(['--config', config(t, { at: 'noon' })]), /unknown key "at"/);
 });
 

@@ -60,7 +60,7 @@ test('wrong usage ends with status 2 and says what was meant', async (t) => {
     [['send'], /give a USER/],
     [['send', 'alice', 'a', 'b'], /in quotes/],
     [['send', 'alice', 'hello'], /give the --token/],
-    [['send', 'alice', 'hello', '--token', ''], /give the --token/],
+    [['send', 'alice', 'hello', '--token', ''], /--token is empty/],
     [['send', 'alice', '{', '--json', '--token', 'x'], /TEXT must be JSON/],
     [['ticket', 'alice'], /--secret/],
     [['ticket', 'alice', '--secret', 'short'], /at least 16 bytes/],

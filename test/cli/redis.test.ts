@@ -37,9 +37,9 @@ test(
 
 test('files that are of no use, not there or half a pair are refused', async (t) => {
   for (const [args, message] of [
-    [['--redis', 'redis://h', '--redis-ca', 'x'], /are for rediss: URLs/],
-    [['--redis', 'rediss://h', '--redis-ca', '/nowhere/x'], /--redis-ca: can't read \/nowhere\/x/],
-    [['--redis', 'rediss://h', '--redis-cert', '/nowhere/x'], /--redis-cert and --redis-key together/],
+    [['--redis', 'redis://h', '--redis-ca', 'package.json'], /are for rediss: URLs/],
+    [['--redis', 'rediss://h', '--redis-ca', '/nowhere/x'], /--redis-ca '\/nowhere\/x' can't be read/],
+    [['--redis', 'rediss://h', '--redis-cert', 'package.json'], /--redis-cert and --redis-key together/],
     [['--redis', 'redis://:sec/ret@h'], /^(?!.*(sec|ret@)).*not a Redis URL/s],
   ] as const) {
     const program = tidings(t, ['send', 'alice', 'x', ...args]);
