@@ -8,7 +8,10 @@ import { at } from './scripted-server.ts';
 
 const HELLO = { type: 'hello', device: 'd', positions: { inbox: at(3) }, topics: [] };
 
-function start({ hello = HELLO as object } = {}) {
+function start({
+  hello = HELLO as object,
+  address = async (): Promise<[string, string[]]> => ['ws://x/', []],
+} = {}) {
   const said: Saying[] = [];
   const sent: Record<string, unknown>[] = [];
   const mourned = new Map<string, () => void>();
@@ -22,7 +25,7 @@ function start({ hello = HELLO as object } = {}) {
     'own',
     {
       say: (saying) => void said.push(saying),
-      address: async () => ['ws://x/', []],
+      address,
       failed: () => log.push('failed'),
       named: (user) => void log.push(`user ${user}`),
       mourn(tab, gone) {
@@ -30,6 +33,7 @@ function start({ hello = HELLO as object } = {}) {
         return () => mourned.delete(tab);
       },
       dead: () => void log.push('dead'),
+      slow: () => void log.push('slow'),
     },
   );
   const take = (tab: string, frame: object): void => hub.take(tab, JSON.stringify(frame));
@@ -271,4 +275,23 @@ test('a server that is silent is asked, and one that does not answer is given up
   mock.timers.setTime(Date.now() + 10_000);
   hub.check();
   assert.equal(log.includes('dead'), true);
+});
+
+test('it lets go where another tab asks for it, and nothing is dialled for about a second', async (t) => {
+  mock.timers.enable({ apis: ['Date', 'setTimeout'] });
+  t.after(() => mock.timers.reset());
+  const { hub, log } = start({ address: () => new Promise(() => {}) });
+  hub.check();
+  mock.timers.tick(500);
+  hub.check();
+  // A single tab, of which nobody asks, takes its time.
+  mock.timers.tick(60_000);
+  assert.deepEqual(log, []);
+  hub.check();
+  assert.deepEqual(log, ['slow']);
+  const other = start();
+  await other.open();
+  mock.timers.tick(950);
+  other.hub.check();
+  assert.equal(other.log.includes('slow'), false);
 });

@@ -58,7 +58,7 @@ interface FakeTab {
 }
 
 /** A client that greets whenever it is asked to, and a server that welcomes at once. */
-function tab(scope: string, user = 'alice'): FakeTab {
+function tab(scope: string, user = 'alice', askTicket: ClientTools[0] = async () => undefined): FakeTab {
   const frames: string[] = [];
   const closes: number[] = [];
   const dials: FakeTab['dials'] = [];
@@ -90,7 +90,7 @@ function tab(scope: string, user = 'alice'): FakeTab {
       };
     },
     lock,
-    tools: [async () => undefined, () => {}, () => connect(), 0, () => {}] as ClientTools,
+    tools: [askTicket, () => {}, () => connect(), 0, () => {}] as ClientTools,
     ticketParameter: undefined,
     scope,
   });
@@ -192,6 +192,66 @@ test('a leader whose ticket is refused is told, and takes nobody along', async (
   a.dials[0]!.events.close(4501, 'over');
   await until('another leader', () => b.dials.length === 2);
   assert.deepEqual([a.closes, b.closes], [[4501], []]);
+});
+
+/** Tickets that come when the test says so. The first one, for the tab by itself, comes at once. */
+function tickets() {
+  const asked: ((ticket: string) => void)[] = [];
+  let isFirst = true;
+  return {
+    asked,
+    ask(): Promise<string> {
+      const ticket = isFirst
+        ? Promise.resolve('first')
+        : new Promise<string>((resolve) => asked.push(resolve));
+      isFirst = false;
+      return ticket;
+    },
+  };
+}
+
+/** Their tickets hang, once they have joined `leader`. */
+async function follow(scope: string, count: number) {
+  const followers = [];
+  for (let n = 0; n < count; n++) {
+    const { asked, ask } = tickets();
+    const each = tab(scope, 'alice', ask);
+    await until('it to follow', () => each.frames.filter((text) => text.includes('"welcome"')).length === 2);
+    followers.push({ ...each, asked });
+  }
+  return followers;
+}
+
+test('a new leader whose ticket does not come lets go while others wait, and follows', async () => {
+  const a = tab('hangs');
+  await until('the first', a.isIn);
+  const [b, c] = await follow('hangs', 2);
+  const d = tab('hangs');
+  await until('the last', () => d.frames.length > 1);
+  a.transport().close();
+  // Two of them hang; each holds the others up for about a second.
+  await until('a leader', () => d.dials.length === 2);
+  await until('all to follow', () => [b, c].every((each) => each!.frames.at(-1)?.includes('"welcome"')));
+  d.dials[1]!.events.message(message(4));
+  await until('it', () => [b, c, d].every((each) => each!.messages().length === 1));
+  assert.deepEqual([b!.asked.length, c!.asked.length], [1, 1]);
+  // A ticket that comes when nobody needs it any more changes nothing.
+  b!.asked[0]!('late');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([b!.dials.length, c!.dials.length, d.dials.length], [1, 1, 2]);
+});
+
+test('where the tickets of all tabs are late, whose comes first leads, and nobody is asked twice', async () => {
+  const a = tab('slow');
+  await until('the first', a.isIn);
+  const [b, c] = await follow('slow', 2);
+  a.transport().close();
+  await until('both to be asked', () => b!.asked.length + c!.asked.length === 2);
+  await until('the first one to lead again', () => (locks.get(groupOf('slow'))?.length ?? 0) === 2);
+  b!.asked[0]!('late');
+  await until('its connection', () => b!.dials.length === 2);
+  await until('the other to follow', () => c!.frames.at(-1)?.includes('"welcome"'));
+  assert.deepEqual([b!.asked.length, c!.asked.length, c!.dials.length], [1, 1, 1]);
 });
 
 test('a connection that is lost is told to all', async () => {

@@ -24,6 +24,8 @@ import { ANEW, ENDED, type Saying } from './words.ts';
 const QUIET = 500;
 /** Milliseconds, at least, that the server has for its answer. */
 const PATIENCE = 1_000;
+/** Milliseconds that a tab may take until it dials, where another one waits. Tabs that wait ask every half second. */
+const SLOW = 900;
 
 interface Guest {
   id: string;
@@ -48,6 +50,8 @@ export interface HubUser {
   mourn(tab: string, gone: () => void): () => void;
   /** The connection is dead, as far as can be known. */
   dead(): void;
+  /** `address` takes long, and another tab waits. */
+  slow(): void;
 }
 
 export type Hub = ReturnType<typeof createHub>;
@@ -142,7 +146,9 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   const check = (): void => {
     const now = Date.now();
     if (isOver) return;
-    if (!pinged) {
+    if (!transport) {
+      if (now - heard > SLOW) user.slow();
+    } else if (!pinged) {
       if (now - heard > QUIET + (now - moved) / 4) ping();
     } else if (welcome && now - pinged >= patience()) user.dead();
   };

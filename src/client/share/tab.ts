@@ -70,6 +70,9 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
   let isAsleep = false;
   /** Why the session of the leader has ended: a tab that then is not let in is told that. Empty once it is. */
   let why: string | undefined;
+  /** The ticket that this tab has asked for last; and one that was so late that another tab leads meanwhile. */
+  let ticket: ReturnType<typeof askTicket>;
+  let late: typeof ticket | undefined;
   let queue: Saying[] = [];
   let posted = 0;
   let batch: ReturnType<typeof setTimeout> | undefined;
@@ -172,6 +175,7 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
       if (position) {
         at.set(about, position);
         why = '';
+        late = undefined;
       } else if (after === ENDED) at.delete(about);
     }
     // Before it has greeted, nothing is for it.
@@ -193,6 +197,11 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
     free ??= lock(name, false, granted, lost);
     heard = Date.now();
     if (!leader) post([0, me.id]);
+  };
+
+  const steal = (): void => {
+    free?.();
+    free = lock(name, true, granted, lost);
   };
 
   /** Leads no more, and does not want to. */
@@ -234,6 +243,11 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
     flush(true);
   };
 
+  const dead = (): void => {
+    yields();
+    move();
+  };
+
   const lead = (me: Member): void => {
     own = me.id;
     if (isLeader) announce(me);
@@ -241,10 +255,11 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
       say,
       failed,
       async address() {
-        const ticket = await askTicket();
+        ticket = late ?? askTicket();
+        const value = await ticket;
         const to = new URL(me.url);
-        if (ticket && ticketParameter) to.searchParams.set(ticketParameter, ticket);
-        return [to.href, ticket && !ticketParameter ? [...me.protocols, `ticket.${ticket}`] : me.protocols];
+        if (value && ticketParameter) to.searchParams.set(ticketParameter, value);
+        return [to.href, value && !ticketParameter ? [...me.protocols, `ticket.${value}`] : me.protocols];
       },
       named(by) {
         if (channel && by === user) return;
@@ -254,9 +269,20 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
         join(me);
       },
       mourn: (tab, gone) => lock(`${name}:${tab}`, false, gone, () => {}),
-      dead() {
-        yields();
-        move();
+      dead,
+      slow() {
+        // Once: where all of them are slow, whoever is asked again waits as long as a single tab does.
+        if (late) return;
+        const own = ticket;
+        late = own;
+        dead();
+        own.then(
+          () => {
+            if (late === own && !hub) steal();
+          },
+          // The next time that this tab leads, it is told.
+          () => {},
+        );
       },
     });
     if (me.hello) hub.take(me.id, me.hello);
@@ -288,8 +314,7 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
         asked = 0;
         heard = now;
         wait = patience;
-        free?.();
-        free = lock(name, true, granted, lost);
+        steal();
       }
     }
     timer = setTimeout(look, wait);
@@ -307,7 +332,7 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
     member = undefined;
     if (!isStaying) hub = undefined;
     if (isMoving) return;
-    hub = undefined;
+    hub = late = undefined;
     quit();
     listen('removeEventListener');
   };
@@ -331,7 +356,7 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
     } else if (type === 'pagehide' || type === 'freeze') {
       isAsleep = true;
       hub?.close();
-      hub = undefined;
+      hub = late = undefined;
       if (member) bye(member);
       quit();
     } else if (isAsleep) {
