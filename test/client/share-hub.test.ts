@@ -295,3 +295,20 @@ test('it lets go where another tab asks for it, and nothing is dialled for about
   other.hub.check();
   assert.equal(other.log.includes('slow'), false);
 });
+
+test('a topic that the application has taken is not given to tabs that come later', async () => {
+  const { open, take, serve, sent } = start();
+  await open({ inbox: { position: at(3), recovered: true }, room: { position: at(1), recovered: true } });
+  const come = (id: string): unknown[] => {
+    sent.length = 0;
+    take(id, HELLO);
+    serve({ type: 'subscribed', channel: 'inbox', position: at(3), recovered: true });
+    return sent.map(({ channel }) => channel);
+  };
+  assert.deepEqual(come('a'), ['inbox', 'room']);
+  serve({ type: 'subscribed', channel: 'room', position: at(1), recovered: true });
+  serve({ type: 'unsubscribed', channel: 'room', reason: 'unsubscribed' });
+  assert.deepEqual(come('b'), ['inbox']);
+  serve({ type: 'subscribed', channel: 'room', position: at(1), recovered: true });
+  assert.deepEqual(come('c'), ['inbox', 'room']);
+});

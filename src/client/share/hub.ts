@@ -277,6 +277,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
     guests.get(tab as string)?.on.delete(channel);
     if (tab ?? channel === INBOX) say(tab || own, text);
     if (channel === INBOX || !lasts.delete(channel)) return;
+    given.delete(channel);
     // For want of one tab's ticket: the others ask for themselves.
     const isOne = tab !== undefined || reason === 'expired' || asked.some(([name]) => name === channel);
     for (const { id, on } of guests.values())
