@@ -32,7 +32,7 @@ export function shareLater(dial: TransportFactory, options: ConnectOptions): Tra
   };
 
   share.lazily = (talk) => {
-    const { connection, failed, add } = talk as Talk;
+    const { connection, failed, add, identity } = talk as Talk;
     const { setTicket } = connection;
     const again = (): void => {
       connection.end(1000, '');
@@ -51,6 +51,7 @@ export function shareLater(dial: TransportFactory, options: ConnectOptions): Tra
         delete share.lazily;
         if (connection.transport()) again();
       },
+      () => identity.device,
     ];
     connection.setTicket = (ticket) => {
       tools[3]++;

@@ -58,7 +58,7 @@ interface FakeTab {
 }
 
 /** A client that greets whenever it is asked to, and a server that welcomes at once. */
-function tab(scope: string, user = 'alice', askTicket: ClientTools[0] = async () => undefined): FakeTab {
+function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async () => undefined): FakeTab {
   const frames: string[] = [];
   const closes: number[] = [];
   const dials: FakeTab['dials'] = [];
@@ -90,9 +90,8 @@ function tab(scope: string, user = 'alice', askTicket: ClientTools[0] = async ()
       };
     },
     lock,
-    tools: [askTicket, () => {}, () => connect(), 0, () => {}] as ClientTools,
+    tools: [askTicket, () => {}, () => connect(), 0, () => {}, () => device] as ClientTools,
     ticketParameter: undefined,
-    scope,
   });
   const connect = (): void => {
     transport?.close();

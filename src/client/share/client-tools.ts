@@ -9,4 +9,6 @@ export type ClientTools = [
   who: number,
   /** From here on the client connects by itself. */
   alone: () => void,
+  /** In whose name the page acknowledges: tabs share nothing with those that have another. */
+  device: () => string | undefined,
 ];

@@ -15,12 +15,12 @@ const WORKER = script?.src && new URL('tidings-share.js', script.src).href;
  */
 export function shareTransport(
   dial: TransportFactory,
-  { plain, device, ticketParameter, worker = WORKER }: ConnectOptions,
+  { plain, ticketParameter, worker = WORKER }: ConnectOptions,
   tools: ClientTools,
 ): TransportFactory {
   const lock = lockHere(worker);
   if (plain || !lock) throw new Error('nothing is shared here');
-  return createTab({ dial, lock, tools, ticketParameter, scope: `${device}` });
+  return createTab({ dial, lock, tools, ticketParameter });
 }
 
 /** Undefined where tabs can't speak to each other, or this is no tab. */

@@ -43,12 +43,10 @@ export interface TabOptions {
   lock: Lock;
   tools: ClientTools;
   ticketParameter: string | undefined;
-  /** Tells tabs apart that share nothing. */
-  scope: string;
 }
 
-export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOptions): TransportFactory {
-  const [askTicket, failed, again, , alone] = tools;
+export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): TransportFactory {
+  const [askTicket, failed, again, , alone, device] = tools;
   let member: Member | undefined;
   let hub: Hub | undefined;
   /** The id of its own tab in it. */
@@ -185,7 +183,7 @@ export function createTab({ dial, lock, tools, ticketParameter, scope }: TabOpti
   // ── who leads ────────────────────────────────────────────────────────────────────────────────────────
 
   const join = (me: Member): void => {
-    const wanted = `tidings:1:${scope}:${user}:${me.url}`;
+    const wanted = `tidings:1:${device()}:${user}:${me.url}`;
     if (name !== wanted) quit();
     name = wanted;
     if (!channel) {
