@@ -312,3 +312,38 @@ test('a topic that the application has taken is not given to tabs that come late
   serve({ type: 'subscribed', channel: 'room', position: at(1), recovered: true });
   assert.deepEqual(come('c'), ['inbox', 'room']);
 });
+
+test('who wants to know who is on a topic goes on to be told, whoever else comes to it or leaves', async () => {
+  const { open, take, serve, sent, said } = start();
+  await open();
+  const come = (id: string, position: number): void => {
+    take(id, { ...HELLO, topics: ['room'], positions: { inbox: at(3), room: at(position) } });
+    serve({ type: 'subscribed', channel: 'inbox', position: at(3), recovered: true });
+    serve({ type: 'subscribed', channel: 'room', position: at(position), recovered: true });
+  };
+  const told = (frame: object): string[] => {
+    said.length = 0;
+    serve({ channel: 'room', ...frame });
+    return said.map(([to]) => to);
+  };
+  come('a', 4);
+  take('a', { type: 'subscribe', channel: 'room', presence: true });
+  serve({ type: 'subscribed', channel: 'room', position: at(4), recovered: true });
+  sent.length = 0;
+  // One that is behind, and one that is ahead, so that the stream goes back.
+  come('b', 2);
+  come('c', 9);
+  const rooms = sent.filter(({ channel }) => channel === 'room');
+  assert.deepEqual(
+    rooms.map(({ position, presence }) => [position, presence]),
+    [
+      [at(2), true],
+      [at(9), true],
+      [at(2), true],
+    ],
+  );
+  assert.deepEqual(told({ type: 'presence', users: ['alice'], total: 1 }), ['a']);
+  assert.deepEqual(told({ type: 'error', code: 'no-presence', message: 'no' }), ['a']);
+  come('d', 2);
+  assert.equal(sent.at(-1)!['presence'], undefined);
+});

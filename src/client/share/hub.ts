@@ -194,7 +194,12 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
       if (frame.reason) ended(name, frame.reason, text);
     } else if (type === 'error' && channel && frame.code !== 'no-presence') ended(name, '', text);
     else if (channel && (type === 'presence' || type === 'error')) {
-      for (const { id, on } of guests.values()) if (on.get(name)) say(id, text);
+      for (const { id, on } of guests.values())
+        if (on.get(name)) {
+          // What is refused is not asked for again on behalf of others.
+          if (type === 'error') on.set(name, false);
+          say(id, text);
+        }
     } else {
       const isAll = type === 'pong' || type === 'status';
       if (type === 'status') status = text;
@@ -249,7 +254,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
         // The others are to have what is between.
         lasts.set(channel, last);
         asked.push([channel, '']);
-        send({ type: 'subscribe', channel, position: last });
+        subscribe({ type: 'subscribe', channel, position: last });
       }
       say(tab, '', channel, undefined, position);
       if (guest.isIn) say(tab, text);
@@ -300,7 +305,13 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   const ask = ({ id, on }: Guest, channel: string, frame: Subscribe): void => {
     on.set(channel, frame.presence ?? on.get(channel) ?? false);
     asked.push([channel, id]);
-    send(frame);
+    subscribe(frame);
+  };
+
+  /** What begins anew at the server is told to nobody but who asks: for all tabs that want to know who is there. */
+  const subscribe = (frame: Subscribe): void => {
+    const isWanted = [...guests.values()].some(({ on }) => on.get(frame.channel));
+    send({ ...frame, presence: isWanted || undefined });
   };
 
   const join = (guest: Guest, channel: string): void => {
