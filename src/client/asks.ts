@@ -1,5 +1,6 @@
 /** What the page asks and wants an answer to: each is asked for, in order and again after every loss, until it has one. */
 import type { ErrorFrame } from '../push/talk/wire.ts';
+import { encode } from './encode.ts';
 import { randomId } from './identity.ts';
 import type { Part } from './part.ts';
 import { type Talk, TOO_BIG } from './talk.ts';
@@ -91,7 +92,7 @@ export function createAsks({ add, connection, each, isPlain, retry, say }: Talk)
     if (why) throw new Error(`can't ${what}: ${why}`);
     // Among all of the tabs that may share a connection.
     const ref = randomId();
-    const text = JSON.stringify({ ...frame, ref });
+    const text = encode({ ...frame, ref });
     each((part) => part.speaks?.());
     return new Promise<Answer>((resolve, reject) => {
       const isPersonal = frame.type !== 'publish';

@@ -53,7 +53,7 @@ export function createChannels(handled: (channel: string, position: WirePosition
     /** The channel goes on after this position; unless `recovered`, whatever was known of it is void. */
     begin(name: string, position: WirePosition, recovered: boolean): void {
       const channel = channels.get(name);
-      if (channel === undefined || !recovered) begin(name, position, channel?.ids);
+      if (!channel || !recovered) begin(name, position, channel?.ids);
     },
 
     /**
@@ -79,7 +79,7 @@ export function createChannels(handled: (channel: string, position: WirePosition
      */
     handed(name: string, position: WirePosition, results: unknown[]): void {
       const channel = channels.get(name);
-      if (channel === undefined || results.length === 0) return;
+      if (!channel || !results.length) return;
       const own = Promise.all(results);
       finish(name, channel, position, own);
       own.catch((error: unknown) => {

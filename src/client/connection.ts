@@ -97,7 +97,7 @@ export function createConnection(
     if (own !== turn) return;
     const address = new URL(url);
     const offered = [...protocols];
-    if (value && ticketParameter !== undefined) address.searchParams.set(ticketParameter, value);
+    if (value && ticketParameter) address.searchParams.set(ticketParameter, value);
     else if (value) offered.push(`ticket.${value}`);
     transport = factory(address.href, offered, {
       open() {
@@ -200,7 +200,7 @@ export function createConnection(
 
   const wake = (): void => {
     if (is('waiting')) open();
-    else if (heartbeat !== undefined) heartbeat.probe(WAKE_PATIENCE);
+    else if (heartbeat) heartbeat.probe(WAKE_PATIENCE);
     // It may have begun in another network, or before the machine slept.
     else if (is('connecting') && Date.now() - opened > WAKE_PATIENCE) again();
     user.woke();

@@ -19,7 +19,7 @@ export function startHeartbeat(interval: number, timeout: number, ping: () => vo
 
   const arm = (delay: number): void => {
     clearTimeout(timer);
-    if (interval > 0 || probing > 0) timer = setTimeout(check, Math.min(delay, MAX_DELAY));
+    if (interval > 0 || probing) timer = setTimeout(check, Math.min(delay, MAX_DELAY));
   };
   const ask = (patience: number): void => {
     pinged = Date.now();
@@ -28,7 +28,7 @@ export function startHeartbeat(interval: number, timeout: number, ping: () => vo
   };
   const check = (): void => {
     const silence = Date.now() - last;
-    if (pinged > 0) dead();
+    if (pinged) dead();
     else if (silence >= interval) ask(timeout);
     // The clock may have been set back meanwhile: never wait for more than the interval.
     else arm(Math.min(interval, interval - silence));
@@ -42,8 +42,8 @@ export function startHeartbeat(interval: number, timeout: number, ping: () => vo
      */
     heard(isPong: boolean): number | undefined {
       last = Date.now();
-      if (probing > 0 && !isPong) arm(probing);
-      else if (pinged > 0) {
+      if (probing && !isPong) arm(probing);
+      else if (pinged) {
         const roundTrip = last - pinged;
         pinged = probing = 0;
         arm(interval);
@@ -54,7 +54,7 @@ export function startHeartbeat(interval: number, timeout: number, ping: () => vo
 
     /** The page woke up or the network changed: ask now, and wait no longer than `patience` ms for the answer. */
     probe(patience: number): void {
-      if (probing > 0) return;
+      if (probing) return;
       probing = patience;
       ask(patience);
     },

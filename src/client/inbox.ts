@@ -341,8 +341,9 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
       answers.add(gathering.answer);
     }
     touch();
-    const changed = await Promise.all(answers);
-    return changed.reduce((sum, each) => sum + each, 0);
+    let changed = 0;
+    for (const each of await Promise.all(answers)) changed += each;
+    return changed;
   };
   const mark = (as: WireMarkAs) => (which: Which) => safe(markEach(as, which));
   const markAll = (as: WireMarkAs) => () => {

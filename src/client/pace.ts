@@ -25,7 +25,7 @@ export function addPace({ add, says, connection }: Talk): void {
   };
 
   says.now = (text) => {
-    if (text === undefined) return;
+    if (!text) return;
     room--;
     timer ??= setTimeout(() => {
       timer = undefined;

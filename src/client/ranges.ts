@@ -8,15 +8,14 @@ export function includes(ranges: Ranges, offset: number): boolean {
 }
 
 export function without(ranges: Ranges, others: Ranges): Ranges {
-  return others.reduce<Ranges>(
-    (left, [from, to]) =>
-      left.flatMap(([first, last]) =>
-        [[first, Math.min(last, from - 1)] as const, [Math.max(first, to + 1), last] as const].filter(
-          ([one, other]) => one <= other,
-        ),
+  let left = ranges;
+  for (const [from, to] of others)
+    left = left.flatMap(([first, last]) =>
+      [[first, Math.min(last, from - 1)] as const, [Math.max(first, to + 1), last] as const].filter(
+        ([one, other]) => one <= other,
       ),
-    ranges,
-  );
+    );
+  return left;
 }
 
 /** How many offsets from `first` to `last` are in none of these. */

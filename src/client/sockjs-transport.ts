@@ -2,6 +2,7 @@
  * SockJS (protocol 0.3.3) by fetch, for pages whose WebSocket does not get through: frames come in one long
  * response (`/xhr_streaming`) or one by one (`/xhr`), what is sent goes as requests of its own (`/xhr_send`).
  */
+import { encode } from './encode.ts';
 import { randomId } from './identity.ts';
 import { type TransportFactory, textOf } from './transport.ts';
 
@@ -78,7 +79,7 @@ export function sockJsTransport(
     };
     const pump = async (): Promise<void> => {
       while (outgoing.length > 0) {
-        const body = JSON.stringify(outgoing.splice(0));
+        const body = encode(outgoing.splice(0));
         // With what signs in, too: the network may have another address by now.
         await request(`xhr_send${base.search}`, { body, keepalive: body.length < KEEPALIVE });
       }

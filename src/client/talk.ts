@@ -18,6 +18,7 @@ import {
 import { createAcks } from './acks.ts';
 import { createChannels } from './channels.ts';
 import { createConnection } from './connection.ts';
+import { encode } from './encode.ts';
 import type { CloseEvent, ConnectionState, Emit, Message } from './events.ts';
 import { type Frames, type KnownFrames, readFrame } from './frames.ts';
 import { createIdentity } from './identity.ts';
@@ -68,7 +69,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
   const says = {
     /** What can't wait. */
     now(text: string | undefined): void {
-      if (text !== undefined) connection.send(text);
+      if (text) connection.send(text);
     },
     /** In its turn, or as the next. */
     inTurn: (turn: Turn, _isNext?: boolean): void => says.now(turn()),
@@ -77,7 +78,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
     if (isWelcome) says.inTurn(turn, isNext);
   };
   const retry = createRetry();
-  const send = (frame: ClientFrame): void => say(() => JSON.stringify(frame));
+  const send = (frame: ClientFrame): void => say(() => encode(frame));
   const tell = (code: string, message: string, channel?: string): void => {
     emit('error', { code, message, ...(channel !== undefined && { channel }) });
   };
@@ -88,7 +89,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
 
   const ackFrame = (): string | undefined => {
     const position = acks.take();
-    return position && JSON.stringify({ type: 'ack', channel: INBOX, position } satisfies ClientFrame);
+    return position && encode({ type: 'ack', channel: INBOX, position } satisfies ClientFrame);
   };
   const acks = createAcks(options.ackDelay ?? 200, () => say(ackFrame, true));
   /** What can't wait for its turn: the page may be about to end. */
@@ -128,7 +129,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
     };
     each((part) => part.hello?.(hello));
     topics.greeted(hello.topics ?? []);
-    says.now(JSON.stringify(hello));
+    says.now(encode(hello));
   };
 
   const welcomed = (frame: Welcome): void => {
@@ -185,8 +186,7 @@ export function createTalk(options: ConnectOptions, emit: Emit) {
     const { code, message, channel } = frame;
     const error = refusal(code, message);
     if (each((part) => part.refused?.(frame, error)).includes(true)) return;
-    if (channel !== undefined) topics.refused(channel, code, error) || tell(code, message, channel);
-    else tell(code, message);
+    if (channel === undefined || !topics.refused(channel, code, error)) tell(code, message, channel);
   };
 
   /** Of a topic, unless the page has just left it. */

@@ -15,6 +15,7 @@ import {
   type Welcome,
   type WirePosition,
 } from '../../push/talk/wire.ts';
+import { encode } from '../encode.ts';
 import { isFinal } from '../reconnect.ts';
 import { TOO_BIG } from '../talk.ts';
 import type { Transport, TransportFactory } from '../transport.ts';
@@ -83,7 +84,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   let pinged = 0;
   let roundTrip = 0;
 
-  const send = (frame: object): void => transport?.send(JSON.stringify(frame));
+  const send = (frame: object): void => transport?.send(encode(frame));
   const say = (...saying: Saying): void => {
     if (!isOver) user.say(saying);
   };
@@ -262,7 +263,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
         guest.isIn = true;
         // Tickets are the leader's matter.
         const ends = tab === own ? {} : { expires: undefined, expiresIn: undefined };
-        say(tab, JSON.stringify({ ...welcome, ...ends, channels: { [INBOX]: { acked, ...frame } } }));
+        say(tab, encode({ ...welcome, ...ends, channels: { [INBOX]: { acked, ...frame } } }));
         if (status) say(tab, status);
         for (const name of new Set([...guest.on.keys(), ...given])) if (name !== INBOX) join(guest, name);
       }
