@@ -16,15 +16,20 @@ describe('tabs that share a connection', needs('chromium'), () => {
   let isShut = false;
   before(async () => {
     site = await Site.start({
+      topics: { room: { presence: true } },
       authorize: {
         publish: () => true,
         subscribe: () => true,
+        presence: () => true,
         connect: ({ user }) => !(isShut && user === 'dora'),
       },
     });
   });
   after(() => site?.stop());
-  afterEach(() => site.fresh());
+  afterEach(() => {
+    site.policy = '';
+    return site.fresh();
+  });
 
   const cdp = ({ page }: Tab): Promise<CDPSession> => site.context.newCDPSession(page);
   const seenBy = (tab: Tab): Promise<unknown[]> => tab.page.evaluate('seen') as Promise<unknown[]>;
@@ -131,15 +136,17 @@ describe('tabs that share a connection', needs('chromium'), () => {
     const tabs = await site.openMany(3);
     const pids = new Map<Tab, number>();
     for (const tab of tabs) pids.set(tab, await processOf(site, tab));
-    assert.equal(new Set(pids.values()).size, 3);
     const was = await site.untilOne();
-    const [leader, ...others] = (await site.leaderFirst(tabs)) as [Tab, Tab, Tab];
+    const [leader] = (await site.leaderFirst(tabs)) as [Tab];
     const pid = pids.get(leader) as number;
+    // Chromium may put two of them in one process.
+    const others = tabs.filter((tab) => pids.get(tab) !== pid);
+    assert.notEqual(others.length, 0);
     await whileMailComes(others, async () => {
       process.kill(pid, 'SIGSTOP');
       await taken(was).finally(() => process.kill(pid, 'SIGCONT'));
     });
-    const all = JSON.stringify(await seenBy(others[0]));
+    const all = JSON.stringify(await seenBy(others[0] as Tab));
     await until('what it has missed', async () => JSON.stringify(await seenBy(leader)) === all);
     await site.untilOne();
   });
@@ -174,6 +181,20 @@ describe('tabs that share a connection', needs('chromium'), () => {
     });
     const all = JSON.stringify(await seenBy(rest[0]));
     await until('what it has missed', async () => JSON.stringify(await seenBy(now)) === all);
+  });
+
+  test('a leader whose ticket does not come lets another tab lead, and follows', async () => {
+    const slow = `{ user: 'alice', ticket: () => (globalThis.isHanging ? new Promise(() => {}) : undefined) }`;
+    const tabs = await site.openMany(2, slow);
+    tabs.push(await site.open());
+    const was = await site.untilOne();
+    for (const { page } of tabs) await page.evaluate('var isHanging = true');
+    const [leader, ...others] = (await site.leaderFirst(tabs)) as [Tab, ...Tab[]];
+    await whileMailComes(others, async () => {
+      await leader.page.close();
+      await taken(was);
+    });
+    await site.untilOne();
   });
 
   test("two users of one browser have a connection each, and neither sees the other's mail", async () => {
@@ -241,6 +262,76 @@ describe('tabs that share a connection', needs('chromium'), () => {
     await until('it', async () => (await seenBy(a)).length === 2);
     await until('it', async () => (await seenBy(b)).length === 3);
     assert.deepEqual(await seenBy(b), ['n1', 's1', 's2']);
+  });
+
+  test('presence: who asks is told, whoever leads and whoever else is on the topic; others are not', async () => {
+    const tabs = await site.openMany(3);
+    const [leader, a, b] = tabs as [Tab, Tab, Tab];
+    for (const { page } of [leader, b]) await page.evaluate(`client.subscribe('room')`);
+    await a.page.evaluate(`client.subscribe('room', { presence: true })`);
+    const told = ({ page }: Tab): Promise<{ users?: string[]; joined?: string[]; left?: string[] }[]> =>
+      page.evaluate(`log.filter(([name]) => name === 'presence').map(([, event]) => event)`);
+    const areThere = async (...names: string[]): Promise<boolean> => {
+      let there = new Set<string>();
+      for (const { users = [...there], joined = [], left = [] } of await told(a)) {
+        there = new Set([...users, ...joined]);
+        for (const name of left) there.delete(name);
+      }
+      return [...there].sort().join() === names.join();
+    };
+    await until('alice', () => areThere('alice'));
+    const bob = await site.open(`{ user: 'bob', topics: ['room'] }`);
+    await until('bob, too', () => areThere('alice', 'bob'));
+    // One that has the topic already comes to it anew, from where it was.
+    await b.page.evaluate(`document.dispatchEvent(new Event('freeze'))`);
+    await b.page.evaluate(`document.dispatchEvent(new Event('resume'))`);
+    await bob.page.close();
+    await until('alice alone', () => areThere('alice'));
+    const was = await site.untilOne();
+    await leader.page.close();
+    await taken(was);
+    await site.open(`{ user: 'bob', topics: ['room'] }`);
+    await until('bob again', () => areThere('alice', 'bob'));
+    assert.deepEqual(await told(b), []);
+    assert.deepEqual([...a.errors, ...b.errors], []);
+  });
+
+  test('tabs that keep a device id of their own have a connection of their own', async () => {
+    const own = `{ user: 'erin', storage: sessionStorage }`;
+    const tabs = [await site.open(own), await site.open(own)] as [Tab, Tab];
+    await until('two sessions', async () => (await site.push.sessions('erin')).length === 2);
+    await site.push.send('erin', 1);
+    for (const tab of tabs) await until('it', async () => (await seenBy(tab)).length === 1);
+    // What comes while its page is loaded anew, it gets by what it has acknowledged itself.
+    const [tab] = tabs;
+    await until('the acknowledgement', () =>
+      tab.page.evaluate(`new Promise((done) => client.on('acked', done))`).then(() => true),
+    );
+    await tab.page.goto('about:blank');
+    await site.push.send('erin', 2);
+    await tab.page.goto(site.url());
+    await connect(tab, own);
+    await until('what it has missed', async () => (await seenBy(tab)).length === 1);
+    assert.deepEqual(await seenBy(tab), [2]);
+  });
+
+  test('where the content policy forbids the script or the worker, each tab connects by itself', async () => {
+    // What a test evaluates needs `unsafe-eval`.
+    for (const [host, policy] of [
+      ['localhost', `script-src ${site.url()}tidings.js 'unsafe-eval'`],
+      [INSECURE, `worker-src 'none'`],
+    ] as const) {
+      site.policy = policy;
+      const tabs = [await site.open(undefined, host), await site.open(undefined, host)];
+      await until('two sessions', async () => (await site.push.sessions('alice')).length === 2);
+      await site.push.send('alice', host);
+      for (const tab of tabs) {
+        await until('it', async () => (await seenBy(tab)).length === 1);
+        assert.deepEqual(await seenBy(tab), [host]);
+        assert.deepEqual(tab.errors, []);
+        await tab.page.close();
+      }
+    }
   });
 
   test('what is read in one tab is read in all, also in those that come later', async () => {

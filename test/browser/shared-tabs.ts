@@ -32,11 +32,12 @@ export interface Tab {
 }
 
 export class Site {
-  readonly push: PushServer;
+  push: PushServer;
   readonly http: Server;
   readonly browser: Browser;
   context!: BrowserContext;
-  opened = 0;
+  /** Content-Security-Policy of pages. */
+  policy = '';
 
   private constructor(http: Server, push: PushServer, browser: Browser) {
     this.http = http;
@@ -54,19 +55,11 @@ export class Site {
       const script = scripts.get(request.url);
       response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html; charset=utf-8');
       response.setHeader('Cache-Control', 'max-age=60');
+      if (site.policy) response.setHeader('Content-Security-Policy', site.policy);
       response.end(script ?? PAGE);
     }).listen(0, '127.0.0.1');
     await once(http, 'listening');
-    const push = new PushServer({
-      server: http,
-      sockjs: { prefix: '/sockjs/socketServer' },
-      origins: '*',
-      interceptors: [queryUser('operator')],
-      authorize: { publish: () => true, subscribe: () => true },
-      log: () => {},
-      ...options,
-    });
-    await push.ready;
+    const push = await serve(http, options);
     const browser = await launchChromium({
       ignoreDefaultArgs: NATURAL,
       args: [
@@ -80,6 +73,12 @@ export class Site {
     const site = new Site(http, push, browser);
     await site.fresh();
     return site;
+  }
+
+  /** Another server in the place of this one. */
+  async restart(options: Partial<PushServerOptions>): Promise<void> {
+    await this.push.close();
+    this.push = await serve(this.http, options);
   }
 
   /** Another profile, as it were: nothing is shared with the one before. */
@@ -138,13 +137,27 @@ export class Site {
   }
 }
 
+async function serve(http: Server, options: Partial<PushServerOptions>): Promise<PushServer> {
+  const push = new PushServer({
+    server: http,
+    sockjs: { prefix: '/sockjs/socketServer' },
+    origins: '*',
+    interceptors: [queryUser('operator')],
+    authorize: { publish: () => true, subscribe: () => true },
+    log: () => {},
+    ...options,
+  });
+  await push.ready;
+  return push;
+}
+
 /** `client`, `seen` and `log` are globals of the page from then on. */
 export async function connect({ page }: Tab, options: string): Promise<void> {
   await page.evaluate(`
     var seen = [], times = [], log = [];
     var client = tidings.connect({ share: true, ...${options} });
     client.on('message', ({ data }) => { seen.push(data); times.push(Date.now()); });
-    for (const name of ['open', 'gap', 'close', 'state', 'error', 'signed-out'])
+    for (const name of ['open', 'gap', 'close', 'state', 'error', 'signed-out', 'presence'])
       client.on(name, (value) => { log.push([name, value]); });
   `);
   await isConnected(page);
