@@ -1,5 +1,6 @@
 /** The Flash policy of `tidings serve`, from its settings: on a port of its own, and in-band on the HTTP port. */
 import type { Server } from 'node:http';
+import type { Log } from '../log-fields.ts';
 import {
   answerInBand,
   buildPolicyFile,
@@ -19,13 +20,13 @@ export interface PolicySettings {
 /**
  * @param port the HTTP port, which the demo grants to pages of this machine
  * @returns the policy server that listens, or undefined where there is none; a port that can't be bound is
- *   reported to `warn`, unless nobody has asked for it
+ *   logged, unless nobody has asked for it
  */
 export async function servePolicy(
   http: Server,
   port: number,
   { policyPort, policyAllow, demo, host }: PolicySettings,
-  warn: (message: string) => void,
+  log: Log,
 ): Promise<PolicyServer | undefined> {
   const wanted = portOf(policyPort);
   let allow = parseGrants(policyAllow);
@@ -35,13 +36,18 @@ export async function servePolicy(
   if (wanted === 'off' || (wanted === undefined && allow.length === 0)) return undefined;
 
   const problem = explainUnreachableGrants({ allow }, port);
-  const policy = new PolicyServer({ port: wanted ?? 843, host, allow, onWarning: warn });
+  const policy = new PolicyServer({
+    port: wanted ?? 843,
+    host,
+    allow,
+    onWarning: (message) => log('warn', message, { event: 'policy-unheeded' }),
+  });
   try {
     await policy.listen();
   } catch (error) {
     const isAskedFor = wanted !== undefined || policyAllow.length > 0;
-    if (isAskedFor) warn((error as Error).message);
-    if (isAskedFor && problem !== undefined) warn(problem);
+    if (isAskedFor) log('warn', (error as Error).message, { event: 'policy-not-listening' });
+    if (isAskedFor && problem !== undefined) log('warn', problem, { event: 'policy-unheeded' });
     return undefined;
   }
   return policy;

@@ -3,6 +3,7 @@
 import { topicProblem } from '../push/talk/names.ts';
 import { authOptions } from './auth-url.ts';
 import { limitOption } from './limits.ts';
+import { logOptions } from './log-output.ts';
 import { loginOptions } from './login-options.ts';
 import { checked, flag, integer, list, type Option, reloaded, secret, text } from './options.ts';
 import { policyOptions } from './policy-options.ts';
@@ -125,6 +126,7 @@ export const serveOptions = {
       fallback: 10_000,
     },
   ),
+  ...logOptions,
   demo: flag(
     'Serve the mail demo: adds its page, --query-user operator, --topics "*", and on loopback --admin-token demo',
   ),

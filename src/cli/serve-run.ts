@@ -10,6 +10,7 @@ import { demoSite } from '../demo/index.ts';
 import { memoryBroker, PushServer, queryUser, redisBroker } from '../index.ts';
 import { authInterceptor } from './auth-url.ts';
 import { parseLimits } from './limits.ts';
+import { type LogOutput, logOutput } from './log-output.ts';
 import { expiryOptions, loginInterceptors } from './login.ts';
 import { secretsOf } from './login-options.ts';
 import { type Settings, UsageError } from './options.ts';
@@ -31,13 +32,9 @@ export async function runServe(given: Settings<typeof serveOptions>): Promise<nu
   const isUp = await Promise.race([running.ready, signal.then(() => true)]);
   if (!isUp) return 1;
   await signal;
-  warn(`ending: clients are told to leave within ${settings.drain} ms (once more to end at once)`);
+  running.ending();
   await running.close();
   return 0;
-}
-
-function warn(message: string): void {
-  console.error(`tidings serve: ${message}`);
 }
 
 /** What --demo adds to what was not set. */
@@ -56,6 +53,8 @@ function withDemo(values: ServeSettings): ServeSettings {
 interface Running {
   /** Resolves when the store has been reached and everything is announced; with false where it can't, which was told. */
   ready: Promise<boolean>;
+  /** Says that it ends. */
+  ending(): void;
   close(): Promise<void>;
 }
 
@@ -67,18 +66,23 @@ async function start(settings: ServeSettings): Promise<Running> {
     requestTimeout: 30_000,
     connectionsCheckingInterval: 1_000,
   });
-  const push = createPush(settings, instance, http);
+  const output = logOutput(settings, instance);
+  const { log } = output;
+  const push = createPush(settings, instance, http, output);
   let isReady = false;
   http.on(
     'request',
     createSite(settings, push, () => isReady),
   );
   const port = await listen(http, settings.host, settings.port);
-  const policy = await servePolicy(http, port, settings, warn);
+  const policy = await servePolicy(http, port, settings, log);
 
   const ready = async (): Promise<boolean> => {
     const waiting = setTimeout(
-      () => warn('waiting for the store; pages that come now have to wait, too'),
+      () =>
+        log('warn', 'waiting for the store; pages that come now have to wait, too', {
+          event: 'store-awaited',
+        }),
       2_000,
     );
     try {
@@ -90,11 +94,20 @@ async function start(settings: ServeSettings): Promise<Running> {
       clearTimeout(waiting);
     }
     isReady = true;
-    announce(settings, port, policy?.address()?.port);
+    announce(settings, output, port, policy?.address()?.port);
     return true;
   };
   return {
     ready: ready(),
+    ending: () =>
+      log(
+        'info',
+        `ending: clients are told to leave within ${settings.drain} ms (once more to end at once)`,
+        {
+          event: 'ending',
+          drain: settings.drain,
+        },
+      ),
     async close() {
       await push.close({ drain: settings.drain });
       await policy?.close();
@@ -112,7 +125,12 @@ async function closeGently(http: Server): Promise<void> {
 }
 
 /** @throws {UsageError} where the settings' values make no sense to the push server */
-function createPush(settings: ServeSettings, instance: string, server: Server): PushServer {
+function createPush(
+  settings: ServeSettings,
+  instance: string,
+  server: Server,
+  { log, write }: LogOutput,
+): PushServer {
   const { path, redis, queryUser: parameter, topics, origins, proxies } = settings;
   try {
     const interceptors = loginInterceptors(settings);
@@ -121,7 +139,9 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
     if (asking !== undefined) interceptors.push(asking);
     if (parameter !== undefined) interceptors.push(queryUser(parameter));
     if (interceptors.length === 0) {
-      warn('no page can sign in: give --secret, --jwks, --auth-url, --query-user or --demo');
+      log('warn', 'no page can sign in: give --secret, --jwks, --auth-url, --query-user or --demo', {
+        event: 'nobody-can-sign-in',
+      });
     }
     return new PushServer({
       server,
@@ -143,9 +163,8 @@ function createPush(settings: ServeSettings, instance: string, server: Server): 
         subscribe: (_, topic) => topics.some((pattern) => matches(pattern, topic)),
         ...(settings.showPresence && { presence: () => true }),
       },
-      log: (level, message) => {
-        if (level !== 'info') warn(message);
-      },
+      log: write,
+      logLevel: settings.logLevel,
     });
   } catch (error) {
     throw error instanceof TypeError ? new UsageError(error.message) : error;
@@ -186,13 +205,18 @@ async function listen(http: Server, host: string, port: number): Promise<number>
 }
 
 /** One line for each endpoint; scripts wait for them. */
-function announce(settings: ServeSettings, port: number, policyPort: number | undefined): void {
+function announce(
+  settings: ServeSettings,
+  output: LogOutput,
+  port: number,
+  policyPort: number | undefined,
+): void {
   const { host, path, sockjs, demo, adminToken } = settings;
-  console.log(`listening on http://${authority(host, port)}/`);
-  console.log(`listening on ws://${authority(host, port)}${path}`);
-  if (sockjs !== 'off') console.log(`listening on http://${authority(host, port)}${sockjs}`);
-  if (policyPort !== undefined) console.log(`listening on policy://${authority(host, policyPort)}`);
-  if (demo) {
+  output.announce(`http://${authority(host, port)}/`);
+  output.announce(`ws://${authority(host, port)}${path}`);
+  if (sockjs !== 'off') output.announce(`http://${authority(host, port)}${sockjs}`);
+  if (policyPort !== undefined) output.announce(`policy://${authority(host, policyPort)}`);
+  if (demo && settings.logFormat === 'text') {
     console.log(`open http://${authority(host, port)}/ in two windows, or send from another terminal:`);
     console.log(
       `  ${programName()} send alice "hello" --url http://${authority(host, port)} --token ${adminToken}`,
