@@ -13,7 +13,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
@@ -27,15 +27,27 @@ export const baseFolder = join(outFolder, 'base');
 /** Programs of these folders run on their own, outside the process of `npm run bench`. */
 const PROGRAM_FOLDERS = ['peers', 'load', 'pages', 'resp', 'codec'];
 
-/** `../../src/ws.ts`, seen from bench/peers, is `../../../dist/cjs/ws.js`, seen from bench/dist/peers. */
-function fromDist(dist: string): Plugin {
+/**
+ * An entry of the package is what the build has made of it; what is none is compiled from its source, with all that it
+ * imports.
+ *
+ * @param checkout whose tidings is measured
+ * @param outdir where what comes out will be, seen from which the entries have to be found
+ */
+function fromDist(checkout: string, outdir: string, outbase: string): Plugin {
   return {
     name: 'from-dist',
     setup(builder) {
-      builder.onResolve({ filter: /^\.\.\/\.\.\/src\// }, ({ path }) => ({
-        path: path.replace('../../src/', `${dist}/`).replace(/\.ts$/, '.js'),
-        external: true,
-      }));
+      builder.onResolve({ filter: /^\.\.\/\.\.\/src\// }, ({ path, importer }) => {
+        const module = path.replace('../../src/', '').replace(/\.ts$/, '');
+        const built = [`${module}.js`, `${module.replace(/\/index$/, '')}.js`]
+          .map((name) => join(checkout, 'dist/cjs', name))
+          .find((file) => existsSync(file));
+        if (built === undefined) return { path: join(checkout, 'src', `${module}.ts`) };
+        const from = join(outdir, relative(outbase, dirname(importer)));
+        const found = relative(from, built).replaceAll('\\', '/');
+        return { path: found.startsWith('.') ? found : `./${found}`, external: true };
+      });
     },
   };
 }
@@ -68,27 +80,26 @@ export async function buildBench({
         .filter((file) => file.endsWith('.ts'))
         .map((file) => join(benchFolder, folder, file)),
   );
-  await compile(entryPoints, { outdir: outFolder, outbase: benchFolder, dist: '../../../dist/cjs' });
+  await compile(entryPoints, { outdir: outFolder, outbase: benchFolder, checkout: root });
   if (base === undefined) return;
-  const dist = ['dist/cjs', 'dist']
-    .map((folder) => join(base, folder))
-    .find((folder) => existsSync(join(folder, 'ws.js')));
-  if (dist === undefined) throw new Error(`${base} has no dist/: npm run build there`);
+  const checkout = resolve(base);
+  if (!existsSync(join(checkout, 'dist/cjs/ws.js')))
+    throw new Error(`${base} has no dist/: npm run build there`);
   const servers = ['tidings.ts', 'push.ts'].map((file) => join(benchFolder, 'peers', file));
-  await compile(servers, { outdir: baseFolder, outbase: join(benchFolder, 'peers'), dist });
+  await compile(servers, { outdir: baseFolder, outbase: join(benchFolder, 'peers'), checkout });
   const others = entryPoints.filter((file) => /^(resp|codec)[\\/]/.test(relative(benchFolder, file)));
-  await compile(others, { outdir: baseFolder, outbase: benchFolder, dist });
+  await compile(others, { outdir: baseFolder, outbase: benchFolder, checkout });
 }
 
 interface Places {
   outdir: string;
   /** The folder whose files stand directly in `outdir`. */
   outbase: string;
-  /** Where our own package is, seen from what comes out. */
-  dist: string;
+  /** Where our own package is. */
+  checkout: string;
 }
 
-async function compile(entryPoints: string[], { outdir, outbase, dist }: Places): Promise<void> {
+async function compile(entryPoints: string[], { outdir, outbase, checkout }: Places): Promise<void> {
   const { outputFiles } = await build({
     entryPoints,
     outdir,
@@ -98,7 +109,7 @@ async function compile(entryPoints: string[], { outdir, outbase, dist }: Places)
     format: 'esm',
     platform: 'node',
     target: 'es2023',
-    plugins: [fromDist(dist)],
+    plugins: [fromDist(checkout, outdir, outbase)],
     logLevel: 'warning',
     write: false,
   });

@@ -1,59 +1,92 @@
 /**
  * `npm run build`: makes dist/ of src/.
  *
- * - dist/cjs/: the code, compiled once, to CommonJS: what everybody can load, by `require` as by `import`, in Jest,
- *   in a bundle. A module of src/ is a file there, with its declarations beside it.
+ * - dist/cjs/: the code that runs on a server, compiled once, to CommonJS: what everybody can load, by `require` as by
+ *   `import`, in Jest, in a bundle. A file for each entry, which hands on what is in dist/cjs/parts/: there a folder of src/
+ *   is a file, with its names as they are, so that a stack trace can be read.
  * - dist/*.js: ES modules that only hand on, name by name, what is in dist/cjs/. So there is one instance of all
  *   state, however a process has loaded it, and twice as well.
- * - dist/client/: the page's client as ES modules, as a browser wants it, and as one script file for a <script> tag,
- *   with and without fallback, and with the bell.
+ * - dist/page/: the page's client as ES modules, for bundlers.
+ * - dist/client/: the same as one script file for a <script> tag, with and without fallback, and with the bell.
+ * - dist/types/: the declarations of all of them.
+ *
+ * What modules read from files beside them is put into the code (inline-files.ts).
  */
-import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules, createRequire } from 'node:module';
-import { dirname, extname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 import { type Plugin, rollup } from 'rollup';
 import { bellBundle, clientBundle, coreBundle, shareBundle } from './client-bundle.ts';
+import { pruneDeclarations } from './declarations.ts';
+import { inlineFiles } from './inline-files.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
 
 const require = createRequire(import.meta.url);
-const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
 
-/** The entries of package.json's exports that run on a server: the ES module's name in dist/, and its source. */
-const entries: Record<string, string> = {
+/** The entries of package.json's exports that run on a server: the name in dist/, and the source. */
+const SERVER_ENTRIES: Record<string, string> = {
   index: 'index',
   ws: 'ws',
   protocol: 'protocol/index',
   redis: 'redis',
   policy: 'policy/index',
+  'page-scripts': 'page-scripts',
 };
-/** What is not TypeScript and is read when it is asked for. */
-const ASSETS = ['.html', '.css', '.js', '.svg'];
+/** Those that run on a page: the name in dist/page/, and the source. */
+const PAGE_ENTRIES: Record<string, string> = {
+  index: 'client/index',
+  core: 'client/core',
+  bell: 'client/bell/index',
+};
+const SCRIPTS = ['tidings', 'tidings-core', 'tidings-bell', 'tidings-share'];
 
-function compile(project: string): void {
-  const { status } = spawnSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' });
-  if (status !== 0) process.exit(status ?? 1);
+/** The file of dist/cjs/parts/ for a module: the first whose path begins so, else that of its folder. */
+const PARTS: [path: string, part: string][] = [
+  ['push/talk/wire.ts', 'wire'],
+  ['pubsub/redis/', 'redis'],
+  ['pubsub/', 'store'],
+];
+
+function partOf(file: string): string | null {
+  const path = relative(resolve('src'), file).replaceAll('\\', '/');
+  const [, part] = PARTS.find(([start]) => path.startsWith(start)) ?? [];
+  if (part !== undefined) return part;
+  if (path.includes('/')) return path.slice(0, path.indexOf('/'));
+  const name = path.replace(/\.ts$/, '');
+  // The other files directly in src/ are what several folders use.
+  return name in SERVER_ENTRIES || name === 'cli' ? `entry-${name}` : 'base';
 }
 
-const typescript: Plugin = {
+/** The compiler beside us: it takes longer than all else. */
+function declare(): Promise<void> {
+  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
+  const child = spawn(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+  return new Promise((done, fail) => {
+    child.on('exit', (status) => {
+      if (status !== 0) fail(new Error('the declarations can not be made'));
+      else done();
+    });
+  });
+}
+
+const typescript = (target: string): Plugin => ({
   name: 'typescript',
   async transform(source, file) {
-    const { code, map } = await transform(source, {
+    if (!file.endsWith('.ts')) return null;
+    const { code } = await transform(source, {
       loader: 'ts',
-      target: 'node20.19',
-      sourcemap: true,
+      target,
       sourcefile: file,
       tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
     });
-    return { code, map };
+    return { code, map: null };
   },
-  resolveImportMeta: (property) =>
-    property === 'url' ? "require('node:url').pathToFileURL(__filename).href" : null,
-};
+});
 
 const BUILTIN = new RegExp(`\\brequire\\((['"])((?:node:)?(?:${builtinModules.join('|')}))\\1\\)`, 'g');
 
@@ -66,12 +99,14 @@ function takeBuiltins(code: string): string {
 const parser: Plugin = {
   name: 'redis-parser',
   resolveId: (id) =>
-    id === 'redis-parser' ? { id: resolve('src/redis-parser.js'), external: 'relative' } : null,
+    id === 'redis-parser' ? { id: resolve('src/parts/redis-parser.js'), external: 'relative' } : null,
 };
 
 async function copyParser(): Promise<void> {
   const { outputFiles } = await build({
     entryPoints: [require.resolve('redis-parser')],
+    // Its files are named in the output as seen from here: not where somebody's node_modules are.
+    absWorkingDir: join(dirname(require.resolve('redis-parser/package.json')), '../..'),
     bundle: true,
     platform: 'node',
     format: 'cjs',
@@ -82,86 +117,118 @@ async function copyParser(): Promise<void> {
     const folder = dirname(require.resolve(`${name}/package.json`));
     return `/*!\n${name}\n\n${readFileSync(join(folder, 'LICENSE'), 'utf8')}*/\n`;
   });
-  writeFileSync('dist/cjs/redis-parser.js', licenses.join('') + takeBuiltins(outputFiles[0]!.text));
+  writeFileSync('dist/cjs/parts/redis-parser.js', licenses.join('') + takeBuiltins(outputFiles[0]!.text));
+}
+
+const inputOf = (entries: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries(entries).map(([name, source]) => [name, `src/${source}.ts`]));
+
+function failOnWarning({ message }: { message: string }): never {
+  throw new Error(message);
 }
 
 async function compileServer(): Promise<void> {
   const bundle = await rollup({
-    input: [...Object.values(entries), 'client/index', 'client/core', 'client/bell/index', 'cli'].map(
-      (name) => `src/${name}.ts`,
-    ),
+    input: {
+      ...inputOf(SERVER_ENTRIES),
+      client: 'src/client/index.ts',
+      'client-core': 'src/client/core.ts',
+      bell: 'src/client/bell/index.ts',
+      cli: 'src/cli.ts',
+    },
     external: (id) => id.startsWith('node:'),
     plugins: [
-      typescript,
+      typescript('node20.19'),
+      inlineFiles,
       parser,
       { name: 'builtins', renderChunk: (code) => ({ code: takeBuiltins(code), map: null }) },
     ],
-    // The files are modules that others may import one by one: nothing is left out.
     treeshake: false,
-    onwarn: (warning) => {
-      throw new Error(warning.message);
-    },
+    onwarn: failOnWarning,
   });
   await bundle.write({
     dir: 'dist/cjs',
     format: 'cjs',
-    preserveModules: true,
-    preserveModulesRoot: 'src',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'parts/[name].js',
+    manualChunks: partOf,
+    minifyInternalExports: false,
+    hoistTransitiveImports: false,
     exports: 'named',
     // Without __esModule, whoever asks for the default gets what Node gives: the whole module.
     esModule: false,
     interop: 'default',
-    sourcemap: true,
   });
+  await bundle.close();
   writeFileSync('dist/cjs/package.json', '{"type":"commonjs"}\n');
+}
+
+async function compilePage(): Promise<void> {
+  const bundle = await rollup({
+    input: inputOf(PAGE_ENTRIES),
+    plugins: [typescript('es2023'), inlineFiles],
+    onwarn: failOnWarning,
+  });
+  await bundle.write({
+    dir: 'dist/page',
+    format: 'es',
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name].js',
+    minifyInternalExports: false,
+  });
+  await bundle.close();
+}
+
+/** They run wherever a script does: as CommonJS, for who imports or requires one for its global. */
+async function compileScripts(): Promise<void> {
+  for (const each of [clientBundle, shareBundle, coreBundle, bellBundle]) await build(each);
+  writeFileSync('dist/client/package.json', '{"type":"commonjs"}\n');
+  for (const name of SCRIPTS) {
+    const types = readFileSync(`src/client/scripts/${name}.d.ts`, 'utf8');
+    writeFileSync(
+      `dist/client/${name}.d.ts`,
+      types.replace(/'\.\.\/(.*)\.ts'/g, "'../types/client/$1.js'").replace("/tidings.d.ts'", "/tidings.js'"),
+    );
+  }
 }
 
 /** `require('tidings/ws')` is the class itself, as with ws. */
 function writeWsModule(): void {
   writeFileSync('dist/cjs/ws.cjs', "module.exports = require('./ws.js').WebSocket;\n");
-  writeFileSync('dist/cjs/ws.d.cts', "import { WebSocket } from './ws.js';\nexport = WebSocket;\n");
-  // The compiler rewrites the extensions of imports, but not those of a module that is added to.
-  const types = readFileSync('dist/cjs/ws.d.ts', 'utf8');
-  writeFileSync('dist/cjs/ws.d.ts', types.replace(/^(declare module '.*)\.ts'/m, "$1.js'"));
+  writeFileSync('dist/types/ws.d.cts', "import { WebSocket } from './ws.js';\nexport = WebSocket;\n");
+}
+
+async function writeDeclarations(): Promise<void> {
+  await declare();
+  const sources = [...Object.values(SERVER_ENTRIES), ...Object.values(PAGE_ENTRIES)];
+  pruneDeclarations('dist/types', sources);
+  writeFileSync('dist/types/package.json', '{"type":"commonjs"}\n');
 }
 
 function writeEsModules(): void {
-  for (const [name, source] of Object.entries(entries)) {
-    const from = `./cjs/${source}.js`;
-    const names = Object.keys(require(join(root, 'dist', from))).filter((each) => each !== 'default');
-    const lines = [`import all from '${from}';`, `export const { ${names.join(', ')} } = all;`];
-    const types = [`export * from '${from}';`];
+  for (const [name, source] of Object.entries(SERVER_ENTRIES)) {
+    const names = Object.keys(require(resolve(`dist/cjs/${name}.js`))).filter((each) => each !== 'default');
+    const lines = [`import all from './cjs/${name}.js';`, `export const { ${names.join(', ')} } = all;`];
+    const types = [`export * from './types/${source}.js';`];
     if (names.includes('WebSocket')) {
       lines.push('export default all.WebSocket;');
-      types.push(`export { WebSocket as default } from '${from}';`);
+      types.push(`export { WebSocket as default } from './types/${source}.js';`);
     }
     writeFileSync(`dist/${name}.js`, `${lines.join('\n')}\n`);
     writeFileSync(`dist/${name}.d.ts`, `${types.join('\n')}\n`);
   }
+  for (const [name, source] of Object.entries(PAGE_ENTRIES))
+    writeFileSync(`dist/page/${name}.d.ts`, `export * from '../types/${source}.js';\n`);
   writeFileSync('dist/cli.js', "#!/usr/bin/env node\nimport './cjs/cli.js';\n");
   chmodSync('dist/cli.js', 0o755);
 }
 
-/** They keep their place beside the module that reads them. */
-function copyAssets(): void {
-  for (const entry of readdirSync('src', { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !ASSETS.includes(extname(entry.name))) continue;
-    const path = join(entry.parentPath, entry.name);
-    const target = path.replace(/^src/, 'dist/cjs');
-    mkdirSync(dirname(target), { recursive: true });
-    cpSync(path, target);
-  }
-}
-
 rmSync('dist', { recursive: true, force: true });
-compile('tsconfig.build.json');
-compile('tsconfig.client.json');
-await compileServer();
+mkdirSync('dist/client', { recursive: true });
+const declarations = writeDeclarations();
+await compileScripts();
+await Promise.all([compileServer(), compilePage()]);
 await copyParser();
+await declarations;
 writeWsModule();
-copyAssets();
 writeEsModules();
-await build(clientBundle);
-await build(shareBundle);
-await build(coreBundle);
-await build(bellBundle);

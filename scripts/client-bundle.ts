@@ -40,20 +40,15 @@ const smaller: Plugin = {
     const { write = true } = build.initialOptions;
     build.initialOptions.write = false;
     build.onEnd(async ({ outputFiles = [] }) => {
-      const map = outputFiles.find(({ path }) => path.endsWith('.map'));
-      const script = outputFiles.find((file) => file !== map);
-      if (script === undefined) return;
-      const result = await minify(script.text, {
-        ecma: 2020,
-        toplevel: true,
-        compress: { passes: 3, unsafe: true, unsafe_arrows: true, pure_getters: true, hoist_funs: true },
-        ...(map && {
-          sourceMap: { content: map.text, url: map.path.replace(/.*[\\/]/, '') },
-        }),
-      });
-      script.contents = new TextEncoder().encode(result.code);
-      if (map) map.contents = new TextEncoder().encode(String(result.map));
-      if (write) for (const { path, contents } of outputFiles) writeFileSync(path, contents);
+      for (const file of outputFiles) {
+        const { code = '' } = await minify(file.text, {
+          ecma: 2020,
+          toplevel: true,
+          compress: { passes: 3, unsafe: true, unsafe_arrows: true, pure_getters: true, hoist_funs: true },
+        });
+        file.contents = new TextEncoder().encode(code);
+        if (write) writeFileSync(file.path, code);
+      }
     });
   },
 };
@@ -100,7 +95,6 @@ function bundle(entry: string, script: string, extra = '', assign = '=') {
     target: ['chrome84', 'edge84', 'firefox90', 'safari15'],
     supported: { 'optional-chain': true },
     plugins: [minifyRules, closeCodes, ownScripts, smaller],
-    sourcemap: true,
   } satisfies BuildOptions;
 }
 

@@ -25,6 +25,8 @@ const waiting = 'waiting.ts';
 const names = 'option-names.ts';
 /** What log lines are made of. */
 const logFields = 'log-fields.ts';
+/** Files that go with the code. */
+const beside = 'beside.ts';
 const rooms: Record<string, Room> = {
   metrics: { rooms: [clock, 'version.ts'], builtins: ['node:perf_hooks'], packages: [] },
   // node:async_hooks, for callbacks to run where they were given.
@@ -52,8 +54,8 @@ const rooms: Record<string, Room> = {
   },
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
-  demo: { rooms: [...below, 'push'], builtins: 'all', packages: [] },
-  admin: { rooms: [...below, 'push', clock, names, 'queue.ts'], builtins: 'all', packages: [] },
+  demo: { rooms: [...below, 'push', beside], builtins: 'all', packages: [] },
+  admin: { rooms: [...below, 'push', beside, clock, names, 'queue.ts'], builtins: 'all', packages: [] },
   cli: { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', ''], builtins: 'all', packages: [] },
   // The entry points of the package, directly in src/.
   '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', 'cli'], builtins: 'all', packages: [] },

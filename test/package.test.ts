@@ -1,7 +1,15 @@
 /** What `npm pack` makes can be used by others: as ES modules, by require, with types, in Jest, and as a program. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -11,7 +19,7 @@ import { uncovered } from './support/programs.ts';
 const run = promisify(execFile);
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
 const modules = Object.entries(manifest.exports as Record<string, object | string>)
-  .filter(([, target]) => typeof target === 'object')
+  .filter(([path]) => !/\.js(?:on)?$/.test(path))
   .map(([path]) => path.replace('.', 'tidings'));
 
 /** One name of each export that users rely on. */
@@ -21,6 +29,7 @@ const names: Record<string, string> = {
   'tidings/protocol': 'FrameReader',
   'tidings/redis': 'RespClient',
   'tidings/policy': 'PolicyServer',
+  'tidings/page-scripts': 'pageScripts',
   'tidings/client': 'connect',
   'tidings/client/core': 'connect',
   'tidings/bell': 'TidingsBell',
@@ -174,7 +183,6 @@ test('publint finds nothing', async () => {
 
 test('attw finds the right types for every way to resolve every export', async () => {
   const attw = resolve('node_modules/@arethetypeswrong/cli/dist/index.js');
-  // Run here, where .attw.json leaves out the two scripts for <script> tags.
   const { stdout } = await run(process.execPath, [attw, installed.tarball, '--format', 'ascii'], {
     env: uncovered,
   });
@@ -191,6 +199,11 @@ test('the program runs', async () => {
   }
 });
 
+const filesOf = (folder: string): string[] =>
+  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
+
 test('it holds what it needs, and nothing else', () => {
   for (const path of [
     'dist/index.js',
@@ -199,64 +212,139 @@ test('it holds what it needs, and nothing else', () => {
     'dist/client/tidings-core.js',
     'dist/client/tidings-bell.js',
     'dist/client/tidings-share.js',
-    'dist/cjs/demo/page.html',
     'LICENSE',
     'README.md',
   ]) {
     assert.ok(existsSync(join(root, path)), path);
   }
-  assert.deepEqual(readdirSync(root).sort(), [
-    'ARCHITECTURE.md',
-    'CHANGELOG.md',
-    'CONTRIBUTING.md',
-    'LICENSE',
-    'README.md',
-    'dist',
-    'docs',
-    'examples',
-    'package.json',
-  ]);
-  const papers = readdirSync(join(root, 'docs')).filter((name) => !/\.(?:md|png|svg)$/.test(name));
-  assert.deepEqual(papers, []);
-  const files = readdirSync(join(root, 'dist'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
-  const assets = files.filter((file) => file.startsWith('dist/cjs/demo/') && !/\.js\.map$/.test(file));
-  const stray = files.filter(
-    (file) =>
-      !/\.(js|js\.map|d\.ts)$/.test(file) &&
-      !assets.includes(file) &&
-      !['dist/cjs/package.json', 'dist/cjs/ws.cjs', 'dist/cjs/ws.d.cts'].includes(file),
-  );
+  const places: Record<string, RegExp> = {
+    'dist/': /\.(?:js|d\.ts)$/,
+    'dist/client/': /\/tidings(?:-\w+)?(?:\.js|\.d\.ts)$/,
+    'dist/page/': /\.(?:js|d\.ts)$/,
+    'dist/cjs/': /\.js$/,
+    'dist/cjs/parts/': /\.js$/,
+  };
+  const ours = ['dist/client', 'dist/cjs', 'dist/types'].map((folder) => `${folder}/package.json`);
+  const known = [...ours, 'dist/cjs/ws.cjs', 'dist/types/ws.d.cts'];
+  const stray = filesOf('dist').filter((file) => {
+    const pattern = file.startsWith('dist/types/')
+      ? /\.d\.ts$/
+      : places[file.slice(0, file.lastIndexOf('/') + 1)];
+    return !known.includes(file) && !pattern?.test(file);
+  });
   assert.deepEqual(stray, []);
+  const papers = filesOf('.').filter((file) => !/^(?:dist|examples|deploy)\//.test(file));
+  assert.deepEqual(
+    papers.filter((file) => !/^(?:LICENSE|package\.json|[\w.-]+\.md|docs\/.*\.(?:md|png|svg))$/.test(file)),
+    [],
+  );
 });
 
-test('source maps lead to the sources, which they hold', () => {
-  for (const file of ['dist/cjs/server/websocket.js', 'dist/client/client.js']) {
-    const map = JSON.parse(readFileSync(join(root, `${file}.map`), 'utf8'));
-    const [source = ''] = map.sources;
-    assert.match(source, /src\/(server\/websocket|client\/client)\.ts$/);
-    assert.equal(map.sourcesContent[0], readFileSync(source.replace(/^.*?src\//, 'src/'), 'utf8'));
+test('it is small: half of what version 0.1.0 was before, at most', () => {
+  const files = filesOf('.');
+  const bytes = files.reduce((sum, file) => sum + statSync(join(root, file)).size, 0);
+  assert.ok(files.length <= 1276 / 2, `${files.length} files`);
+  assert.ok(bytes <= 6_800_000 / 2, `${bytes} bytes unpacked`);
+  const packed = statSync(installed.tarball).size;
+  assert.ok(packed <= 2_000_000 / 2, `${packed} bytes packed`);
+});
+
+test('there are no source maps, nor does a file name one: what is not minified can be read as it is', () => {
+  for (const file of filesOf('dist')) {
+    assert.ok(!file.endsWith('.map'), file);
+    assert.doesNotMatch(readFileSync(join(root, file), 'utf8'), /# sourceMappingURL=/, file);
   }
 });
 
-test('links of the documents in the package lead somewhere, and installing it runs nothing', () => {
-  const documents = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].concat(
-    readdirSync(join(root, 'docs'))
-      .filter((name) => name.endsWith('.md'))
-      .map((name) => `docs/${name}`),
+test('a stack trace names our functions and files, in which one finds them', async () => {
+  const source = `
+    import { PushServer } from 'tidings';
+    try { new PushServer({ nonsense: 1 }) } catch (error) { console.log(error.stack) }`;
+  const stack = await output('trace.mjs', source);
+  assert.match(stack, /at new PushServer \(.*tidings.dist.cjs.parts.push\.js:\d+:\d+\)/);
+  assert.match(stack, /at (?:Object\.)?checkNames \(.*tidings.dist.cjs.parts.base\.js:\d+:\d+\)/);
+});
+
+/** What is at the end of links, of images too, in Markdown and in the HTML in it. */
+function* targetsIn(text: string): Iterable<string> {
+  const code = /^(`{3,}|~{3,})[^\n]*\n[\s\S]*?^\1|`[^`\n]*`/gm;
+  const prose = text.replace(code, '');
+  const patterns = [/\]\(<?([^)\s>]+)/g, /^\[[^\]]+\]:\s*(\S+)/gm, /\b(?:src|href|srcset)="([^"]+)"/g];
+  for (const pattern of patterns) for (const [, target = ''] of prose.matchAll(pattern)) yield target;
+}
+
+/** As sites that show Markdown make the names of headings. */
+function anchorsOf(text: string): Set<string> {
+  const named = [...text.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, id = '']) => id);
+  const headings = [...text.matchAll(/^#+\s+(.*?)\s*$/gm)].map(([, heading = '']) =>
+    heading
+      .replace(/\]\([^)]*\)/g, '')
+      .replace(/<[^>]+>/g, '')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replace(/\s/g, '-'),
   );
+  const counts = new Map<string, number>();
+  const unique = headings.map((heading) => {
+    const count = counts.get(heading) ?? 0;
+    counts.set(heading, count + 1);
+    return count === 0 ? heading : `${heading}-${count}`;
+  });
+  return new Set([...named, ...unique]);
+}
+
+test('links of the documents in the package lead somewhere', () => {
+  const documents = filesOf('.').filter((file) => file.endsWith('.md'));
   assert.ok(documents.length > 10);
+  const dead: string[] = [];
   for (const file of documents) {
-    for (const [, target = ''] of readFileSync(join(root, file), 'utf8').matchAll(
-      /\]\(([^)#\s]+)(?:#[\w-]*)?\)/g,
-    )) {
-      if (/^[a-z]+:/.test(target)) continue;
-      assert.ok(existsSync(join(root, dirname(file), target)), `${file}: ${target}`);
+    for (const target of targetsIn(readFileSync(join(root, file), 'utf8'))) {
+      if (/^[a-z][a-z0-9+.-]*:/i.test(target)) continue;
+      const [path = '', anchor] = target.split('#');
+      const found = path === '' ? join(root, file) : join(root, dirname(file), decodeURI(path));
+      if (relative(root, found).startsWith('..') || !existsSync(found)) dead.push(`${file}: ${target}`);
+      else if (
+        anchor &&
+        found.endsWith('.md') &&
+        !anchorsOf(readFileSync(found, 'utf8')).has(decodeURI(anchor))
+      )
+        dead.push(`${file}: ${target}`);
     }
   }
+  assert.deepEqual(dead, []);
+});
+
+test('installing it runs nothing', () => {
   const packed = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
     assert.equal(packed.scripts[name], undefined, name);
+  }
+});
+
+test('what is none of its entries can not be imported', async () => {
+  const source = `
+    for (const path of ['dist/index.js', 'dist/cjs/index.js', 'dist/cjs/parts/push.js', 'dist/client/tidings.js', 'src/index.ts'])
+      await import('tidings/' + path).then(() => console.log(path), ({ code }) => console.log(code));`;
+  assert.equal(await output('deep.mjs', source), Array(5).fill('ERR_PACKAGE_PATH_NOT_EXPORTED').join('\n'));
+});
+
+test('the scripts for pages are there from memory, the same as the files', async () => {
+  const source = `
+    import { readFileSync } from 'node:fs';
+    import { pageScript, pageScriptNames } from 'tidings/page-scripts';
+    for (const name of pageScriptNames)
+      console.log(name, pageScript(name).body.equals(readFileSync(new URL(import.meta.resolve('tidings/' + name)))));`;
+  assert.equal(
+    await output('scripts.mjs', source),
+    'tidings.js true\ntidings-core.js true\ntidings-bell.js true\ntidings-share.js true',
+  );
+});
+
+test('script files give their global to who imports or requires one, with its types', async () => {
+  for (const name of ['tidings', 'tidings-core']) {
+    const last = 'console.log(Object.keys(tidings).sort().join())';
+    const names = 'Client,CloseCode,connect,webSocketTransport';
+    assert.equal(await output(`${name}.mjs`, `import 'tidings/${name}.js'; ${last}`), names);
+    assert.equal(await output(`${name}.cjs`, `require('tidings/${name}.js'); ${last}`), names);
   }
 });

@@ -1,11 +1,11 @@
 /** Finds the command, reads its settings, runs it, and turns errors into messages and exit statuses. */
 import { closest } from '../option-names.ts';
+import { VERSION } from '../version.ts';
 import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
 import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
 import { readSettings, UsageError } from './options.ts';
-import { readPackageFile } from './package-file.ts';
 import { cancel, scheduled } from './scheduled.ts';
 import { publish, send } from './send.ts';
 import { serve } from './serve.ts';
@@ -39,8 +39,7 @@ export const configKeys: ReadonlySet<string> = new Set(
 export async function main(args: string[], environment: NodeJS.ProcessEnv = process.env): Promise<number> {
   const [name = 'help', ...rest] = args;
   if (name === '--version') {
-    const manifest = JSON.parse(readPackageFile('package.json').toString());
-    console.log(manifest.version);
+    console.log(VERSION);
     return 0;
   }
   const isHelp = ['help', '--help', '-h'].includes(name);

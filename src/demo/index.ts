@@ -2,8 +2,8 @@
  * The in-site mail demo of `tidings serve --demo`: one page, and the way by which it sends. Anyone may write
  * to anyone in anyone's name: it shows the push server, it is not a mail system.
  */
-import { readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBeside } from '../beside.ts';
 import { hostOf, requestTarget } from '../server/request-target.ts';
 
 /** As much of a PushServer as the demo needs. */
@@ -51,12 +51,12 @@ class Refusal extends Error {
 export function demoSite(
   options: DemoOptions,
 ): (request: IncomingMessage, response: ServerResponse) => boolean {
-  const html = readFileSync(new URL('page.html', import.meta.url), 'utf8');
+  const html = String(readBeside(new URL('page.html', import.meta.url)));
   const assets = new Map([
-    asset('page.css', 'text/css; charset=utf-8'),
-    asset('page.js', 'text/javascript; charset=utf-8'),
-    asset('texts.js', 'text/javascript; charset=utf-8'),
-    asset('icon.svg', 'image/svg+xml'),
+    asset('page.css', 'text/css; charset=utf-8', readBeside(new URL('page.css', import.meta.url))),
+    asset('page.js', 'text/javascript; charset=utf-8', readBeside(new URL('page.js', import.meta.url))),
+    asset('texts.js', 'text/javascript; charset=utf-8', readBeside(new URL('texts.js', import.meta.url))),
+    asset('icon.svg', 'image/svg+xml', readBeside(new URL('icon.svg', import.meta.url))),
   ]);
 
   return (request, response) => {
@@ -84,8 +84,8 @@ interface File {
   body: Buffer;
 }
 
-function asset(name: string, type: string): [string, File] {
-  return [`/demo/${name}`, { type, body: readFileSync(new URL(name, import.meta.url)) }];
+function asset(name: string, type: string, body: Buffer): [string, File] {
+  return [`/demo/${name}`, { type, body }];
 }
 
 function page(html: string, { instance, path, userParameter }: DemoOptions): File {

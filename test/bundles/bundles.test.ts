@@ -3,12 +3,14 @@
  * that file; and the page's client in a bundle for browsers.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { basename, join } from 'node:path';
+import { after, before, type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
 import { createContext, runInContext } from 'node:vm';
 import commonjsPlugin from '@rollup/plugin-commonjs';
 import { nodeResolve } from '@rollup/plugin-node-resolve';
@@ -20,23 +22,29 @@ import { WebSocket } from 'ws';
 import { PushServer, queryUser } from '../../src/index.ts';
 import { until } from '../support/net.ts';
 import { type InstalledPackage, installPackage } from '../support/package.ts';
-import { uncovered } from '../support/programs.ts';
+import { find, needs, uncovered } from '../support/programs.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
 
 /** Its types say that it is a module of CommonJS, which it is not. */
 const commonjs = commonjsPlugin as unknown as () => Plugin;
 
+const run = promisify(execFile);
+
 let installed: InstalledPackage;
+let redis: RedisServer | undefined;
 /** Beside nothing: whatever a bundle lacks can't be found from here. */
 let elsewhere: string;
 before(async () => {
   installed = await installPackage();
+  if (find('redis') !== undefined) redis = await startRedis();
   elsewhere = mkdtempSync(join(tmpdir(), 'tidings-bundles-'));
   for (const file of readdirSync('test/bundles').filter((name) => !name.endsWith('.ts'))) {
     copyFileSync(join('test/bundles', file), join(installed.folder, file));
   }
 });
-after(() => {
+after(async () => {
   installed?.remove();
+  await redis?.stop();
   rmSync(elsewhere, { recursive: true, force: true });
 });
 
@@ -44,9 +52,17 @@ after(() => {
 type Bundle = (entry: string, outfile: string) => Promise<unknown>;
 
 const esbuildTo =
-  (format: 'esm' | 'cjs'): Bundle =>
+  (format: 'esm' | 'cjs', minify = false): Bundle =>
   (entry, outfile) =>
-    esbuild({ entryPoints: [entry], outfile, bundle: true, platform: 'node', format, logLevel: 'error' });
+    esbuild({
+      entryPoints: [entry],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format,
+      minify,
+      logLevel: 'error',
+    });
 
 const rollupTo =
   (format: 'esm' | 'cjs'): Bundle =>
@@ -98,17 +114,7 @@ for (const [name, bundle, extension] of bundlers) {
       const folder = mkdtempSync(join(elsewhere, 'bundle-'));
       const file = join(folder, `bundle.${extension}`);
       await bundle(join(installed.folder, source), file);
-      const code = readdirSync(folder).filter((name) => !name.endsWith('.LICENSE.txt'));
-      assert.deepEqual(code, [`bundle.${extension}`]);
-
-      const child = spawn(process.execPath, [file], { cwd: folder, env: uncovered });
-      t.after(() => child.kill('SIGKILL'));
-      let output = '';
-      for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
-      const port = await until(name, () => {
-        assert.equal(child.exitCode, null, output);
-        return /listening on (\d+)/.exec(output)?.[1];
-      });
+      const { port } = await start(t, file, [], {});
       const peer = new WebSocket(`ws://127.0.0.1:${port}`);
       const echoes: [string, boolean][] = [];
       peer.on('message', (data, isBinary) => echoes.push([String(data), isBinary]));
@@ -123,6 +129,87 @@ for (const [name, bundle, extension] of bundlers) {
       peer.terminate();
     });
   }
+}
+
+/** Runs a bundle where nothing else is, until it says at which port it listens. */
+async function start(t: TestContext, file: string, args: string[], env: NodeJS.ProcessEnv) {
+  const folder = join(file, '..');
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => !name.endsWith('.LICENSE.txt')),
+    [basename(file)],
+  );
+  const child = spawn(process.execPath, [file, ...args], {
+    cwd: folder,
+    env: { ...uncovered, ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text) => (output += text));
+  const port = await until(file, () => {
+    assert.equal(child.exitCode, null, output);
+    return /listening on (?:http:\/\/127\.0\.0\.1:)?(\d+)/.exec(output)?.[1];
+  });
+  return { child, port, output: () => output };
+}
+
+const whole: typeof bundlers = [
+  ['esbuild, as an ES module', esbuildTo('esm'), 'mjs'],
+  ['esbuild, as CommonJS', esbuildTo('cjs'), 'cjs'],
+  ['esbuild, as a minified ES module', esbuildTo('esm', true), 'mjs'],
+  ['esbuild, as minified CommonJS', esbuildTo('cjs', true), 'cjs'],
+  ['rollup, as an ES module', rollupTo('esm'), 'mjs'],
+  ['webpack, for development', webpackTo('development'), 'cjs'],
+];
+
+for (const [name, bundle, extension] of whole) {
+  const source = `app.${extension}`;
+  test(
+    `${name}: ${source}, a push server over Redis with SockJS and its script, is whole`,
+    needs('redis'),
+    async (t) => {
+      const file = join(mkdtempSync(join(elsewhere, 'app-')), `bundle.${extension}`);
+      await bundle(join(installed.folder, source), file);
+      const { child, port, output } = await start(t, file, [], { REDIS_URL: redis?.url });
+      const site = `http://127.0.0.1:${port}`;
+      for (const script of ['tidings.js', 'tidings-core.js', 'tidings-bell.js', 'tidings-share.js']) {
+        const path = join(installed.folder, 'node_modules/tidings/dist/client', script);
+        const response = await fetch(`${site}/js/${script}`);
+        assert.equal(await response.text(), readFileSync(path, 'utf8'), script);
+      }
+      assert.equal((await fetch(`${site}/sockjs/info`)).status, 200);
+
+      const user = randomUUID();
+      const peer = new WebSocket(`ws://127.0.0.1:${port}/socketServer?operator=${user}`);
+      const got: string[] = [];
+      peer.on('message', (data) => got.push(String(data)));
+      await once(peer, 'open');
+      child.send({ user, data: { subject: 'hello' } });
+      await until(`the message\n${output()}`, () => got.length > 0);
+      assert.deepEqual(got, ['{"subject":"hello"}']);
+      peer.terminate();
+      await until(`the error\n${output()}`, () => /jose, which is not installed/.test(output()));
+      assert.doesNotMatch(output(), /^(?:error|warn)/m);
+    },
+  );
+}
+
+for (const [name, bundle, extension] of whole.slice(1, 3)) {
+  test(`${name}: the program is whole`, async (t) => {
+    const file = join(mkdtempSync(join(elsewhere, 'program-')), `bundle.${extension}`);
+    await bundle(join(installed.folder, 'node_modules/tidings/dist/cli.js'), file);
+    const { stdout } = await run(process.execPath, [file, '--version'], { env: uncovered });
+    assert.equal(stdout.trim(), JSON.parse(readFileSync('package.json', 'utf8')).version);
+    const args = ['serve', '--demo', '--port', '0', '--admin-token', 'x'];
+    const { port } = await start(t, file, args, {});
+    for (const path of ['/', '/demo/page.js', '/demo/icon.svg', '/tidings.js', '/tidings-share.js'])
+      assert.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, 200, path);
+    const url = `http://127.0.0.1:${port}`;
+    const sent = await run(process.execPath, [file, 'send', 'alice', 'hi', '--url', url, '--token', 'x'], {
+      env: uncovered,
+    });
+    assert.match(sent.stdout, /"channel":"user:alice"/);
+  });
 }
 
 test('vite, for a browser: the page client in a bundle gets what is sent to its user', async (t) => {

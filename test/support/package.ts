@@ -37,6 +37,7 @@ const SOURCES = [
   'CONTRIBUTING.md',
   'docs',
   'examples',
+  'deploy',
 ];
 
 export interface InstalledPackage {
