@@ -1,4 +1,8 @@
-/** `tidings`: the push server and what it is put together from. */
+/**
+ * `tidings`: the push server and what it is put together from.
+ *
+ * @module tidings
+ */
 
 export * from './metrics/index.ts';
 export type { ClusterTarget } from './pubsub/redis/cluster.ts';

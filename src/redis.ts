@@ -1,4 +1,8 @@
-/** `tidings/redis`: a Redis client for commands, scripts and subscriptions, without any push server. */
+/**
+ * `tidings/redis`: a Redis client for commands, scripts and subscriptions, without any push server.
+ *
+ * @module tidings/redis
+ */
 export {
   RedisError,
   type RedisErrorCode,

@@ -1,6 +1,8 @@
 /**
  * `tidings/ws`: the public API of ws 8, and more. `import WebSocket from 'tidings/ws'` in place of `'ws'` is
  * all there is to do; docs/ws-compatibility.md lists what differs.
+ *
+ * @module tidings/ws
  */
 import type { ClientRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';

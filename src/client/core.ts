@@ -1,4 +1,8 @@
-/** `tidings/client/core`: a page's connection to a tidings push server, by WebSocket or a transport of one's own. */
+/**
+ * `tidings/client/core`: a page's connection to a tidings push server, by WebSocket or a transport of one's own.
+ *
+ * @module tidings/client/core
+ */
 import type { Channels } from '../push/talk/wire.ts';
 import { Client } from './client.ts';
 import type { ConnectOptions } from './options.ts';

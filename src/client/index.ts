@@ -1,4 +1,8 @@
-/** `tidings/client`: a page's connection to a tidings push server that falls back to SockJS where WebSocket is broken. */
+/**
+ * `tidings/client`: a page's connection to a tidings push server that falls back to SockJS where WebSocket is broken.
+ *
+ * @module tidings/client
+ */
 import { fallbackTransport } from './fallback.ts';
 import { Client, type ClientOf } from './full.ts';
 import type { ConnectOptions } from './options.ts';

@@ -1,4 +1,8 @@
-/** `tidings/policy`: Flash socket policies, on a port of their own and in-band on an HTTP port. */
+/**
+ * `tidings/policy`: Flash socket policies, on a port of their own and in-band on an HTTP port.
+ *
+ * @module tidings/policy
+ */
 export { policyTakeover } from './exchange.ts';
 export { answerInBand } from './in-band.ts';
 export {

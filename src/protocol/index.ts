@@ -29,6 +29,8 @@
  *   }
  * });
  * ```
+ *
+ * @module tidings/protocol
  */
 export { type CloseCodeEntry, closeCodes, isValidCloseCode } from './close-codes.ts';
 export { CLOSED, CLOSING, Closing, OPEN } from './closing.ts';

@@ -1,4 +1,8 @@
-/** `tidings/bell`: makes `<tidings-bell>` known to the page. Without a page, as on a server, it does nothing. */
+/**
+ * `tidings/bell`: makes `<tidings-bell>` known to the page. Without a page, as on a server, it does nothing.
+ *
+ * @module tidings/bell
+ */
 import { TidingsBell } from './element.ts';
 
 if (typeof customElements !== 'undefined' && customElements.get('tidings-bell') === undefined)
