@@ -55,6 +55,7 @@ const APART = [
   'test/conformance/',
   'test/examples.test.ts',
   'test/fuzz/',
+  'test/languages.test.ts',
   'test/proxy/',
   'test/readme.test.ts',
   'test/tickets.test.ts',

@@ -8,9 +8,11 @@ import { delimiter, join } from 'node:path';
 interface Program {
   /** Names to look for on PATH, best first. */
   names: string[];
-  /** Debian's package that brings it. */
+  /** Debian's packages that bring it, with a space between. */
   package: string;
 }
+
+const MONO = `mono-mcs ${['net-http', 'runtime-serialization', 'xml-linq'].map((name) => `libmono-system-${name}4.0-cil`).join(' ')}`;
 
 export const programs = {
   redis: { names: ['redis-server', 'valkey-server'], package: 'redis-server' },
@@ -23,6 +25,8 @@ export const programs = {
   php: { names: ['php'], package: 'php-cli' },
   openssl: { names: ['openssl'], package: 'openssl' },
   python: { names: ['python3'], package: 'python3' },
+  go: { names: ['go'], package: 'golang-go' },
+  mono: { names: ['mcs'], package: MONO },
 } satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof programs;
@@ -50,7 +54,7 @@ export function find(name: ProgramName): string | undefined {
 /** Installs the programs that are missing where that can be done. */
 export function provide(): void {
   const missing = (Object.keys(programs) as ProgramName[]).filter((name) => find(name) === undefined);
-  install(missing.map((name) => programs[name].package));
+  install(missing.flatMap((name) => programs[name].package.split(' ')));
 }
 
 /** Installs packages on Debian, as root; elsewhere it does nothing. */
