@@ -15,9 +15,9 @@ export function processFamilies(): Family[] {
       'tidings_event_loop_delay_seconds',
       'How late the event loop was, in the worst ten seconds of the last minute.',
       [
-        [{ quantile: '0.5' }, p50 / 1000],
-        [{ quantile: '0.99' }, p99 / 1000],
-        [{ quantile: '1' }, max / 1000],
+        [{ stat: 'p50' }, p50 / 1000],
+        [{ stat: 'p99' }, p99 / 1000],
+        [{ stat: 'max' }, max / 1000],
       ],
       'max',
     ),

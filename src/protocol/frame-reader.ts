@@ -75,6 +75,9 @@ export class FrameReader {
   /** Of the chunk whose rest is to be fed again: it is kept by whoever does that. */
   #words: Int32Array | undefined;
 
+  /** Frames whose header was read since somebody has set it to 0. */
+  frames = 0;
+
   #isPaused = false;
   #isInflating = false;
   #isEnded = false;
@@ -251,6 +254,7 @@ export class FrameReader {
     this.#isCompressed = isRsv1;
     this.#remaining = length;
     this.#isInPayload = true;
+    this.frames++;
     if (opcode === 0) this.#message!.frames++;
     return to;
   }

@@ -12,6 +12,7 @@ import { Barrier } from './door/barrier.ts';
 import { Complaints } from './door/complaints.ts';
 import { Exclusion } from './door/exclusion.ts';
 import { admission } from './door/gate.ts';
+import { HandshakeCounts } from './door/handshake-counts.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
 import { Rechecks } from './door/recheck.ts';
@@ -80,6 +81,7 @@ export class Rooms {
   readonly #dialogue: Dialogue;
   // door
   readonly lobby: Lobby;
+  readonly handshakes = new HandshakeCounts();
   readonly listeners: Listeners;
   readonly exclusion: Exclusion;
   readonly topicRights: TopicRights;
@@ -252,6 +254,7 @@ export class Rooms {
       instance,
       limits,
       registry: this.registry,
+      counts: this.handshakes,
       barrier,
       router: this.router,
       presence: this.presence,
@@ -286,6 +289,7 @@ export class Rooms {
         connect: options.authorize?.connect?.bind(options.authorize),
         barrier,
         limits,
+        counts: this.handshakes,
         drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
       }),
       handler: this.lobby,
@@ -295,7 +299,7 @@ export class Rooms {
       fence: new SockJsFence(broker.control, endings),
       log,
     });
-    this.#broadcasts = new Broadcasts(this.registry, this.listeners, mayDeliver);
+    this.#broadcasts = new Broadcasts(this.registry, this.listeners, mayDeliver, this.router.counts);
     this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
     this.#stopWatching = watchTurns(mayDeliver);
     this.storeReached = this.router.open(this.listeners);
@@ -389,6 +393,7 @@ export class Rooms {
   }
 
   #sweep(now: number): void {
+    this.settings.broker.sweep();
     this.lobby.sweep(now);
     this.router.sweep(now);
     this.#logins.sweep(now);

@@ -1,7 +1,7 @@
 /** The options of a push server once they were looked at: what makes no sense is refused, what is left out has its default. */
 import { randomBytes } from 'node:crypto';
-import type { Broker } from '../pubsub/store/broker.ts';
 import { memoryBroker } from '../pubsub/store/memory-broker.ts';
+import { CountedBroker } from './delivery/counted-broker.ts';
 import { TopicTable } from './delivery/topic-options.ts';
 import { checkRefusals } from './door/refusals.ts';
 import { type Proxies, trustedProxies } from './door/request.ts';
@@ -30,7 +30,7 @@ export interface Settings {
   readonly instance: string;
   readonly limits: Limits;
   readonly heartbeat: Heartbeat;
-  readonly broker: Broker;
+  readonly broker: CountedBroker;
   readonly topics: TopicTable;
   readonly retentions: Retentions;
   readonly proxies: Proxies;
@@ -67,7 +67,7 @@ export function settingsOf(options: PushServerOptions): Settings {
     instance,
     limits,
     heartbeat,
-    broker: options.broker ?? memoryBroker(),
+    broker: new CountedBroker(options.broker ?? memoryBroker()),
     topics,
     retentions: new Retentions(topics, options.retention),
     proxies,

@@ -16,7 +16,7 @@ import {
 import { HandshakeError } from '../protocol/errors.ts';
 import { formatLines, type ParsedRequest, parseRequest, responseLines } from '../protocol/handshake.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
-import { Admission, type VerifyClient } from './admission.ts';
+import { Admission, HandshakeEndError, type VerifyClient } from './admission.ts';
 import type { ConnectionOptions } from './connection.ts';
 import * as diagnostics from './diagnostics.ts';
 import type { Encode } from './fan-out.ts';
@@ -26,6 +26,7 @@ import { type CommonOptions, checkMilliseconds, connectionOptions } from './opti
 import { refuse } from './refusal.ts';
 import { shareReads } from './shared-read.ts';
 import { throwLater } from './throw-later.ts';
+import { Traffic } from './traffic.ts';
 import type { Handler, Interceptor } from './transport.ts';
 import { acceptConnection, type Company, failHandler, WebSocket } from './websocket.ts';
 
@@ -106,6 +107,10 @@ const SETTINGS = [
 
 export class Acceptor {
   readonly #host: AcceptorHost;
+  /** That of all connections that were accepted. */
+  readonly traffic = new Traffic();
+  /** Requests about which no interceptor was asked: broken, for no path of ours, or while we are closing. */
+  readonly turnedAway = { malformed: 0, path: 0, closing: 0 };
   #settings: Settings;
   /** The values that the settings were made of. */
   #madeOf: unknown[];
@@ -148,6 +153,7 @@ export class Acceptor {
       throw fail(error, socket, request, undefined);
     }
     if (!isOurs) {
+      this.turnedAway.path++;
       refuse(socket, 400);
       tellRefused(request, 400, new Error('The path is not served here'));
       return;
@@ -179,6 +185,7 @@ export class Acceptor {
   }
 
   #refuseMalformed(error: HandshakeError, socket: Duplex, request: IncomingMessage): void {
+    this.turnedAway.malformed++;
     try {
       if (!this.#host.malformed(error, socket, request)) {
         refuse(socket, error.status, error.message, error.headers);
@@ -200,7 +207,7 @@ export class Acceptor {
     // It has gone while it was being asked about.
     if (!socket.readable || !socket.writable) {
       socket.destroy();
-      admission?.tell(undefined, new Error('The client has gone'));
+      admission?.tell(undefined, new HandshakeEndError('GONE', 'The client has gone'));
       return;
     }
     if (kUpgraded in socket) {
@@ -209,8 +216,9 @@ export class Acceptor {
       );
     }
     if (!this.#host.isRunning) {
-      const error = new Error('The server is closing');
+      const error = new HandshakeEndError('CLOSING', 'The server is closing', 503);
       refuse(socket, 503);
+      if (admission === undefined) this.turnedAway.closing++;
       admission?.tell(undefined, error);
       tellRefused(request, 503, error);
       return;
@@ -311,6 +319,7 @@ export class Acceptor {
     const connection = connectionOptions('server', options, {
       views: views === true && takesViews,
       encode: this.encode,
+      traffic: this.traffic,
     });
     const interval = options.pingInterval ?? 0;
     const heartbeat = interval > 0 ? Heartbeat.shared(interval, options.pongTimeout ?? interval) : null;

@@ -51,6 +51,32 @@ export interface AdmissionRules {
   handshakeTimeout: number;
 }
 
+/** How a handshake has ended, where the application had no part in that. */
+export type HandshakeEnding =
+  /** An interceptor, or verifyClient, has refused it. */
+  | 'REFUSED'
+  /** It took too long. */
+  | 'TIMEOUT'
+  /** The client has gone. */
+  | 'GONE'
+  /** The server has. */
+  | 'CLOSING'
+  /** It was none: it was only asked whose request this is. */
+  | 'ASKED';
+
+/** What interceptors are told as the reason. */
+export class HandshakeEndError extends Error {
+  readonly code: HandshakeEnding;
+  /** What it was answered with; 0 for nothing. */
+  readonly status: number;
+
+  constructor(code: HandshakeEnding, message: string, status = 0) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
 export class Admission implements Expirable {
   deadline: Expirable['deadline'] = null;
   /** What the interceptors have put there. */
@@ -139,7 +165,7 @@ export class Admission implements Expirable {
   }
 
   expire(): void {
-    this.#refuse(503, new Error('The handshake took too long'));
+    this.#refuse(503, new HandshakeEndError('TIMEOUT', 'The handshake took too long', 503));
   }
 
   #verify(): void {
@@ -209,7 +235,7 @@ export class Admission implements Expirable {
     if (handshakeTimeout > 0) arm(this, handshakeTimeout);
   }
 
-  readonly #onClose = (): void => this.#end(0, new Error('The client has gone'));
+  readonly #onClose = (): void => this.#end(0, new HandshakeEndError('GONE', 'The client has gone'));
 
   #admit(): void {
     if (this.#isOver) return;
@@ -244,7 +270,9 @@ export class Admission implements Expirable {
         const cookies = response.headers.getSetCookie();
         if (cookies.length > 0) headers['Set-Cookie'] = cookies;
         this.#write(response.status, new Uint8Array(body), headers);
-        this.#end(response.status, new Error(`An interceptor refused the handshake with ${response.status}`));
+        const { status } = response;
+        const message = `An interceptor refused the handshake with ${status}`;
+        this.#end(status, new HandshakeEndError('REFUSED', message, status));
       },
       (error) => this.#fail(error),
     );

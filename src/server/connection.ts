@@ -104,7 +104,7 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
     this.#events = events;
     this.options = options;
     this.#heartbeat = heartbeat;
-    this.#outbox = new Outbox(socket, options.role === 'client', options.generateMask, this);
+    this.#outbox = new Outbox(socket, options.role === 'client', options.traffic, options.generateMask, this);
     this.#intake = new Intake(socket, this, this.#outbox, options, deflate);
     this.#sender = new Sender(this, this.#outbox, options, deflate);
   }

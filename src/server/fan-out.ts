@@ -10,6 +10,8 @@ import { fanOutAtEndOfTurn, isLastTurn } from './tick.ts';
 /** Frames that many connections are sent: nobody changes them. */
 export interface SharedFrames {
   readonly bytes: Buffer;
+  /** How many there are. */
+  readonly count: number;
   /** The last message among them that was compressed, before that; null for none. */
   readonly lastCompressed: Buffer | null;
 }
@@ -148,14 +150,14 @@ class Batch {
       frames.push(frame);
       if (isCompressed(frame)) lastCompressed = messages[i]!.payload;
     }
-    return { bytes: Buffer.concat(frames), lastCompressed };
+    return { bytes: Buffer.concat(frames), count: frames.length, lastCompressed };
   }
 }
 
 /** One message as a connection of this wire form takes it. */
 export function shareFrame(message: PreparedMessage, form: number, encode: Encode): SharedFrames {
   const bytes = encode(message, form);
-  return { bytes, lastCompressed: isCompressed(bytes) ? message.payload : null };
+  return { bytes, count: 1, lastCompressed: isCompressed(bytes) ? message.payload : null };
 }
 
 function isCompressed(frame: Buffer): boolean {

@@ -10,6 +10,7 @@ import type { FrameSink, MessageInflater } from '../protocol/frame-sink.ts';
 import { kept, keptCopy, lender, sharedBuffer, sharedMemory } from './memory.ts';
 import type { Outbox } from './outbox.ts';
 import { readTo, type SharedReader } from './shared-read.ts';
+import type { Traffic } from './traffic.ts';
 
 /** The same object serves all connections of a server. */
 export interface IntakeOptions {
@@ -23,6 +24,7 @@ export interface IntakeOptions {
   partial: boolean;
   /** Messages are views that are valid only during the call. */
   views: boolean;
+  traffic: Traffic;
 }
 
 /** Whose intake it is: gets what was read. */
@@ -44,6 +46,7 @@ export class Intake implements SharedReader {
   readonly #host: IntakeHost;
   readonly #outbox: Outbox;
   readonly #reader: FrameReader;
+  readonly #traffic: Traffic;
   /** What is read lies in memory that the next read of any connection fills again. */
   readonly #isShared: boolean;
   /** See Pulse. */
@@ -67,6 +70,7 @@ export class Intake implements SharedReader {
     this.#socket = socket;
     this.#host = host;
     this.#outbox = outbox;
+    this.#traffic = options.traffic;
     this.#isShared = readTo(socket, this);
     this.#reader = new FrameReader(host, {
       role: options.role,
@@ -121,6 +125,12 @@ export class Intake implements SharedReader {
   /** Takes chunk[start, end), which it may change. */
   receive(chunk: Buffer, start: number, end: number): void {
     this.silence = 0;
+    this.#traffic.bytesIn += end - start;
+    this.#take(chunk, start, end);
+  }
+
+  /** What has come, now or before. */
+  #take(chunk: Buffer, start: number, end: number): void {
     if (this.#held !== null) {
       this.#held.push(kept(chunk.subarray(start, end)));
       return;
@@ -135,6 +145,8 @@ export class Intake implements SharedReader {
       this.#host.readFailed(error as ProtocolError);
     }
     this.#isReading = false;
+    this.#traffic.framesIn += this.#reader.frames;
+    this.#reader.frames = 0;
     if (at < end) this.#hold(kept(chunk.subarray(at, end)));
     else if (this.#reader.isSuspended && this.#held === null) this.#hold(EMPTY);
     this.#host.readDone();
@@ -155,8 +167,8 @@ export class Intake implements SharedReader {
       this.#held = null;
       for (let i = 0; i < chunks.length; i++) {
         const chunk = chunks[i]!;
-        // Suspended again: receive() appends the rest, in order, to what it holds.
-        this.receive(chunk, 0, chunk.length);
+        // Suspended again: the rest is appended, in order, to what is held.
+        this.#take(chunk, 0, chunk.length);
       }
     }
     if (this.#held !== null) return;
@@ -209,10 +221,7 @@ export class Intake implements SharedReader {
       this.#reader.resume();
     }
     const rest = socket.readableLength > 0 && !this.#host.isDeaf ? (socket.read() as Buffer | null) : null;
-    if (rest !== null) {
-      if (this.#held !== null) this.#held.push(rest);
-      else this.receive(rest, 0, rest.length);
-    }
+    if (rest !== null) this.receive(rest, 0, rest.length);
     if (this.#held !== null) this.readHeld();
     else this.#host.readEnded();
   }

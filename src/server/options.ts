@@ -3,6 +3,7 @@ import { isValidCloseCode } from '../protocol/close-codes.ts';
 import { encodeClosePayload } from '../protocol/frame-writer.ts';
 import type { ConnectionOptions } from './connection.ts';
 import type { BackpressurePolicy } from './sender.ts';
+import { Traffic } from './traffic.ts';
 import type { Interceptor } from './transport.ts';
 
 export interface CommonOptions {
@@ -127,7 +128,7 @@ export function checkClientOptions(
 export function connectionOptions(
   role: 'server' | 'client',
   options: CommonOptions,
-  more: Pick<Partial<ConnectionOptions>, 'views' | 'generateMask' | 'encode'> = {},
+  more: Pick<Partial<ConnectionOptions>, 'views' | 'generateMask' | 'encode' | 'traffic'> = {},
 ): ConnectionOptions {
   const { backpressurePolicy = 'close' } = options;
   checkMilliseconds('closeTimeout', options.closeTimeout);
@@ -159,5 +160,6 @@ export function connectionOptions(
     views: more.views ?? false,
     generateMask: more.generateMask,
     encode: more.encode ?? null,
+    traffic: more.traffic ?? new Traffic(),
   };
 }

@@ -22,9 +22,17 @@ import { SlicedWriter } from './sliced-writer.ts';
 import { guard } from './socket-guard.ts';
 import { throwLater } from './throw-later.ts';
 import { endTurnSoon, flushAtEndOfTurn, isLastTurn, lookAgain, turn } from './tick.ts';
+import type { Traffic } from './traffic.ts';
 
 /** Called once: without an error when the frame was handed to the operating system. */
 export type SendCallback = (error?: Error) => void;
+
+/** Frames that are ready for the wire. */
+export interface EncodedFrames {
+  readonly bytes: Buffer;
+  /** How many there are. */
+  readonly count: number;
+}
 
 /** Who hands out what was read. */
 export interface ReadSource {
@@ -96,6 +104,7 @@ export class Outbox {
   /** Clients mask (RFC 6455 §5.3). */
   readonly #masks: boolean;
   readonly #generateMask: ((key: Buffer) => void) | undefined;
+  readonly #traffic: Traffic;
   /** Null for a plain socket: what that has taken is with the kernel, and other streams may hold on to it. */
   readonly #sliced: SlicedWriter | null;
   /** When it began to write what it is still writing. */
@@ -115,17 +124,20 @@ export class Outbox {
   #mayBeBacklogged = false;
 
   /**
+   * @param traffic what is written is added to
    * @param generateMask fills four bytes with a masking key in place of the random generator
    * @param owner is told where the socket does not emit `drain`
    */
   constructor(
     socket: Duplex,
     masks: boolean,
+    traffic: Traffic,
     generateMask?: (key: Buffer) => void,
     owner?: { socketDrained(): void },
   ) {
     this.socket = socket;
     this.#masks = masks;
+    this.#traffic = traffic;
     this.#generateMask = generateMask;
     this.#sliced =
       socket instanceof Socket && !(socket instanceof TLSSocket) ? null : new SlicedWriter(socket, owner);
@@ -218,16 +230,19 @@ export class Outbox {
       slab.buffer.set(payload, start + headerLength(length, masks));
       this.#finishFrame(firstByte, start, length, callback);
     } else if (masks) {
+      this.#traffic.framesOut++;
       this.#addPiece(encodeFrame(firstByte, payload, this.#maskKey()));
       this.#commit(headerLength(length, true) + length, callback);
     } else if (isShared(payload)) {
       // What lies in the buffer that sockets are read into can't stay there until the kernel takes it.
+      this.#traffic.framesOut++;
       const loan = borrow(length + MAX_HEADER)!;
       const at = writeHeader(loan, 0, firstByte, length);
       loan.set(payload, at);
       this.#addPiece(loan.subarray(0, at + length));
       this.#commit(at + length, releasing(loan, callback));
     } else {
+      this.#traffic.framesOut++;
       const start = this.#reserve(MAX_HEADER);
       slab.at = writeHeader(slab.buffer, start, firstByte, length);
       const header = slab.at - start;
@@ -245,15 +260,18 @@ export class Outbox {
   }
 
   /** Frames that are ready for the wire, by reference: nobody may change them any more. */
-  encoded(frames: Buffer, callback?: SendCallback): void {
+  encoded({ bytes: frames, count }: EncodedFrames, callback?: SendCallback): void {
+    this.#traffic.framesOut += count;
     this.#addPiece(frames);
     this.#commit(frames.length, callback);
   }
 
   /** Like `encoded`, for the shared frames of a batch at the end of a turn: written now. */
-  encodedNow(frames: Buffer): void {
+  encodedNow({ bytes: frames, count }: EncodedFrames): void {
     if (this.#pendingBytes === 0 && this.#sliced === null) {
       if (!this.socket.writable) return;
+      this.#traffic.framesOut += count;
+      this.#traffic.bytesOut += frames.length;
       if (frames.length > TEXT_LIMIT) {
         if (!this.socket.write(frames)) this.#mayBeBacklogged = true;
         return;
@@ -265,13 +283,15 @@ export class Outbox {
       if (!this.socket.write(sharedText, 'latin1')) this.#mayBeBacklogged = true;
       return;
     }
+    this.#traffic.framesOut += count;
     this.#addPiece(frames);
     this.#pendingBytes += frames.length;
     this.flush();
   }
 
   /** Like `encoded`, but never written before the end of the read callback or turn. */
-  encodedLater(frames: Buffer): void {
+  encodedLater({ bytes: frames, count }: EncodedFrames): void {
+    this.#traffic.framesOut += count;
     this.#addPiece(frames);
     this.#pendingBytes += frames.length;
     this.#putOff();
@@ -309,6 +329,7 @@ export class Outbox {
       if (callbacks !== null) nextTick(callAll, callbacks, new Error('The connection is closed'));
       return;
     }
+    this.#traffic.bytesOut += bytes;
     const done = callbacks === null ? undefined : (error?: Error | null) => callAll(callbacks, error);
     let wasTaken: boolean;
     if (this.#sliced !== null) {
@@ -391,6 +412,7 @@ export class Outbox {
   /** The payload stands behind the room for its header: writes the header, and masks. */
   #finishFrame(firstByte: number, start: number, length: number, callback: SendCallback | undefined): void {
     const { buffer } = slab;
+    this.#traffic.framesOut++;
     let at: number;
     if (this.#masks) {
       const key = this.#maskKey();

@@ -182,7 +182,7 @@ export class Sender implements LineHost {
       return this.#isQueued();
     }
     this.noteShared(shared);
-    this.#outbox.encoded(shared.bytes, callback);
+    this.#outbox.encoded(shared, callback);
     return this.#result();
   }
 
@@ -195,8 +195,8 @@ export class Sender implements LineHost {
       this.#wait(waitingShared(shared, undefined));
     } else {
       this.noteShared(shared);
-      if (now) this.#outbox.encodedNow(shared.bytes);
-      else this.#outbox.encodedLater(shared.bytes);
+      if (now) this.#outbox.encodedNow(shared);
+      else this.#outbox.encodedLater(shared);
     }
   }
 

@@ -8,6 +8,19 @@ import { setImmediate } from '../clock.ts';
 /** Counts turns in which something was written. */
 export let turn = 0;
 
+/** The turn that `time` is of. */
+let timed = -1;
+let time = 0;
+
+/** What time it is, in milliseconds since 1970: asked once in a turn, as a clock costs. */
+export function timeOfTurn(): number {
+  if (timed === turn) return time;
+  timed = turn;
+  endTurnSoon();
+  time = Date.now();
+  return time;
+}
+
 /** What happens at the end of a turn is for many: it belongs to none of those that have asked for it. */
 const ofNobody = new AsyncResource('tidings.turn');
 

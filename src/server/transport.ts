@@ -12,7 +12,21 @@ export const sendSoon = Symbol('send soon');
 /** Module-internal: the name of what drops what waits. */
 export const dropWaiting = Symbol('drop waiting');
 
+/** The ways by which a session can come: a WebSocket of its own, or one of SockJS's transports. */
+export const TRANSPORT_KINDS = [
+  'websocket',
+  'sockjs-websocket',
+  'xhr-streaming',
+  'xhr-polling',
+  'eventsource',
+  'htmlfile',
+  'jsonp',
+] as const;
+export type TransportKind = (typeof TRANSPORT_KINDS)[number];
+
 export interface Transport {
+  /** By which way it came. Left out: a WebSocket of its own. */
+  readonly kind?: TransportKind;
   /** The subprotocol in use; empty where there is none. */
   readonly protocol: string;
   /** 0 connecting, 1 open, 2 closing, 3 closed, as in the browser's WebSocket. */

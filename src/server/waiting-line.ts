@@ -105,7 +105,7 @@ export class WaitingLine {
       );
     } else if (!Buffer.isBuffer(payload)) {
       this.#host.noteShared(payload);
-      this.#outbox.encoded(payload.bytes, this.#done(entry));
+      this.#outbox.encoded(payload, this.#done(entry));
     } else if (deflate !== null) {
       this.#compressWaiting(entry, payload, deflate);
     } else if (first === (FIN | Opcode.CLOSE)) {

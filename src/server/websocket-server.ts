@@ -27,6 +27,7 @@ import type { RequestHeadLimits } from './request-head.ts';
 import { requestTarget } from './request-target.ts';
 import { throwLater } from './throw-later.ts';
 import { Topics } from './topics.ts';
+import type { Traffic } from './traffic.ts';
 import type { Handler } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
 import { type Company, connectionOf, WebSocket } from './websocket.ts';
@@ -120,6 +121,12 @@ interface Inside {
 // A symbol, as what is named with `#` is not there for a Proxy of a server.
 const kInside = Symbol('inside');
 
+/** Module-internal: what came and went by all connections of a server. */
+export let trafficOf: (server: WebSocketServer) => Traffic;
+
+/** Module-internal: see Acceptor. */
+export let turnedAwayBy: (server: WebSocketServer) => Acceptor['turnedAway'];
+
 /** What ws says about options that are not given. */
 const DEFAULTS = {
   allowSynchronousEvents: true,
@@ -144,6 +151,11 @@ export class WebSocketServer<
   /** The open connections. Undefined without `clientTracking`, as in ws, whatever its type says. */
   readonly clients: Set<InstanceType<T>>;
   private readonly [kInside]: Inside;
+
+  static {
+    trafficOf = (server) => server[kInside].acceptor.traffic;
+    turnedAwayBy = (server) => server[kInside].acceptor.turnedAway;
+  }
 
   /**
    * @param callback called when the port is open

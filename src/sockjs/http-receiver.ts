@@ -6,9 +6,12 @@ import type { ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { nextTick } from '../clock.ts';
 import { untaken } from '../server/node-insides.ts';
+import type { Traffic } from '../server/traffic.ts';
+import type { TransportKind } from '../server/transport.ts';
 import type { Receiver, SockJsSession } from './session.ts';
 
 export interface Wrapping {
+  kind: TransportKind;
   contentType: string;
   /** Sent first, in a chunk of its own; not counted in the limit. */
   prelude?: string;
@@ -21,12 +24,14 @@ export interface Wrapping {
 export class HttpReceiver implements Receiver {
   readonly #response: ServerResponse;
   readonly #wrapping: Wrapping;
+  readonly #traffic: Traffic;
   #left: number;
 
   /** The headers that all of SockJS shares are on the response already. */
-  constructor(response: ServerResponse, wrapping: Wrapping) {
+  constructor(response: ServerResponse, wrapping: Wrapping, traffic: Traffic) {
     this.#response = response;
     this.#wrapping = wrapping;
+    this.#traffic = traffic;
     this.#left = wrapping.limit;
     // nginx would hold a stream back until its buffer is full.
     if (wrapping.limit > 0) response.setHeader('X-Accel-Buffering', 'no');
@@ -55,7 +60,10 @@ export class HttpReceiver implements Receiver {
   send(frame: string): boolean {
     const text = this.#wrapping.wrap(frame);
     this.#write(text);
-    this.#left -= Buffer.byteLength(text);
+    const bytes = Buffer.byteLength(text);
+    this.#left -= bytes;
+    this.#traffic.framesOut++;
+    this.#traffic.bytesOut += bytes;
     return this.#left > 0;
   }
 

@@ -108,6 +108,8 @@ export async function deliver(
     return;
   }
   if (session?.readyState === 1) {
+    session.traffic.framesIn++;
+    session.traffic.bytesIn += body.length;
     const waiting = session.received(received.messages);
     // A client waits with the next for the answer to this.
     if (waiting !== undefined) await within(LONGEST_ANSWER, waiting);

@@ -5,6 +5,7 @@
 import { monotonicNow } from '../clock.ts';
 import { Queue } from '../queue.ts';
 import { asError, attempt, tellHandler } from '../server/handler-calls.ts';
+import type { Traffic } from '../server/traffic.ts';
 import {
   type Attributes,
   dropWaiting,
@@ -12,6 +13,7 @@ import {
   type HandshakeRequest,
   type SendResult,
   type Transport,
+  type TransportKind,
 } from '../server/transport.ts';
 import type { Fence } from './fence.ts';
 import { close, HEARTBEAT, messages, OPEN, quote } from './frames.ts';
@@ -70,6 +72,9 @@ interface Held {
 }
 
 export class SockJsSession implements Transport {
+  readonly kind: TransportKind;
+  /** That of all sessions of its kind. */
+  readonly traffic: Traffic;
   readonly attributes: Attributes;
   /** SockJS has no subprotocols: the application's choice, from the query parameter `protocol`. */
   readonly protocol: string;
@@ -95,7 +100,16 @@ export class SockJsSession implements Transport {
   #closeFrame = '';
   #hasFailed = false;
 
-  constructor(attributes: Attributes, protocol: string, handler: Handler<Transport>, limits: SessionLimits) {
+  constructor(
+    kind: TransportKind,
+    traffic: Traffic,
+    attributes: Attributes,
+    protocol: string,
+    handler: Handler<Transport>,
+    limits: SessionLimits,
+  ) {
+    this.kind = kind;
+    this.traffic = traffic;
     this.attributes = attributes;
     this.protocol = protocol;
     this.#handler = handler;

@@ -1,7 +1,8 @@
 /** The HTTP sessions of one SockJS server: opening them, finding them, letting go of them. */
 import { monotonicNow } from '../clock.ts';
-import { Admission, type AdmissionRules } from '../server/admission.ts';
+import { Admission, type AdmissionRules, HandshakeEndError } from '../server/admission.ts';
 import { asError } from '../server/handler-calls.ts';
+import type { Traffics } from '../server/traffic.ts';
 import type { Attributes, Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import type { Bus } from './bus.ts';
 import { areShown, type Credentials, credentialsOf } from './credentials.ts';
@@ -27,6 +28,7 @@ export interface HttpSessionsParts {
   addressOf: (request: HandshakeRequest) => string;
   sweep: Sweep;
   bus: Bus | undefined;
+  traffic: Traffics;
 }
 
 interface Known {
@@ -49,9 +51,13 @@ export class HttpSessions implements Sessions, LocalSessions {
   readonly #perAddress = new Map<string, number>();
   readonly #sweep: Sweep;
   readonly #neighbours: Neighbours | undefined;
+  readonly #traffic: Traffics;
+  /** Sessions that were not opened, and about which no interceptor was asked. */
+  readonly turnedAway = { closing: 0, full: 0, address: 0 };
   #isClosing = false;
 
-  constructor({ limits, interceptors, handler, addressOf, sweep, bus }: HttpSessionsParts) {
+  constructor({ limits, interceptors, handler, addressOf, sweep, bus, traffic }: HttpSessionsParts) {
+    this.#traffic = traffic;
     this.#limits = limits;
     this.#rules = { interceptors, verifyClient: null, handshakeTimeout: HANDSHAKE_TIMEOUT };
     this.#handler = {
@@ -70,6 +76,7 @@ export class HttpSessions implements Sessions, LocalSessions {
     this.#sweep = sweep;
   }
 
+  /** Also those that are over, and only kept for late requests. */
   get size(): number {
     return this.#sessions.size;
   }
@@ -94,6 +101,9 @@ export class HttpSessions implements Sessions, LocalSessions {
   take(id: string, who: Credentials, messages: string[]): boolean | Promise<unknown> {
     const known = this.#sessions.get(id);
     if (known?.session.readyState !== 1 || !areShown(known.who, who)) return false;
+    const { traffic } = known.session;
+    traffic.framesIn++;
+    for (const message of messages) traffic.bytesIn += Buffer.byteLength(message);
     return known.session.received(messages) ?? true;
   }
 
@@ -137,7 +147,7 @@ export class HttpSessions implements Sessions, LocalSessions {
         this.#rules,
         request.headers.origin,
         () => {
-          admission.tell(undefined, new Error('It is only asked whose request this is'));
+          admission.tell(undefined, new HandshakeEndError('ASKED', 'It is only asked whose request this is'));
           resolve(user !== undefined && admission.attributes.user === user);
         },
         () => resolve(false),
@@ -153,7 +163,7 @@ export class HttpSessions implements Sessions, LocalSessions {
       return;
     }
     const attach = (): void => {
-      const receiver = new HttpReceiver(exchange.response, wrapping);
+      const receiver = new HttpReceiver(exchange.response, wrapping, this.#traffic[wrapping.kind]);
       receiver.bind(known.session);
       known.session.attach(receiver, monotonicNow());
     };
@@ -179,7 +189,7 @@ export class HttpSessions implements Sessions, LocalSessions {
       return;
     }
     // One frame, also where the transport could take more: its client asks again, perhaps where the session is.
-    const receiver = new HttpReceiver(response, wrapping);
+    const receiver = new HttpReceiver(response, wrapping, this.#traffic[wrapping.kind]);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const frame = await remote.receive(gone.signal);
@@ -209,14 +219,17 @@ export class HttpSessions implements Sessions, LocalSessions {
     const address = this.#addressOf(request);
     const ofAddress = this.#perAddress.get(address) ?? 0;
     if (this.#isClosing) {
+      this.turnedAway.closing++;
       answer(response, 503, 'This instance is going away.');
       return;
     }
     if (this.#sessions.size >= this.#limits.maxSessions) {
+      this.turnedAway.full++;
       answer(response, 503, 'Too many sessions.');
       return;
     }
     if (ofAddress >= this.#limits.maxSessionsPerAddress) {
+      this.turnedAway.address++;
       answer(response, 429, 'Too many sessions from this address.');
       return;
     }
@@ -245,7 +258,14 @@ export class HttpSessions implements Sessions, LocalSessions {
       admission.tell(undefined, asError(error));
     };
     const protocol = exchange.query.get('protocol') ?? '';
-    const session = new SockJsSession(admission.attributes, protocol, this.#handler, this.#limits);
+    const session = new SockJsSession(
+      wrapping.kind,
+      this.#traffic[wrapping.kind],
+      admission.attributes,
+      protocol,
+      this.#handler,
+      this.#limits,
+    );
     // Known from here on, so that a second request while an interceptor thinks is not a second session.
     this.#sessions.set(id, { session, who: credentialsOf(request, address, exchange.query) });
     this.#counted.set(session, address);
@@ -258,10 +278,10 @@ export class HttpSessions implements Sessions, LocalSessions {
     if (this.#isClosing || response.destroyed) {
       this.#forget(id);
       if (!response.destroyed) answer(response, 503, 'This instance is going away.');
-      admission.tell(undefined, new Error('The client or this instance has gone'));
+      admission.tell(undefined, new HandshakeEndError('GONE', 'The client or this instance has gone'));
       return;
     }
-    const receiver = new HttpReceiver(response, wrapping);
+    const receiver = new HttpReceiver(response, wrapping, this.#traffic[wrapping.kind]);
     receiver.bind(session);
     session.open(receiver, monotonicNow());
     this.#sweep.add(session, () => this.#forget(id));

@@ -13,6 +13,7 @@ import { OriginPolicy, type Origins, originOf } from '../server/origin.ts';
 import { answerPlainly, inTurn } from '../server/plain-request.ts';
 import { refuse } from '../server/refusal.ts';
 import { requestTarget } from '../server/request-target.ts';
+import { type Traffics, trafficByKind } from '../server/traffic.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { addRoute } from '../server/upgrade-router.ts';
 import type { WebSocketServerOptions } from '../server/websocket-server.ts';
@@ -108,8 +109,11 @@ export class SockJsServer {
   readonly #webSockets: SockJsWebSockets | undefined;
   readonly #raw: SockJsOptions['raw'];
   readonly #sweep: Sweep;
+  /** What came and went by each transport, but `/websocket`. */
+  readonly traffic: Traffics;
   readonly #removeRoute: () => void;
   readonly #release: () => void;
+  #foreign = 0;
 
   constructor(options: SockJsOptions) {
     const { server, prefix, websocket = true } = options;
@@ -143,6 +147,13 @@ export class SockJsServer {
     const addressOf = options.addressOf ?? ((request) => request.socket.remoteAddress ?? '');
     const { handler, hixie76 = false } = options;
     this.#sweep = new Sweep(Math.min(limits.heartbeatDelay, limits.disconnectDelay));
+    if (websocket) {
+      const { handleProtocols } = options;
+      const parts = { limits, interceptors, handler, handleProtocols, sweep: this.#sweep, hixie76 };
+      this.#webSockets = new SockJsWebSockets(parts);
+    }
+    const framed = this.#webSockets?.traffic;
+    this.traffic = trafficByKind(framed === undefined ? {} : { 'sockjs-websocket': framed });
     this.#sessions = new HttpSessions({
       limits,
       interceptors,
@@ -150,12 +161,8 @@ export class SockJsServer {
       addressOf,
       sweep: this.#sweep,
       bus: options.bus,
+      traffic: this.traffic,
     });
-    if (websocket) {
-      const { handleProtocols } = options;
-      const parts = { limits, interceptors, handler, handleProtocols, sweep: this.#sweep, hixie76 };
-      this.#webSockets = new SockJsWebSockets(parts);
-    }
     this.#removeRoute = addRoute(server, {
       matches: (request) => this.#pathOf(request) !== undefined,
       upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
@@ -172,6 +179,17 @@ export class SockJsServer {
     this.#sessions.close(code, reason);
     this.#webSockets?.close(code, reason);
     this.#sweep.stop();
+  }
+
+  /** Sessions over HTTP: also those that are over, and only kept for late requests. */
+  get httpSessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** Who did not come in, and about whom no interceptor was asked. Of foreign pages it counts requests. */
+  get turnedAway(): Readonly<Record<'closing' | 'full' | 'address' | 'origin' | 'malformed', number>> {
+    const malformed = this.#webSockets?.malformed ?? 0;
+    return { ...this.#sessions.turnedAway, origin: this.#foreign, malformed };
   }
 
   #claim(event: string | symbol, args: unknown[]): boolean {
@@ -207,6 +225,7 @@ export class SockJsServer {
     } else if (isRaw && this.#raw !== undefined) {
       this.#raw(request, socket, head);
     } else if (request.method === 'GET' && !this.#origins.allows(request)) {
+      this.#foreign++;
       refuse(socket, 403);
     } else {
       this.#webSockets.upgrade(request, socket, head, isRaw);
@@ -239,6 +258,7 @@ export class SockJsServer {
     }
 
     if (!isAllowed(request, this.#origins, transport === 'jsonp' || transport === 'htmlfile')) {
+      this.#foreign++;
       answer(response, 403, 'Pages of this origin may not connect here.');
       return;
     }

@@ -8,6 +8,7 @@ import { type DeflateParameters, encodeFrame, MessageDeflate, RSV1 } from '../..
 import { Connection, type ConnectionEvents, type ConnectionOptions } from '../../src/server/connection.ts';
 import { Audience, type Encode } from '../../src/server/fan-out.ts';
 import { PreparedMessage } from '../../src/server/prepared-message.ts';
+import { Traffic } from '../../src/server/traffic.ts';
 import { FakeSocket } from './fake-socket.ts';
 import { readSlowly, type Said, slowInflater } from './model.ts';
 import { chunkEnds } from './mutate.ts';
@@ -105,6 +106,7 @@ class Case {
       allowSynchronousEvents: !random.chance(4),
       maxBackpressure: this.#isLimited ? random.pick([1000, 20_000]) : Number.POSITIVE_INFINITY,
       backpressurePolicy: random.chance(2) ? 'drop' : 'close',
+      traffic: new Traffic(),
       tooSlowCode: 1013,
       pongTimeoutCode: 4408,
       partial: random.chance(4),

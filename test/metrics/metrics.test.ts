@@ -104,7 +104,7 @@ test('a standstill of the event loop shows at once, as long as somebody looks', 
   const delay = (): number =>
     processFamilies()
       .find(({ name }) => name === 'tidings_event_loop_delay_seconds')!
-      .samples.find(({ labels }) => labels['quantile'] === '1')!.value;
+      .samples.find(({ labels }) => labels['stat'] === 'max')!.value;
   assert.equal(delay(), 0);
   const stops = [watchLoop(), watchLoop()];
   await until('a standstill to be seen', () => {

@@ -6,6 +6,7 @@ import { duplexPair, PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { sharedBuffer } from '../../src/server/memory.ts';
 import { Outbox } from '../../src/server/outbox.ts';
+import { Traffic } from '../../src/server/traffic.ts';
 import { sendSoon } from '../../src/server/transport.ts';
 import { WebSocket } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
@@ -301,7 +302,7 @@ test('callbacks come once each, in order, with an error for what was never writt
 
 test('a Duplex that is no socket may keep what it is given: its memory is not used again', async () => {
   const [here, there] = duplexPair();
-  const outbox = new Outbox(here, false);
+  const outbox = new Outbox(here, false, new Traffic());
   const kept: Buffer[] = [];
   there.on('data', (chunk: Buffer) => kept.push(chunk));
   for (let i = 0; i < 100; i++) {
@@ -323,7 +324,7 @@ test('the slab is used again after whole writes: a million bytes sent take no mi
   const [socket] = await connection;
   // The peer may go with bytes unread.
   socket.on('error', () => {});
-  const outbox = new Outbox(socket, false);
+  const outbox = new Outbox(socket, false, new Traffic());
   const written: Buffer[] = [];
   const write = socket.write.bind(socket) as (chunk: Buffer) => boolean;
   socket.write = ((chunk: Buffer) => {
@@ -386,7 +387,7 @@ test('lone surrogates go out as U+FFFD, as every encoder of UTF-8 writes them', 
 
 test('an outbox over a stream that has ended drops what it is given, with the callback’s error', async () => {
   const stream = new PassThrough();
-  const outbox = new Outbox(stream, false);
+  const outbox = new Outbox(stream, false, new Traffic());
   stream.end();
   let failure: Error | null | undefined;
   outbox.text(0x81, 'x', (error) => {

@@ -1,10 +1,12 @@
 /** Who gets a channel's live messages, and how: most of a topic's together, the others one by one. */
 import type { Position } from '../../pubsub/store/broker.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
+import { timeOfTurn } from '../../server/tick.ts';
 import type { Transport } from '../../server/transport.ts';
 import { SmallSet } from '../../small.ts';
 import type { ChannelStates } from '../inbox/channel-states.ts';
 import { isInbox } from '../talk/names.ts';
+import type { DeliveryCounts } from './delivery-counts.ts';
 import { isSame } from './judge.ts';
 import type { Outgoing, OutgoingTransient } from './outgoing.ts';
 
@@ -14,7 +16,8 @@ export interface FanOut {
   reaches(transport: Transport): boolean;
   join(group: string, transport: Transport): void;
   leave(group: string, transport: Transport): void;
-  publish(group: string, frame: PreparedMessage): void;
+  /** Returns to how many. */
+  publish(group: string, frame: PreparedMessage): number;
 }
 
 /** Somebody who gets a channel's messages: a session's subscription. */
@@ -40,6 +43,7 @@ export interface Subscriber {
 
 export interface AudienceHost {
   readonly fanOut: FanOut | undefined;
+  readonly counts: DeliveryCounts;
 }
 
 /** All subscribers of a channel, also those that are behind. */
@@ -76,7 +80,10 @@ export class Audience extends SmallSet<Subscriber> {
 
   /** The next message. */
   deliver(message: Outgoing): void {
-    if (this.#shared > 0) this.#host.fanOut!.publish(this.#channel, message.prepared);
+    if (this.#shared > 0) {
+      const count = this.#host.fanOut!.publish(this.#channel, message.prepared);
+      this.#host.counts.wroteLive(message.time, timeOfTurn(), count);
+    }
     if (this.#single === 0) return;
     const singles = this.#singles ?? this;
     const { only } = singles;

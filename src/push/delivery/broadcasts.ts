@@ -2,19 +2,23 @@
 import type { Session } from '../pages/session.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import type { FanOut } from './audience.ts';
+import type { DeliveryCounts } from './delivery-counts.ts';
 import type { OutgoingTransient } from './outgoing.ts';
 
 export class Broadcasts {
   readonly #sessions: Iterable<Session> & { readonly size: number };
   readonly #fanOut: FanOut;
   readonly #mayDeliver: () => boolean;
+  readonly #counts: DeliveryCounts;
 
   /** @param sessions all that are open, whenever it is iterated */
   constructor(
     sessions: Iterable<Session> & { readonly size: number },
     fanOut: FanOut,
     mayDeliver: () => boolean,
+    counts: DeliveryCounts,
   ) {
+    this.#counts = counts;
     this.#sessions = sessions;
     this.#fanOut = fanOut;
     this.#mayDeliver = mayDeliver;
@@ -22,7 +26,7 @@ export class Broadcasts {
 
   hand(message: OutgoingTransient): void {
     if (this.#sessions.size === 0 || !this.#mayDeliver()) return;
-    this.#fanOut.publish(BROADCAST, message.prepared);
+    this.#counts.transient += this.#fanOut.publish(BROADCAST, message.prepared);
     for (const session of this.#sessions) if (!this.#isShared(session)) session.sendTransient(message);
   }
 

@@ -120,6 +120,11 @@ export class Channel implements StatesOwner {
     return epoch === this.#head.epoch ? this.#recent?.knows(offset, id) : undefined;
   }
 
+  /** When this message was stored, in milliseconds since 1970; `undefined` for one that came too long ago. */
+  timeOf({ epoch, offset, id }: Position): number | undefined {
+    return epoch === this.#head.epoch ? this.#recent?.timeOf(offset, id) : undefined;
+  }
+
   /**
    * Resolves when the subscription is in force and the channel has its place in the log. Rejects where the channel is
    * unusable (`isUnusable`); asked again, it looks whether it still is.
@@ -242,6 +247,7 @@ export class Channel implements StatesOwner {
       this.#again = true;
       return;
     }
+    this.#host.counts.doubts++;
     this.#beginFinding();
     this.#cursors = undefined;
     this.#queue = undefined;
@@ -418,7 +424,7 @@ export class Channel implements StatesOwner {
     const outgoing = new Outgoing(message);
     this.#head = outgoing.place;
     this.#recent ??= new RecentIds(message.offset);
-    this.#recent.add(message.id);
+    this.#recent.add(message.id, message.time);
     const states = message.expires === undefined ? this.states : this.needStates();
     states?.expect(message);
     if (this.#audience.size === 0) {

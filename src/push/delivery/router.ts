@@ -15,7 +15,7 @@ import type {
   StoredMessage,
 } from '../../pubsub/store/broker.ts';
 import type { ControlListener } from '../../pubsub/store/control.ts';
-import type { Marked } from '../../pubsub/store/marks.ts';
+import type { Mark, Marked, Removal } from '../../pubsub/store/marks.ts';
 import { Turns } from '../../waiting.ts';
 import type { ChannelStates } from '../inbox/channel-states.ts';
 import { StoreClock } from '../inbox/store-clock.ts';
@@ -23,6 +23,7 @@ import { Wheel } from '../pages/wheel.ts';
 import type { References } from '../sending/references.ts';
 import type { FanOut } from './audience.ts';
 import { Channel, type ChannelHost } from './channel.ts';
+import { DeliveryCounts } from './delivery-counts.ts';
 import { OutgoingTransient } from './outgoing.ts';
 
 /** How long a channel outlives its last user, so that a page that reloads finds it subscribed. */
@@ -75,6 +76,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly maxMessage: number;
   readonly control: ControlListener;
   readonly lease?: number;
+  readonly counts = new DeliveryCounts();
   #fanOut: FanOut | undefined;
   readonly #events: RouterEvents;
   readonly #broadcastChannel: string;
@@ -94,6 +96,9 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   #isAway = true;
   #isAwayTold = false;
   #isSlow = false;
+  /** When it was last lost, or came (back), in milliseconds since 1970; and how often it was lost. */
+  stateSince = Date.now();
+  outages = 0;
   /** Since when there is no store, in milliseconds of the monotonic clock. Only meaningful while it is away. */
   #awaySince = monotonicNow();
   #isClosed = false;
@@ -284,10 +289,14 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   down(error: Error): void {
-    if (!this.#isAway) this.#awaySince = Number.NEGATIVE_INFINITY;
+    if (!this.#isAway) {
+      this.#awaySince = Number.NEGATIVE_INFINITY;
+      this.stateSince = Date.now();
+    }
     this.#isAway = true;
     if (this.#isAwayTold) return;
     this.#isAwayTold = true;
+    this.outages++;
     // What comes until `up` may already count again what the store has lost: nothing of it is passed on unread.
     for (const channel of this.#channels.values()) channel.doubt();
     this.#events.storeState(true, error);
@@ -299,6 +308,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   }
 
   #reached(): void {
+    if (this.#isAway) this.stateSince = Date.now();
     this.#isAway = false;
     for (const proceed of [...this.#pausing]) proceed();
     if (!this.#isAwayTold) return;
@@ -312,6 +322,20 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
 
   warn(message: string, fields: LogFields = { event: 'store-fault' }): void {
     this.#events.warn(message, fields);
+  }
+
+  /** Changes the marks of a user's inbox, as `Broker.mark`. */
+  async mark(channel: string, mark: Mark): Promise<Marked & { changed: number }> {
+    const marked = await this.broker.mark(channel, mark);
+    this.counts.hasMarked(mark.as, marked.changed);
+    return marked;
+  }
+
+  /** Withdraws a message, as `Broker.remove`. */
+  async remove(channel: string, which: Removal): Promise<boolean> {
+    const isDone = await this.broker.remove(channel, which);
+    if (isDone) this.counts.withdrawn++;
+    return isDone;
   }
 
   opening(channel: string): Promise<Opening> {

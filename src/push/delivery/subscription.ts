@@ -5,6 +5,7 @@
 import { isUnusable, type Position } from '../../pubsub/store/broker.ts';
 import type { Counts } from '../../pubsub/store/marks.ts';
 import { Queue } from '../../queue.ts';
+import { timeOfTurn } from '../../server/tick.ts';
 import { dropWaiting, type Transport } from '../../server/transport.ts';
 import { isInbox } from '../talk/names.ts';
 import type { ChannelState, WirePosition } from '../talk/wire.ts';
@@ -27,7 +28,8 @@ export interface Recipient {
   readonly bufferedAmount: number;
   /** Of these, how many may wait before recovery and lossy topics do. */
   readonly busy: number;
-  sendMessage(message: Outgoing): void;
+  /** False where nothing was written. */
+  sendMessage(message: Outgoing): boolean;
   sendTransient(message: OutgoingTransient): void;
   /** The channel begins anew, because something was lost. */
   gap(channel: string, state: ChannelState): void;
@@ -71,6 +73,8 @@ export class Subscription implements Subscriber {
   #pending: Queue<Outgoing> | undefined;
   /** When the newest message that the session was sent was stored, in milliseconds since 1970. */
   #lastTime = 0;
+  /** The offset of the first message that was sent, since there was a gap. */
+  #firstSent = 0;
   /**
    * A plain page has no ids by which to drop what a log that has rewound brings again: what was stored until
    * then is not sent to it a second time.
@@ -127,6 +131,16 @@ export class Subscription implements Subscriber {
   }
 
   /**
+   * When a message was stored that the session was sent by this subscription, in milliseconds since 1970; undefined for
+   * others, and where that is not known any more.
+   */
+  timeOf(position: Position): number | undefined {
+    if (this.#firstSent === 0 || position.offset < this.#firstSent) return undefined;
+    const { offset, id } = this.position;
+    return position.offset === offset && position.id === id ? this.#lastTime : this.channel.timeOf(position);
+  }
+
+  /**
    * Finds the place to begin at. Waits for the store where it is away. `run` sends what follows.
    * Rejects where the channel is unusable: then the subscription is of no use, and to be closed.
    */
@@ -159,7 +173,13 @@ export class Subscription implements Subscriber {
 
   async #find({ position, start }: Start): Promise<ChannelState> {
     await this.channel.ready();
-    if (position !== undefined) return this.#continueFrom(position);
+    if (position !== undefined) {
+      const state = await this.#continueFrom(position);
+      const { counts } = this.#router;
+      counts.recoveries[state.reason ?? 'recovered']++;
+      if (state.reason !== undefined) counts.gaps[state.reason]++;
+      return state;
+    }
     if (start === 'retained') {
       const { position: from } = await this.#continueFrom(ORIGIN);
       return { position: from, recovered: true };
@@ -234,6 +254,8 @@ export class Subscription implements Subscriber {
       this.#held = messages;
       fruitless = messages.length === 0 && reason === undefined ? fruitless + 1 : 0;
       if (reason !== undefined) {
+        this.#router.counts.gaps[reason]++;
+        this.#firstSent = 0;
         this.#recipient.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
         if (reason === 'rewound') this.#seenUntil = this.#lastTime;
       } else if (fruitless > 1) {
@@ -275,7 +297,7 @@ export class Subscription implements Subscriber {
       }
       if (this.#isOver) return false;
       this.#eraseIfGone(message);
-      if (this.#recipient.isTidings || message.time > this.#seenUntil) this.#send(message);
+      if (this.#recipient.isTidings || message.time > this.#seenUntil) this.#send(message, false);
       this.#position = message.place;
     }
     return true;
@@ -304,10 +326,10 @@ export class Subscription implements Subscriber {
       this.#pending = new Queue();
       this.#pending.add(message);
       void this.#sendPending();
-    } else this.#send(message);
+    } else this.#send(message, true);
   }
 
-  #send(message: Outgoing): void {
+  #send(message: Outgoing, isLive: boolean): void {
     // Encoded before it is looked whether it may leave, so that nothing takes time in between.
     if (this.#recipient.isTidings) void message.wire;
     if (!this.#router.mayDeliver()) {
@@ -315,8 +337,14 @@ export class Subscription implements Subscriber {
       if (!this.transport[dropWaiting](true)) this.transport.terminate();
       return;
     }
-    this.#lastTime = message.time;
-    this.#recipient.sendMessage(message);
+    const { time } = message;
+    this.#lastTime = time;
+    if (this.#firstSent === 0) this.#firstSent = message.offset;
+    if (this.#recipient.sendMessage(message)) {
+      const { counts } = this.#router;
+      if (isLive) counts.wroteLive(time, timeOfTurn(), 1);
+      else counts.wroteFromLog(time, timeOfTurn());
+    }
     if (this.#recipient.wantsCounts && this.place === 'live') this.#tellCounts();
   }
 

@@ -25,10 +25,10 @@ export class Barrier {
   }
 
   /** What keeps him out. */
-  objection(attributes: Attributes, device?: string): Ending | undefined {
+  objection(attributes: Attributes, device?: string): (Ending & { isBlock?: true }) | undefined {
     const { user, login } = attributes;
     const block = this.#blocks.of(user, login);
-    if (block !== undefined) return { code: CloseCode.FORBIDDEN, reason: block.reason };
+    if (block !== undefined) return { code: CloseCode.FORBIDDEN, reason: block.reason, isBlock: true };
     return this.#endings.since(this.#begunAt(attributes), { user, login, device });
   }
 

@@ -17,8 +17,9 @@ import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import { arrived } from './arrival.ts';
 import type { Barrier } from './barrier.ts';
+import type { HandshakeCounts } from './handshake-counts.ts';
 import { originCheck } from './origin.ts';
-import { refusal } from './refusals.ts';
+import { refusal, refusalReason } from './refusals.ts';
 import { clientAddress, type Proxies } from './request.ts';
 
 /** Handshakes that wait for their turn. More are refused. */
@@ -36,6 +37,7 @@ export interface AdmissionParts {
   log: Log;
   logins: Logins;
   limits: Pick<Limits, 'handshakes' | 'answer'>;
+  counts: HandshakeCounts;
   /** Seconds after which a client may try again, while the server is going. */
   drainingFor(): number | undefined;
 }
@@ -49,7 +51,7 @@ export function admission(parts: AdmissionParts): Interceptor[] {
  * A place first: what is refused here costs nothing else. Then a turn: when thousands come at once, because another
  * instance has gone, so many are asked about at a time, and the others wait.
  */
-function gate({ registry, proxies, barrier, limits, drainingFor, log }: AdmissionParts): Interceptor {
+function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: AdmissionParts): Interceptor {
   const { handshakes } = limits;
   /** Those that have a place, with their addresses, until they are told how it ended. */
   const addresses = new Map<HandshakeRequest, string>();
@@ -58,7 +60,7 @@ function gate({ registry, proxies, barrier, limits, drainingFor, log }: Admissio
   const going = (): Response | undefined => {
     const seconds = drainingFor();
     if (seconds === undefined) return undefined;
-    return refusal(503, 'this instance is going', { 'Retry-After': String(seconds) });
+    return refusal(503, 'this instance is going', { 'Retry-After': String(seconds) }, 'draining');
   };
   return {
     before(request, attributes) {
@@ -69,27 +71,36 @@ function gate({ registry, proxies, barrier, limits, drainingFor, log }: Admissio
       arrived(request, { address, log });
       const full = waiting.size >= MAX_WAITING ? 'instance' : registry.reserve(address);
       if (full === 'instance') {
-        return refusal(503, 'this instance has as many sessions as it may have', { 'Retry-After': '10' });
+        const message = 'this instance has as many sessions as it may have';
+        return refusal(503, message, { 'Retry-After': '10' }, 'full');
       }
       if (full === 'address') {
         return refusal(429, 'too many sessions from this address', { 'Retry-After': '10' });
       }
       addresses.set(request, address);
+      counts.pending = addresses.size;
       if (handshakes > 0 && underWay.size >= handshakes) {
+        counts.waiting = waiting.size + 1;
         return new Promise((resolve) => waiting.set(request, resolve));
       }
       underWay.add(request);
       return undefined;
     },
     after(request, _transport, error) {
+      const reason = error && refusalReason(request, error);
+      if (error === undefined) counts.accepted++;
+      else if (reason !== undefined) counts.refused[reason]++;
       const address = addresses.get(request);
       addresses.delete(request);
+      counts.pending = addresses.size;
       // Who has come in keeps the place until the connection ends.
       if (address !== undefined && error !== undefined) registry.free(address);
       waiting.delete(request);
+      counts.waiting = waiting.size;
       if (!underWay.delete(request)) return;
       for (const [next, proceed] of waiting) {
         waiting.delete(next);
+        counts.waiting = waiting.size;
         const answer = going();
         proceed(answer);
         if (answer !== undefined) continue;
@@ -134,7 +145,7 @@ function checked(attributes: Attributes, logins: Logins, log: Log): Response | u
   try {
     const claims = logins.claims(attributes);
     if (claims === undefined) return refusal(401, 'no authenticated user');
-    if (logins.isOver(claims.expires)) return refusal(401, 'the login has ended');
+    if (logins.isOver(claims.expires)) return refusal(401, 'the login has ended', {}, 'expired');
     // What was not said takes no room in a session.
     for (const [name, claim] of Object.entries(claims)) if (claim !== undefined) attributes[name] = claim;
     return undefined;
@@ -167,7 +178,8 @@ async function permitted(
       reason: 'connect',
       error: explain(error),
     });
-    return refusal(503, 'the application could not say who may come in', { 'Retry-After': '10' });
+    const message = 'the application could not say who may come in';
+    return refusal(503, message, { 'Retry-After': '10' }, 'failed');
   }
 }
 
@@ -176,9 +188,10 @@ function authenticated(parts: AdmissionParts): Interceptor {
   const objection = (attributes: Attributes): Response | undefined => {
     const ending = barrier.objection(attributes);
     if (ending === undefined) return undefined;
-    const { code, reason } = ending;
-    if (code < CloseCode.MALFORMED) return refusal(503, reason, { 'Retry-After': '1' });
-    return refusal(code === CloseCode.FORBIDDEN ? 403 : 401, reason);
+    const { code, reason, isBlock } = ending;
+    if (code < CloseCode.MALFORMED) return refusal(503, reason, { 'Retry-After': '1' }, 'ended');
+    const status = code === CloseCode.FORBIDDEN ? 403 : 401;
+    return refusal(status, reason, {}, isBlock === true ? 'blocked' : 'ended');
   };
   return {
     async before(request, attributes) {

@@ -16,14 +16,16 @@ import {
 } from '../../policy/index.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import { requestTarget } from '../../server/request-target.ts';
+import { type Traffics, trafficByKind } from '../../server/traffic.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../server/transport.ts';
 import { WebSocket } from '../../server/websocket.ts';
-import { WebSocketServer } from '../../server/websocket-server.ts';
+import { trafficOf, turnedAwayBy, WebSocketServer } from '../../server/websocket-server.ts';
 import { type Bus, type Fence, SockJsServer } from '../../sockjs/index.ts';
 import type { FanOut } from '../delivery/audience.ts';
 import { largestFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
 import { SUBPROTOCOL } from '../talk/wire.ts';
+import type { RefusalReason } from './handshake-counts.ts';
 import { isTicketProtocol } from './interceptors.ts';
 import { closingRefusals } from './refusals.ts';
 import { offeredProtocols } from './request.ts';
@@ -167,6 +169,31 @@ export class Listeners implements FanOut {
     }
   }
 
+  /** What came and went by each transport. */
+  get traffic(): Traffics {
+    const { traffic } = this.#sockjs ?? {};
+    const own = this.#websockets === undefined ? {} : { websocket: trafficOf(this.#websockets) };
+    return trafficByKind({ ...traffic, ...own });
+  }
+
+  /** Those about whom no interceptor was asked. */
+  get turnedAway(): Readonly<Partial<Record<RefusalReason, number>>> {
+    const own = this.#websockets && turnedAwayBy(this.#websockets);
+    const sockjs = this.#sockjs?.turnedAway;
+    return {
+      malformed: (own?.malformed ?? 0) + (own?.path ?? 0) + (sockjs?.malformed ?? 0),
+      draining: (own?.closing ?? 0) + (sockjs?.closing ?? 0),
+      full: sockjs?.full ?? 0,
+      address: sockjs?.address ?? 0,
+      origin: sockjs?.origin ?? 0,
+    };
+  }
+
+  /** SockJS's sessions over HTTP: also those that are over, and only kept for late requests. */
+  get httpSessions(): number {
+    return this.#sockjs?.httpSessions ?? 0;
+  }
+
   address(): AddressInfo | string | null {
     return this.#websockets?.address() ?? null;
   }
@@ -183,8 +210,8 @@ export class Listeners implements FanOut {
     (transport as WebSocket).unsubscribe(group);
   }
 
-  publish(group: string, frame: PreparedMessage): void {
-    this.#websockets!.publish(group, frame);
+  publish(group: string, frame: PreparedMessage): number {
+    return this.#websockets!.publish(group, frame);
   }
 
   /**

@@ -10,6 +10,7 @@ import type { PresenceEntry } from '../../pubsub/store/broker.ts';
 import { attempt } from '../../server/handler-calls.ts';
 import { originOf } from '../../server/origin.ts';
 import { dropWaiting, type Handler, type HandshakeRequest, type Transport } from '../../server/transport.ts';
+import type { DeliveryCounts } from '../delivery/delivery-counts.ts';
 import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { Subscription } from '../delivery/subscription.ts';
@@ -21,11 +22,13 @@ import type { Logins } from '../pages/logins.ts';
 import type { Presence } from '../pages/presence.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { Session, type SessionHost } from '../pages/session.ts';
+import type { Slowness } from '../pages/session-counts.ts';
 import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import type { Barrier } from './barrier.ts';
+import type { HandshakeCounts } from './handshake-counts.ts';
 import { IntakePace } from './intake-pace.ts';
 import type { Rechecks } from './recheck.ts';
 import { refusalOf } from './refusals.ts';
@@ -43,6 +46,7 @@ export interface LobbyParts {
   instance: string;
   limits: Limits;
   registry: SessionRegistry;
+  counts: HandshakeCounts;
   barrier: Barrier;
   router: ChannelRouter;
   presence: Presence;
@@ -78,18 +82,20 @@ export class Lobby implements Handler<Transport>, SessionHost {
   readonly #full = new Map<Session, Standing>();
   readonly #queueLimits: { frames: number; bytes: number };
   readonly plainCounts: boolean;
+  readonly deliveries: DeliveryCounts;
   /** Sessions since the start. */
   count = 0;
 
   constructor(parts: LobbyParts) {
     this.#parts = parts;
     this.plainCounts = parts.plainCounts;
+    this.deliveries = parts.router.counts;
     this.#pace = new IntakePace(parts.limits);
     this.#queueLimits = queueLimits(parts.limits);
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
-    const { registry, barrier, presence, limits, logins, addressOf, handler } = this.#parts;
+    const { registry, counts, barrier, presence, limits, logins, addressOf, handler } = this.#parts;
     const refusal = refusalOf(transport.attributes);
     if (refusal !== undefined) {
       transport.close(refusal.code, refusal.reason);
@@ -97,12 +103,14 @@ export class Lobby implements Handler<Transport>, SessionHost {
     }
     const objection = barrier.objection(transport.attributes);
     if (objection !== undefined) {
+      counts.refused[objection.isBlock === true ? 'blocked' : 'ended']++;
       registry.free(addressOf(request));
       transport.close(objection.code, objection.reason);
       return;
     }
     if (isOdd(request) && registry.isUserFull(transport.attributes.user!)) {
       // Perhaps a foreign page that a visitor looks at: it must not close his own ones.
+      counts.refused['user-full']++;
       registry.free(addressOf(request));
       transport.close(CloseCode.REPLACED, 'this user has as many sessions as there may be');
       return;
@@ -180,6 +188,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
     if (session === undefined) return;
     this.#sessions.delete(transport);
     this.#leave(session);
+    this.#parts.registry.counts.closes(code);
     this.#parts.registry.free(session.address);
     if (closed.hasSubscribers) closed.publish({ session, code, reason });
     this.#tell(() => this.#parts.handler.closed?.(session, code, reason));
@@ -223,6 +232,11 @@ export class Lobby implements Handler<Transport>, SessionHost {
     for (const { transport } of [...this.#parts.registry.everyone()]) transport[dropWaiting](true);
   }
 
+  /** Sessions whose outbox is full. */
+  get fullCount(): number {
+    return this.#full.size;
+  }
+
   mayDeliver(): boolean {
     return this.#parts.router.mayDeliver();
   }
@@ -230,8 +244,14 @@ export class Lobby implements Handler<Transport>, SessionHost {
   filled(session: Session): void {
     this.#full.set(session, { backlog: session.transport.backlog, since: monotonicNow() });
     if (session.isFull) return;
+    this.deliveries.full++;
     session.isFull = true;
     this.#parts.filled(session);
+  }
+
+  tooSlow(session: Session, how: Slowness, reason: string): void {
+    if (session.transport.readyState === 1) this.#parts.registry.counts.slow[how]++;
+    session.close(CloseCode.TOO_SLOW, reason);
   }
 
   /** The same, of a transport. Not at once: what is just being handed to it is not half done then. */
@@ -263,7 +283,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
         standing.since = now;
       } else if (stall > 0 && now - standing.since >= stall) {
         this.#full.delete(session);
-        session.close(CloseCode.TOO_SLOW, 'the page takes nothing');
+        this.tooSlow(session, 'stalled', 'the page takes nothing');
       } else standing.backlog = backlog;
     }
   }

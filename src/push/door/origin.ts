@@ -9,7 +9,8 @@ export function originCheck(allowed: Origins = []): Interceptor {
   return {
     before(request) {
       if (policy.allows(request)) return undefined;
-      return refusal(403, `pages of ${printable(String(request.headers.origin))} may not connect here`);
+      const page = printable(String(request.headers.origin));
+      return refusal(403, `pages of ${page} may not connect here`, {}, 'origin');
     },
   };
 }

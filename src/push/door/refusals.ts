@@ -3,8 +3,11 @@
  * see 1006, as after any loss, and try again for ever. So pages are let in as far as the door and sent away with a close
  * code that says why, and programs are answered by HTTP.
  */
+
+import { HandshakeEndError } from '../../server/admission.ts';
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { CloseCode } from '../talk/wire.ts';
+import type { RefusalReason } from './handshake-counts.ts';
 
 /**
  * - `auto`: who offers `tidings.1`, and every SockJS session, by a close code; all others by an HTTP status.
@@ -31,15 +34,56 @@ const refusals = new WeakMap<Attributes, Refusal>();
 /** Those that will not be for long, which a page may be told, too. */
 const passing = new WeakSet<Response>();
 
+/** As what an answer is counted. */
+const reasons = new WeakMap<Response, RefusalReason>();
+/** The same of a handshake that was refused. */
+const refusedAs = new WeakMap<HandshakeRequest, RefusalReason>();
+const BY_STATUS: Readonly<Record<number, RefusalReason>> = {
+  400: 'malformed',
+  401: 'unauthenticated',
+  403: 'forbidden',
+  429: 'address',
+  500: 'failed',
+  503: 'unavailable',
+};
+
+/** As what a handshake is counted that has failed; undefined for what was none. */
+export function refusalReason(request: HandshakeRequest, error: Error): RefusalReason | undefined {
+  if (!(error instanceof HandshakeEndError)) return 'failed';
+  switch (error.code) {
+    case 'ASKED':
+      return undefined;
+    case 'TIMEOUT':
+      return 'timeout';
+    case 'GONE':
+      return 'gone';
+    case 'CLOSING':
+      return 'draining';
+    default:
+      return refusedAs.get(request) ?? BY_STATUS[error.status] ?? 'other';
+  }
+}
+
 /** What a transport with these attributes is to be closed with at once. */
 export function refusalOf(attributes: Attributes): Refusal | undefined {
   return refusals.get(attributes);
 }
 
-/** An HTTP answer that refuses a handshake, in plain text. */
-export function refusal(status: number, message: string, headers: Record<string, string> = {}): Response {
+/**
+ * An HTTP answer that refuses a handshake, in plain text.
+ *
+ * @param reason as which it is counted, where the status does not say it
+ */
+export function refusal(
+  status: number,
+  message: string,
+  headers: Record<string, string> = {},
+  reason?: RefusalReason,
+): Response {
   const type = { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' };
-  return new Response(`${message}\n`, { status, headers: { ...type, ...headers } });
+  const answer = new Response(`${message}\n`, { status, headers: { ...type, ...headers } });
+  if (reason !== undefined) reasons.set(answer, reason);
+  return answer;
 }
 
 /** A refusal of whom another attempt may let in. @param seconds after which */
@@ -80,10 +124,9 @@ export function closingRefusals(
     const text = await answer.text();
     delete attributes.user;
     refusals.set(attributes, { code: codeOf(answer)!, reason: reasonOf(text) });
-    refused.set(request, {
-      by,
-      error: new Error(`An interceptor refused the handshake with ${answer.status}`),
-    });
+    const { status } = answer;
+    const message = `An interceptor refused the handshake with ${status}`;
+    refused.set(request, { by, error: new HandshakeEndError('REFUSED', message, status) });
   };
   return interceptors.map((interceptor, index) => {
     const check = (
@@ -92,6 +135,8 @@ export function closingRefusals(
       attributes: Attributes,
     ): Response | undefined | Promise<undefined> => {
       if (!(answer instanceof Response)) return answer ?? undefined;
+      const reason = reasons.get(answer);
+      if (reason !== undefined) refusedAs.set(request, reason);
       const isClosed = codeOf(answer) !== undefined && closes(request);
       return isClosed ? judge(index, answer, request, attributes) : answer;
     };

@@ -88,7 +88,7 @@ export class Inbox {
     checkNames('mark', settings, MARK);
     const { ids, ...mark } = checkedMark(settings);
     const messages = ids === undefined ? mark.messages : await this.#find(channel, ids);
-    const { changed, ...marked } = await this.#router.broker.mark(channel, {
+    const { changed, ...marked } = await this.#router.mark(channel, {
       as: mark.as,
       ...(mark.upTo !== undefined && { upTo: mark.upTo }),
       ...(messages !== undefined && { messages }),
@@ -107,9 +107,9 @@ export class Inbox {
   async #remove(problem: string | undefined, channel: string, which: Withdrawn): Promise<boolean> {
     if (problem !== undefined) throw new TypeError(problem);
     const removal = removalOf(which);
-    if ('key' in removal || 'position' in removal) return this.#router.broker.remove(channel, removal);
+    if ('key' in removal || 'position' in removal) return this.#router.remove(channel, removal);
     const [position] = await this.#find(channel, [removal.id]);
-    return position !== undefined && this.#router.broker.remove(channel, { position });
+    return position !== undefined && this.#router.remove(channel, { position });
   }
 
   /** Where the messages with these ids are, of those that are kept. */

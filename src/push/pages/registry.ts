@@ -6,6 +6,7 @@
 import { SmallSet } from '../../small.ts';
 import type { Limits } from '../options.ts';
 import type { Session } from './session.ts';
+import { SessionCounts } from './session-counts.ts';
 
 export type PlaceLimits = Pick<Limits, 'sessions' | 'sessionsPerAddress' | 'sessionsPerUser'>;
 
@@ -14,6 +15,7 @@ export class SessionRegistry {
   readonly #all = new Set<Session>();
   /** In the order in which they came. */
   readonly #byUser = new Map<string, SmallSet<Session>>();
+  readonly counts = new SessionCounts();
   #places = 0;
   readonly #placesByAddress = new Map<string, number>();
   /** By user: whose place was taken by a newer one, and whose connection has not ended yet. */
@@ -29,6 +31,14 @@ export class SessionRegistry {
 
   [Symbol.iterator](): Iterator<Session> {
     return this.#all[Symbol.iterator]();
+  }
+
+  /** Bytes that wait for all of them to read. */
+  get bufferedAmount(): number {
+    let bytes = 0;
+    for (const { transport } of this.#all) bytes += transport.bufferedAmount;
+    for (const { transport } of this.#leaving.values()) bytes += transport.bufferedAmount;
+    return bytes;
   }
 
   of(user: string): Iterable<Session> & { readonly size: number } {
@@ -84,9 +94,11 @@ export class SessionRegistry {
     }
     const closing = isOver(own.size, this.#limits.sessionsPerUser) ? first(own) : undefined;
     this.#all.add(session);
+    this.counts.opens(session);
     own.add(session);
     if (closing === undefined) return { closing, ending: undefined };
     this.#all.delete(closing);
+    this.counts.leaves(closing);
     own.delete(closing);
     const ending = this.#leaving.get(user);
     this.#leaving.set(user, closing);
@@ -97,6 +109,7 @@ export class SessionRegistry {
     const { user } = session;
     if (this.#leaving.get(user) === session) this.#leaving.delete(user);
     if (!this.#all.delete(session)) return;
+    this.counts.leaves(session);
     const own = this.#byUser.get(user)!;
     own.delete(session);
     if (own.size === 0) this.#byUser.delete(user);

@@ -5,6 +5,7 @@
 import type { Counts } from '../../pubsub/store/marks.ts';
 import { type Attributes, sendSoon, type Transport } from '../../server/transport.ts';
 import { SmallMap } from '../../small.ts';
+import type { DeliveryCounts } from '../delivery/delivery-counts.ts';
 import { encodeFrame, type Frame, type Outgoing, OutgoingTransient } from '../delivery/outgoing.ts';
 import type { Recipient, Subscription } from '../delivery/subscription.ts';
 import { encodeData } from '../payload.ts';
@@ -12,6 +13,7 @@ import type { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf, isInbox, wireName } from '../talk/names.ts';
 import { type ChannelState, CloseCode, type ServerFrame, SUBPROTOCOL, type Validity } from '../talk/wire.ts';
 import { type Claims, ClaimsError } from './claims.ts';
+import type { Slowness } from './session-counts.ts';
 
 /** Bytes around a short frame on the wire, at the most. */
 const AROUND = 16;
@@ -39,6 +41,9 @@ export interface SessionHost {
   mayDeliver(): boolean;
   /** Whether pages in plain mode are told how many messages are unread. */
   readonly plainCounts: boolean;
+  readonly deliveries: DeliveryCounts;
+  /** It is too slow, and to be closed. */
+  tooSlow(session: Session, how: Slowness, reason: string): void;
   /** Its outbox is full. Told again, it has taken something in between. */
   filled(session: Session): void;
 }
@@ -190,9 +195,9 @@ export class Session implements Recipient {
   }
 
   /** @internal */
-  sendMessage(message: Outgoing): void {
+  sendMessage(message: Outgoing): boolean {
     const frame = this.isTidings ? message.wire : message.plain;
-    if (frame !== undefined) this.write(frame);
+    return frame !== undefined && this.write(frame);
   }
 
   /** @internal */
@@ -218,14 +223,14 @@ export class Session implements Recipient {
     }
     // What no log keeps is dropped, and leaves the way to what waits in the log.
     if (this.transport.bufferedAmount > (this.isFull ? this.busy : this.#outboxLimit)) return;
-    this.write(this.isTidings ? message.wire : message.plain);
+    if (this.write(this.isTidings ? message.wire : message.plain)) this.#host.deliveries.transient++;
   }
 
   /** Who says hello late, or never, holds no more than who reads too slowly. */
   #keep(message: OutgoingTransient): void {
     if (this.phase === 'closed') return;
     if (this.#earlyBytes > this.#outboxLimit) {
-      this.close(CloseCode.TOO_SLOW, 'too much waits for its hello');
+      this.#host.tooSlow(this, 'hello', 'too much waits for its hello');
       return;
     }
     this.#early ??= [];
@@ -303,21 +308,23 @@ export class Session implements Recipient {
 
   /**
    * @internal What fills the outbox is let through, however big; messages don't come any more then. Of what else there
-   * is to say, such as answers, there may be as much again.
+   * is to say, such as answers, there may be as much again. False where it is not written.
    */
-  write(frame: Frame): void {
+  write(frame: Frame): boolean {
     const { transport } = this;
     if (this.#owed !== undefined) this.pay();
-    if (transport.readyState !== 1) return;
+    if (transport.readyState !== 1) return false;
     if (transport.bufferedAmount > this.#outboxLimit) {
       this.#beyond += frame.length + AROUND;
-      if (this.#beyond > this.#outboxLimit) transport.close(CloseCode.TOO_SLOW, 'the page reads too slowly');
+      const isTooMuch = this.#beyond > this.#outboxLimit;
+      if (isTooMuch) this.#host.tooSlow(this, 'answers', 'the page reads too slowly');
       else transport.send(frame);
-      return;
+      return !isTooMuch;
     }
     this.#beyond = 0;
     transport.send(frame);
     if (transport.bufferedAmount > this.#outboxLimit) this.overflow();
+    return true;
   }
 
   /** @internal More waits than may: its subscriptions go on from the log when there is room again. */

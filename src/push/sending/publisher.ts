@@ -111,8 +111,12 @@ export class Publisher {
   readonly #retentions: Retentions;
   readonly #scheduler: Scheduler;
   readonly confirmations: Confirmations;
-  /** Messages stored since the start. */
+  /** Messages stored since the start, those among them that were stored before, and those that could not be. */
   published = 0;
+  duplicates = 0;
+  failed = 0;
+  /** Sent, but not stored. */
+  notified = 0;
 
   constructor(router: ChannelRouter, maxMessage: number, scheduler: Scheduler, retentions: Retentions) {
     this.#scheduler = scheduler;
@@ -197,6 +201,7 @@ export class Publisher {
     const { bytes } = encodeData(data);
     this.#checkSize(bytes);
     await this.#broker.notify(channel, bytes);
+    this.notified++;
   }
 
   async notifyUser(user: string, data: unknown): Promise<void> {
@@ -302,18 +307,25 @@ export class Publisher {
     payload: Buffer,
     { idempotencyKey, idempotencyWindow, ttl, replaces, confirm, timeout }: AnySettings,
   ): Promise<Receipt> {
-    const receipt = await this.#broker.publish(channel, kind, payload, {
-      retention: this.#retentions.of(channel),
-      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-      ...(idempotencyWindow === undefined ? {} : { idempotencyWindow }),
-      ...(ttl === undefined ? {} : { ttl }),
-      ...(replaces === undefined ? {} : { replaces }),
-      ...(confirm === 'replicated'
-        ? { replicas: 1, replicaTimeout: timeout ?? DEFAULT_CONFIRM_TIMEOUT }
-        : {}),
-    });
+    let receipt: Receipt;
+    try {
+      receipt = await this.#broker.publish(channel, kind, payload, {
+        retention: this.#retentions.of(channel),
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+        ...(idempotencyWindow === undefined ? {} : { idempotencyWindow }),
+        ...(ttl === undefined ? {} : { ttl }),
+        ...(replaces === undefined ? {} : { replaces }),
+        ...(confirm === 'replicated'
+          ? { replicas: 1, replicaTimeout: timeout ?? DEFAULT_CONFIRM_TIMEOUT }
+          : {}),
+      });
+    } catch (error) {
+      this.failed++;
+      throw error;
+    }
     this.published++;
-    if (!receipt.duplicate) this.#router.stored(receipt);
+    if (receipt.duplicate) this.duplicates++;
+    else this.#router.stored(receipt);
     return receipt;
   }
 

@@ -4,6 +4,7 @@
  * undone, and nothing is done twice.
  */
 import { clearTimeout, monotonicNow, setImmediate, setTimeout } from '../../clock.ts';
+import { DELAYS, Histogram } from '../../metrics/histogram.ts';
 import { wasNotExecuted } from '../../pubsub/redis/errors.ts';
 import { DamagedChannelError } from '../../pubsub/store/broker.ts';
 import { DEFAULT_LEASE, Lease, now } from '../../pubsub/store/control.ts';
@@ -82,6 +83,10 @@ interface Report {
 export class Scheduler {
   /** Where the bell rings. */
   readonly channel = BELL;
+  /** What was done with messages through this instance. */
+  readonly counts = { added: 0, cancelled: 0, sent: 0, failed: 0, postponed: 0 };
+  /** Of those that were sent. */
+  readonly lateness = new Histogram(DELAYS);
   readonly #schedule: Schedule;
   readonly #settings: SchedulerSettings;
   readonly #length: number;
@@ -115,6 +120,7 @@ export class Scheduler {
   /** @throws {RangeError} where as many are scheduled as may be */
   async add(message: Omit<LaterMessage, 'id'>): Promise<Scheduled> {
     const scheduled = await schedule(this.#schedule, this.#settings.most, message);
+    if (!scheduled.duplicate) this.counts.added++;
     // The bell tells it, too.
     if (!scheduled.duplicate) this.ring();
     return scheduled;
@@ -127,7 +133,14 @@ export class Scheduler {
 
   async cancel(id: string): Promise<boolean> {
     if (typeof id !== 'string' || id === '') throw new TypeError('give the id of a scheduled message');
-    return this.#schedule.cancel(id);
+    const isDone = await this.#schedule.cancel(id);
+    if (isDone) this.counts.cancelled++;
+    return isDone;
+  }
+
+  /** Messages that this instance has taken out to send them. */
+  get underWay(): number {
+    return this.#count;
   }
 
   start(): void {
@@ -319,16 +332,20 @@ export class Scheduler {
     const { idempotencyKey = `at:${id}` } = message.settings;
     try {
       await this.#settings.store({ ...message, settings: { ...message.settings, idempotencyKey } });
+      this.counts.sent++;
+      this.lateness.observe(Math.max(0, Date.now() - message.at));
       return { id, what: 'stored' };
     } catch (error) {
       const isFinal = [TypeError, RangeError, DamagedChannelError].some((kind) => error instanceof kind);
       if (isFinal) return this.#failed(message, explain(error));
+      this.counts.postponed++;
       this.#putOff(message, error);
       return { id, what: wasNotExecuted(error) ? 'held' : 'unknown', milliseconds: HOLD };
     }
   }
 
   #failed({ id, channel, at }: Pick<LaterMessage, 'id' | 'channel' | 'at'>, reason: string): Settled {
+    this.counts.failed++;
     const whose = channel === '' ? '' : ` of ${printable(channel)}`;
     this.#settings.log('error', `the scheduled message ${id}${whose} can't be stored: ${reason}`, {
       event: 'scheduled-message-failed',

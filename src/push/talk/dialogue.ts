@@ -1,6 +1,7 @@
 /** The server's side of `tidings.1`: what each frame of a client does. docs/wire.md is its specification. */
 
 import { type Cursor, isUnusable, type PublishOptions, type Receipt } from '../../pubsub/store/broker.ts';
+import { timeOfTurn } from '../../server/tick.ts';
 import { isIn } from '../../waiting.ts';
 import { wirePosition } from '../delivery/outgoing.ts';
 import type { Start, Subscription } from '../delivery/subscription.ts';
@@ -314,7 +315,13 @@ export class Dialogue {
   }
 
   #acknowledge(session: Session, cursor: Cursor): void {
-    session.acknowledged = cursor.position.offset;
+    const { channel, position } = cursor;
+    // Said again, it is not counted again.
+    if (position.offset > session.acknowledged) {
+      const time = session.subscriptions.get(channel)?.timeOf(position);
+      this.#host.router.counts.acknowledges(time, timeOfTurn());
+    }
+    session.acknowledged = position.offset;
     this.#host.acknowledger.add(session, cursor);
   }
 

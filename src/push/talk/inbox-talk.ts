@@ -63,7 +63,7 @@ export class InboxTalk {
         this.#checkStore();
         // Nothing that it has sent is obeyed any more.
         if (session.isDismissed) throw new FrameError('forbidden', 'the session has ended', INBOX);
-        return this.#router.broker.mark(channel, mark).catch(refused);
+        return this.#router.mark(channel, mark).catch(refused);
       });
     } finally {
       if (--turn.count === 0) this.#turns.delete(channel);

@@ -5,6 +5,7 @@ export const eventsource: Route = {
   method: 'GET',
   run(exchange, sessions) {
     sessions.receive(exchange, {
+      kind: 'eventsource',
       contentType: 'text/event-stream',
       // Opera 10 lost the first event without it.
       prelude: '\r\n',

@@ -11,6 +11,7 @@ import { GatheredBytes } from '../../server/gathered-bytes.ts';
 import { untaken } from '../../server/node-insides.ts';
 import { refuse } from '../../server/refusal.ts';
 import { hostOf, requestTarget } from '../../server/request-target.ts';
+import type { Traffic } from '../../server/traffic.ts';
 import type { Receiver } from '../session.ts';
 
 const NONCE_BYTES = 8;
@@ -50,12 +51,14 @@ export class Hixie76Connection implements Receiver, Expirable {
   readonly #socket: Duplex;
   readonly #events: Hixie76Events;
   readonly #maxMessage: number;
+  readonly #traffic: Traffic;
   #numbers: Buffer | undefined;
   #isOver = false;
   #isPaused = false;
   readonly #gathered = new GatheredBytes();
 
-  constructor(socket: Duplex, maxMessage: number, events: Hixie76Events) {
+  constructor(socket: Duplex, maxMessage: number, traffic: Traffic, events: Hixie76Events) {
+    this.#traffic = traffic;
     this.#socket = socket;
     this.#events = events;
     this.#maxMessage = maxMessage;
@@ -125,7 +128,10 @@ export class Hixie76Connection implements Receiver, Expirable {
 
   send(text: string): boolean {
     if (this.#isOver) return true;
-    this.#socket.write(Buffer.concat([Buffer.of(FRAME_START), Buffer.from(text), Buffer.of(FRAME_END)]));
+    const frame = Buffer.concat([Buffer.of(FRAME_START), Buffer.from(text), Buffer.of(FRAME_END)]);
+    this.#traffic.framesOut++;
+    this.#traffic.bytesOut += frame.length;
+    this.#socket.write(frame);
     return true;
   }
 
@@ -147,6 +153,7 @@ export class Hixie76Connection implements Receiver, Expirable {
 
   #read(chunk: Buffer): void {
     if (this.#isOver) return;
+    this.#traffic.bytesIn += chunk.length;
     // Where a message goes on, its end is only looked for in what is new.
     let from = this.#gathered.length;
     if (from > 0) this.#gathered.append(chunk);
@@ -182,6 +189,7 @@ export class Hixie76Connection implements Receiver, Expirable {
       }
       const end = rest.indexOf(FRAME_END, Math.max(1, at));
       if (end < 0) break;
+      this.#traffic.framesIn++;
       this.#events.text(rest.toString('utf8', 1, end));
       rest = rest.subarray(end + 1);
       at = 0;

@@ -20,6 +20,7 @@ export const htmlfile: Route = {
     const callback = callbackName(exchange);
     if (callback === undefined) return;
     sessions.receive(exchange, {
+      kind: 'htmlfile',
       contentType: 'text/html; charset=UTF-8',
       // Safari runs no script before 1 KiB has come.
       prelude: `${HEAD(callback).padEnd(1024)}\r\n\r\n`,

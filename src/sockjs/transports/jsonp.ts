@@ -9,6 +9,7 @@ export const jsonp: Route = {
     // With the comment in front, the answer can't pass for a Flash file whose bytes the callback chose.
     exchange.response.setHeader('X-Content-Type-Options', 'nosniff');
     sessions.receive(exchange, {
+      kind: 'jsonp',
       contentType: JAVASCRIPT,
       wrap: (frame) => `/**/${callback}(${JSON.stringify(frame)});\r\n`,
       limit: 0,

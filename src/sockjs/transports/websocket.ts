@@ -9,6 +9,7 @@ import { monotonicNow } from '../../clock.ts';
 import { Admission } from '../../server/admission.ts';
 import { refuse } from '../../server/refusal.ts';
 import { requestTarget } from '../../server/request-target.ts';
+import type { Traffic } from '../../server/traffic.ts';
 import {
   type Attributes,
   dropWaiting,
@@ -18,7 +19,12 @@ import {
   type Transport,
 } from '../../server/transport.ts';
 import type { WebSocket } from '../../server/websocket.ts';
-import { WebSocketServer, type WebSocketServerOptions } from '../../server/websocket-server.ts';
+import {
+  trafficOf,
+  turnedAwayBy,
+  WebSocketServer,
+  type WebSocketServerOptions,
+} from '../../server/websocket-server.ts';
 import { parse } from '../frames.ts';
 import { methodNotAllowed } from '../http.ts';
 import { answer, longestText } from '../route.ts';
@@ -81,6 +87,8 @@ export class SockJsWebSockets {
   readonly #framed: WebSocketServer;
   readonly #raw: WebSocketServer;
   readonly #sessions = new Map<object, SockJsSession>();
+  /** Without that of `/websocket`. */
+  readonly traffic: Traffic;
 
   constructor(options: WebSocketsOptions) {
     this.#options = options;
@@ -105,6 +113,7 @@ export class SockJsWebSockets {
         closed: (websocket, code, reason) => this.#closed(websocket, code, reason),
       },
     });
+    this.traffic = trafficOf(this.#framed);
     this.#raw = new WebSocketServer({
       ...shared,
       handler,
@@ -112,6 +121,10 @@ export class SockJsWebSockets {
       maxBackpressure: limits.maxBuffered + limits.maxMessage,
       tooSlowCode: TOO_SLOW,
     });
+  }
+
+  get malformed(): number {
+    return turnedAwayBy(this.#framed).malformed + turnedAwayBy(this.#raw).malformed;
   }
 
   /** A plain request where a WebSocket handshake belongs. */
@@ -156,7 +169,7 @@ export class SockJsWebSockets {
       rules,
       request.headers.origin,
       () => {
-        const connection = new Hixie76Connection(socket, longestText(limits.maxMessage), {
+        const connection = new Hixie76Connection(socket, longestText(limits.maxMessage), this.traffic, {
           opened: () => {
             this.#open(connection, connection, request, admission.attributes);
             admission.tell(this.#sessions.get(connection), undefined);
@@ -178,7 +191,14 @@ export class SockJsWebSockets {
 
   #open(connection: object, receiver: Receiver, request: HandshakeRequest, attributes: Attributes): void {
     const { handler, limits, sweep } = this.#options;
-    const session = new SockJsSession(attributes, requestedProtocol(request), handler, limits);
+    const session = new SockJsSession(
+      'sockjs-websocket',
+      this.traffic,
+      attributes,
+      requestedProtocol(request),
+      handler,
+      limits,
+    );
     this.#sessions.set(connection, session);
     session.open(receiver, monotonicNow());
     sweep.add(session, () => {});

@@ -8,6 +8,7 @@ export const xhrStreaming: Route = {
   method: 'POST',
   run(exchange, sessions) {
     sessions.receive(exchange, {
+      kind: 'xhr-streaming',
       contentType: JAVASCRIPT,
       prelude: PRELUDE,
       wrap: (frame) => `${frame}\n`,

@@ -4,6 +4,11 @@ import { JAVASCRIPT, type Route } from '../route.ts';
 export const xhr: Route = {
   method: 'POST',
   run(exchange, sessions) {
-    sessions.receive(exchange, { contentType: JAVASCRIPT, wrap: (frame) => `${frame}\n`, limit: 0 });
+    sessions.receive(exchange, {
+      kind: 'xhr-polling',
+      contentType: JAVASCRIPT,
+      wrap: (frame) => `${frame}\n`,
+      limit: 0,
+    });
   },
 };

@@ -1,0 +1,46 @@
+/** How handshakes end, by reason: plain numbers, for metrics. */
+
+/** Why somebody does not come in. docs/metrics.md says more of each. */
+export const REFUSAL_REASONS = [
+  /** This instance is going. */
+  'draining',
+  /** It has as many sessions as it may have. */
+  'full',
+  /** The address has as many. */
+  'address',
+  /** The user has as many, and it may be a foreign page. */
+  'user-full',
+  /** Its page is of a foreign origin. */
+  'origin',
+  /** A request or a name that can't be. */
+  'malformed',
+  /** Nobody knows who it is. */
+  'unauthenticated',
+  /** The login has ended. */
+  'expired',
+  /** The application does not let him in. */
+  'forbidden',
+  'blocked',
+  /** What ended his sessions came meanwhile. */
+  'ended',
+  /** Who may come in could not be asked. */
+  'unavailable',
+  /** Something of the application has failed. */
+  'failed',
+  'timeout',
+  /** The client did not wait for the end. */
+  'gone',
+  'other',
+] as const;
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+export class HandshakeCounts {
+  accepted = 0;
+  /** Those that are under way, and of these, those that wait for their turn. */
+  pending = 0;
+  waiting = 0;
+  readonly refused = Object.fromEntries(REFUSAL_REASONS.map((reason) => [reason, 0])) as Record<
+    RefusalReason,
+    number
+  >;
+}
