@@ -11,14 +11,16 @@ export const ROUND_TRIPS: readonly number[] = [
   0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000,
 ];
 
+type Tap = (milliseconds: number, count: number) => void;
+
 /** Of durations. */
 export class Histogram {
   readonly #bounds: readonly number[];
   /** How many are in each bucket alone; the last one is for what is above all bounds. */
   readonly #counts: number[];
   #sum = 0;
-  /** Is told of each value, as it comes. */
-  #tap: ((milliseconds: number, count: number) => void) | undefined;
+  /** Are told of each value, as it comes. */
+  #taps: readonly Tap[] = [];
 
   /** @param bounds in milliseconds, ascending */
   constructor(bounds: readonly number[]) {
@@ -33,7 +35,7 @@ export class Histogram {
     while (i < bounds.length && milliseconds > bounds[i]!) i++;
     this.#counts[i]! += count;
     this.#sum += milliseconds * count;
-    if (this.#tap !== undefined) this.#tap(milliseconds, count);
+    if (this.#taps.length > 0) for (const tap of this.#taps) tap(milliseconds, count);
   }
 
   /** Upper bounds in seconds. */
@@ -41,9 +43,12 @@ export class Histogram {
     return this.#bounds.map((bound) => bound / 1000);
   }
 
-  /** Has `tap` told of all values from now on, in place of who was before; undefined: of none. */
-  tap(tap: ((milliseconds: number, count: number) => void) | undefined): void {
-    this.#tap = tap;
+  /** Has `tap` told of all values from now on. It must not throw. Returns what ends it. */
+  tap(tap: Tap): () => void {
+    this.#taps = [...this.#taps, tap];
+    return () => {
+      this.#taps = this.#taps.filter((each) => each !== tap);
+    };
   }
 
   /** In seconds. */
@@ -62,13 +67,9 @@ export class Histogram {
   }
 }
 
+export type LabelledHistogram = readonly [labels: Readonly<Record<string, string>>, of: Histogram];
+
 /** A histogram as it leaves, or several of them with their labels. */
-export function histogram(
-  name: string,
-  help: string,
-  values: Histogram | readonly (readonly [labels: Readonly<Record<string, string>>, of: Histogram])[],
-): Family {
-  const samples =
-    values instanceof Histogram ? values.samples() : values.flatMap(([labels, of]) => of.samples(labels));
-  return { name, help, type: 'histogram', samples };
+export function histogram(name: string, help: string, values: readonly LabelledHistogram[]): Family {
+  return { name, help, type: 'histogram', samples: values.flatMap(([labels, of]) => of.samples(labels)) };
 }

@@ -2,6 +2,7 @@
 import { watchLoop } from '../metrics/event-loop.ts';
 import { counter, type Family, gauge, type Labelled } from '../metrics/family.ts';
 import { histogram } from '../metrics/histogram.ts';
+import type { Observed } from '../metrics/otel.ts';
 import { processFamilies } from '../metrics/process.ts';
 import { MARK_AS } from '../pubsub/store/marks.ts';
 import { TRANSPORT_KINDS } from '../server/transport.ts';
@@ -11,7 +12,7 @@ import { REFUSAL_REASONS } from './door/handshake-counts.ts';
 import { CLOSE_CLASSES, SLOWNESS } from './pages/session-counts.ts';
 import type { Rooms } from './rooms.ts';
 
-export class PushMetrics {
+export class PushMetrics implements Observed {
   readonly #rooms: Rooms;
   #stopWatching: (() => void) | undefined;
   #isClosed = false;
@@ -30,8 +31,13 @@ export class PushMetrics {
       ...sendingFamilies(rooms),
       ...deliveryFamilies(rooms),
       ...storeFamilies(rooms),
+      ...this.histograms().map(({ name, help, of }) => histogram(name, help, of)),
       ...processFamilies(),
     ];
+  }
+
+  histograms(): ReturnType<Observed['histograms']> {
+    return histogramsOf(this.#rooms);
   }
 
   close(): void {
@@ -152,11 +158,6 @@ function sendingFamilies({ publisher, scheduler }: Rooms): Family[] {
       'Messages that this instance has taken out of the schedule and is storing.',
       scheduler.underWay,
     ),
-    histogram(
-      'tidings_scheduled_delay_seconds',
-      'How late messages were stored that were to be sent later.',
-      scheduler.lateness,
-    ),
   ];
 }
 
@@ -169,15 +170,6 @@ function deliveryFamilies({ router }: Rooms): Family[] {
       [{ source: 'log' }, counts.fromLog],
       [{ source: 'transient' }, counts.transient],
     ]),
-    histogram('tidings_publish_to_write_seconds', 'From being stored to being written to a session.', [
-      [{ source: 'live' }, counts.liveDelays],
-      [{ source: 'log' }, counts.logDelays],
-    ]),
-    histogram(
-      'tidings_publish_to_ack_seconds',
-      'From being stored to being acknowledged by a device, of the newest message that each acknowledgement names.',
-      counts.ackDelays,
-    ),
     counter('tidings_acknowledgements_total', 'Acknowledgements of devices.', counts.acknowledged),
     counter(
       'tidings_recoveries_total',
@@ -242,10 +234,35 @@ function storeFamilies({ router, publisher, settings: { broker } }: Rooms): Fami
         operation === 'publish' ? publisher.failed : broker.failures[operation],
       ]),
     ),
-    histogram(
-      'tidings_store_round_trip_seconds',
-      'What calls of the store took, of a hundred each second at the most.',
-      STORE_KINDS.map((kind) => [{ kind }, broker.times[kind]]),
-    ),
+  ];
+}
+
+/** Those that are counted one by one. */
+function histogramsOf({ router, scheduler, settings }: Rooms): ReturnType<Observed['histograms']> {
+  const { liveDelays, logDelays, ackDelays } = router.counts;
+  return [
+    {
+      name: 'tidings_publish_to_write_seconds',
+      help: 'From being stored to being written to a session.',
+      of: [
+        [{ source: 'live' }, liveDelays],
+        [{ source: 'log' }, logDelays],
+      ],
+    },
+    {
+      name: 'tidings_publish_to_ack_seconds',
+      help: 'From being stored to being acknowledged by a device, of the newest message that is acknowledged.',
+      of: [[{}, ackDelays]],
+    },
+    {
+      name: 'tidings_scheduled_delay_seconds',
+      help: 'How late messages were stored that were to be sent later.',
+      of: [[{}, scheduler.lateness]],
+    },
+    {
+      name: 'tidings_store_round_trip_seconds',
+      help: 'What calls of the store took, of a hundred each second at the most.',
+      of: STORE_KINDS.map((kind) => [{ kind }, settings.broker.times[kind]]),
+    },
   ];
 }

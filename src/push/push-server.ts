@@ -1,5 +1,6 @@
 /** The push server as an application sees it: sending, sending away, looking, closing. Who does it is in `rooms`. */
 import type { Family } from '../metrics/family.ts';
+import { type ObserveSettings, type OtelMeter, observe } from '../metrics/otel.ts';
 import { checkNames, type Names } from '../option-names.ts';
 import type { Attendance } from '../pubsub/store/attendance.ts';
 import type { PresenceEntry, Receipt } from '../pubsub/store/broker.ts';
@@ -39,6 +40,7 @@ const DEFAULT_PENDING_LIMIT = 100;
 /** Users that `online` tells of in one call. */
 const MAX_ONLINE = 10_000;
 
+const OBSERVE: Names<ObserveSettings> = { histograms: true };
 const CLOSE: Names<{ drain?: number }> = { drain: true };
 
 /** What a push server is doing, for monitoring. */
@@ -413,6 +415,18 @@ export class PushServer<T = unknown> {
    */
   metrics(): Family[] {
     return this.#metrics.families();
+  }
+
+  /**
+   * Has OpenTelemetry observe the same: counters and gauges are asked for when they are collected, under the names that
+   * `metrics` has, and delays are recorded one by one from here on. So call it at the start.
+   *
+   * @param meter such as `metrics.getMeter('tidings')` of `@opentelemetry/api`
+   * @returns ends it; nothing else does, not even `close`, so that what was counted last can be exported
+   */
+  observeMetrics<O>(meter: OtelMeter<O>, settings: ObserveSettings = {}): () => void {
+    checkNames('observeMetrics', settings, OBSERVE);
+    return observe(this.#metrics, meter, settings);
   }
 
   /** Where it listens, as `net.Server#address`; null while it doesn't. */

@@ -57,7 +57,7 @@ test('several processes have together the sum of counters, gauges and histograms
         [{ x: '1', y: '2' }, n],
         [{ x: `only ${n}`, y: '' }, n],
       ]),
-      histogram('tidings_d_seconds', 'D.', delays),
+      histogram('tidings_d_seconds', 'D.', [[{}, delays]]),
       gauge('tidings_worst', 'W.', n, 'max'),
       gauge('tidings_up', 'U.', n, 'min'),
     ];
