@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
+import { typescript } from '../test/support/programs.ts';
 
 const USERS = 200;
 const TABS = 10;
@@ -34,7 +35,7 @@ async function serve(): Promise<void> {
 
 async function measure(tabs: number): Promise<void> {
   const server: ChildProcess = fork(new URL(import.meta.url), ['server'], {
-    execArgv: ['--import', 'tsx', '--expose-gc'],
+    execArgv: [...typescript, '--expose-gc'],
   });
   const [port] = await once(server, 'message');
   const memory = async (): Promise<Memory> => {

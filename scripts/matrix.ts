@@ -32,8 +32,10 @@ function check(version: string): string | undefined {
   if (status !== 0) return `can't be had from npm:\n${stderr}`;
   if (actual.split('.')[0] !== version.split('.')[0]) return `npm gave Node ${actual}`;
   console.log(`# Node ${actual}`);
-  if (node(version, ['--import', 'tsx', 'scripts/build.ts']).status !== 0) return 'the build fails';
-  if (node(version, ['--import', 'tsx', 'scripts/test.ts', ...TESTS]).status !== 0) return 'tests fail';
+  if (node(version, ['--import', './scripts/typescript.mjs', 'scripts/build.ts']).status !== 0)
+    return 'the build fails';
+  if (node(version, ['--import', './scripts/typescript.mjs', 'scripts/test.ts', ...TESTS]).status !== 0)
+    return 'tests fail';
   return undefined;
 }
 

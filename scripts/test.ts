@@ -1,105 +1,80 @@
 /**
- * `npm test [-- FILTER …]`: runs the test files below test/ (or those whose path contains a FILTER) with
- * node:test, first making sure of the programs some of them need. What could not run is listed, with the
- * reason, at the end; with CI=true it fails the run.
+ * `npm test [-- FILTER …] [--set browser|programs|package] [--all]`: runs the test files below test/ whose path contains
+ * a FILTER, or those of a set, or all of them; without any of these, all but the sets. First it sees to the programs that
+ * they need. A line says what became of each file; what failed, and what could not run and why, stands at the end. With
+ * CI=true every test must run. Where all are run, what they cover must keep to the limits of .c8rc.json.
  */
-import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { run } from 'node:test';
-import { tap } from 'node:test/reporters';
-import { provide } from '../test/support/programs.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { importsOf } from '../test/support/imports.ts';
+import { LACKING, type ProgramName, programs, provide } from '../test/support/programs.ts';
+import { covered, forgetCoverage, reportCoverage } from './testing/coverage.ts';
+import { APART, isSet, testFiles } from './testing/files.ts';
+import { endAll, runFile } from './testing/one-file.ts';
+import { pool } from './testing/pool.ts';
+import { Report } from './testing/report.ts';
 
-/** Those that take long, most of it waiting: begun first, so that none is left alone at the end. */
-const LONG = [
-  'push/presence-watch',
-  'push/slow-pages',
-  'push/rate',
-  'push/endings-field',
-  'push/damaged',
-  'push/bounds',
-  'sockjs/bounds',
-  'push/round-trips',
-  'push/sending/schedule',
-  'push/talk/renewal',
-  'push/recheck',
-  'push/closing',
-  'push/topic-presence',
-  'sockjs/neighbours',
-  'cli/serve',
-  'push/delivery',
-  'proxy',
-  'pubsub',
-  'client',
-  'chaos',
-];
-
-/** Milliseconds after which files that have not ended have failed: a socket that a test has left open keeps one up. */
-const LIMIT = 8 * 60_000;
-
-function rank(file: string): number {
-  const index = LONG.findIndex((part) => file.startsWith(join('test', part)));
-  return index === -1 ? LONG.length : index;
-}
-
-/**
- * These take minutes, and have commands of their own: what pages do in Chromium (`npm run test:browser`), what is started
- * as a program (`npm run test:programs`), what compilers and bundlers make of the package (`npm run test:package`).
- */
-const APART = [
-  'test/browser/',
-  'test/bench/',
-  'test/chaos/',
-  'test/cli/',
-  'test/conformance/',
-  'test/examples.test.ts',
-  'test/fuzz/',
-  'test/languages.test.ts',
-  'test/proxy/',
-  'test/readme.test.ts',
-  'test/tickets.test.ts',
-  'test/types/',
-  'test/bundles/',
-  'test/package.test.ts',
-];
-
-const filters = process.argv.slice(2);
-const isAsked = (file: string): boolean =>
-  filters.length === 0
-    ? !APART.some((part) => file.startsWith(part))
-    : filters.some((filter) => file.includes(filter));
-const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
-  .map((file) => join('test', file))
-  .filter((file) => file.endsWith('.test.ts') && isAsked(file))
-  .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
-if (files.length === 0) {
-  console.error(`no test file matches ${filters.join(' ')}`);
-  process.exit(1);
-}
-
-provide();
-
-const notes = mkdtempSync(join(tmpdir(), 'tidings-test-'));
-process.env.TIDINGS_NOT_RUN = notes;
-let failures = 0;
-// The files run with the flags of this process, so with tsx.
-const tests = run({
-  files: files.map((file) => resolve(file)),
-  // Of two cores: most of the time files wait.
-  concurrency: 6,
-  signal: AbortSignal.timeout(LIMIT),
+const { values, positionals: filters } = parseArgs({
+  allowPositionals: true,
+  options: { set: { type: 'string', multiple: true }, all: { type: 'boolean' } },
 });
-tests.on('test:fail', () => failures++);
-const report = tests.compose(tap);
-report.pipe(process.stdout);
-await once(report, 'end');
-const notRun = readdirSync(notes).map((file) => readFileSync(join(notes, file), 'utf8'));
-rmSync(notes, { recursive: true });
+const sets = (values.set ?? []).filter(isSet);
+if (sets.length < (values.set ?? []).length) fail(`the sets are ${Object.keys(APART).join(', ')}`);
 
-for (const line of notRun) console.error(`not run: ${line}`);
-if (notRun.length > 0 && process.env.CI === 'true') {
-  console.error('CI=true: every test must run');
+const usual = testFiles({ filters: [], sets: [] });
+const asked = testFiles({ filters, sets });
+const apart = Object.keys(APART).filter(isSet);
+const files = values.all ? testFiles({ filters: ['test/'], sets: apart }) : asked;
+if (files.length === 0) fail(`no test file matches ${filters.join(' ')}`);
+const isWhole = values.all || filters.length + sets.length === 0;
+
+provide(programsOf(files));
+
+const report = new Report(files.length);
+const counts = new Set(isWhole ? usual : []);
+if (isWhole) forgetCoverage();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    endAll();
+    report.conclude();
+    process.exit(1);
+  });
+}
+await pool(files, async (file) => {
+  report.began(file);
+  report.ended(await runFile(file, counts.has(file) ? covered() : process.env));
+});
+report.conclude();
+if (report.failed) process.exitCode = 1;
+if (report.lacks(LACKING) && process.env.CI === 'true') fail('CI=true: every test must run');
+if (isWhole && !report.failed) {
+  if (report.lacks(LACKING)) console.log('what is covered was not looked at, as not all tests ran');
+  else if (!reportCoverage()) process.exitCode = 1;
+}
+
+/** The programs that the files, or what they import, speak of. */
+function programsOf(tests: string[]): ProgramName[] {
+  const names = Object.keys(programs) as ProgramName[];
+  const seen = new Set<string>();
+  const spoken = new Set<ProgramName>();
+  for (const next = [...tests]; next.length > 0; ) {
+    const file = next.pop()!;
+    if (seen.has(file)) continue;
+    seen.add(file);
+    const source = readFileSync(file, 'utf8');
+    const imported = importsOf(source).filter((name) => /^\.{1,2}\/.*\.ts$/.test(name));
+    if (imported.some((name) => name.endsWith('support/programs.ts') || name === './programs.ts')) {
+      for (const name of names) if (source.includes(`'${name}'`)) spoken.add(name);
+    }
+    // Imports within texts lead nowhere, src/ to no program.
+    const files = imported.map((name) => join(dirname(file), name));
+    next.push(...files.filter((name) => !name.startsWith('src') && existsSync(name)));
+  }
+  return names.filter((name) => spoken.has(name));
+}
+
+function fail(why: string): never {
+  console.error(why);
   process.exit(1);
 }
-process.exitCode = failures > 0 ? 1 : 0;

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
-import { importsOf } from './support/imports.ts';
+import { importsOf, sourcesIn } from './support/imports.ts';
 
 interface Room {
   /** Other rooms, or single files, it may import. */
@@ -178,6 +178,13 @@ test('the check sees every form of import that points upwards', () => {
   assert.deepEqual(violations('client/a.ts', `import type { Hello } from '../push/talk/wire.ts';`), []);
   assert.deepEqual(violations('server/a.ts', `// See require('ws'),\n/* or import('express') */`), []);
   assert.deepEqual(violations('server/a.ts', `import { x } from '../protocol/index.ts';`), []);
+});
+
+test('processes that tests start run TypeScript as the tests do: only then is what they cover counted right', () => {
+  const wrong = ['test', 'bench']
+    .flatMap((folder) => sourcesIn(folder))
+    .filter((file) => /'--import',\s*(?:'tsx'|import\.meta\.resolve\('tsx)/.test(readFileSync(file, 'utf8')));
+  assert.deepEqual(wrong, [], 'start them with ...typescript, of test/support/programs.ts');
 });
 
 test('redis-parser is the one runtime dependency; others are asked for where somebody has them', () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { needs } from '../support/programs.ts';
+import { needs, typescript } from '../support/programs.ts';
 
 interface Result {
   results: { row: { id: string }; peers: { name: string; failure?: string }[] }[];
@@ -19,7 +19,7 @@ for (const [table, peers] of [
     const words = ['--short', '--time', '0.05', '--quiet', '--json', '--base', '.', '--peers', peers];
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ['--import', 'tsx', 'bench/run.ts', table, ...words],
+      [...typescript, 'bench/run.ts', table, ...words],
       { maxBuffer: 64 * 1024 * 1024 },
     );
     const { results } = JSON.parse(stdout) as Result;

@@ -9,6 +9,7 @@ import { buildBench } from '../../bench/build.ts';
 import { listeningPort } from '../../bench/processes.ts';
 import { command, type Mode, peerNamed, type ServerOptions } from '../../bench/roster.ts';
 import { storedMessage, storedRequest } from '../../bench/stored.ts';
+import { typescript } from '../support/programs.ts';
 
 async function start(
   t: TestContext,
@@ -99,7 +100,7 @@ test('npm run peer refuses a limit that the peer has not, and one that is no num
     [['faye', '--max-fragments', '3'], /faye has no --max-fragments/],
     [['ws', '--max-payload', '1k'], /--max-payload must be a number, not 1k/],
   ] as [string[], RegExp][]) {
-    const child = spawn(process.execPath, ['--import', 'tsx', 'bench/peer.ts', ...args], {
+    const child = spawn(process.execPath, [...typescript, 'bench/peer.ts', ...args], {
       stdio: ['ignore', 'inherit', 'pipe'],
     });
     let errors = '';
@@ -172,7 +173,7 @@ test('npm run peer prints where it listens and ends on SIGTERM with status 0', {
 }, async () => {
   const child = spawn(
     process.execPath,
-    ['--import', 'tsx', 'bench/peer.ts', 'tidings', '--port', '0', '--mode', 'idle'],
+    [...typescript, 'bench/peer.ts', 'tidings', '--port', '0', '--mode', 'idle'],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const port = await listeningPort(child, 'npm run peer');

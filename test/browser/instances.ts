@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
 import { until } from '../support/net.ts';
+import { typescript } from '../support/programs.ts';
 
 export interface Instance {
   readonly name: string;
@@ -24,7 +25,7 @@ export async function startInstance(name: string, args: string[] = []): Promise<
     name,
     ...args,
   ];
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', ...command], {
+  const child: ChildProcess = spawn(process.execPath, [...typescript, ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

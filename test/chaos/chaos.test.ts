@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { needs, uncovered } from '../support/programs.ts';
+import { needs, typescript, uncovered } from '../support/programs.ts';
 import type { Result } from './scenario.ts';
 
 const program = fileURLToPath(new URL('run.ts', import.meta.url));
@@ -12,7 +12,7 @@ function run(...args: string[]): Promise<{ status: number; output: string; error
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', program, ...args],
+      [...typescript, program, ...args],
       { env: uncovered },
       (error, output, errors) => resolve({ status: error ? Number(error.code) : 0, output, errors }),
     );

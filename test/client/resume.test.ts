@@ -14,6 +14,7 @@ import {
 } from '../../src/client/full.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
+import { typescript } from '../support/programs.ts';
 
 let push: PushServer;
 /** Passes on to the push server, and cuts all connections on demand. */
@@ -213,7 +214,7 @@ test('after close() nothing is left that keeps a program running', async () => {
       client.close();
       console.log('closed');
     });`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';

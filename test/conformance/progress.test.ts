@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { checkServer, Progress, selectCases } from '../../src/check/index.ts';
 import { type Program, tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
-import { uncovered } from '../support/programs.ts';
+import { typescript, uncovered } from '../support/programs.ts';
 import { startBrokenServer } from './broken-server.ts';
 
 /** It answers 1.1.* at once and leaves 2.2 waiting, with much patience for ever. */
@@ -118,7 +118,7 @@ test('the second Ctrl-C ends the program at once', async () => {
     interruptible().addEventListener('abort', () => console.log('aborted'));
     setInterval(() => {}, 1000);
     console.log('ready');`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', source], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: uncovered,
   });

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { cases, quickPatterns, selectCases } from '../../src/check/index.ts';
 import { freePort } from '../support/net.ts';
-import { uncovered } from '../support/programs.ts';
+import { typescript, uncovered } from '../support/programs.ts';
 import { startBrokenServer } from './broken-server.ts';
 
 const program = join(fileURLToPath(import.meta.url), '../run.ts');
@@ -17,7 +17,7 @@ function run(...args: string[]): Promise<{ status: number; output: string; error
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', program, ...args],
+      [...typescript, program, ...args],
       { maxBuffer: 64 * 1024 * 1024, env: uncovered },
       (error, output, errors) => resolve({ status: error ? Number(error.code) : 0, output, errors }),
     );

@@ -21,6 +21,7 @@ import {
   quickPatterns,
   statusOf,
 } from '../../src/check/index.ts';
+import { typescript } from '../support/programs.ts';
 import { peers } from './peers.ts';
 
 const help = `Usage: npm run conformance -- [options] [ws://HOST:PORT/PATH]
@@ -84,7 +85,7 @@ function positive(text: string, name: string): number {
 
 function startPeer(...args: string[]): ChildProcess {
   const program = join(fileURLToPath(import.meta.url), '../peers.ts');
-  return spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+  return spawn(process.execPath, [...typescript, program, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
 }

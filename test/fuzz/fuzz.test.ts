@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { uncovered } from '../support/programs.ts';
+import { typescript, uncovered } from '../support/programs.ts';
 import { fuzz } from './fuzz.ts';
 import type { Target } from './target.ts';
 import { targets } from './targets.ts';
@@ -51,7 +51,7 @@ test('the fuzzer finds a parser that fails on one byte in an odd place, and name
 
 test('npm run fuzz: the result as JSON and a status', () => {
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, ['--import', 'tsx', 'test/fuzz/run.ts', ...args], {
+    spawnSync(process.execPath, [...typescript, 'test/fuzz/run.ts', ...args], {
       encoding: 'utf8',
       env: uncovered,
     });

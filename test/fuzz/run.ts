@@ -48,9 +48,8 @@ if (values.target !== undefined && !targets.some(({ target }) => target.name ===
 
 const pulse = new Int32Array(new SharedArrayBuffer(8));
 const started = performance.now();
-// tsx is not at work in threads by itself (Node 20).
-const boot = `import(${JSON.stringify(import.meta.resolve('tsx/esm/api'))})
-  .then(({ register }) => register())
+// Threads know nothing of TypeScript by themselves (Node 20).
+const boot = `import(${JSON.stringify(import.meta.resolve('../../scripts/typescript.mjs'))})
   .then(() => import(${JSON.stringify(import.meta.resolve('./worker.ts'))}));`;
 const workerData = { seed, seconds, only: values.target, pulse };
 const worker = new Worker(boot, { eval: true, workerData });

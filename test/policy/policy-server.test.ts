@@ -10,7 +10,7 @@ import {
   type PolicyServerOptions,
 } from '../../src/policy/index.ts';
 import { until } from '../support/net.ts';
-import { needs } from '../support/programs.ts';
+import { needs, typescript } from '../support/programs.ts';
 
 const allow = [{ domain: 'app.example.com', ports: '8080' }];
 const REQUEST = '<policy-file-request/>\0';
@@ -154,7 +154,7 @@ test('EACCES names setcap, authbind and a redirect', async () => {
       console.log('bound');
       process.exit();
     }).catch((error) => console.log(error.code, error.message));`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '-e', script], {
+  const child = spawn(process.execPath, [...typescript, '-e', script], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

@@ -12,7 +12,7 @@ import {
 } from '../../src/index.ts';
 import { slotOf } from '../../src/pubsub/redis/slots.ts';
 import { until } from '../support/net.ts';
-import { needs } from '../support/programs.ts';
+import { needs, typescript } from '../support/programs.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { ask, type ClusterGroup, moveSlot, startCluster } from '../support/redis-groups.ts';
 import { onEachStore } from './stores.ts';
@@ -124,7 +124,7 @@ function program(
     console.log('port ' + push.address().port);
     process.stdin.on('data', () => {});
   `;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', source], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const port = new Promise<number>((resolve, reject) => {

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createPlain } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { PushServer, queryUser } from '../../src/index.ts';
-import { uncovered } from '../support/programs.ts';
+import { typescript, uncovered } from '../support/programs.ts';
 import { Page, startPush } from './support.ts';
 
 async function takenPort(t: TestContext): Promise<number> {
@@ -64,7 +64,7 @@ test('where its owner does not listen for it, it ends the process, as it would w
     http.listen(${port}, '127.0.0.1');
     setInterval(() => {}, 1000);
   `;
-  const args = ['--import', 'tsx', '--input-type=module', '-e', program];
+  const args = [...typescript, '--input-type=module', '-e', program];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env: uncovered });
   t.after(() => child.kill('SIGKILL'));
   let errors = '';

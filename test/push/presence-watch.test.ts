@@ -10,7 +10,7 @@ import { redisBroker } from '../../src/pubsub/store/redis-broker.ts';
 import type { PresenceFrame } from '../../src/push/talk/wire.ts';
 import { client } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
-import { needs } from '../support/programs.ts';
+import { needs, typescript } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 import { startCluster } from '../support/redis-groups.ts';
 import { onEachStore, onMemory } from './stores.ts';
@@ -295,7 +295,7 @@ test('of an instance that is killed everybody has left once its time is over, bu
     await push.ready;
     console.log(push.address().port);
   `;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program]);
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', program]);
   t.after(() => child.kill('SIGKILL'));
   const [port] = await once(child.stdout, 'data');
   const url = `ws://127.0.0.1:${Number(port)}/socketServer`;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { typescript } from '../support/programs.ts';
 
 /** Runs a program in a process that goes on after uncaught exceptions, and returns what it prints. */
 async function run(program: string): Promise<string[]> {
@@ -28,7 +29,7 @@ async function run(program: string): Promise<string[]> {
     for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
     process.exit(0);
   `;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', source], {
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '--eval', source], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';

@@ -13,7 +13,7 @@ import { PreparedMessage, WebSocket, type WebSocketServer } from '../../src/ws.t
 import { type Running, startPush } from '../push/support.ts';
 import { client as httpClient, type Service, session, startSockJs } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
-import { needs } from '../support/programs.ts';
+import { needs, typescript } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 import { cleanUp, listen } from './support.ts';
 
@@ -308,7 +308,7 @@ for (const [what, toNotFake] of Object.entries({ 'all but nextTick': ['nextTick'
     `;
     const { stdout, stderr } = spawnSync(
       process.execPath,
-      ['--import', 'tsx', '--input-type=module', '-e', program],
+      [...typescript, '--input-type=module', '-e', program],
       {
         encoding: 'utf8',
         timeout: 120_000,

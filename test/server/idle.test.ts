@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import Ws from 'ws';
+import { typescript } from '../support/programs.ts';
 
 const CONNECTIONS = 200;
 
@@ -36,7 +37,7 @@ async function perConnection(options: string): Promise<Record<string, number>> {
   `;
   const child = spawn(
     process.execPath,
-    ['--expose-gc', '--import', 'tsx', '--input-type=module', '--eval', source],
+    ['--expose-gc', ...typescript, '--input-type=module', '--eval', source],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();

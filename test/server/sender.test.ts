@@ -11,6 +11,7 @@ import { connect as tlsConnect } from 'node:tls';
 import Ws, { WebSocketServer as WsServer } from 'ws';
 import { PreparedMessage, WebSocket, WebSocketServer } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
+import { typescript } from '../support/programs.ts';
 import { cleanUp, frame, listen, listenTls, RawPeer, REQUEST } from './support.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -659,7 +660,7 @@ test('what was put off is not lost with process.exit(), wherever it was sent', a
           ${{ listener: 'all()', turn: 'setImmediate(all)', exit: "process.on('exit', all); process.exit(0)" }[where]};
         });
       });`;
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {
+    const child = spawn(process.execPath, [...typescript, '--input-type=module', '--eval', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     cleanUp(() => child.kill());

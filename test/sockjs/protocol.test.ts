@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { until } from '../support/net.ts';
+import { typescript } from '../support/programs.ts';
 import { type Answer, client, session, Wire } from './support.ts';
 
 let port = 0;
@@ -15,7 +16,7 @@ let stop: () => void;
 
 before(async () => {
   const program = new URL('../../bench/peers/sockjs-test.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), program, '--port', '0'], {
+  const child = spawn(process.execPath, [...typescript, program, '--port', '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   stop = () => child.kill();

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { TestContext } from 'node:test';
 import { until } from './net.ts';
+import { typescript } from './programs.ts';
 
 export interface Program {
   readonly process: ChildProcess;
@@ -27,7 +28,7 @@ export function tidings(
 ): Program {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TIDINGS_'));
   const entry = new URL('../../src/cli.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), entry, ...args], {
+  const child = spawn(process.execPath, [...typescript, entry, ...args], {
     env: { ...Object.fromEntries(inherited), ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),

@@ -2,7 +2,7 @@
  * The programs that tests run for real: where they are, how they get here, and what to say where they can't.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 interface Program {
@@ -34,8 +34,12 @@ export type ProgramName = keyof typeof programs;
 /** For child processes that would only be slowed by having their coverage taken. */
 export const uncovered: NodeJS.ProcessEnv = { ...process.env, NODE_V8_COVERAGE: undefined };
 
-/** The path of a program, or undefined where it isn't installed. */
+/** What Node starts with to run TypeScript: a program of ours in a process of its own. */
+export const typescript = ['--import', new URL('../../scripts/typescript.mjs', import.meta.url).href];
+
+/** The path of a program, or undefined where it isn't installed. TIDINGS_WITHOUT=redis,nginx hides some. */
 export function find(name: ProgramName): string | undefined {
+  if (process.env.TIDINGS_WITHOUT?.split(',').includes(name)) return undefined;
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'];
   for (const file of programs[name].names) {
     for (const folder of folders) {
@@ -51,24 +55,46 @@ export function find(name: ProgramName): string | undefined {
   return undefined;
 }
 
-/** Installs the programs that are missing where that can be done. */
-export function provide(): void {
-  const missing = (Object.keys(programs) as ProgramName[]).filter((name) => find(name) === undefined);
+/** Why nothing is installed on this machine; undefined where it can be. */
+function whyNot(): string | undefined {
+  if (process.env.TIDINGS_INSTALL === 'no') return 'TIDINGS_INSTALL is "no"';
+  if (process.getuid?.() !== 0) return 'that takes root';
+  if (!existsSync('/etc/debian_version')) return 'this is no Debian';
+  return undefined;
+}
+
+/** Says which of the programs are missing and what becomes of that, then installs them where that can be done. */
+export function provide(names: ProgramName[]): void {
+  const missing = names.filter((name) => find(name) === undefined);
+  if (missing.length === 0) return;
+  const obstacle = whyNot();
+  console.error(
+    [
+      'Some of these tests need what this machine does not have:',
+      ...missing.map((name) => `  ${programs[name].names.join(' or ')} (Debian's ${programs[name].package})`),
+      obstacle === undefined
+        ? 'Installed now, as root, by apt-get; with TIDINGS_INSTALL=no nothing is, and their tests do not run.'
+        : `Not installed: ${obstacle}. Their tests do not run.`,
+    ].join('\n'),
+  );
   install(missing.flatMap((name) => programs[name].package.split(' ')));
 }
 
 /** Installs packages on Debian, as root; elsewhere it does nothing. */
 export function install(packages: string[]): void {
-  if (packages.length === 0 || !existsSync('/etc/debian_version') || process.getuid?.() !== 0) return;
-  console.error(`installing ${packages.join(', ')} for the tests`);
+  if (packages.length === 0 || whyNot() !== undefined) return;
+  console.error(`apt-get install ${packages.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore', env });
-  const { status } = spawnSync('apt-get', ['install', '-qy', '--no-install-recommends', ...packages], {
+  const { status, error } = spawnSync('apt-get', ['install', '-qy', '--no-install-recommends', ...packages], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env,
   });
-  if (status !== 0) console.error(`apt-get install ${packages.join(' ')} failed with status ${status}`);
+  if (status !== 0) console.error(`apt-get install failed: ${error?.message ?? `status ${status}`}`);
 }
+
+/** What a reason to skip a test begins with where the machine is to blame: with CI=true that fails the run. */
+export const LACKING = 'for want of ';
 
 /**
  * Options for node:test: `test(name, needs('redis'), fn)` runs where the programs are here, and is
@@ -77,11 +103,7 @@ export function install(packages: string[]): void {
 export function needs(...names: ProgramName[]): { skip: string | false } {
   const missing = names.filter((name) => find(name) === undefined);
   if (missing.length === 0) return { skip: false };
-  const reason = `${missing.map((n) => programs[n].names.join(' or ')).join(', ')} not on PATH (Debian: apt-get install ${missing
-    .map((n) => programs[n].package)
-    .join(' ')})`;
-  const notes = process.env.TIDINGS_NOT_RUN;
-  const file = process.argv[1] ?? 'a test';
-  if (notes) writeFileSync(join(notes, `${process.pid}-${names.join('-')}`), `${file}: ${reason}`);
-  return { skip: reason };
+  const wanted = missing.map((name) => programs[name].names.join(' or ')).join(' and ');
+  const packages = missing.map((name) => programs[name].package).join(' ');
+  return { skip: `${LACKING}${wanted} (Debian: apt-get install ${packages})` };
 }

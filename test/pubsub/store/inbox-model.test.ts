@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { RespClient } from '../../../src/pubsub/redis/resp-client.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import { until } from '../../support/net.ts';
-import { needs, uncovered } from '../../support/programs.ts';
+import { needs, typescript, uncovered } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
 import { Play, type Stage, TooSlow } from './inbox-play.ts';
 
@@ -17,7 +17,7 @@ const RUNS = Number(process.env['INBOX_MODEL_RUNS'] ?? 10_000);
 const program = fileURLToPath(new URL('inbox-in-memory.ts', import.meta.url));
 
 test(`${RUNS} interleavings in memory from seed ${SEED}: all devices agree on every state and count`, async () => {
-  const args = ['--import', 'tsx', program, String(SEED), String(RUNS)];
+  const args = [...typescript, program, String(SEED), String(RUNS)];
   const [output, errors] = await new Promise<[string, string]>((resolve) => {
     execFile(process.execPath, args, { env: uncovered, timeout: 300_000 }, (_, ...said) => resolve(said));
   });

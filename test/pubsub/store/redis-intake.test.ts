@@ -11,7 +11,7 @@ import { lua } from '../../../src/pubsub/store/lua.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import { cleanups, started } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
-import { needs } from '../../support/programs.ts';
+import { needs, typescript } from '../../support/programs.ts';
 import { startRedis } from '../../support/redis.ts';
 import { ask } from '../../support/redis-groups.ts';
 import { options, Recorder } from './broker-suite.ts';
@@ -226,7 +226,7 @@ describe('the intake stream', { ...needs('redis'), timeout: 600_000 }, () => {
         import { PushServer, redisBroker } from ${JSON.stringify(new URL('../../../src/index.ts', import.meta.url))};
         new PushServer({ broker: redisBroker('redis://127.0.0.1:${port}') });
       `;
-      const args = ['--import', 'tsx', '--input-type=module', '-e', program];
+      const args = [...typescript, '--input-type=module', '-e', program];
       dying = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
       const ended = once(dying, 'exit');
       await until('the end of its entries', () => isReached);

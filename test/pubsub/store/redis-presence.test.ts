@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Broker, PresenceEntry } from '../../../src/pubsub/store/broker.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import { until } from '../../support/net.ts';
-import { needs } from '../../support/programs.ts';
+import { needs, typescript } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
 import { ask } from '../../support/redis-groups.ts';
 import { Recorder } from './broker-suite.ts';
@@ -48,7 +48,7 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
       await broker.announce([ann, { ...ann, topic: 'news' }], ${TTL});
       console.log('announced');
     `;
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program]);
+    const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', program]);
     await once(child.stdout, 'data');
     assert.equal((await b.presence('ann')).length, 1);
     // Many times as long as an instance may be silent.
