@@ -6,6 +6,7 @@
  *   is a file, with its names as they are, so that a stack trace can be read.
  * - dist/*.js: ES modules that only hand on, name by name, what is in dist/cjs/. So there is one instance of all
  *   state, however a process has loaded it, and twice as well.
+ * - dist/openapi.json: the admin API as an OpenAPI document, of its table of routes.
  * - dist/page/: the page's client as ES modules, for bundlers.
  * - dist/client/: the same as one script file for a <script> tag, with and without fallback, and with the bell.
  * - dist/types/: the declarations of all of them.
@@ -19,6 +20,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
 import { type Plugin, rollup } from 'rollup';
+import { adminDocument } from '../src/admin/routes.ts';
 import { bellBundle, clientBundle, coreBundle, shareBundle } from './client-bundle.ts';
 import { pruneDeclarations } from './declarations.ts';
 import { inlineFiles } from './inline-files.ts';
@@ -232,3 +234,4 @@ await copyParser();
 await declarations;
 writeWsModule();
 writeEsModules();
+writeFileSync('dist/openapi.json', `${JSON.stringify(adminDocument(), null, 1)}\n`);

@@ -38,10 +38,7 @@ const push = new PushServer({
   interceptors: [queryUser('operator')],
 });
 const demo = demoSite({ push, instance: 'tidings-1' });
-http.on(
-  'request',
-  site({ health: () => ({ ok: true }), admin: async () => {}, path: '/socketServer', demo }),
-);
+http.on('request', site({ has: () => false, listener: async () => {} }, { path: '/socketServer', demo }));
 const { port } = http.address() as AddressInfo;
 const browser = await launchChromium();
 const { now } = Date;

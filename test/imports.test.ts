@@ -55,7 +55,11 @@ const rooms: Record<string, Room> = {
   check: { rooms: [], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push', beside], builtins: 'all', packages: [] },
-  admin: { rooms: [...below, 'push', beside, clock, names, 'queue.ts'], builtins: 'all', packages: [] },
+  admin: {
+    rooms: [...below, 'push', beside, clock, names, logFields, 'version.ts'],
+    builtins: 'all',
+    packages: [],
+  },
   cli: { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', ''], builtins: 'all', packages: [] },
   // The entry points of the package, directly in src/.
   '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', 'cli'], builtins: 'all', packages: [] },

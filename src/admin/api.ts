@@ -1,200 +1,179 @@
 /**
- * The admin API of `tidings serve`: programs in any language send messages by HTTP. Everything below /api/
- * needs the admin token; every answer is JSON.
+ * The admin API of `tidings serve`: programs in any language send messages by HTTP, and operators look and step in.
+ * `routes` says what there is; here is who may ask for it, how often, and what is written down of it.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Block, Blocked } from '../push/door/blocks.ts';
-import type { BlockSettings, DisconnectSettings } from '../push/door/exclusion.ts';
-import type { RevokeSettings } from '../push/door/topic-rights.ts';
-import type { AttendanceSettings } from '../push/pages/topic-presence.ts';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Log } from '../log-fields.ts';
+import { printable } from '../push/explain.ts';
 import { requestTarget } from '../server/request-target.ts';
-import { type InboxTarget, inboxRoutes } from './inbox.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
-import { asHttpError, queryOf, type Route, readRecord } from './request.ts';
-import { type SendingTarget, sendingRoutes } from './sending.ts';
-import { timeIn } from './time.ts';
-
-/** What the API needs of a push server. */
-export interface AdminTarget extends SendingTarget, InboxTarget {
-  sessions(user: string): Promise<unknown>;
-  online(users: readonly string[]): Promise<Set<string>>;
-  presence(topic: string, settings: AttendanceSettings): Promise<unknown>;
-  recheck(user: string): Promise<unknown>;
-  disconnect(user: string, settings: DisconnectSettings): Promise<number>;
-  block(who: Blocked, settings: BlockSettings): Promise<number>;
-  unblock(who: Blocked): Promise<boolean>;
-  blockOf(who: Blocked): Promise<Block | undefined>;
-  blocks(): Promise<Block[]>;
-  subscribe(user: string, topic: string): Promise<number>;
-  unsubscribe(user: string, topic: string): Promise<number>;
-  revoke(user: string, topic: string, settings: RevokeSettings): Promise<number>;
-  permit(user: string, topic: string): Promise<boolean>;
-  stats(): unknown;
-}
+import { Guesses } from './pace.ts';
+import { asHttpError, queryOf } from './request.ts';
+import { type Call, type Route, RouteTable } from './route.ts';
+import type { AdminToken, AdminTokens } from './tokens.ts';
 
 export interface AdminOptions {
-  target: AdminTarget;
-  /** Without one the API is off. */
-  token: string | undefined;
-  /** Bytes of a request's body. */
-  maxBody: number;
+  routes: readonly Route[];
+  /** Without any, what needs one is off. */
+  tokens: AdminTokens;
+  /** Default: no log. */
+  log?: Log;
+  /** The client's, as trusted proxies tell it. Default: that of the connection. */
+  addressOf?: (request: IncomingMessage) => string;
 }
 
-/** Answers requests whose path begins with /api/; never rejects. */
-export function adminApi({ target, token, maxBody }: AdminOptions) {
-  const blockMethods = (who: (name: string) => Blocked): Route['methods'] => ({
-    GET: async ({ name }) => {
-      const block = await target.blockOf(who(name));
-      if (block === undefined) throw new HttpError(404, 'not_blocked', 'there is no such block');
-      return { status: 200, body: block };
-    },
-    PUT: async ({ request, name }) => {
-      const settings = await blockSettings(request, maxBody);
-      return { status: 200, body: { ended: await target.block(who(name), settings) } };
-    },
-    DELETE: async ({ name }) => ({ status: 200, body: { lifted: await target.unblock(who(name)) } }),
-  });
-  const routes: Route[] = [
-    ...sendingRoutes(target, maxBody),
-    ...inboxRoutes(target, maxBody),
-    {
-      pattern: /^\/api\/topics\/([^/]+)\/presence$/,
-      hasQuery: true,
-      methods: {
-        GET: async ({ request, name }) => ({
-          status: 200,
-          body: await target.presence(name, attendanceSettings(request)),
-        }),
-      },
-    },
-    {
-      pattern: /^\/api\/online$/,
-      methods: {
-        POST: async ({ request }) => {
-          const { users } = await readRecord(request, maxBody, ['users'], 'a body is {"users": […]}');
-          const online = await target.online(users as string[]);
-          return { status: 200, body: { online: [...online] } };
-        },
-      },
-    },
-    {
-      pattern: /^\/api\/users\/([^/]+)\/sessions$/,
-      hasQuery: true,
-      methods: {
-        GET: async ({ name }) => ({ status: 200, body: await target.sessions(name) }),
-        DELETE: async ({ request, name }) => {
-          const ended = await target.disconnect(name, disconnectSettings(request));
-          return { status: 200, body: { ended } };
-        },
-      },
-    },
-    { pattern: /^\/api\/users\/([^/]+)\/block$/, methods: blockMethods((user) => ({ user })) },
-    { pattern: /^\/api\/logins\/([^/]+)\/block$/, methods: blockMethods((login) => ({ login })) },
-    {
-      pattern: /^\/api\/blocks$/,
-      methods: { GET: async () => ({ status: 200, body: await target.blocks() }) },
-    },
-    {
-      pattern: /^\/api\/users\/([^/]+)\/recheck$/,
-      methods: { POST: async ({ name }) => ({ status: 200, body: await target.recheck(name) }) },
-    },
-    {
-      pattern: /^\/api\/users\/([^/]+)\/topics\/([^/]+)$/,
-      methods: {
-        PUT: async ({ name, topic }) => ({
-          status: 200,
-          body: { subscribed: await target.subscribe(name, topic) },
-        }),
-        DELETE: async ({ name, topic }) => ({
-          status: 200,
-          body: { unsubscribed: await target.unsubscribe(name, topic) },
-        }),
-      },
-    },
-    {
-      pattern: /^\/api\/users\/([^/]+)\/topics\/([^/]+)\/revocation$/,
-      methods: {
-        PUT: async ({ request, name, topic }) => {
-          const { until } = await blockSettings(request, maxBody);
-          const settings = until === undefined ? {} : { until };
-          return { status: 200, body: { unsubscribed: await target.revoke(name, topic, settings) } };
-        },
-        DELETE: async ({ name, topic }) => ({
-          status: 200,
-          body: { lifted: await target.permit(name, topic) },
-        }),
-      },
-    },
-    { pattern: /^\/api\/stats$/, methods: { GET: async () => ({ status: 200, body: target.stats() }) } },
-  ];
+/** For the audit line. */
+interface Change {
+  route: Route;
+  token: AdminToken;
+  call: Call;
+  path: string;
+  address: string;
+}
 
-  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    try {
-      authorize(request, token);
-      const { path } = requestTarget(request);
-      for (const { pattern, hasQuery, methods } of routes) {
-        const match = pattern.exec(path);
-        if (match === null) continue;
-        const handle = methods[request.method ?? ''];
-        if (handle === undefined) {
-          const allow = Object.keys(methods).join(', ');
-          throw new HttpError(405, 'method_not_allowed', `${path} takes ${allow}`, { Allow: allow });
-        }
-        if (!hasQuery && request.method !== 'GET') queryOf(request, []);
-        const [name, topic] = [match[1] ?? '', match[2] ?? ''].map(decodeName) as [string, string];
-        const { status, body } = await handle({ request, name, topic });
-        sendJson(response, status, body);
-        return;
-      }
-      throw new HttpError(404, 'not_found', `there is nothing at ${path}`);
-    } catch (error) {
-      if (!response.headersSent && !response.destroyed) sendError(response, asHttpError(error));
+/** What is about a user and the like: by these names in the path, log lines have it as well. */
+const NAMED = ['user', 'login', 'topic', 'id'];
+const PREFIX = '/api/';
+
+export interface AdminApi {
+  /** Whether the path is one of the API's, or could be: then `listener` answers. */
+  has(path: string): boolean;
+  /** Never rejects. */
+  listener(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+export function adminApi({
+  routes,
+  tokens,
+  log = () => {},
+  addressOf = remoteAddress,
+}: AdminOptions): AdminApi {
+  const table = new RouteTable(routes);
+  const isWhole = routes.some(({ path }) => path.startsWith(PREFIX));
+  const guesses = new Guesses();
+
+  /** @throws {HttpError} for who may not ask, or too often */
+  function authorized(request: IncomingMessage, address: string, route: Route | undefined): AdminToken {
+    if (tokens.size === 0) {
+      throw new HttpError(403, 'admin_api_off', 'the admin API is off: start the server with --admin-token');
     }
-  };
-}
-
-function authorize(request: IncomingMessage, token: string | undefined): void {
-  if (token === undefined) {
-    throw new HttpError(403, 'admin_api_off', 'the admin API is off: start the server with --admin-token');
+    const [, given] = /^Bearer +([^\s]+) *$/i.exec(request.headers.authorization ?? '') ?? [];
+    const token = given === undefined ? undefined : tokens.find(given);
+    if (token === undefined) throw refusal(address, given !== undefined);
+    const wait = token.pace.take();
+    if (wait > 0) throw tooMany('this token has asked too often', wait);
+    const { scope } = route ?? {};
+    if (scope !== undefined && !token.scopes.has(scope)) {
+      const challenge = `Bearer realm="tidings", error="insufficient_scope", scope="${scope}"`;
+      throw new HttpError(403, 'scope_missing', `this takes a token with the scope ${scope}`, {
+        'WWW-Authenticate': challenge,
+      });
+    }
+    return token;
   }
-  const challenge = { 'WWW-Authenticate': 'Bearer realm="tidings"' };
-  const [, given] = /^Bearer +([^\s]+) *$/i.exec(request.headers.authorization ?? '') ?? [];
-  if (given === undefined) {
-    throw new HttpError(401, 'token_missing', 'send the header Authorization: Bearer TOKEN', challenge);
+
+  function refusal(address: string, isGiven: boolean): HttpError {
+    if (!isGiven) {
+      return new HttpError(401, 'token_missing', 'send the header Authorization: Bearer TOKEN', {
+        'WWW-Authenticate': 'Bearer realm="tidings"',
+      });
+    }
+    const { wait, isFirst } = guesses.wrong(address);
+    if (isFirst) {
+      log('warn', `the admin API was asked with a wrong token from ${printable(address)}`, {
+        event: 'admin-refused',
+        address: printable(address),
+      });
+    }
+    if (wait > 0) return tooMany('too many wrong tokens', wait, { Connection: 'close' });
+    return new HttpError(401, 'token_wrong', 'this is not an admin token of this server', {
+      'WWW-Authenticate': 'Bearer realm="tidings", error="invalid_token"',
+    });
   }
-  // Digests have one length, and comparing them takes one time, whatever was given.
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  if (!timingSafeEqual(digest(given), digest(token))) {
-    throw new HttpError(403, 'token_wrong', 'this is not the admin token');
+
+  function audit({ route, token, call, path, address }: Change, status: number): void {
+    const named = Object.fromEntries(
+      NAMED.filter((name) => call.names[name]).map((name) => [name, printable(call.names[name]!)]),
+    );
+    const whom = Object.entries(named).map(([name, value]) => ` ${name} ${value}`);
+    log('info', `${token.name} by HTTP: ${route.operation}${whom.join('')}: ${status}`, {
+      event: 'admin-change',
+      token: token.name,
+      operation: route.operation,
+      method: route.method,
+      path: path.slice(0, 1_000),
+      ...named,
+      ...(Object.keys(call.query).length > 0 && {
+        parameters: new URLSearchParams(call.query).toString().slice(0, 1_000),
+      }),
+      ...call.audit,
+      status,
+      address,
+    });
   }
-}
 
-function attendanceSettings(request: IncomingMessage): AttendanceSettings {
-  const { limit } = queryOf(request, ['limit']);
-  if (limit === undefined) return {};
-  if (!/^\d{1,9}$/.test(limit)) throw new HttpError(400, 'bad_request', 'limit is a whole number');
-  return { limit: Number(limit) };
-}
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { path } = requestTarget(request);
+    // Where a body is broken off, the connection is gone, and nobody knows any more whose it was.
+    const address = addressOf(request);
+    const found = table.find(path);
+    const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
+    const route = found?.methods.get(method);
+    // Nor does it say to everybody what there is.
+    const isOpen =
+      found !== undefined && [...found.methods.values()].every(({ scope }) => scope === undefined);
+    const token = isOpen || route?.isOpenTo?.(request) ? undefined : authorized(request, address, route);
+    if (found === undefined) throw new HttpError(404, 'not_found', `there is nothing at ${path}`);
+    if (route === undefined) {
+      const allow = [...found.methods.keys()].flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each]));
+      const all = allow.join(', ');
+      throw new HttpError(405, 'method_not_allowed', `${path} takes ${all}`, { Allow: all });
+    }
+    const query =
+      route.query !== undefined || route.method !== 'GET'
+        ? queryOf(request, Object.keys(route.query ?? {}))
+        : {};
+    const names = Object.fromEntries(
+      Object.entries(found.names).map(([name, text]) => [name, decodeName(text)]),
+    );
+    const call: Call = { request, response, names, query, audit: {} };
+    const change =
+      token !== undefined && route.scope !== 'read' ? { route, token, call, path, address } : undefined;
+    try {
+      const result = await route.handle(call);
+      if (change) audit(change, result?.status ?? response.statusCode);
+      if (result !== undefined) sendJson(response, result.status, result.body);
+    } catch (error) {
+      const told = asHttpError(error);
+      if (change) audit(change, told.status);
+      throw told;
+    }
+  }
 
-function disconnectSettings(request: IncomingMessage): DisconnectSettings {
-  // A filter with a typing error would end more than was meant.
-  const { code, ...filter } = queryOf(request, ['login', 'session', 'device', 'code', 'reason']);
-  return code === undefined ? filter : { ...filter, code: Number(code) };
-}
-
-/** A body is optional. */
-async function blockSettings(request: IncomingMessage, maxBody: number): Promise<BlockSettings> {
-  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
-  if (length === '0' && encoding === undefined) return {};
-  const shape = 'a block is a JSON object: {"until": …, "reason": …}, each optional';
-  const { until, reason } = await readRecord(request, maxBody, ['until', 'reason'], shape);
   return {
-    ...(until !== undefined && {
-      until: typeof until === 'string' ? new Date(timeIn(until)) : (until as number),
-    }),
-    ...(reason !== undefined && { reason: reason as string }),
+    has: (path) => (isWhole && path.startsWith(PREFIX)) || table.find(path) !== undefined,
+    async listener(request, response) {
+      try {
+        await answer(request, response);
+      } catch (error) {
+        if (!response.headersSent && !response.destroyed) sendError(response, asHttpError(error));
+      }
+    },
   };
+}
+
+/** The same as what `http.createServer` takes. */
+export function listenerOf(api: AdminApi): RequestListener {
+  return (request, response) => void api.listener(request, response);
+}
+
+function remoteAddress(request: IncomingMessage): string {
+  return request.socket.remoteAddress ?? '';
+}
+
+function tooMany(why: string, wait: number, headers: Record<string, string> = {}): HttpError {
+  const retry = { 'Retry-After': String(wait), ...headers };
+  return new HttpError(429, 'too_many_requests', `${why}: wait ${wait} s`, retry);
 }
 
 function decodeName(encoded: string): string {

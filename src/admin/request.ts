@@ -5,20 +5,7 @@ import { UnconfirmedError } from '../pubsub/store/control.ts';
 import type { JsonText } from '../push/payload.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson } from './json-http.ts';
-
-export interface Call {
-  request: IncomingMessage;
-  /** What the pattern's groups have matched, decoded. */
-  name: string;
-  topic: string;
-}
-
-export interface Route {
-  pattern: RegExp;
-  /** Its methods read parameters. Others that change something refuse them: nothing that is asked for is passed over. */
-  hasQuery?: true;
-  methods: Record<string, (call: Call) => Promise<{ status: number; body: unknown }>>;
-}
+import { timeIn } from './time.ts';
 
 export function idempotencyKey(request: IncomingMessage): string | undefined {
   const key = request.headers['idempotency-key'];
@@ -28,8 +15,8 @@ export function idempotencyKey(request: IncomingMessage): string | undefined {
 }
 
 /** @throws {HttpError} for a parameter that is none of these, or comes twice */
-export function queryOf(request: IncomingMessage, known: string[]): Record<string, string> {
-  const found: Record<string, string> = {};
+export function queryOf(request: IncomingMessage, known: readonly string[]): Record<string, string> {
+  const found: Record<string, string> = Object.create(null);
   for (const [name, value] of new URLSearchParams(requestTarget(request).query)) {
     if (!known.includes(name)) {
       throw new HttpError(400, 'bad_request', `there is no parameter ${JSON.stringify(name.slice(0, 64))}`);
@@ -60,6 +47,41 @@ export function recordOf({ text }: JsonText, known: string[], shape: string): Re
   if (unknown !== undefined)
     throw new HttpError(400, 'bad_request', `there is no ${JSON.stringify(unknown)}: ${shape}`);
   return body as Record<string, unknown>;
+}
+
+/** Whether there is one: an empty one is none. */
+export function hasBody(request: IncomingMessage): boolean {
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+  return length !== '0' || encoding !== undefined;
+}
+
+/** Milliseconds since 1970, or what a Date reads: `2026-12-24T18:00:00Z`. @throws {HttpError} for anything else */
+export function timeOf(name: string, given: unknown): number {
+  const isNumber = typeof given === 'number' || (typeof given === 'string' && /^\d+$/.test(given));
+  const time = isNumber ? Number(given) : typeof given === 'string' ? timeIn(given) : Number.NaN;
+  if (!Number.isNaN(time)) return time;
+  throw new HttpError(
+    400,
+    'bad_request',
+    `${name} is milliseconds since 1970, or a time such as 2026-12-24T18:00:00Z`,
+  );
+}
+
+/** @throws {HttpError} for anything but a whole number */
+export function wholeNumber(name: string, text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new HttpError(400, 'bad_request', `${name} is a whole number`);
+  return Number(text);
+}
+
+export function isTrue(name: string, text: string): boolean {
+  if (text === 'true' || text === 'false') return text === 'true';
+  throw new HttpError(400, 'bad_request', `${name} is true or false`);
+}
+
+/** A message with its data as pages get them: bytes in base64. */
+export function inJson<T extends { data: unknown }>(message: T): object {
+  const { data } = message;
+  return Buffer.isBuffer(data) ? { ...message, data: data.toString('base64'), encoding: 'base64' } : message;
 }
 
 /** Type and range errors are the caller's; whatever else a send fails with is the store's. */

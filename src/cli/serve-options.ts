@@ -1,6 +1,7 @@
 /** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
 
 import { topicProblem } from '../push/talk/names.ts';
+import { adminOptions } from './admin-options.ts';
 import { authOptions } from './auth-url.ts';
 import { limitOption } from './limits.ts';
 import { logOptions } from './log-output.ts';
@@ -92,10 +93,7 @@ export const serveOptions = {
       /[\s,]+/,
     ),
   ),
-  adminToken: reloaded(
-    'at once',
-    secret(text('TOKEN', 'Switches the admin API on (POST /api/users/USER/messages …)')),
-  ),
+  ...adminOptions,
   ...policyOptions,
   limit: limitOption,
   plainCounts: reloaded(

@@ -1,11 +1,11 @@
 /** What `tidings serve` does: the push server with its HTTP side, from the settings to a clean end. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { type AddressInfo, BlockList, isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
 import { relative } from 'node:path';
-import { adminApi } from '../admin/api.ts';
+import { AdminTokens } from '../admin/tokens.ts';
 import { demoSite } from '../demo/index.ts';
 import { memoryBroker, PushServer, queryUser, redisBroker } from '../index.ts';
 import { authInterceptor } from './auth-url.ts';
@@ -18,8 +18,10 @@ import { servePolicy } from './policy.ts';
 import { redisSettings } from './redis.ts';
 import type { serveOptions } from './serve-options.ts';
 import { checkServe, type ServeSettings } from './serve-settings.ts';
-import { site } from './site.ts';
+import { type Sites, sites } from './site.ts';
 
+/** A connection that sends half a request is let go as early as one that sends half a handshake. */
+const HTTP_TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 /** Milliseconds for the answers of HTTP requests that are open at the end. */
 const LAST_ANSWERS = 2_000;
 
@@ -46,7 +48,10 @@ function withDemo(values: ServeSettings): ServeSettings {
     queryUser: values.queryUser ?? 'operator',
     topics: values.topics.length > 0 ? values.topics : ['*'],
     // The demo's page lets anyone write to anyone, so a known token gives nothing away on loopback.
-    adminToken: values.adminToken ?? (isLocal ? 'demo' : randomBytes(16).toString('base64url')),
+    adminToken:
+      values.adminToken.length > 0
+        ? values.adminToken
+        : [isLocal ? 'demo' : randomBytes(16).toString('base64url')],
   };
 }
 
@@ -60,21 +65,15 @@ interface Running {
 
 async function start(settings: ServeSettings): Promise<Running> {
   const instance = settings.instance ?? `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
-  const http = createServer({
-    // A connection that sends half a request is let go as early as one that sends half a handshake.
-    headersTimeout: 10_000,
-    requestTimeout: 30_000,
-    connectionsCheckingInterval: 1_000,
-  });
+  const http = createServer(HTTP_TIMES);
   const output = logOutput(settings, instance);
   const { log } = output;
   const push = createPush(settings, instance, http, output);
-  let isReady = false;
-  http.on(
-    'request',
-    createSite(settings, push, () => isReady),
-  );
+  const { main, admin } = createSites(settings, push);
+  http.on('request', main);
   const port = await listen(http, settings.host, settings.port);
+  const adminHttp = admin && createServer(HTTP_TIMES, admin);
+  const adminPort = adminHttp && (await listen(adminHttp, settings.adminHost, settings.adminPort ?? 0));
   const policy = await servePolicy(http, port, settings, log);
 
   const ready = async (): Promise<boolean> => {
@@ -93,8 +92,8 @@ async function start(settings: ServeSettings): Promise<Running> {
     } finally {
       clearTimeout(waiting);
     }
-    isReady = true;
     announce(settings, output, port, policy?.address()?.port);
+    if (adminPort !== undefined) output.announce(`http://${authority(settings.adminHost, adminPort)}/api/`);
     return true;
   };
   return {
@@ -111,7 +110,7 @@ async function start(settings: ServeSettings): Promise<Running> {
     async close() {
       await push.close({ drain: settings.drain });
       await policy?.close();
-      await closeGently(http);
+      await Promise.all([http, adminHttp].map((each) => each && closeGently(each)));
     },
   };
 }
@@ -175,16 +174,17 @@ function matches(pattern: string, topic: string): boolean {
   return pattern.endsWith('*') ? topic.startsWith(pattern.slice(0, -1)) : topic === pattern;
 }
 
-function createSite(settings: ServeSettings, push: PushServer, isReady: () => boolean): RequestListener {
-  const { adminToken: token, demo, path, queryUser: userParameter, limit } = settings;
+function createSites(settings: ServeSettings, push: PushServer): Sites {
+  const { demo, path, queryUser: userParameter, limit, storeGrace, proxies, adminPort } = settings;
   const { instance } = push;
-  return site({
-    health: () => {
-      const { storeAway, storeFaults, draining, sessions } = push.stats();
-      const ok = isReady() && !storeAway && storeFaults === 0 && !draining;
-      return { ok, instance, sessions, storeAway, storeFaults, draining };
-    },
-    admin: adminApi({ target: push, token, maxBody: parseLimits(limit).limits.message }),
+  return sites({
+    push,
+    tokens: new AdminTokens(settings.adminToken, settings.adminRate),
+    log: push.log,
+    maxBody: parseLimits(limit).limits.message,
+    storeGrace,
+    proxies,
+    hasAdminPort: adminPort !== undefined,
     path,
     demo: demo
       ? demoSite({ push, instance, path, ...(userParameter !== undefined && { userParameter }) })
@@ -218,8 +218,9 @@ function announce(
   if (policyPort !== undefined) output.announce(`policy://${authority(host, policyPort)}`);
   if (demo && settings.logFormat === 'text') {
     console.log(`open http://${authority(host, port)}/ in two windows, or send from another terminal:`);
+    const [token] = adminToken;
     console.log(
-      `  ${programName()} send alice "hello" --url http://${authority(host, port)} --token ${adminToken}`,
+      `  ${programName()} send alice "hello" --url http://${authority(host, port)} --token ${token}`,
     );
   }
 }

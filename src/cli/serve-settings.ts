@@ -16,6 +16,8 @@ const NEEDS: readonly (readonly [names: Name[], needed: Name[], what: string])[]
     ['authUrl'],
     'an application that is asked',
   ],
+  [['adminHost'], ['adminPort'], 'the port of the admin API'],
+  [['adminRate'], ['adminToken'], 'who has an admin token'],
   [['showPresence'], ['presence'], 'topics of which it can be asked who is there'],
 ];
 
@@ -32,7 +34,7 @@ export function checkServe({ values, sources, positionals }: Settings<typeof ser
       `--${flagName(idle)} is for ${what}: give --${needed.map(flagName).join(' or --')}, too`,
     );
   }
-  const { port, path, sockjs, policyPort, origins, limit, adminToken } = values;
+  const { port, path, sockjs, policyPort, origins, limit, adminPort } = values;
   if (path === sockjs || path.startsWith(`${sockjs}/`)) {
     throw new UsageError(`--path ${path} and --sockjs ${sockjs} can't be the same place`);
   }
@@ -42,9 +44,8 @@ export function checkServe({ values, sources, positionals }: Settings<typeof ser
   if (origins.includes('*') && origins.length > 1) {
     throw new UsageError('--origins * are all: there is no use in naming others, too');
   }
-  if (adminToken !== undefined && !/^[\x21-\x7e]+$/.test(adminToken)) {
-    throw new UsageError('--admin-token must be ASCII characters without spaces');
-  }
+  if (port !== 0 && port === adminPort)
+    throw new UsageError(`--port and --admin-port can't be the same, ${port}`);
   parseGrants(values.policyAllow);
   parseLimits(limit);
 }

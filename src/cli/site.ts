@@ -1,44 +1,93 @@
-/** The HTTP side of `tidings serve`: health, the page's scripts, the admin API, the demo; JSON 404 for the rest. */
+/** The HTTP side of `tidings serve`: the admin API and its page, the page's scripts, the demo; JSON 404 for the rest. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { HttpError, sendError, sendJson } from '../admin/json-http.ts';
+import { type AdminApi, adminApi } from '../admin/api.ts';
+import { HttpError, sendError } from '../admin/json-http.ts';
+import { probeRoutes } from '../admin/probes.ts';
+import { type AdminTarget, adminRoutes } from '../admin/routes.ts';
+import type { AdminTokens } from '../admin/tokens.ts';
+import type { Log } from '../log-fields.ts';
+import type { Family } from '../metrics/index.ts';
 import { pageScripts } from '../page-scripts.ts';
 import { askForUpgrade } from '../push/door/listeners.ts';
+import { clientAddress, trustedProxies } from '../push/door/request.ts';
 import { requestTarget } from '../server/request-target.ts';
 
 export interface SiteParts {
-  /** What /healthz says; 503 unless `ok`. */
-  health(): { ok: boolean; [detail: string]: unknown };
-  admin(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  push: AdminTarget;
+  tokens: AdminTokens;
+  log: Log;
+  /** Bytes of a request's body. */
+  maxBody: number;
+  /** Milliseconds for which the store may be away before /readyz says so. */
+  storeGrace: number;
+  /** Whose X-Forwarded-For is believed. */
+  proxies: readonly string[];
+  /** Whether what is for operators has a port of its own. */
+  hasAdminPort: boolean;
+  /** What /metrics tells, where that is more than what this push server does. */
+  metrics?: (() => Family[] | Promise<Family[]>) | undefined;
   /** The WebSocket's. */
   path: string;
   /** Is asked first; true where it has answered. */
   demo?: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
 }
 
-export function site({ health, admin, path: socketPath, demo }: SiteParts): RequestListener {
+/** What is answered on the port that pages connect to, and what on that of operators, where there is one. */
+export interface Sites {
+  main: RequestListener;
+  admin: RequestListener | undefined;
+}
+
+export function sites({
+  push,
+  tokens,
+  log,
+  maxBody,
+  storeGrace,
+  metrics,
+  hasAdminPort,
+  ...parts
+}: SiteParts): Sites {
+  const proxies = trustedProxies(parts.proxies);
+  const addressOf = (request: IncomingMessage): string => clientAddress(request, proxies);
+  const all = adminApi({
+    routes: adminRoutes(push, { maxBody, storeGrace, metrics }),
+    tokens,
+    log,
+    addressOf,
+  });
+  if (!hasAdminPort) return { main: site(all, parts), admin: undefined };
+  return {
+    main: site(adminApi({ routes: probeRoutes(push, storeGrace), tokens, log, addressOf }), parts),
+    admin: adminSite(all),
+  };
+}
+
+function adminSite(api: AdminApi): RequestListener {
+  return (request, response) => {
+    const { path } = requestTarget(request);
+    if (api.has(path)) void api.listener(request, response);
+    else notFound(response, path);
+  };
+}
+
+/** Without what is for operators, `api` has only what load balancers ask. */
+export function site(
+  api: Pick<AdminApi, 'has' | 'listener'>,
+  { path: socketPath, demo }: Pick<SiteParts, 'path' | 'demo'>,
+): RequestListener {
   const script = pageScripts();
   return (request, response) => {
     const { path } = requestTarget(request);
     if (demo?.(request, response)) return;
-    if (path.startsWith('/api/')) {
-      void admin(request, response);
-    } else if (path === '/healthz') {
-      if (!allows(request, response)) return;
-      const state = health();
-      sendJson(response, state.ok ? 200 : 503, state);
-    } else if (path === socketPath) {
-      askForUpgrade(response);
-    } else if (!isScript(request, response, script)) {
-      sendError(response, new HttpError(404, 'not_found', `there is nothing at ${path}`));
-    }
+    if (api.has(path)) void api.listener(request, response);
+    else if (path === socketPath) askForUpgrade(response);
+    else if (!isScript(request, response, script)) notFound(response, path);
   };
 }
 
-function allows(request: IncomingMessage, response: ServerResponse): boolean {
-  if (request.method === 'GET' || request.method === 'HEAD') return true;
-  const headers = { Allow: 'GET, HEAD' };
-  sendError(response, new HttpError(405, 'method_not_allowed', 'this is only there to be read', headers));
-  return false;
+function notFound(response: ServerResponse, path: string): void {
+  sendError(response, new HttpError(404, 'not_found', `there is nothing at ${path}`));
 }
 
 /** From the sources, before `npm run build`, there are no scripts. */

@@ -45,3 +45,5 @@ export {
   SUBPROTOCOL,
   type TopicOf,
 } from './talk/wire.ts';
+export type { ChannelInfo } from './watch/channel-info.ts';
+export type { Health, HealthSettings } from './watch/health.ts';

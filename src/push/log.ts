@@ -23,7 +23,7 @@ const PERIOD = 60_000;
 const MAX_KINDS = 1_000;
 /** What somebody with the right to it has asked for, such as the end of a session, is told each time. */
 const EACH_TIME = new Set([
-  'audit',
+  'admin-change',
   'sessions-ended',
   'user-blocked',
   'user-unblocked',

@@ -17,7 +17,7 @@ import type { HistoryQuery } from './inbox/history.ts';
 import type { InboxPage, MarkSettings, Withdrawn } from './inbox/inbox.ts';
 import { checkedLevel } from './log.ts';
 import { PushMetrics } from './metrics.ts';
-import type { LogLevel, PushServerOptions } from './options.ts';
+import type { Log, LogLevel, PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
 import type { Decode } from './payload.ts';
@@ -35,6 +35,8 @@ import type { ScheduledPage, ScheduledSettings } from './sending/schedule-list.t
 import type { SentMany, UserResult } from './sending/send-many.ts';
 import { userProblem } from './talk/names.ts';
 import type { DataOf, TopicOf } from './talk/wire.ts';
+import { type ChannelInfo, channelInfo } from './watch/channel-info.ts';
+import { DEFAULT_STORE_GRACE, type Health, type HealthSettings, healthOf } from './watch/health.ts';
 
 const DEFAULT_PENDING_LIMIT = 100;
 /** Users that `online` tells of in one call. */
@@ -42,6 +44,7 @@ const MAX_ONLINE = 10_000;
 
 const OBSERVE: Names<ObserveSettings> = { histograms: true };
 const CLOSE: Names<{ drain?: number }> = { drain: true };
+const HEALTH: Names<HealthSettings> = { storeGrace: true };
 
 /** What a push server is doing, for monitoring. */
 export interface Stats {
@@ -198,6 +201,11 @@ export class PushServer<T = unknown> {
   /** To the pages that the user has open at this moment; nothing is stored, at most once. */
   notify(user: string, data: DataOf<T, 'inbox'>): Promise<void> {
     return this.#rooms.publisher.notifyUser(user, data);
+  }
+
+  /** To the pages that have subscribed to the topic at this moment; nothing is stored, at most once. */
+  notifyTopic<Name extends TopicOf<T>>(topic: Name, data: DataOf<T, Name>): Promise<void> {
+    return this.#rooms.publisher.notifyTopic(topic, data);
   }
 
   /** To all sessions of all instances at this moment; nothing is stored, at most once. */
@@ -383,9 +391,22 @@ export class PushServer<T = unknown> {
     return this.#rooms.topicPresence.of(topic, settings);
   }
 
-  /** What no device of the user has acknowledged yet, with at most `limit` messages (default 100). */
-  pending(user: string, limit: number = DEFAULT_PENDING_LIMIT): Promise<Pending> {
-    return this.#rooms.publisher.pending(user, limit);
+  /**
+   * What no device of the user has acknowledged yet, with at most `limit` messages (default 100).
+   *
+   * @param decode what becomes of data; by default what was given to `send`
+   */
+  pending(user: string, limit: number = DEFAULT_PENDING_LIMIT, decode?: Decode): Promise<Pending> {
+    return this.#rooms.publisher.pending(user, limit, decode);
+  }
+
+  /**
+   * What the store has of a user's inbox or of a topic: how many messages, up to where, and what devices have acknowledged.
+   *
+   * @throws {TypeError} for an unfit name; or the broker's error
+   */
+  channelInfo(of: { user: string } | { topic: string }): Promise<ChannelInfo> {
+    return channelInfo(this.#rooms.router.broker, of);
   }
 
   /** This instance's own sessions. */
@@ -429,6 +450,20 @@ export class PushServer<T = unknown> {
     return observe(this.#metrics, meter, settings);
   }
 
+  /**
+   * Whether new pages should be sent to this instance, for a `/readyz` of your own: not before `ready`, not once it is being
+   * closed, and not while the store has been away for longer than a failover takes.
+   *
+   * @throws {TypeError} for a setting that there is not, {RangeError} for a `storeGrace` that can't be
+   */
+  health(settings: HealthSettings = {}): Health {
+    checkNames('health', settings, HEALTH);
+    const { storeGrace = DEFAULT_STORE_GRACE } = settings;
+    checkMilliseconds('storeGrace', storeGrace);
+    const { isOpen, isDraining, router } = this.#rooms;
+    return healthOf({ isOpen, isDraining, awayFor: router.awayFor }, storeGrace);
+  }
+
   /** Where it listens, as `net.Server#address`; null while it doesn't. */
   address(): ReturnType<Listeners['address']> {
     return this.#rooms.listeners.address();
@@ -447,6 +482,11 @@ export class PushServer<T = unknown> {
     const problem = userProblem(user);
     if (problem !== undefined) throw new TypeError(problem);
     return this.#rooms.recheckCommand.recheck(user);
+  }
+
+  /** Writes a line to this push server's log, as it writes its own: one line of bounded length, from its level on. */
+  get log(): Log {
+    return this.#rooms.settings.log;
   }
 
   /** What is below this level is left out of the log, from the next line on. @throws {TypeError} for another level */

@@ -90,6 +90,8 @@ export class Rooms {
 
   /** When the store has been reached for the first time. */
   readonly storeReached: Promise<void>;
+  /** It listens, and has reached the store. */
+  isOpen = false;
   readonly #options: PushServerOptions;
   readonly #sweeper: NodeJS.Timeout;
   readonly #stopWatching: () => void;
@@ -361,6 +363,7 @@ export class Rooms {
     try {
       const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
       await Promise.all([storeReached, this.listeners.listen(), ...others]);
+      this.isOpen = true;
     } catch (error) {
       if (this.#closing === undefined)
         this.settings.log('error', `the push server could not start: ${explain(error)}`, {

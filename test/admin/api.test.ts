@@ -3,15 +3,15 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { adminApi } from '../../src/admin/api.ts';
 import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
+import { adminOf } from './support.ts';
 
 const MAX_BODY = 1000;
 const broker = memoryBroker();
 const push = new PushServer({ broker, topics: { 'room:*': { presence: true } } });
-const api = adminApi({ target: push, token: 'open-sesame', maxBody: MAX_BODY });
-const closed = adminApi({ target: push, token: undefined, maxBody: MAX_BODY });
+const api = adminOf(push, { tokens: ['open-sesame'], maxBody: MAX_BODY });
+const closed = adminOf(push, { tokens: [], maxBody: MAX_BODY });
 const server = createServer((request, response) => {
   void (request.headers['x-no-token'] === undefined ? api : closed)(request, response);
 });
@@ -235,7 +235,7 @@ test('the same Idempotency-Key stores once and gives the first receipt', async (
   );
 });
 
-test('a missing token is 401 with a challenge, a wrong one 403', async () => {
+test('a missing token and a wrong one are 401 with a challenge', async () => {
   for (const Authorization of ['', 'Basic b3Blbg==', 'Bearer', 'open-sesame']) {
     const answer = await call('/api/users/alice/messages', { body: '1', headers: { Authorization } });
     assert.equal(answer.status, 401, Authorization);
@@ -244,8 +244,9 @@ test('a missing token is 401 with a challenge, a wrong one 403', async () => {
   }
   for (const Authorization of ['Bearer x', 'Bearer open-sesame2', 'bearer open']) {
     const answer = await call('/api/users/alice/messages', { body: '1', headers: { Authorization } });
-    assert.equal(answer.status, 403, Authorization);
+    assert.equal(answer.status, 401, Authorization);
     assert.equal(answer.error, 'token_wrong');
+    assert.match(answer.headers.get('www-authenticate') ?? '', /error="invalid_token"/);
   }
   assert.equal(
     (await call('/api/nowhere', { headers: { Authorization: '' } })).status,
@@ -312,7 +313,11 @@ test('an unknown path is 404, a wrong method 405 with Allow', async () => {
   for (const path of [
     '/api/',
     '/api/users',
-    '/api/users/alice',
+    '/api/users/alice/',
+    '//api/stats',
+    '/api//stats',
+    '/API/stats',
+    '/api/stats/',
     '/api/users//messages',
     '/api/users/a/b/messages',
   ]) {
@@ -321,8 +326,9 @@ test('an unknown path is 404, a wrong method 405 with Allow', async () => {
   for (const [path, method, allow] of [
     ['/api/users/alice/messages', 'GET', 'POST, DELETE'],
     ['/api/topics/news/messages', 'GET', 'POST, DELETE'],
-    ['/api/users/alice/sessions', 'POST', 'GET, DELETE'],
-    ['/api/stats', 'PUT', 'GET'],
+    ['/api/users/alice/sessions', 'POST', 'GET, HEAD, DELETE'],
+    ['/api/stats', 'PUT', 'GET, HEAD'],
+    ['/api/stats', 'OPTIONS', 'GET, HEAD'],
   ] as const) {
     const answer = await call(path, { method });
     assert.equal(answer.status, 405, path);

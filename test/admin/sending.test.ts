@@ -4,16 +4,15 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { adminApi } from '../../src/admin/api.ts';
 import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
+import { adminOf } from './support.ts';
 
 const MAX_BODY = 1000;
 const broker = memoryBroker();
 const push = new PushServer({ broker, limits: { scheduled: 100, message: MAX_BODY } });
-const api = adminApi({ target: push, token: 'T', maxBody: MAX_BODY });
-const server = createServer((request, response) => void api(request, response));
+const server = createServer(adminOf(push, { maxBody: MAX_BODY }));
 server.keepAliveTimeout = 0;
 let origin = '';
 

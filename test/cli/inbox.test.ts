@@ -4,15 +4,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { adminApi } from '../../src/admin/api.ts';
 import { main } from '../../src/cli/main.ts';
 import type { Receipt } from '../../src/pubsub/store/broker.ts';
 import { PushServer } from '../../src/push/index.ts';
+import { adminOf } from '../admin/support.ts';
 
 async function served(t: TestContext) {
   const push = new PushServer({ log: () => {} });
-  const api = adminApi({ target: push, token: 'T', maxBody: 100_000 });
-  const server = createServer((request, response) => void api(request, response)).listen(0, '127.0.0.1');
+  const server = createServer(adminOf(push, { maxBody: 100_000 })).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(async () => {
     server.close();

@@ -107,7 +107,7 @@ test('send and publish through the admin API reach pages; ping is answered hb_ok
   assert.equal(stats.sessions, 1);
   const wrong = tidings(t, ['send', 'alice', 'x', '--url', url, '--token', 'wrong']);
   assert.equal(await wrong.status(), 1);
-  assert.match(wrong.stderr, /answered 403: this is not the admin token/);
+  assert.match(wrong.stderr, /answered 401: this is not an admin token/);
 });
 
 test('a page that has no WebSocket gets its messages over SockJS', async (t) => {

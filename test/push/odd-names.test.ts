@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { adminApi } from '../../src/admin/api.ts';
 import { inPath } from '../../src/cli/admin-client.ts';
 import { memoryBroker, type PushServer, signTicket } from '../../src/index.ts';
+import { adminOf } from '../admin/support.ts';
 import { startPush } from './support.ts';
 
 let http: Server;
@@ -14,7 +14,7 @@ let push: PushServer;
 let port: number;
 before(async () => {
   ({ push } = await startPush({ broker: memoryBroker() }));
-  http = createServer(adminApi({ target: push, token: 'tok', maxBody: 1000 }));
+  http = createServer(adminOf(push, { tokens: ['tok'] }));
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
   ({ port } = http.address() as AddressInfo);

@@ -101,6 +101,8 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   outages = 0;
   /** Since when there is no store, in milliseconds of the monotonic clock. Only meaningful while it is away. */
   #awaySince = monotonicNow();
+  /** The same, but when it was really lost. */
+  #lostAt = monotonicNow();
   #isClosed = false;
 
   constructor(
@@ -122,6 +124,11 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
 
   get isAway(): boolean {
     return this.#isAway;
+  }
+
+  /** Milliseconds for which the store has been away; undefined while it is there. */
+  get awayFor(): number | undefined {
+    return this.#isAway ? monotonicNow() - this.#lostAt : undefined;
   }
 
   /** Whether what comes from the store may go to pages at this moment. */
@@ -292,6 +299,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     if (!this.#isAway) {
       this.#awaySince = Number.NEGATIVE_INFINITY;
       this.stateSince = Date.now();
+      this.#lostAt = monotonicNow();
     }
     this.#isAway = true;
     if (this.#isAwayTold) return;

@@ -6,7 +6,7 @@ import { sizeWithin } from '../../pubsub/store/marks.ts';
 import type { LaterSettings } from '../../pubsub/store/schedule.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { decodeData, encodeData } from '../payload.ts';
+import { type Decode, decodeData, encodeData } from '../payload.ts';
 import {
   inboxOf,
   isInbox,
@@ -208,11 +208,17 @@ export class Publisher {
     return this.notify(checkedInbox(user), data);
   }
 
+  async notifyTopic(topic: string, data: unknown): Promise<void> {
+    const problem = topicProblem(topic);
+    if (problem !== undefined) throw new TypeError(problem);
+    return this.notify(topic, data);
+  }
+
   broadcast(data: unknown): Promise<void> {
     return this.notify(BROADCAST, data);
   }
 
-  async pending(user: string, limit: number): Promise<Pending> {
+  async pending(user: string, limit: number, decode: Decode = decodeData): Promise<Pending> {
     const channel = checkedInbox(user);
     const cursors = await this.#broker.cursors(channel);
     let page = await this.#broker.read(channel, 0, 1);
@@ -230,7 +236,7 @@ export class Publisher {
       if (page.messages.length === 0) break;
       for (const { epoch, offset, id, time, kind, payload } of page.messages) {
         after = offset;
-        if (kind !== 'gone') messages.push({ epoch, offset, id, time, data: decodeData(kind, payload) });
+        if (kind !== 'gone') messages.push({ epoch, offset, id, time, data: decode(kind, payload) });
       }
     }
     return { count, messages };
