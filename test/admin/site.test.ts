@@ -1,0 +1,71 @@
+/** What is answered on the port that pages connect to, and on that of operators, where there is one. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, test } from 'node:test';
+import { AdminTokens } from '../../src/admin/tokens.ts';
+import { sites } from '../../src/cli/site.ts';
+import { PushServer } from '../../src/push/index.ts';
+
+const push = new PushServer({ log: () => {} });
+const { main } = sites({
+  push,
+  tokens: new AdminTokens(['T']),
+  log: push.log,
+  maxBody: 1_000,
+  storeGrace: 60_000,
+  proxies: [],
+  hasAdminPort: false,
+  path: '/socketServer',
+});
+const server = createServer(main);
+let url = '';
+let port = 0;
+
+before(async () => {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  ({ port } = server.address() as AddressInfo);
+  url = `http://127.0.0.1:${port}`;
+});
+after(async () => {
+  server.close();
+  server.closeAllConnections();
+  await push.close();
+});
+
+/** What fetch would not send. */
+function ask(url: string, headers: object = {}, path = '/metrics'): Promise<number> {
+  return new Promise((resolve, reject) => {
+    request(new URL(url), { headers: { ...headers }, path, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode!);
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+test('metrics need no token on this machine, but from a proxy, from a page, and by another name they do', async () => {
+  for (const headers of [{}, { Host: `localhost:${port}` }, { Host: '[::1]' }, { Host: '127.8.8.8' }]) {
+    assert.equal(await ask(url, headers as object), 200, JSON.stringify(headers));
+  }
+  for (const headers of [
+    { Host: 'rebound.example.com' },
+    { Host: `rebound.example.com:${port}` },
+    { Host: 'localhost.example.com' },
+    { Host: '127.0.0.1.example.com' },
+    { Host: '127.0.0.1@example.com' },
+    { 'X-Forwarded-For': '203.0.113.1' },
+    { Forwarded: 'for=203.0.113.1' },
+    { 'X-Real-IP': '203.0.113.1' },
+    { Via: '1.1 proxy' },
+    { Origin: 'http://evil.example.com' },
+    { 'Sec-Fetch-Site': 'cross-site' },
+  ]) {
+    assert.equal(await ask(url, headers as object), 401, JSON.stringify(headers));
+  }
+  assert.equal(await ask(url, { Via: '1.1 proxy', Authorization: 'Bearer T' }), 200);
+  assert.equal(await ask(url, {}, 'http://rebound.example.com/metrics'), 401);
+});
