@@ -70,12 +70,20 @@ describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...nee
             const frame = { type: 'publish', channel: user, data: text, ref, idempotencyKey: ref };
             socket.send(JSON.stringify(frame));
           };
+          // Not every browser tells a page that the response it listens to has broken off: docs/wire.md, ping.
+          let heard = Date.now();
+          const heartbeat = setInterval(() => {
+            if (Date.now() - heard > 10_000) socket.close();
+            else if (socket.readyState === 1) socket.send('{"type":"ping"}');
+          }, 2_000);
           socket.onopen = () => {
             state.used = (socket as unknown as { transport: string }).transport;
             socket.send(JSON.stringify({ type: 'hello', positions: position && { inbox: position } }));
           };
           socket.onmessage = ({ data }) => {
+            heard = Date.now();
             const frame = JSON.parse(data);
+            if (frame.type === 'pong') return;
             const { epoch, offset, id } = frame;
             if (frame.type === 'welcome') {
               state.opens++;
@@ -91,7 +99,10 @@ describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...nee
               publishNext();
             } else state.told.push(frame);
           };
-          socket.onclose = () => setTimeout(connect, 20);
+          socket.onclose = () => {
+            clearInterval(heartbeat);
+            setTimeout(connect, 20);
+          };
         };
         connect();
       },
