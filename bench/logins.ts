@@ -35,7 +35,7 @@ export function countLogins(sessions = 50_000): LoginCost {
   function heapOf(count: number, hasEnd: boolean, collect: () => void): { bytes: number; timers: number } {
     const logins = new Logins(
       { leeway: 5_000, plain: 'close' },
-      100,
+      { subscriptions: 100 },
       () => {},
       () => {},
     );

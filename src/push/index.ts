@@ -25,6 +25,7 @@ export type * from './options.ts';
 export { Session } from './pages/session.ts';
 export type { AttendanceSettings } from './pages/topic-presence.ts';
 export { PushServer, type Stats } from './push-server.ts';
+export type { ReloadOptions } from './reload.ts';
 export { ConfirmTimeoutError, MessageGoneError } from './sending/confirmations.ts';
 export type {
   Pending,

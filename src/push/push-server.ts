@@ -21,6 +21,7 @@ import type { Log, LogLevel, PushServerOptions } from './options.ts';
 import type { Session } from './pages/session.ts';
 import type { AttendanceSettings } from './pages/topic-presence.ts';
 import type { Decode } from './payload.ts';
+import type { ReloadOptions } from './reload.ts';
 import { Rooms } from './rooms.ts';
 import type {
   AnySettings,
@@ -45,6 +46,7 @@ const MAX_ONLINE = 10_000;
 const OBSERVE: Names<ObserveSettings> = { histograms: true };
 const CLOSE: Names<{ drain?: number }> = { drain: true };
 const HEALTH: Names<HealthSettings> = { storeGrace: true };
+const RELOAD: Names<{ trial?: boolean }> = { trial: true };
 
 /** What a push server is doing, for monitoring. */
 export interface Stats {
@@ -499,6 +501,21 @@ export class PushServer<T = unknown> {
   }
 
   // ── life ───────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Takes options anew without sending anybody away: secrets, interceptors, rights, origins, limits and more. All of them or,
+   * where one makes no sense, none. Calls take effect in the order in which they were made.
+   *
+   * @param settings.trial only look whether it can be done. Default false
+   * @returns once they hold; where interceptors have to get ready (`ready`), once they are, for which they have 10 seconds
+   * @throws {TypeError} for an option that there is not, that is none of a running server (the message says which are), or that
+   *   makes no sense, {RangeError} for a `limits.message` that the store was not made for, {TimeoutError}, and what `ready`
+   *   rejects with. Then all stays as it was
+   */
+  async reload(changes: ReloadOptions, settings: { trial?: boolean } = {}): Promise<void> {
+    checkNames('reload', settings, RELOAD);
+    return this.#rooms.reload(changes, settings.trial === true);
+  }
 
   /**
    * Accepts nobody any more, sends everybody away, hands over what was acknowledged, and closes the broker.

@@ -3,7 +3,7 @@ import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import { isUnusable } from '../pubsub/store/broker.ts';
 import { watchTurns } from '../server/tick.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
-import { within } from '../waiting.ts';
+import { inTime, within } from '../waiting.ts';
 import { Commands } from './commands.ts';
 import { Broadcasts } from './delivery/broadcasts.ts';
 import { Pacer } from './delivery/pacer.ts';
@@ -37,12 +37,13 @@ import { SockJsBus } from './pages/sockjs-bus.ts';
 import { SockJsFence } from './pages/sockjs-fence.ts';
 import { TopicPresence } from './pages/topic-presence.ts';
 import { TopicTerms } from './pages/topic-terms.ts';
+import { type ReloadOptions, reloadedOptions } from './reload.ts';
 import { Acknowledger } from './sending/acknowledger.ts';
 import { Publisher } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
 import { References } from './sending/references.ts';
 import { Scheduler } from './sending/scheduler.ts';
-import { type Settings, settingsOf } from './settings.ts';
+import { change, changeableOf, type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';
 
@@ -51,6 +52,8 @@ const SWEEP_INTERVAL = 1_000;
 const LAST_WORDS = 2_000;
 const LAST_CLAIMS = 500;
 const LAST_OF_STORE = 2_400;
+/** Milliseconds that new interceptors have to get ready. */
+const PATIENCE = 10_000;
 
 export class Rooms {
   readonly settings: Settings;
@@ -92,7 +95,8 @@ export class Rooms {
   readonly storeReached: Promise<void>;
   /** It listens, and has reached the store. */
   isOpen = false;
-  readonly #options: PushServerOptions;
+  #options: PushServerOptions;
+  #reloading: Promise<unknown> = Promise.resolve();
   readonly #sweeper: NodeJS.Timeout;
   readonly #stopWatching: () => void;
   #closing: Promise<void> | undefined;
@@ -104,7 +108,7 @@ export class Rooms {
    */
   constructor(options: PushServerOptions) {
     const settings = settingsOf(options);
-    const { instance, limits, broker, topics, retentions, proxies, confirmTimeout, log } = settings;
+    const { instance, rules, limits, broker, topics, retentions, proxies, confirmTimeout, log } = settings;
     this.#options = options;
     this.settings = settings;
     const commands = new Commands(instance, broker.control, confirmTimeout, {
@@ -115,7 +119,7 @@ export class Rooms {
     const complaints = new Complaints();
     const references =
       options.references &&
-      new References({ ...options.references, maxMessage: limits.message }, (key, error) => {
+      new References({ ...options.references, limits }, (key, error) => {
         const what = `reference ${printable(key)} could not be resolved`;
         // Whoever looks at his mail again and again has it looked up each time.
         complaints.say(log, 'warn', what, `${what}: ${explain(error)}`, {
@@ -130,7 +134,7 @@ export class Rooms {
       {
         broadcastChannel: BROADCAST,
         checkInterval: settings.checkInterval,
-        maxMessage: limits.message,
+        limits,
         control: commands,
         lease: settings.lease,
         retentionOf: (channel) => retentions.of(channel),
@@ -152,7 +156,7 @@ export class Rooms {
       this.lobby.dismiss(session, code, reason);
 
     this.scheduler = new Scheduler(broker.schedule, {
-      most: limits.scheduled,
+      limits,
       lease: settings.lease,
       checkInterval: settings.checkInterval,
       isAway: () => this.router.isAway,
@@ -160,7 +164,7 @@ export class Rooms {
         this.publisher.takeDue({ channel, kind, payload, ...settings }),
       log,
     });
-    this.publisher = new Publisher(this.router, limits.message, this.scheduler, retentions);
+    this.publisher = new Publisher(this.router, limits, this.scheduler, retentions);
     this.inbox = new Inbox(this.router);
     this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, (cursor, error) => {
       // Of what is damaged the broker tells, once.
@@ -206,7 +210,7 @@ export class Rooms {
     }
     this.#logins = new Logins(
       settings.expiry,
-      limits.subscriptions,
+      limits,
       (session) => dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
       (session, before, now) => {
         for (const topic of before)
@@ -248,8 +252,7 @@ export class Rooms {
           error: explain(error),
         }),
     });
-    const interceptors = options.interceptors ?? [];
-    const renewals = new Renewals(interceptors, this.#logins, barrier, limits.answer, log);
+    const renewals = new Renewals(rules, this.#logins, barrier, limits, log);
     this.#dialogue = this.#makeDialogue(renewals);
     const addressOf = (request: HandshakeRequest): string => clientAddress(request, proxies);
     this.lobby = new Lobby({
@@ -264,7 +267,7 @@ export class Rooms {
       rechecks: this.#rechecks,
       pacer: this.#pacer,
       dialogue: this.#dialogue,
-      plainCounts: options.plainCounts === true,
+      rules,
       handler: options.handler ?? {},
       addressOf,
       filled: (session) => this.#broadcasts.leave(session),
@@ -279,16 +282,14 @@ export class Rooms {
           error: explain(error),
         }),
       );
-    this.listeners = new Listeners(options, limits, settings.heartbeat, {
+    this.listeners = new Listeners(options, settings, {
       interceptors: admission({
         registry: this.registry,
         router: this.router,
         proxies,
-        origins: options.origins ?? [],
-        interceptors,
+        rules,
         log,
         logins: this.#logins,
-        connect: options.authorize?.connect?.bind(options.authorize),
         barrier,
         limits,
         counts: this.handshakes,
@@ -308,19 +309,18 @@ export class Rooms {
   }
 
   #makeDialogue(renewals: Renewals): Dialogue {
-    const { instance, limits, heartbeat, topics, log } = this.settings;
+    const { instance, rules, limits, heartbeat, topics, log } = this.settings;
     return new Dialogue({
       instance,
       limits,
       heartbeat,
-      authorize: this.#options.authorize ?? {},
+      rules,
       router: this.router,
       pacer: this.#pacer,
       acknowledger: this.#acknowledger,
       topics,
       isRevoked: (user, topic) => this.topicRights.isRevoked(user, topic),
-      verifyTopicTicket: (ticket, user, topic) =>
-        permittedUntil(ticket, this.#options.topicTickets, user, topic),
+      verifyTopicTicket: (ticket, user, topic) => permittedUntil(ticket, rules.topicTickets, user, topic),
       endAt: (session, subscription, expires) =>
         this.#topicTerms.set(session, subscription, expires && this.#logins.left(expires)),
       attends: (session, subscription) => this.topicPresence.attends(session, subscription),
@@ -338,6 +338,36 @@ export class Rooms {
       opened: (session) => this.#broadcasts.join(session),
       warn: (message, fields) => log('warn', message, fields),
     });
+  }
+
+  /**
+   * From here on these options hold, and those that were there before where they say nothing.
+   *
+   * @param isTrial only look whether that is possible
+   * @throws {TypeError} or {RangeError} for what can't be; then nothing has changed. What an interceptor's `ready` rejects with
+   */
+  reload(changes: ReloadOptions, isTrial: boolean): Promise<void> {
+    const turn = this.#reloading.then(() => this.#reload(changes, isTrial));
+    this.#reloading = turn.catch(() => {});
+    return turn;
+  }
+
+  async #reload(changes: ReloadOptions, isTrial: boolean): Promise<void> {
+    const options = reloadedOptions(this.#options, changes);
+    const next = changeableOf(options);
+    if (next.rules.authorize.presence !== undefined && this.#presenceWatch === undefined) {
+      throw new TypeError('authorize.presence is to be there from the start: it can not be added by reload');
+    }
+    const newcomers = next.rules.interceptors.filter(
+      (each) => !this.settings.rules.interceptors.includes(each),
+    );
+    await inTime(PATIENCE, Promise.all(newcomers.map(({ ready }) => ready)));
+    const { broker } = this.settings;
+    broker.accept?.(next.limits.message);
+    if (isTrial) return;
+    change(this.settings, next);
+    this.#options = options;
+    this.listeners.changed(this.settings);
   }
 
   get isDraining(): boolean {

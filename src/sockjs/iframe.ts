@@ -26,7 +26,7 @@ const PAGE = (clientUrl: string) => `<!DOCTYPE html>
 export class IframePage {
   readonly #body: string;
   readonly #etag: string;
-  readonly #ancestors: string | undefined;
+  #ancestors: string | undefined;
 
   /**
    * @param clientUrl where the page finds sockjs-client, a path or an http(s) URL
@@ -39,6 +39,11 @@ export class IframePage {
     }
     this.#body = PAGE(clientUrl);
     this.#etag = `"${createHash('sha256').update(this.#body).digest('base64url').slice(0, 22)}"`;
+    this.permit(origins);
+  }
+
+  /** Who may frame the page; undefined is anyone. */
+  permit(origins: ReadonlySet<string> | undefined): void {
     // A policy has no form for the others.
     const listed = [...(origins ?? [])].filter((origin) => /:\/\/./.test(origin));
     this.#ancestors = origins && `frame-ancestors ${["'self'", ...listed].join(' ')}`;

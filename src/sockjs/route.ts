@@ -27,9 +27,9 @@ export interface Sessions {
   /** The same, of another instance. */
   elsewhere(exchange: Exchange): Promise<RemoteSession | undefined>;
   /** Bytes of frames in one streaming response. */
-  responseLimit: number;
+  readonly responseLimit: number;
   /** Bytes of one message, as the application gets it. */
-  maxMessage: number;
+  readonly maxMessage: number;
 }
 
 export interface Route {

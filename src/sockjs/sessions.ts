@@ -38,9 +38,6 @@ interface Known {
 }
 
 export class HttpSessions implements Sessions, LocalSessions {
-  readonly responseLimit: number;
-  readonly maxMessage: number;
-
   readonly #limits: HttpSessionLimits;
   readonly #rules: AdmissionRules;
   readonly #handler: Handler<Transport>;
@@ -71,9 +68,15 @@ export class HttpSessions implements Sessions, LocalSessions {
     };
     this.#addressOf = addressOf;
     this.#neighbours = bus && new Neighbours(bus, this, limits, limits.fence);
-    this.responseLimit = limits.responseLimit;
-    this.maxMessage = limits.maxMessage;
     this.#sweep = sweep;
+  }
+
+  get responseLimit(): number {
+    return this.#limits.responseLimit;
+  }
+
+  get maxMessage(): number {
+    return this.#limits.maxMessage;
   }
 
   /** Also those that are over, and only kept for late requests. */

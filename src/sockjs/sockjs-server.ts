@@ -22,7 +22,7 @@ import type { Fence } from './fence.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
 import { IframePage } from './iframe.ts';
 import { answer, fail, type Route } from './route.ts';
-import { HttpSessions } from './sessions.ts';
+import { type HttpSessionLimits, HttpSessions } from './sessions.ts';
 import { Sweep } from './sweep.ts';
 import { eventsource } from './transports/eventsource.ts';
 import { htmlfile } from './transports/htmlfile.ts';
@@ -51,7 +51,7 @@ export interface SockJsOptions {
   /** Chooses a subprotocol on `/websocket`. Default: the first that is offered. */
   handleProtocols?: WebSocketServerOptions['handleProtocols'];
   /** Pages that may connect besides those of the same origin; `*` is any. Default: none. */
-  origins?: Origins;
+  origins?: Origins | OriginPolicy;
   /** The client's address, for the limit per address. Default: the socket's. */
   addressOf?: (request: HandshakeRequest) => string;
   /** Offer the websocket transports. Default true. */
@@ -98,10 +98,18 @@ const routes: Record<string, Route> = {
 };
 Object.setPrototypeOf(routes, null);
 
+/** What a server that runs takes anew. */
+export interface Changes {
+  origins: OriginPolicy;
+  maxMessage: number;
+  maxSessions: number;
+  maxSessionsPerAddress: number;
+}
+
 export class SockJsServer {
   readonly #server: Server;
   readonly #prefix: string;
-  readonly #origins: OriginPolicy;
+  #origins: OriginPolicy;
   readonly #jsessionid: boolean;
   readonly #info: Record<string, unknown>;
   readonly #iframe: IframePage;
@@ -109,6 +117,7 @@ export class SockJsServer {
   readonly #webSockets: SockJsWebSockets | undefined;
   readonly #raw: SockJsOptions['raw'];
   readonly #sweep: Sweep;
+  readonly #limits: HttpSessionLimits;
   /** What came and went by each transport, but `/websocket`. */
   readonly traffic: Traffics;
   readonly #removeRoute: () => void;
@@ -122,7 +131,7 @@ export class SockJsServer {
     }
     this.#server = server;
     this.#prefix = prefix;
-    this.#origins = new OriginPolicy(options.origins);
+    this.#origins = policyOf(options.origins);
     this.#raw = options.raw;
     this.#jsessionid = options.jsessionid ?? false;
     this.#iframe = new IframePage(options.clientUrl ?? '/sockjs.min.js', this.#origins.list);
@@ -134,7 +143,7 @@ export class SockJsServer {
     };
     checkInterceptors(options.interceptors);
     const interceptors = options.interceptors ?? [];
-    const limits = {
+    const limits: HttpSessionLimits = {
       fence: options.fence,
       heartbeatDelay: options.heartbeatDelay ?? DEFAULT_HEARTBEAT_DELAY,
       disconnectDelay: options.disconnectDelay ?? DEFAULT_DISCONNECT_DELAY,
@@ -144,6 +153,7 @@ export class SockJsServer {
       maxSessions: options.maxSessions ?? 10_000,
       maxSessionsPerAddress: options.maxSessionsPerAddress ?? 100,
     };
+    this.#limits = limits;
     const addressOf = options.addressOf ?? ((request) => request.socket.remoteAddress ?? '');
     const { handler, hixie76 = false } = options;
     this.#sweep = new Sweep(Math.min(limits.heartbeatDelay, limits.disconnectDelay));
@@ -170,6 +180,14 @@ export class SockJsServer {
 
     // Whoever listens to the server, now or later, does not see the requests and upgrades below the prefix.
     this.#release = listenFirst(server, (event, args) => this.#claim(event, args));
+  }
+
+  /** These count for connections and sessions that come from now on, and for messages of those that are there. */
+  change({ origins, ...limits }: Changes): void {
+    this.#origins = origins;
+    this.#iframe.permit(this.#origins.list);
+    Object.assign(this.#limits, limits);
+    this.#webSockets?.limitsChanged();
   }
 
   /** Leaves the HTTP server as it was and closes every session with this code. */
@@ -300,6 +318,10 @@ function sessionPath(path: string): [path: string, transport: string, id: string
  * by images. So these are judged by Sec-Fetch-Site (Fetch Metadata) or else by their Referer. Where there is neither,
  * a script or frame is refused, and anything else comes from a program or from a very old browser.
  */
+function policyOf(origins: Origins | OriginPolicy | undefined): OriginPolicy {
+  return origins instanceof OriginPolicy ? origins : new OriginPolicy(origins);
+}
+
 function isAllowed(request: IncomingMessage, origins: OriginPolicy, isElement: boolean): boolean {
   if (originOf(request) !== undefined || origins.list === undefined) return origins.allows(request);
   const { referer, cookie, 'sec-fetch-site': site } = request.headers;

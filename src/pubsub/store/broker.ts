@@ -208,6 +208,13 @@ export interface Broker {
   open(listener: BrokerListener): Promise<void>;
 
   /**
+   * Messages may have as many bytes from now on, where that is more than before.
+   *
+   * @throws {RangeError} as `open`
+   */
+  accept?(maxMessage: number): void;
+
+  /**
    * Appends to the channel's log and rings the doorbell, in one step. Resolves only once the store has
    * it; rejects where that is not known (then a retry with the same idempotency key is safe). Messages of one
    * channel are stored in the order of the calls, whatever happens on the way.

@@ -187,7 +187,7 @@ class RedisBroker implements Broker {
 
   async open(listener: BrokerListener): Promise<void> {
     this.#listener = listener;
-    this.#fit(listener.maxMessage);
+    this.accept(listener.maxMessage ?? 0);
     if (listener.control !== undefined) this.control.open(listener.control, listener.lease);
     const { opened } = this.#availability;
     this.#topology.open({
@@ -216,8 +216,8 @@ class RedisBroker implements Broker {
   }
 
   /** What may be published must be readable. */
-  #fit(maxMessage: number | undefined): void {
-    const needed = (maxMessage ?? 0) + PAGE_OVERHEAD;
+  accept(maxMessage: number): void {
+    const needed = maxMessage + PAGE_OVERHEAD;
     if (needed <= this.#maxReply) return;
     const { maxReplySize } = this.#options;
     if (maxReplySize !== undefined) {

@@ -112,6 +112,10 @@ export class CountedBroker implements Broker {
     return this.#broker.faultCount ?? 0;
   }
 
+  accept(maxMessage: number): void {
+    this.#broker.accept?.(maxMessage);
+  }
+
   open(listener: BrokerListener): Promise<void> {
     return this.#broker.open(listener);
   }

@@ -61,8 +61,8 @@ export interface RouterOptions {
   broadcastChannel: string;
   /** Milliseconds. */
   checkInterval: number;
-  /** Bytes. */
-  maxMessage: number;
+  /** `message` in bytes. */
+  limits: { readonly message: number };
   retentionOf: (channel: string) => Retention;
   /** Who carries out commands. */
   control: ControlListener;
@@ -73,7 +73,7 @@ export interface RouterOptions {
 export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly broker: Broker;
   readonly references: References | undefined;
-  readonly maxMessage: number;
+  readonly #limits: { readonly message: number };
   readonly control: ControlListener;
   readonly lease?: number;
   readonly counts = new DeliveryCounts();
@@ -115,11 +115,15 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.references = references;
     this.#broadcastChannel = options.broadcastChannel;
     this.#checkInterval = options.checkInterval;
-    this.maxMessage = options.maxMessage;
+    this.#limits = options.limits;
     this.retentionOf = options.retentionOf;
     this.control = options.control;
     if (options.lease !== undefined) this.lease = options.lease;
     this.#events = events;
+  }
+
+  get maxMessage(): number {
+    return this.#limits.message;
   }
 
   get isAway(): boolean {

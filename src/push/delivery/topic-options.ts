@@ -22,9 +22,9 @@ export interface TopicOptions {
 
 /** Finds a topic's options: an exact name counts more than a pattern, a longer pattern more than a shorter one. */
 export class TopicTable {
-  readonly #exact: ReadonlyMap<string, TopicOptions>;
+  #exact: ReadonlyMap<string, TopicOptions>;
   /** Without their asterisks, the longest first. */
-  readonly #prefixes: readonly (readonly [string, TopicOptions])[];
+  #prefixes: readonly (readonly [string, TopicOptions])[];
 
   constructor(options: Readonly<Record<string, TopicOptions>> = {}) {
     const entries = Object.entries(options);
@@ -33,6 +33,12 @@ export class TopicTable {
       .filter(([name]) => name.endsWith('*'))
       .map(([name, own]) => [name.slice(0, -1), own] as const)
       .sort(([a], [b]) => b.length - a.length);
+  }
+
+  /** From here on it finds what the other one does. */
+  become(other: TopicTable): void {
+    this.#exact = other.#exact;
+    this.#prefixes = other.#prefixes;
   }
 
   of(topic: string): TopicOptions {

@@ -4,12 +4,11 @@
  * sent after it reaches even a page in plain mode.
  */
 import { attempt } from '../../server/handler-calls.ts';
-import type { Origins } from '../../server/origin.ts';
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { inTime, isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import { explain, explainFully } from '../explain.ts';
-import type { Authorize, Limits, Log } from '../options.ts';
+import type { Limits, Log } from '../options.ts';
 import { ClaimsError } from '../pages/claims.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
@@ -18,9 +17,10 @@ import { CloseCode } from '../talk/wire.ts';
 import { arrived } from './arrival.ts';
 import type { Barrier } from './barrier.ts';
 import type { HandshakeCounts } from './handshake-counts.ts';
-import { originCheck } from './origin.ts';
+import { originCheckBy } from './origin.ts';
 import { refusal, refusalReason } from './refusals.ts';
 import { clientAddress, type Proxies } from './request.ts';
+import type { Rules } from './rules.ts';
 
 /** Handshakes that wait for their turn. More are refused. */
 const MAX_WAITING = 50_000;
@@ -29,10 +29,7 @@ export interface AdmissionParts {
   registry: SessionRegistry;
   router: ChannelRouter;
   proxies: Proxies;
-  origins: Origins;
-  interceptors: Interceptor[];
-  /** The application's last word. */
-  connect: Authorize['connect'];
+  rules: Pick<Rules, 'origins' | 'interceptors' | 'authorize'>;
   barrier: Barrier;
   log: Log;
   logins: Logins;
@@ -43,8 +40,8 @@ export interface AdmissionParts {
 }
 
 export function admission(parts: AdmissionParts): Interceptor[] {
-  const own = parts.interceptors.map((interceptor) => guarded(interceptor, parts.log));
-  return [gate(parts), originCheck(parts.origins), ...own, authenticated(parts)];
+  const { rules, log } = parts;
+  return [gate(parts), originCheckBy(rules), applications(rules, log), authenticated(parts)];
 }
 
 /**
@@ -52,7 +49,6 @@ export function admission(parts: AdmissionParts): Interceptor[] {
  * instance has gone, so many are asked about at a time, and the others wait.
  */
 function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: AdmissionParts): Interceptor {
-  const { handshakes } = limits;
   /** Those that have a place, with their addresses, until they are told how it ended. */
   const addresses = new Map<HandshakeRequest, string>();
   const underWay = new Set<HandshakeRequest>();
@@ -79,7 +75,7 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
       }
       addresses.set(request, address);
       counts.pending = addresses.size;
-      if (handshakes > 0 && underWay.size >= handshakes) {
+      if (limits.handshakes > 0 && underWay.size >= limits.handshakes) {
         counts.waiting = waiting.size + 1;
         return new Promise((resolve) => waiting.set(request, resolve));
       }
@@ -107,6 +103,33 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
         underWay.add(next);
         return;
       }
+    },
+  };
+}
+
+/**
+ * The application's interceptors. There may be others from now on: who is on the way in is told how it ended by those
+ * that he was shown to.
+ */
+function applications(rules: Pick<Rules, 'interceptors'>, log: Log): Interceptor {
+  const asked = new WeakMap<HandshakeRequest, Interceptor[]>();
+  return {
+    async before(request, attributes) {
+      const shown: Interceptor[] = [];
+      asked.set(request, shown);
+      for (const interceptor of rules.interceptors) {
+        const own = guarded(interceptor, log);
+        // Nobody waits for an answer any more.
+        if (asked.get(request) !== shown) return undefined;
+        shown.push(own);
+        const answer = await own.before!(request, attributes);
+        if (answer !== undefined) return answer;
+      }
+      return undefined;
+    },
+    after(request, transport, error) {
+      for (const own of asked.get(request)?.reverse() ?? []) own.after!(request, transport, error);
+      asked.delete(request);
     },
   };
 }
@@ -161,15 +184,16 @@ function checked(attributes: Attributes, logins: Logins, log: Log): Response | u
 
 /** What the application says last of all. It may throw, now or later, or never answer. */
 async function permitted(
-  { connect, limits, log }: AdmissionParts,
+  { rules, limits, log }: AdmissionParts,
   attributes: Attributes,
   request: HandshakeRequest,
 ): Promise<Response | undefined> {
-  if (connect === undefined) return undefined;
+  const { authorize } = rules;
+  if (authorize.connect === undefined) return undefined;
   try {
     const answer = await inTime(
       limits.answer,
-      new Promise((resolve) => resolve(connect(attributes, request))),
+      new Promise((resolve) => resolve(authorize.connect?.(attributes, request))),
     );
     return answer === true ? undefined : refusal(403, 'the application does not let this user in');
   } catch (error) {

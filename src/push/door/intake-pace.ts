@@ -34,9 +34,7 @@ interface Late {
 }
 
 export class IntakePace {
-  /** Milliseconds that a frame, or a byte, takes of a session's time. */
-  readonly #perFrame: number;
-  readonly #perByte: number;
+  readonly #limits: Pick<Limits, 'messagesPerSecond' | 'bytesPerSecond'>;
   /** Who is not read from, until when on the monotonic clock. */
   readonly #waiting = new Map<Session, number>();
   #timer: NodeJS.Timeout | undefined;
@@ -44,20 +42,23 @@ export class IntakePace {
   /** A long frame was obeyed in this turn. */
   #isTaken = false;
 
-  constructor({ messagesPerSecond, bytesPerSecond }: Pick<Limits, 'messagesPerSecond' | 'bytesPerSecond'>) {
-    this.#perFrame = messagesPerSecond > 0 ? 1000 / messagesPerSecond : 0;
-    this.#perByte = bytesPerSecond > 0 ? 1000 / bytesPerSecond : 0;
+  constructor(limits: Pick<Limits, 'messagesPerSecond' | 'bytesPerSecond'>) {
+    this.#limits = limits;
   }
 
   /** A frame has come. False if it comes although the session has to wait: it is not to be obeyed. */
   admit(session: Session, data: Buffer): boolean {
     if (session.isHeldUp) return false;
-    const isLooked = this.#perByte > 0 && session.isTidings && data.length > SHORT;
+    // Milliseconds that a frame, or a byte, takes of a session's time.
+    const { messagesPerSecond, bytesPerSecond } = this.#limits;
+    const perFrame = messagesPerSecond > 0 ? 1000 / messagesPerSecond : 0;
+    const perByte = bytesPerSecond > 0 ? 1000 / bytesPerSecond : 0;
+    const isLooked = perByte > 0 && session.isTidings && data.length > SHORT;
     const bytes = data.length + (isLooked ? NESTED * nestedIn(data) : 0);
     const now = monotonicNow();
-    session.framesUntil = Math.max(now, session.framesUntil) + this.#perFrame;
-    session.bytesUntil = Math.max(now, session.bytesUntil) + Math.min(LONGEST, this.#perByte * bytes);
-    const isOver = session.framesUntil + this.#perFrame > now + BURST || session.bytesUntil > now + BURST;
+    session.framesUntil = Math.max(now, session.framesUntil) + perFrame;
+    session.bytesUntil = Math.max(now, session.bytesUntil) + Math.min(LONGEST, perByte * bytes);
+    const isOver = session.framesUntil + perFrame > now + BURST || session.bytesUntil > now + BURST;
     // What comes while it is being closed must not hide its part of the closing handshake.
     if (isOver && session.transport.readyState !== 1) return false;
     if (isOver) this.#holdUp(session, Math.max(session.framesUntil, session.bytesUntil) - BURST + RESTED);

@@ -29,6 +29,7 @@ import type { RefusalReason } from './handshake-counts.ts';
 import { isTicketProtocol } from './interceptors.ts';
 import { closingRefusals } from './refusals.ts';
 import { offeredProtocols } from './request.ts';
+import type { Rules } from './rules.ts';
 
 const DEFAULT_PATH = '/socketServer';
 /** Who sends half a request is let go as early as who sends half a handshake. */
@@ -48,6 +49,12 @@ export interface ListenerParts {
   log: Log;
 }
 
+export interface ListenerSettings {
+  rules: Pick<Rules, 'refusals' | 'origins'>;
+  limits: Limits;
+  heartbeat: Heartbeat;
+}
+
 export class Listeners implements FanOut {
   readonly #policy: PolicyServer | undefined;
   readonly #websockets: WebSocketServer | undefined;
@@ -62,7 +69,7 @@ export class Listeners implements FanOut {
   #undoInBand: (() => void) | undefined;
   #ended: Promise<void> | undefined;
 
-  constructor(options: PushServerOptions, limits: Limits, heartbeat: Heartbeat, parts: ListenerParts) {
+  constructor(options: PushServerOptions, settings: ListenerSettings, parts: ListenerParts) {
     const { port, host, sockjs } = options;
     this.#log = parts.log;
     this.#ownsPort = options.server === undefined && port !== undefined;
@@ -86,9 +93,10 @@ export class Listeners implements FanOut {
       if (sockjs !== undefined) throw new TypeError('sockjs needs `server` or `port`');
       return;
     }
-    const { refusals = 'auto' } = options;
+    const { rules } = settings;
     const isPage = (request: HandshakeRequest): boolean =>
-      refusals === 'close' || (refusals === 'auto' && offeredProtocols(request).includes(SUBPROTOCOL));
+      rules.refusals === 'close' ||
+      (rules.refusals === 'auto' && offeredProtocols(request).includes(SUBPROTOCOL));
     const hasRaw = sockjs !== undefined && sockjs.websocket !== false;
     const listeners = options.server?.listeners('error') ?? [];
     const websockets = new PushWebSockets(hasRaw ? `${sockjs.prefix}/websocket` : undefined, {
@@ -102,11 +110,8 @@ export class Listeners implements FanOut {
       views: true,
       clientTracking: false,
       handleProtocols: chooseProtocol,
-      maxPayload: largestFrame(limits),
-      pingInterval: heartbeat.ping,
       closeTimeout: CLOSE_TIMEOUT,
-      // What is sent to many at once does not pass by the sessions' own look at their outboxes.
-      maxBackpressure: limits.outbox,
+      ...websocketLimits(settings),
       backpressurePolicy: parts.overfull,
     });
     this.#websockets = websockets;
@@ -118,19 +123,17 @@ export class Listeners implements FanOut {
       this.#sockjs = new SockJsServer({
         ...sockjs,
         server,
-        interceptors: closingRefusals(parts.interceptors, () => refusals !== 'http'),
+        interceptors: closingRefusals(parts.interceptors, () => rules.refusals !== 'http'),
         handler: parts.handler,
         // Without SockJS frames it is a connection like any other.
         raw: (request, socket, head) => websockets.handleUpgrade(request, socket, head, () => {}),
-        origins: options.origins ?? [],
+        origins: rules.origins,
         addressOf: parts.addressOf,
         fence: parts.fence,
         ...(parts.bus !== undefined && { bus: parts.bus }),
-        maxMessage: largestFrame(limits),
         // The sessions look themselves.
         maxBuffered: Number.POSITIVE_INFINITY,
-        maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
-        maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
+        ...sockjsLimits(settings),
       });
     }
     if (this.#ownsPort) this.#listening = once(this.#websockets, 'listening');
@@ -150,6 +153,12 @@ export class Listeners implements FanOut {
         });
     });
     this.#ownHttp?.listen(port, host);
+  }
+
+  /** Settings have changed: they count for connections that come from now on. */
+  changed(settings: ListenerSettings): void {
+    if (this.#websockets !== undefined) Object.assign(this.#websockets.options, websocketLimits(settings));
+    this.#sockjs?.change({ origins: settings.rules.origins, ...sockjsLimits(settings) });
   }
 
   /** Resolves when the port of our own is open. */
@@ -244,6 +253,23 @@ export class Listeners implements FanOut {
     });
     return this.#ended;
   }
+}
+
+function websocketLimits({ limits, heartbeat }: ListenerSettings) {
+  return {
+    maxPayload: largestFrame(limits),
+    pingInterval: heartbeat.ping,
+    // What is sent to many at once does not pass by the sessions' own look at their outboxes.
+    maxBackpressure: limits.outbox,
+  };
+}
+
+function sockjsLimits({ limits }: ListenerSettings) {
+  return {
+    maxMessage: largestFrame(limits),
+    maxSessions: limits.sessions || Number.POSITIVE_INFINITY,
+    maxSessionsPerAddress: limits.sessionsPerAddress || Number.POSITIVE_INFINITY,
+  };
 }
 
 /** With a second path, that of SockJS's raw WebSocket: one kind of connection has one owner, whichever door it comes by. */

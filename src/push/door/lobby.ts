@@ -54,7 +54,7 @@ export interface LobbyParts {
   rechecks: Rechecks;
   pacer: Pacer;
   dialogue: Dialogue;
-  plainCounts: boolean;
+  rules: { readonly plainCounts: boolean };
   /** The application's. */
   handler: Handler<Session>;
   addressOf(request: HandshakeRequest): string;
@@ -80,18 +80,18 @@ export class Lobby implements Handler<Transport>, SessionHost {
   readonly #silent = new Map<Session, number>();
   readonly #pace: IntakePace;
   readonly #full = new Map<Session, Standing>();
-  readonly #queueLimits: { frames: number; bytes: number };
-  readonly plainCounts: boolean;
   readonly deliveries: DeliveryCounts;
   /** Sessions since the start. */
   count = 0;
 
   constructor(parts: LobbyParts) {
     this.#parts = parts;
-    this.plainCounts = parts.plainCounts;
     this.deliveries = parts.router.counts;
     this.#pace = new IntakePace(parts.limits);
-    this.#queueLimits = queueLimits(parts.limits);
+  }
+
+  get plainCounts(): boolean {
+    return this.#parts.rules.plainCounts;
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
@@ -115,7 +115,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
       transport.close(CloseCode.REPLACED, 'this user has as many sessions as there may be');
       return;
     }
-    const queue = this.#queueLimits;
+    const queue = queueLimits(limits);
     const id = `s${randomBytes(9).toString('base64url')}`;
     const user = transport.attributes.user!;
     const session = new Session(

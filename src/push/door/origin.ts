@@ -5,10 +5,14 @@ import { refusal } from './refusals.ts';
 
 /** Refuses with 403 a page that is neither of its own Host nor in the list. */
 export function originCheck(allowed: Origins = []): Interceptor {
-  const policy = new OriginPolicy(allowed);
+  return originCheckBy({ origins: new OriginPolicy(allowed) });
+}
+
+/** The same, by the policy that there is at the time. */
+export function originCheckBy(rules: { readonly origins: OriginPolicy }): Interceptor {
   return {
     before(request) {
-      if (policy.allows(request)) return undefined;
+      if (rules.origins.allows(request)) return undefined;
       const page = printable(String(request.headers.origin));
       return refusal(403, `pages of ${page} may not connect here`, {}, 'origin');
     },

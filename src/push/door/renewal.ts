@@ -12,27 +12,24 @@ import { FrameError } from '../talk/frames.ts';
 import type { Barrier } from './barrier.ts';
 
 export class Renewals {
-  readonly #interceptors: readonly PushInterceptor[];
+  readonly #rules: { readonly interceptors: readonly PushInterceptor[] };
   readonly #logins: Logins;
   readonly #barrier: Barrier;
-  readonly #patience: number;
+  readonly #limits: { readonly answer: number };
   readonly #log: Log;
 
-  /** @param patience milliseconds for all interceptors together. @throws {TypeError} */
+  /** @param limits `answer`: milliseconds for all interceptors together */
   constructor(
-    interceptors: readonly PushInterceptor[],
+    rules: { readonly interceptors: readonly PushInterceptor[] },
     logins: Logins,
     barrier: Barrier,
-    patience: number,
+    limits: { readonly answer: number },
     log: Log,
   ) {
-    this.#interceptors = interceptors.filter(({ renew }) => renew !== undefined);
-    if (this.#interceptors.some(({ renew }) => typeof renew !== 'function')) {
-      throw new TypeError("an interceptor's `renew` must be a function of the form renew(ticket, session)");
-    }
+    this.#rules = rules;
     this.#logins = logins;
     this.#barrier = barrier;
-    this.#patience = patience;
+    this.#limits = limits;
     this.#log = log;
   }
 
@@ -72,7 +69,7 @@ export class Renewals {
 
   async #answer(ticket: string | undefined, session: Session): Promise<Attributes | undefined> {
     try {
-      return await inTime(this.#patience, this.#first(ticket, session));
+      return await inTime(this.#limits.answer, this.#first(ticket, session));
     } catch (error) {
       if (error instanceof FrameError) throw error;
       this.#log('error', `an interceptor's \`renew\` failed: ${explainFully(error)}`, {
@@ -85,8 +82,8 @@ export class Renewals {
   }
 
   async #first(ticket: string | undefined, session: Session): Promise<Attributes | undefined> {
-    for (const interceptor of this.#interceptors) {
-      const answer = await interceptor.renew!(ticket, session);
+    for (const interceptor of this.#rules.interceptors) {
+      const answer = await interceptor.renew?.(ticket, session);
       if (answer instanceof Response) throw await refusalOf(answer);
       if (answer == null) continue;
       if (typeof answer !== 'object') throw new TypeError('it answers neither attributes nor a Response');

@@ -40,7 +40,7 @@ export function checkedExpiry({ leeway, plain }: ExpiryOptions = {}): Required<E
 
 export class Logins implements LoginKeeper {
   readonly #options: Required<ExpiryOptions>;
-  readonly #maxTopics: number;
+  readonly #limits: { readonly subscriptions: number };
   readonly #wheel: Wheel<Session>;
 
   readonly reassign: LoginKeeper['reassign'];
@@ -51,13 +51,13 @@ export class Logins implements LoginKeeper {
    */
   constructor(
     options: Required<ExpiryOptions>,
-    maxTopics: number,
+    limits: { readonly subscriptions: number },
     over: (session: Session) => void,
     reassign: LoginKeeper['reassign'],
   ) {
     this.reassign = reassign;
     this.#options = options;
-    this.#maxTopics = maxTopics;
+    this.#limits = limits;
     this.#wheel = new Wheel(over);
   }
 
@@ -68,7 +68,7 @@ export class Logins implements LoginKeeper {
 
   /** @throws {ClaimsError} for what can't be said of a session */
   claims(attributes: Attributes): Claims | undefined {
-    return claimsOf(attributes, this.#maxTopics);
+    return claimsOf(attributes, this.#limits.subscriptions);
   }
 
   /** Whether a login that ends then has ended. */

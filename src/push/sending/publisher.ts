@@ -6,6 +6,7 @@ import { sizeWithin } from '../../pubsub/store/marks.ts';
 import type { LaterSettings } from '../../pubsub/store/schedule.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
+import type { Limits } from '../options.ts';
 import { type Decode, decodeData, encodeData } from '../payload.ts';
 import {
   inboxOf,
@@ -107,7 +108,7 @@ export interface Pending {
 export class Publisher {
   readonly #broker: Broker;
   readonly #router: ChannelRouter;
-  readonly #maxMessage: number;
+  readonly #limits: Pick<Limits, 'message'>;
   readonly #retentions: Retentions;
   readonly #scheduler: Scheduler;
   readonly confirmations: Confirmations;
@@ -118,11 +119,16 @@ export class Publisher {
   /** Sent, but not stored. */
   notified = 0;
 
-  constructor(router: ChannelRouter, maxMessage: number, scheduler: Scheduler, retentions: Retentions) {
+  constructor(
+    router: ChannelRouter,
+    limits: Pick<Limits, 'message'>,
+    scheduler: Scheduler,
+    retentions: Retentions,
+  ) {
     this.#scheduler = scheduler;
     this.#router = router;
     this.#broker = router.broker;
-    this.#maxMessage = maxMessage;
+    this.#limits = limits;
     this.#retentions = retentions;
     this.confirmations = new Confirmations(router.broker);
   }
@@ -342,10 +348,9 @@ export class Publisher {
   }
 
   #checkSize(payload: Buffer): void {
-    if (payload.length <= this.#maxMessage) return;
-    throw new RangeError(
-      `a message of ${payload.length} bytes is over limits.message, ${this.#maxMessage} bytes`,
-    );
+    const { message: most } = this.#limits;
+    if (payload.length <= most) return;
+    throw new RangeError(`a message of ${payload.length} bytes is over limits.message, ${most} bytes`);
   }
 }
 

@@ -34,22 +34,22 @@ export class References {
   readonly #resolve: Resolve;
   readonly #timeout: number;
   readonly #cacheTime: number;
-  readonly #maxMessage: number;
+  readonly #limits: { readonly message: number };
   readonly #failed: (key: string, error: unknown) => void;
   /** In the order of their expiry. */
   readonly #cache = new Map<string, Cached>();
   #cachedBytes = 0;
   readonly #turns = new Turns(MAX_CONCURRENT);
 
-  /** @param options.maxMessage bytes of the data that a key may stand for */
+  /** @param options.limits `message`: bytes of the data that a key may stand for */
   constructor(
-    options: { resolve: Resolve; timeout?: number; cache?: number; maxMessage: number },
+    options: { resolve: Resolve; timeout?: number; cache?: number; limits: { readonly message: number } },
     failed: (key: string, error: unknown) => void,
   ) {
     this.#resolve = options.resolve;
     this.#timeout = options.timeout ?? DEFAULT_TIMEOUT;
     this.#cacheTime = options.cache ?? DEFAULT_CACHE;
-    this.#maxMessage = options.maxMessage;
+    this.#limits = options.limits;
     this.#failed = failed;
   }
 
@@ -113,8 +113,9 @@ export class References {
     if (problem !== undefined) throw new TypeError(problem);
     const payload = encodeData(data);
     const { length } = payload.bytes;
-    if (length > this.#maxMessage) {
-      throw new RangeError(`${length} bytes are over limits.message, ${this.#maxMessage} bytes`);
+    const { message: most } = this.#limits;
+    if (length > most) {
+      throw new RangeError(`${length} bytes are over limits.message, ${most} bytes`);
     }
     return { user, payload };
   }

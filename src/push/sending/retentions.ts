@@ -5,14 +5,20 @@ import { DEFAULT_RETENTION, type RetentionOptions } from '../options.ts';
 import { isInbox } from '../talk/names.ts';
 
 export class Retentions {
-  readonly #inbox: Retention;
-  readonly #topic: Retention;
+  #inbox: Retention;
+  #topic: Retention;
   readonly #topics: TopicTable;
 
   constructor(topics: TopicTable, { inbox, topic }: RetentionOptions = {}) {
     this.#inbox = { ...DEFAULT_RETENTION.inbox, ...inbox };
     this.#topic = { ...DEFAULT_RETENTION.topic, ...topic };
     this.#topics = topics;
+  }
+
+  /** From here on it says what the other one does; of topics by their names, the table of this one counts. */
+  become(other: Retentions): void {
+    this.#inbox = other.#inbox;
+    this.#topic = other.#topic;
   }
 
   of(channel: string): Retention {

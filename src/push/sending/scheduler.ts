@@ -46,8 +46,8 @@ const SILENCE = 60_000;
 const MAX_DELAY = 2 ** 31 - 1;
 
 export interface SchedulerSettings {
-  /** Messages that may be scheduled; 0: no limit. */
-  most: number;
+  /** `scheduled`: messages that may be; 0: no limit. */
+  limits: { readonly scheduled: number };
   /** Milliseconds after which another instance takes over from one that is gone. */
   lease: number | undefined;
   /** Milliseconds between two looks while nothing is scheduled, should the bell not have been heard. */
@@ -119,7 +119,7 @@ export class Scheduler {
 
   /** @throws {RangeError} where as many are scheduled as may be */
   async add(message: Omit<LaterMessage, 'id'>): Promise<Scheduled> {
-    const scheduled = await schedule(this.#schedule, this.#settings.most, message);
+    const scheduled = await schedule(this.#schedule, this.#settings.limits.scheduled, message);
     if (!scheduled.duplicate) this.counts.added++;
     // The bell tells it, too.
     if (!scheduled.duplicate) this.ring();

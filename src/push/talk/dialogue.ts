@@ -336,10 +336,14 @@ export class Dialogue {
     const life = lifeOf(frame, session.user);
     const { data, [DATA]: text } = frame;
     if (text === undefined) throw new FrameError('bad-frame', 'data is missing', wireName(topic));
-    const { publish } = this.#host.authorize;
+    const { authorize } = this.#host.rules;
     const isPermitted =
       !isInbox(topic) &&
-      (await this.#joining.ask('publish', () => publish?.(session, topic, data), wireName(topic))) === true;
+      (await this.#joining.ask(
+        'publish',
+        () => authorize.publish?.(session, topic, data),
+        wireName(topic),
+      )) === true;
     if (!isPermitted) throw new FrameError('forbidden', 'not permitted to publish', wireName(topic));
     // A page that has gone by itself has said it before.
     if (session.isDismissed) return;

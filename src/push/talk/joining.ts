@@ -15,7 +15,7 @@ import type { ChannelState } from './wire.ts';
 
 export interface JoiningHost {
   readonly limits: Limits;
-  readonly authorize: Authorize;
+  readonly rules: { readonly authorize: Authorize };
   readonly router: ChannelRouter;
   readonly pacer: Pacer;
   readonly topics: TopicTable;
@@ -205,7 +205,8 @@ export class Joining {
 
   /** By its ticket, or by what the application says now. Returns when that ends by itself. @throws {FrameError} */
   async #permit(session: Session, topic: string, ticket: string | undefined): Promise<number | undefined> {
-    const { isRevoked, verifyTopicTicket, authorize } = this.#host;
+    const { isRevoked, verifyTopicTicket } = this.#host;
+    const { authorize } = this.#host.rules;
     if (isRevoked(session.user, topic)) throw new FrameError('forbidden', 'the topic was revoked', topic);
     if (session.given?.has(topic)) return undefined;
     if (ticket !== undefined) return verifyTopicTicket(ticket, session.user, topic);
@@ -225,7 +226,8 @@ export class Joining {
   async watch(session: Session, subscription: Subscription, isOn: boolean): Promise<void> {
     const topic = subscription.channel.name;
     if (isOn) {
-      const { authorize, topics } = this.#host;
+      const { topics } = this.#host;
+      const { authorize } = this.#host.rules;
       const isKept = !isInbox(topic) && topics.of(topic).presence === true;
       const isPermitted =
         isKept &&

@@ -127,6 +127,14 @@ export class SockJsWebSockets {
     return turnedAwayBy(this.#framed).malformed + turnedAwayBy(this.#raw).malformed;
   }
 
+  /** They count for connections that come from now on. */
+  limitsChanged(): void {
+    const { maxBuffered, maxMessage } = this.#options.limits;
+    this.#framed.options.maxPayload = longestText(maxMessage);
+    this.#raw.options.maxPayload = maxMessage;
+    this.#raw.options.maxBackpressure = maxBuffered + maxMessage;
+  }
+
   /** A plain request where a WebSocket handshake belongs. */
   request(request: IncomingMessage, response: ServerResponse): void {
     if (request.method !== 'GET') {

@@ -41,7 +41,7 @@ function stage() {
     {
       broadcastChannel: 'all',
       checkInterval: 0,
-      maxMessage: 1000,
+      limits: { message: 1000 },
       control: { name: 'i', obey: () => 0, lapsed() {}, missed() {} },
       lease: undefined,
       retentionOf: () => ({ maxMessages: 1000, maxAge: 1000 }),

@@ -10,8 +10,9 @@ test('a lookup that fails is tried again; what it finds is shared and kept for a
     if (++calls < 3) throw new Error('the database is busy');
     return { user: 'alice', data: key };
   };
-  const references = new References({ resolve, timeout: 60_000, cache: 60_000, maxMessage: 100 }, () =>
-    assert.fail('it did not fail'),
+  const references = new References(
+    { resolve, timeout: 60_000, cache: 60_000, limits: { message: 100 } },
+    () => assert.fail('it did not fail'),
   );
   const results = await Promise.all([references.load('42'), references.load('42')]);
   const payload = { kind: 'text', bytes: Buffer.from('42') };
@@ -27,7 +28,9 @@ test('lookups that never answer give up in time and leave their places to others
   const failed: string[] = [];
   const resolve = (key: string): Resolved | Promise<Resolved> =>
     key.startsWith('stuck') ? new Promise(() => {}) : { user: 'alice', data: key };
-  const references = new References({ resolve, timeout: 100, maxMessage: 100 }, (key) => failed.push(key));
+  const references = new References({ resolve, timeout: 100, limits: { message: 100 } }, (key) =>
+    failed.push(key),
+  );
   const stuck = Array.from({ length: 100 }, (_, i) => references.load(`stuck ${i}`));
   assert.deepEqual(new Set(await Promise.all(stuck)), new Set([undefined]));
   assert.equal(failed.length, 100);
