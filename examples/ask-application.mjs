@@ -6,11 +6,12 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { text } from 'node:stream/consumers';
 import { askApplication, PushServer } from 'tidings';
 
 const script = readFileSync(new URL(import.meta.resolve('tidings/tidings.js')));
 const sessions = new Map();
+/** Characters. */
+const LONGEST = 10_000;
 const sessionOf = (request) => /(?:^|; )session=([\w-]+)/.exec(request.headers.cookie ?? '')?.[1];
 
 const signIn =
@@ -24,7 +25,24 @@ const mail = `<form method="post" action="/logout"><button>Sign out</button></fo
   push.on('close', ({ willReconnect }) => willReconnect || location.reload());
 </script>`;
 
-const http = createServer(async (request, response) => {
+/** Whom somebody says he is. An application asks for a password here. @throws {TypeError} */
+function nameIn(form) {
+  const name = form.get('name') ?? '';
+  if (!/^[\p{L}\p{N} .'-]{1,60}$/u.test(name))
+    throw new TypeError('a name has letters and digits, 60 at the most');
+  return name;
+}
+
+/** The fields of a posted form. @throws {RangeError} for more than anybody writes by hand */
+async function formOf(request) {
+  let form = '';
+  // Read to its end all the same, so that the answer arrives.
+  for await (const chunk of request.setEncoding('utf8')) if (form.length <= LONGEST) form += chunk;
+  if (form.length > LONGEST) throw new RangeError(`a form has at most ${LONGEST} characters`);
+  return new URLSearchParams(form);
+}
+
+async function answer(request, response) {
   const id = sessionOf(request);
   const user = sessions.get(id);
   // What tidings asks, with the cookies of a page: is anybody signed in, and who?
@@ -39,9 +57,9 @@ const http = createServer(async (request, response) => {
     return response.end(user === undefined ? signIn : mail);
   }
   if (request.url === '/login') {
-    const form = new URLSearchParams(await text(request));
+    const form = await formOf(request);
     const fresh = randomBytes(16).toString('base64url');
-    sessions.set(fresh, form.get('name'));
+    sessions.set(fresh, nameIn(form));
     response.setHeader('Set-Cookie', `session=${fresh}; HttpOnly; SameSite=Lax; Path=/`);
   } else if (user !== undefined) {
     sessions.delete(id);
@@ -49,6 +67,17 @@ const http = createServer(async (request, response) => {
     await push.recheck(user);
   }
   response.writeHead(303, { Location: '/' }).end();
+}
+
+const http = createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    if (response.destroyed) return; // Who asked is gone.
+    // TypeError and RangeError: what was to be sent can't be. All else is the store: it may go well the next time.
+    const isUnfit = error instanceof TypeError || error instanceof RangeError;
+    if (!isUnfit) console.error(error.message);
+    response.writeHead(isUnfit ? 400 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
+    response.end(isUnfit ? error.message : 'That did not work. Please try again.');
+  });
 });
 http.listen(Number(process.env.PORT ?? 8080), '127.0.0.1');
 await once(http, 'listening');

@@ -5,11 +5,12 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { text } from 'node:stream/consumers';
 import { cookieSession, PushServer } from 'tidings';
 
 const script = readFileSync(new URL(import.meta.resolve('tidings/tidings.js')));
 const sessions = new Map();
+/** Characters. */
+const LONGEST = 10_000;
 const userOf = (cookies) => sessions.get(cookies.get('session'));
 
 const signIn =
@@ -21,7 +22,24 @@ const mail = `<form method="post" action="/mail">To <input name="to" required> <
   });
 </script>`;
 
-const http = createServer(async (request, response) => {
+/** Whom somebody says he is. An application asks for a password here. @throws {TypeError} */
+function nameIn(form) {
+  const name = form.get('name') ?? '';
+  if (!/^[\p{L}\p{N} .'-]{1,60}$/u.test(name))
+    throw new TypeError('a name has letters and digits, 60 at the most');
+  return name;
+}
+
+/** The fields of a posted form. @throws {RangeError} for more than anybody writes by hand */
+async function formOf(request) {
+  let form = '';
+  // Read to its end all the same, so that the answer arrives.
+  for await (const chunk of request.setEncoding('utf8')) if (form.length <= LONGEST) form += chunk;
+  if (form.length > LONGEST) throw new RangeError(`a form has at most ${LONGEST} characters`);
+  return new URLSearchParams(form);
+}
+
+async function answer(request, response) {
   const [, id] = /(?:^|; )session=([\w-]+)/.exec(request.headers.cookie ?? '') ?? [];
   const user = sessions.get(id);
   if (request.url === '/tidings.js') return response.end(script);
@@ -29,15 +47,26 @@ const http = createServer(async (request, response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
     return response.end(user === undefined ? signIn : mail);
   }
-  const form = new URLSearchParams(await text(request));
+  const form = await formOf(request);
   if (request.url === '/login') {
     const fresh = randomBytes(16).toString('base64url');
-    sessions.set(fresh, form.get('name'));
+    sessions.set(fresh, nameIn(form));
     response.setHeader('Set-Cookie', `session=${fresh}; HttpOnly; SameSite=Lax; Path=/`);
   } else if (user !== undefined) {
     await push.send(form.get('to'), { from: user, text: form.get('text') });
   }
   response.writeHead(303, { Location: '/' }).end();
+}
+
+const http = createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    if (response.destroyed) return; // Who asked is gone.
+    // TypeError and RangeError: what was to be sent can't be. All else is the store: it may go well the next time.
+    const isUnfit = error instanceof TypeError || error instanceof RangeError;
+    if (!isUnfit) console.error(error.message);
+    response.writeHead(isUnfit ? 400 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
+    response.end(isUnfit ? error.message : 'That did not work. Please try again.');
+  });
 });
 const push = new PushServer({ server: http, interceptors: [cookieSession(userOf)] });
 http.listen(Number(process.env.PORT ?? 8080), '127.0.0.1', () => {

@@ -9,4 +9,5 @@ const page = `<h1>Tidings for alice</h1><script src="/tidings.js"></script><scri
 const http = createServer(({ url }, response) => response.end(url === '/tidings.js' ? script : page));
 const push = new PushServer({ server: http, interceptors: [queryUser('operator')] });
 http.listen(process.env.PORT ?? 8080, '127.0.0.1');
-setInterval(() => push.send('alice', { subject: `it is ${new Date().toLocaleTimeString()}` }), 2000);
+const tell = () => push.send('alice', { subject: `it is ${new Date().toLocaleTimeString()}` });
+setInterval(() => tell().catch(console.error), 2000);

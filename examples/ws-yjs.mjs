@@ -45,20 +45,29 @@ function open(name) {
   return documents.get(name);
 }
 
+function receive(ws, { doc, awareness }, data) {
+  const decoder = createDecoder(data);
+  if (readVarUint(decoder) === AWARENESS) {
+    applyAwarenessUpdate(awareness, readVarUint8Array(decoder), ws);
+    return;
+  }
+  const encoder = createEncoder();
+  writeVarUint(encoder, SYNC);
+  readSyncMessage(decoder, encoder, doc, ws);
+  if (length(encoder) > 1) ws.send(toUint8Array(encoder));
+}
+
 wss.on('connection', (ws, request) => {
   const name = request.url.split('?')[0];
-  const { doc, awareness } = documents.get(name) ?? open(name);
+  const { doc } = documents.get(name) ?? open(name);
   ws.subscribe(name);
   ws.on('message', (data) => {
-    const decoder = createDecoder(data);
-    if (readVarUint(decoder) === AWARENESS) {
-      applyAwarenessUpdate(awareness, readVarUint8Array(decoder), ws);
-      return;
+    try {
+      receive(ws, documents.get(name), data);
+    } catch {
+      // Whatever is no message of the protocol ends its own connection.
+      ws.close(1007, 'this is no message of Yjs');
     }
-    const encoder = createEncoder();
-    writeVarUint(encoder, SYNC);
-    readSyncMessage(decoder, encoder, doc, ws);
-    if (length(encoder) > 1) ws.send(toUint8Array(encoder));
   });
   ws.send(message(SYNC, (to) => writeSyncStep1(to, doc)));
 });

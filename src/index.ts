@@ -10,6 +10,7 @@ export type { SentinelTarget } from './pubsub/redis/sentinel.ts';
 export type { RedisTarget } from './pubsub/redis/target.ts';
 export type { Attendance } from './pubsub/store/attendance.ts';
 export type * from './pubsub/store/broker.ts';
+export { DamagedChannelError } from './pubsub/store/broker.ts';
 export { type ControlLog, UnconfirmedError } from './pubsub/store/control.ts';
 export type { Counts, MarkAs } from './pubsub/store/marks.ts';
 export { MemoryStore, memoryBroker } from './pubsub/store/memory-broker.ts';

@@ -109,6 +109,14 @@ test('Socket.IO with wsEngine: websocket only and upgraded from polling; rooms, 
     }
     assert.deepEqual(Buffer.from((all[0]![2] as { nested: { bytes: Buffer } }).nested.bytes), bytes);
   }
+  // What nobody's page sends ends nothing.
+  const [hostile] = clients;
+  hostile!.emit('join');
+  hostile!.emit('join', { room: 1 }, 'no function');
+  hostile!.emit('join', 'room', 'no function');
+  hostile!.emit('say');
+  hostile!.emit('say', null, 'x');
+  assert.equal(await clients[1]!.emitWithAck('join', 'other'), 'other');
   assert.equal(await stop(), 0);
 });
 
@@ -169,6 +177,19 @@ test('y-websocket: two documents come together, by its client on ws and on tidin
   for (const { doc, provider } of pages) {
     provider.destroy();
     doc.destroy();
+  }
+  // What is no message of Yjs ends its own connection, and nothing else.
+  for (const data of [
+    'x',
+    '',
+    Buffer.of(0),
+    Buffer.of(9, 9),
+    Buffer.of(1, 9, 1, 1, 1, 4, 123, 240, 159, 152, 128),
+  ]) {
+    const stranger = new WebSocket(`ws:${url}/document`);
+    await once(stranger, 'open');
+    stranger.send(data);
+    assert.equal((await once(stranger, 'close'))[0], 1007, JSON.stringify(data));
   }
   assert.equal(await stop(), 0);
 });
