@@ -7,6 +7,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
  * What is undefined is left out.
  */
 export interface LogFields {
+  /** A name in lower case with hyphens. */
   readonly event: string;
   readonly [field: string]: string | number | boolean | undefined;
 }

@@ -52,6 +52,7 @@ import {
   type WebSocketServerOptions,
 } from './server/websocket-server.ts';
 
+/** Sends the request of a client, which it may have changed before. */
 type FinishRequestCallback = (request: ClientRequest, websocket: WebSocket) => void;
 
 /** In CommonJS this is all that `require` returns, and ws's users find everything there under the name of the class. */

@@ -10,6 +10,8 @@ import { createTalk, type Talk } from './talk.ts';
 import type { TopicWishes } from './topics.ts';
 
 /**
+ * A page's connection: what `connect` returns.
+ *
  * @typeParam Data of all messages, as far as `C` does not say it
  * @typeParam C by channel, what its data are: an interface that extends `Channels`
  */
@@ -25,6 +27,7 @@ export class Client<Data = unknown, C = unknown> extends Emitter<ClientEvents<Da
     this.talk.connection.connect();
   }
 
+  /** What becomes of the connection at this moment; `state` events bring every change. */
   get state(): ConnectionState {
     return this.talk.connection.state();
   }
@@ -34,13 +37,17 @@ export class Client<Data = unknown, C = unknown> extends Emitter<ClientEvents<Da
     return this.talk.identity.user;
   }
 
+  /**
+   * The id of this device, by which the server remembers what it has acknowledged. Undefined where it has
+   * none.
+   */
   get device(): string | undefined {
     return this.talk.identity.device;
   }
 
   /**
    * Connects at once: after `close()`, after giving up, or instead of waiting. Otherwise does nothing.
-   * @param options.ticket takes the place of the one given before, in this attempt and all later ones
+   * A `ticket` takes the place of the one given before, in this attempt and all later ones
    */
   connect({ ticket }: { ticket?: TicketSource } = {}): void {
     const { connection } = this.talk;
@@ -67,6 +74,7 @@ export class Client<Data = unknown, C = unknown> extends Emitter<ClientEvents<Da
     return promise;
   }
 
+  /** Leaves a topic, now and after every reconnect. Messages of it that are on their way may still come. */
   unsubscribe(channel: TopicOf<C>): void {
     this.talk.topics.unsubscribe(channel);
   }

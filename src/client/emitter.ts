@@ -12,6 +12,7 @@ export class Emitter<Events extends object> {
     return () => this.off(event, listener);
   }
 
+  /** Removes a listener; does nothing where it is not one. */
   off<E extends keyof Events>(event: E, listener: Listener<Events[E]>): void {
     this.#listeners.get(event)?.delete(listener);
   }

@@ -28,8 +28,11 @@ export interface Message<Data = unknown> {
 
 /** Connected. In plain mode all but `resumed` are empty. */
 export interface OpenEvent {
+  /** The id of this session, unique over all instances. */
   session: string;
+  /** The name of the instance that the page is connected to. */
   instance: string;
+  /** The user as the server knows him. */
   user: string;
   /** False for the first connection of this client. */
   resumed: boolean;
@@ -39,7 +42,9 @@ export interface OpenEvent {
 
 /** Messages were lost to this page: load its data anew. Messages after this event are complete again. */
 export interface GapEvent {
+  /** `inbox`, or the topic. */
   channel: string;
+  /** Why they are lost: `trimmed`, `epoch` and so on, as `GapReason` says. */
   reason: GapReason | undefined;
   /** The channel goes on after this. */
   position: WirePosition;
@@ -47,8 +52,11 @@ export interface GapEvent {
 
 /** Some device of the user, perhaps this one, has handled everything up to this position. */
 export interface AckedEvent {
+  /** `inbox`: nobody keeps what was acknowledged of topics. */
   channel: string;
+  /** The id of that device. */
   device: string;
+  /** All up to and including this one. */
   position: WirePosition;
 }
 
@@ -57,17 +65,25 @@ export interface AckedEvent {
  * `left` it is what has changed.
  */
 export interface PresenceEvent {
+  /** The topic. */
   channel: string;
+  /** Who is there, where they are not too many to be named. */
   users?: string[];
+  /** Users who were not there before. */
   joined?: string[];
+  /** Users who are not there any more. */
   left?: string[];
   /** How many users are there. */
   total: number;
 }
 
+/** The connection has ended, or an attempt has failed. */
 export interface CloseEvent {
+  /** The close code: docs/troubleshooting.md has all of them. 1006 where there was none. */
   code: number;
+  /** For whoever looks for the cause; often empty. */
   reason: string;
+  /** Whether the client tries again by itself. */
   willReconnect: boolean;
 }
 
@@ -92,8 +108,11 @@ export type ConnectionState =
 
 /** A message that the page was handed is gone: withdrawn, replaced by another one, deleted, or expired. Told once. */
 export interface WithdrawnEvent {
+  /** `inbox`, or the topic. */
   channel: string;
+  /** The id of the message. */
   id: string;
+  /** Where it stood. */
   position: WirePosition;
 }
 
@@ -103,17 +122,23 @@ export type MessageOf<C> = {
 }[Named<C>];
 type Named<C> = Exclude<keyof C & string, keyof Channels> | typeof BROADCAST;
 
+/** Events of a client, by name: what `on` takes, and what its listeners get. */
 export interface ClientEvents<Data = unknown, C = unknown> {
+  /** Connected, and greeted by the server. */
   open: OpenEvent;
+  /** A message, once and in the order of its channel. */
   message: C extends Channels ? MessageOf<C> : Message<Data>;
+  /** Messages were lost to this page. */
   gap: GapEvent;
   /** Not in the core. */
   withdrawn: WithdrawnEvent;
+  /** A device of the user has acknowledged messages of the inbox. */
   acked: AckedEvent;
   /** `behind`: messages can be late just now, because the server's store is away. */
   status: { behind: boolean };
   /** Who is on a topic that was subscribed to with `presence: true`: first who is there, then what changes. */
   presence: PresenceEvent;
+  /** The connection is in another state than before. */
   state: ConnectionState;
   /** `roundTrip` is undefined when the ping goes out, and milliseconds when it is answered. */
   heartbeat: { roundTrip: number | undefined };
@@ -122,6 +147,7 @@ export interface ClientEvents<Data = unknown, C = unknown> {
    * it can; `state` says whether it does.
    */
   error: { code: string; message: string; channel?: string };
+  /** The connection has ended. */
   close: CloseEvent;
   /**
    * The server has ended the subscription to a topic: `unsubscribed` by the application, `revoked` so that it can't be had

@@ -14,6 +14,8 @@ import { addRenewal } from './renewal.ts';
 import { addSleep } from './sleep.ts';
 
 /**
+ * A page's connection: what `connect` returns.
+ *
  * @typeParam Data of all messages, as far as `C` does not say it
  * @typeParam C by channel, what its data are: an interface that extends `Channels`
  */
@@ -38,6 +40,10 @@ export class Client<Data = unknown, C = unknown> extends Core<Data, C> {
     this.inbox = createInbox(this.talk, this.#asks) as Inbox<InboxData<Data, C>>;
   }
 
+  /**
+   * Connects at once: after `close()`, after giving up, or instead of waiting. Where it is connected, a
+   * ticket renews the session.
+   */
   override connect(options: { ticket?: TicketSource } = {}): void {
     super.connect(options);
     if (options.ticket !== undefined && this.state.name === 'connected') this.#renew();
@@ -61,7 +67,9 @@ export class Client<Data = unknown, C = unknown> extends Core<Data, C> {
   }
 }
 
+/** What `publish` takes. */
 export interface PublishOptions {
+  /** The same key on the same channel stores the message once. Default: a random one for each call. */
   idempotencyKey?: string;
   /** Milliseconds. */
   ttl?: number;

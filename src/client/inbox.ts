@@ -32,7 +32,9 @@ const MAX_NAMED = 1_000;
 
 /** A message of the inbox as it is at this moment: after a change of it there is another object in its place. */
 export interface InboxItem<Data = unknown> {
+  /** Unique and unguessable. */
   readonly id: string;
+  /** Where it stands in the inbox. */
   readonly position: WirePosition;
   /** Milliseconds since 1970 by the server's clock. */
   readonly time: number;
@@ -40,6 +42,7 @@ export interface InboxItem<Data = unknown> {
   readonly data: Data;
   /** `seen`: the list was opened and showed it. What is `read` was seen. */
   readonly state: 'unseen' | 'seen' | 'read';
+  /** Whether it was put away: then it is not in `items` nor counted. */
   readonly archived: boolean;
   /** When it will be gone by itself, in milliseconds since 1970 by the server's clock. */
   readonly expires?: number;
@@ -50,6 +53,7 @@ export interface InboxItem<Data = unknown> {
 /** How many messages: of those kept, neither gone nor archived. */
 export type InboxCounts = Readonly<WireCounts>;
 
+/** A part of the inbox. */
 export interface InboxPage<Data = unknown> {
   /** Newest first; perhaps fewer than asked for, where they are long. */
   items: InboxItem<Data>[];
@@ -57,6 +61,7 @@ export interface InboxPage<Data = unknown> {
   before?: WirePosition | undefined;
 }
 
+/** Events of an inbox, by name. */
 export interface InboxEvents {
   /** What `counts` is from now on. */
   counts: InboxCounts;
@@ -87,18 +92,25 @@ export interface Inbox<Data = unknown> {
   load(options?: { limit?: number }): Promise<InboxItem<Data>[]>;
   /** Messages of the inbox, newest first, without adding them to `items`. */
   list(query?: { before?: WirePosition; limit?: number; state?: HistoryState }): Promise<InboxPage<Data>>;
+  /** The list was opened and showed them. */
   markSeen(which: Which): Promise<number>;
+  /** They were read, and so seen. */
   markRead(which: Which): Promise<number>;
+  /** Takes `markRead` back: they are seen. */
   markUnread(which: Which): Promise<number>;
+  /** Puts them away: they are neither in `items` nor counted, and `list({ state: 'archived' })` has them. */
   archive(which: Which): Promise<number>;
+  /** Takes `archive` back. */
   unarchive(which: Which): Promise<number>;
   /** Deletes them, on all of the user's devices and for good. */
   remove(which: Which): Promise<number>;
   /** All up to the newest message that this page has. */
   markAllSeen(): Promise<number>;
+  /** All up to the newest message that this page has. */
   markAllRead(): Promise<number>;
   /** @returns a function that removes the listener again */
   on<E extends keyof InboxEvents>(event: E, listener: Listener<InboxEvents[E]>): () => void;
+  /** Removes a listener. */
   off<E extends keyof InboxEvents>(event: E, listener: Listener<InboxEvents[E]>): void;
 }
 

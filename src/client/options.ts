@@ -4,10 +4,12 @@ import type { ReconnectOptions } from './reconnect.ts';
 import type { StorageLike } from './storage.ts';
 import type { TransportFactory, WebSocketConstructor } from './transport.ts';
 
+/** Where a channel begins: see `ConnectOptions.start`. */
 export type Start = 'now' | 'retained' | 'beginning';
 export type Ticket = string | null | undefined;
 export type TicketSource = Ticket | (() => Ticket | Promise<Ticket>);
 
+/** What `connect` takes. All of it is optional. */
 export interface ConnectOptions {
   /** Of the push endpoint: absolute (`wss:`, `https:`, …) or relative to the page. Default `/socketServer`. */
   url?: string;

@@ -2,7 +2,9 @@
 import { CloseCode } from '../push/talk/wire.ts';
 import { MAX_DELAY } from './heartbeat.ts';
 
+/** To try again after a random part of a span that doubles. */
 export interface BackoffOptions {
+  /** The default. */
   mode?: 'backoff';
   /** Milliseconds within which the first try falls; each further one within twice as many. Default 500. */
   min?: number;
@@ -11,13 +13,16 @@ export interface BackoffOptions {
   /** Tries in a row before giving up. Default: never. */
   attempts?: number;
 }
+/** To try again at a fixed pace. */
 export interface FixedOptions {
+  /** The same delay before every try. */
   mode: 'fixed';
   /** Milliseconds before every try. Default 10_000. */
   delay?: number;
   /** Tries in a row before giving up. Default 20. */
   attempts?: number;
 }
+/** When to try again. */
 export type ReconnectOptions = BackoffOptions | FixedOptions;
 
 /**

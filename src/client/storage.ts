@@ -1,7 +1,10 @@
 /** What a browser keeps for a page. It can be full, forbidden or taken away at any moment: the page works on without. */
 
+/** As much of localStorage or sessionStorage as is used here. */
 export interface StorageLike {
+  /** The value of a key; null where there is none. It may throw. */
   getItem(key: string): string | null;
+  /** Keeps a value. It may throw, as where the storage is full. */
   setItem(key: string, value: string): void;
 }
 

@@ -5,11 +5,15 @@
 
 /** What a transport tells the client. After `close` it says nothing more. */
 export interface TransportEvents {
+  /** It is connected. */
   open(): void;
+  /** A frame came: a string, or bytes. */
   message(data: unknown): void;
+  /** It has ended, or could not be made; 1006 where there was no close code. */
   close(code: number, reason: string): void;
 }
 
+/** A connection that a `TransportFactory` has begun. */
 export interface Transport {
   /** Only after `open`. */
   send(text: string): void;
@@ -38,14 +42,22 @@ export interface TransportFactory {
 
 /** As much of a WebSocket as is used here: the browser's, Node's, that of `tidings/ws` and `ws` all have it. */
 export interface WebSocketLike {
+  /** Set to `arraybuffer`. */
   binaryType: string;
+  /** Called when it is connected. */
   onopen: ((event: never) => unknown) | null;
+  /** Called with each frame, in `data`. */
   onmessage: ((event: never) => unknown) | null;
+  /** Called once it has ended, with `code` and `reason`. */
   onclose: ((event: never) => unknown) | null;
+  /** Called when it could not be made; `onclose` follows. */
   onerror: ((event: never) => unknown) | null;
+  /** Sends a text frame. */
   send(data: string): void;
+  /** Begins the closing handshake. */
   close(code?: number, reason?: string): void;
 }
+/** A class of such WebSockets. */
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike;
 
 /**

@@ -21,9 +21,11 @@ export interface Family {
   readonly name: string;
   /** What it says, in one line. */
   readonly help: string;
+  /** What its numbers are: one that only grows, one that goes up and down, or a distribution. */
   readonly type: MetricType;
   /** What several processes have together: the sum (the default), or the highest or lowest value. */
   readonly merge?: 'sum' | 'max' | 'min';
+  /** Its numbers, one for each combination of labels. */
   readonly samples: readonly Sample[];
 }
 

@@ -14,6 +14,7 @@ export interface PolicyGrant {
   secure?: boolean;
 }
 
+/** What a policy file allows. */
 export interface PolicyOptions {
   /** Nobody is granted anything that isn't listed here. */
   allow: readonly PolicyGrant[];

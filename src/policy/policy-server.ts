@@ -8,6 +8,7 @@ import { EXCHANGE_TIMEOUT, serveExchange } from './exchange.ts';
 import { buildPolicyFile, explainUnreachableGrants, type PolicyOptions } from './policy-file.ts';
 import { encodePolicyAnswer } from './policy-request.ts';
 
+/** Where a policy server listens, and what it answers. */
 export interface PolicyServerOptions extends PolicyOptions {
   /** Default 843, where players look for the master policy; 0 takes any free port. */
   port?: number;
@@ -21,6 +22,7 @@ export interface PolicyServerOptions extends PolicyOptions {
   onWarning?: (message: string) => void;
 }
 
+/** Answers `<policy-file-request/>` on a port of its own, which for Flash is 843. */
 export class PolicyServer {
   readonly #options: PolicyServerOptions;
   readonly #answer: Buffer;

@@ -2,11 +2,15 @@
 
 /** `onWire` is whether a close frame may carry the code (§7.4.1). */
 export interface CloseCodeEntry {
+  /** 1000 to 4999. */
   readonly code: number;
+  /** A short name for messages, such as `Going Away`. */
   readonly name: string;
+  /** Whether a close frame may carry it (§7.4.1): 1005, 1006 and 1015 only report. */
   readonly onWire: boolean;
 }
 
+/** The codes that RFC 6455 and its registry name, in order. */
 export const closeCodes: readonly CloseCodeEntry[] = [
   { code: 1000, name: 'Normal Closure', onWire: true },
   { code: 1001, name: 'Going Away', onWire: true },

@@ -9,15 +9,20 @@ import { encodeClosePayload } from './frame-writer.ts';
 
 /** The states of the browser's WebSocket. A connection begins open, when its opening handshake is done. */
 export const OPEN = 1;
+/** The closing handshake has begun. */
 export const CLOSING = 2;
+/** It is over. */
 export const CLOSED = 3;
 
 const EMPTY = Buffer.alloc(0);
 
+/** The closing handshake of one side (§7.1): what was sent, what came, and what is to be answered. */
 export class Closing {
+  /** Where the handshake is: open, closing or closed. */
   state: typeof OPEN | typeof CLOSING | typeof CLOSED = OPEN;
   /** What the connection ended with: 1006 until a close frame comes, 1005 for one without a code (§7.1.5). */
   code = 1006;
+  /** The reason that goes with the code; empty where there is none. */
   reason = '';
   /** Our close frame has been written: nothing may follow it (§5.5.1). */
   isSent = false;

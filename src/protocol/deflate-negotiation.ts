@@ -3,6 +3,7 @@ import { deflateRawSync, type ZlibOptions } from 'node:zlib';
 import { HandshakeError } from './errors.ts';
 import { type ExtensionOffer, formatExtensions } from './extension.ts';
 
+/** The name of the extension in Sec-WebSocket-Extensions (RFC 7692 §7). */
 export const EXTENSION_NAME = 'permessage-deflate';
 
 /** The options of ws, with other defaults where ws keeps a zlib stream per connection. */
@@ -41,9 +42,13 @@ export interface DeflateOptions {
 
 /** What was agreed on. Window bits are undefined where nobody named them: 15. */
 export interface DeflateParameters {
+  /** The server forgets its window after each message (RFC 7692 §7.1.1.1). */
   serverNoContextTakeover: boolean;
+  /** The client forgets its window after each message (§7.1.1.2). */
   clientNoContextTakeover: boolean;
+  /** Bits of the server's window, 8 to 15 (§7.1.2.1). */
   serverMaxWindowBits: number | undefined;
+  /** Bits of the client's window, 8 to 15 (§7.1.2.2). */
   clientMaxWindowBits: number | undefined;
 }
 

@@ -8,17 +8,29 @@
  * what ws accepts. Errors of zlib keep zlib's own code, `Z_DATA_ERROR` for instance.
  */
 export const ProtocolErrorCode = {
+  /** A control frame in parts (§5.5). */
   EXPECTED_FIN: 'WS_ERR_EXPECTED_FIN',
+  /** A client's frame without a mask (§5.1). */
   EXPECTED_MASK: 'WS_ERR_EXPECTED_MASK',
+  /** A close frame with a code that none may carry (§7.4). */
   INVALID_CLOSE_CODE: 'WS_ERR_INVALID_CLOSE_CODE',
+  /** A control frame of more than 125 bytes, or a close frame of one byte (§5.5). */
   INVALID_CONTROL_PAYLOAD_LENGTH: 'WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH',
+  /** An opcode that is reserved, or not the one that must come here (§5.2, §5.4). */
   INVALID_OPCODE: 'WS_ERR_INVALID_OPCODE',
+  /** Text or a close reason that is not UTF-8 (§8.1). */
   INVALID_UTF8: 'WS_ERR_INVALID_UTF8',
+  /** A message in more frames than the limit. */
   TOO_MANY_PARTS: 'WS_ERR_TOO_MANY_BUFFERED_PARTS',
+  /** A server's frame with a mask (§5.1). */
   UNEXPECTED_MASK: 'WS_ERR_UNEXPECTED_MASK',
+  /** RSV1 where no compression was agreed on, or not in a message's first frame (§5.2, RFC 7692 §6). */
   UNEXPECTED_RSV_1: 'WS_ERR_UNEXPECTED_RSV_1',
+  /** RSV2 or RSV3, which no extension uses (§5.2). */
   UNEXPECTED_RSV_2_3: 'WS_ERR_UNEXPECTED_RSV_2_3',
+  /** A length of more than 2^53 - 1 bytes. */
   UNSUPPORTED_DATA_PAYLOAD_LENGTH: 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH',
+  /** A message longer than the limit. */
   UNSUPPORTED_MESSAGE_LENGTH: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
   /** Not in ws: a length in a longer form than it needs, or with its top bit set (§5.2). */
   INVALID_PAYLOAD_LENGTH: 'WS_ERR_INVALID_PAYLOAD_LENGTH',
@@ -26,6 +38,7 @@ export const ProtocolErrorCode = {
 
 /** The peer broke RFC 6455 or RFC 7692, or went over a limit: the connection is to be failed (§7.1.7). */
 export class ProtocolError extends RangeError {
+  /** Always `ProtocolError`. */
   override readonly name = 'ProtocolError';
   /** One of `ProtocolErrorCode`, or a code of zlib's. */
   readonly code: string;
@@ -44,6 +57,7 @@ export class ProtocolError extends RangeError {
 
 /** The opening handshake can't succeed (§4.2.2): answer with `status` and `headers`, then close. */
 export class HandshakeError extends Error {
+  /** Always `HandshakeError`. */
   override readonly name = 'HandshakeError';
   /** The HTTP status to answer with. On the client, the status that came. */
   readonly status: number;

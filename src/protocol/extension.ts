@@ -1,7 +1,9 @@
 /** The Sec-WebSocket-Extensions header (RFC 6455 §9.1): parsed in one pass, kept in the order and form it had. */
 import { isTokenChar } from './token.ts';
 
+/** A parameter of an extension: `name`, or `name=value`. */
 export interface ExtensionParameter {
+  /** As it came. */
   readonly name: string;
   /** Undefined for a parameter without `=`. A quoted value is unquoted. */
   readonly value: string | undefined;
@@ -9,6 +11,7 @@ export interface ExtensionParameter {
 
 /** One element of the header: an offer of a client, or what a server agreed to. Names are as they came. */
 export interface ExtensionOffer {
+  /** Of the extension, such as `permessage-deflate`. */
   readonly name: string;
   /** In order, duplicates included: what they mean is for the extension to say. */
   readonly parameters: readonly ExtensionParameter[];

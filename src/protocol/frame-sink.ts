@@ -12,6 +12,7 @@ export interface FrameSink {
   onFragment?(data: Buffer, isBinary: boolean, isLast: boolean): void;
   /** §5.5.2: to be answered with a pong of the same data. */
   onPing(data: Buffer): void;
+  /** A pong came (§5.5.3). */
   onPong(data: Buffer): void;
   /**
    * §5.5.1: `code` is 1005 where the frame had none. Nothing is read after it.
@@ -60,6 +61,7 @@ export interface Lender {
   release(bytes: Uint8Array): void;
 }
 
+/** What a FrameReader checks, and how. */
 export interface FrameReaderOptions {
   /** Which side reads: a server takes only masked frames, a client only unmasked ones (§5.1). */
   role: 'server' | 'client';

@@ -3,9 +3,11 @@ import { isValidCloseCode } from './close-codes.ts';
 import { applyMask, WORDS_FROM, wordsOf } from './mask.ts';
 import { isValidUtf8 } from './utf8.ts';
 
+/** What a frame is (§5.2): 0 goes on with a message, 1 is text, 2 binary, 8 to 10 are control frames. */
 export const Opcode = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 /** Bits of a frame's first byte. */
 export const FIN = 0x80;
+/** In the first byte of a compressed message (RFC 7692 §6). */
 export const RSV1 = 0x40;
 
 /** The longest payload of a control frame in bytes (§5.5). */

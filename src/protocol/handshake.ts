@@ -7,10 +7,13 @@ import { hasToken, isToken, splitList } from './token.ts';
 /** Header lines as node:http gives them: lower-case names, duplicates joined or listed. */
 export type HeaderFields = Readonly<Record<string, string | string[] | undefined>>;
 
+/** As much of a request as is looked at: one of node:http has it. */
 export interface OpeningRequest {
+  /** Must be GET; not checked where it is missing. */
   readonly method?: string | undefined;
   /** `1.1`, for example. Not checked where it is missing. */
   readonly httpVersion?: string | undefined;
+  /** The header lines. */
   readonly headers: HeaderFields;
 }
 
@@ -22,6 +25,7 @@ export interface ParsedRequest {
   version: 13 | 8;
   /** In the client's order of preference. */
   protocols: string[];
+  /** In the client's order of preference; empty where it offers none. */
   extensions: ExtensionOffer[];
 }
 
@@ -85,6 +89,7 @@ export function parseRequest(request: OpeningRequest): ParsedRequest {
   };
 }
 
+/** What `formatResponse` writes. */
 export interface ResponseParts {
   /** The request's Sec-WebSocket-Key. */
   key: string;
@@ -138,6 +143,7 @@ export function formatLines(lines: readonly string[]): string {
   return `${head}\r\n`;
 }
 
+/** What `createRequest` writes. */
 export interface RequestParts {
   /** In order of preference. */
   protocols?: readonly string[] | undefined;
@@ -175,13 +181,17 @@ export function createRequest({ protocols = [], extensions, version = 13 }: Requ
   return { key, headers };
 }
 
+/** As much of a response as is looked at: one of node:http has it, with `status` for `statusCode`. */
 export interface OpeningResponse {
+  /** The HTTP status. */
   readonly status: number;
+  /** The header lines. */
   readonly headers: HeaderFields;
 }
 
 /** What the client had asked for. */
 export interface Offered {
+  /** Subprotocols. Default: none. */
   readonly protocols?: readonly string[] | undefined;
   /** Names of extensions. */
   readonly extensions?: readonly string[] | undefined;

@@ -9,6 +9,7 @@ import { isUtf8 } from 'node:buffer';
  */
 export type Utf8State = number;
 
+/** At the beginning of a text. */
 export const UTF8_START: Utf8State = 0;
 /** Not UTF-8, whatever follows. */
 export const UTF8_INVALID: Utf8State = -1;

@@ -57,6 +57,7 @@ export interface Limits {
   scheduled: number;
 }
 
+/** What holds for each limit that is not given. */
 export const DEFAULT_LIMITS: Limits = {
   message: 1024 * 1024,
   outbox: 1024 * 1024,
@@ -73,6 +74,7 @@ export const DEFAULT_LIMITS: Limits = {
   scheduled: 1_000_000,
 };
 
+/** When silence is noticed, and by whom. Milliseconds. */
 export interface Heartbeat {
   /** Milliseconds of silence after which a client pings; told to it in `welcome`. Default 60,000. */
   interval: number;
@@ -82,6 +84,7 @@ export interface Heartbeat {
   ping: number;
 }
 
+/** What holds for each time that is not given. */
 export const DEFAULT_HEARTBEAT: Heartbeat = { interval: 60_000, timeout: 60_000, ping: 25_000 };
 
 const HOUR = 60 * 60 * 1000;
@@ -94,6 +97,7 @@ export interface RetentionOptions {
   topic?: Partial<Retention>;
 }
 
+/** What holds where `retention` says nothing: 1,000 messages; 7 days for inboxes and 24 hours for topics. */
 export const DEFAULT_RETENTION: { inbox: Retention; topic: Retention } = {
   inbox: { maxMessages: 1000, maxAge: 7 * 24 * HOUR },
   topic: { maxMessages: 1000, maxAge: 24 * HOUR },
@@ -141,6 +145,7 @@ export interface Authorize {
   publish?(session: Session, topic: string, data: unknown): boolean | Promise<boolean>;
 }
 
+/** How messages that were sent by reference get their data. */
 export interface ReferenceOptions {
   /**
    * Looks the application's object up. `undefined`: there is no such thing (any more). A rejection is
@@ -179,6 +184,7 @@ export type { Log, LogFields, LogLevel } from '../log-fields.ts';
 export type { Overflow, TopicOptions } from './delivery/topic-options.ts';
 export type { ExpiryOptions } from './pages/logins.ts';
 
+/** What a PushServer is made with. All of it is optional. */
 export interface PushServerOptions {
   /** An HTTP(S) server to share; its other requests and upgrades are left alone. Or give `port`. */
   server?: HttpServer | HttpsServer;
@@ -213,8 +219,11 @@ export interface PushServerOptions {
   origins?: Origins;
   /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is believed; `unix:` for whoever connects by a Unix socket. Default: none. */
   proxies?: string[];
+  /** Default `DEFAULT_HEARTBEAT`. */
   heartbeat?: Partial<Heartbeat>;
+  /** Default `DEFAULT_LIMITS`. */
   limits?: Partial<Limits>;
+  /** How long messages are kept. Default `DEFAULT_RETENTION`. */
   retention?: RetentionOptions;
   /**
    * Whether pages in plain mode are told how many messages of their inbox are unread, by a text frame of its own after each
@@ -224,9 +233,11 @@ export interface PushServerOptions {
   plainCounts?: boolean;
   /** By topic; a name that ends in `*` stands for all that begin so, the longest match counts. */
   topics?: Record<string, TopicOptions>;
+  /** What pages may subscribe to and publish. Default: nothing but what they are given. */
   authorize?: Authorize;
   /** The secret of tickets for topics (`signTopicTicket`). Default: there are none. */
   topicTickets?: TicketSecret;
+  /** Default: `sendReference` is refused. */
   references?: ReferenceOptions;
   /** A Flash policy server beside this one; where its port can't be had, that is logged and the rest runs on. */
   policy?: PolicyOptions;

@@ -50,8 +50,11 @@ const RELOAD: Names<{ trial?: boolean }> = { trial: true };
 
 /** What a push server is doing, for monitoring. */
 export interface Stats {
+  /** This instance's name. */
   instance: string;
+  /** Sessions that are open here. */
   sessions: number;
+  /** Channels that have a subscription here. */
   channels: number;
   /** Messages stored through this instance. */
   published: number;
@@ -61,10 +64,15 @@ export interface Stats {
   storeAway: boolean;
   /** How many things are wrong with a store that can be reached, such as damaged channels. Each was logged. */
   storeFaults: number;
+  /** Whether `close` was called. */
   draining: boolean;
 }
 
-/** @typeParam T what is sent, by channel: an interface that extends `Channels`; without, anything */
+/**
+ * Delivers messages to the open pages of users and topics, here and, by its broker, on other instances.
+ *
+ * @typeParam T what is sent, by channel: an interface that extends `Channels`; without, anything
+ */
 export class PushServer<T = unknown> {
   /** This instance's name among the others. */
   readonly instance: string;
@@ -416,6 +424,7 @@ export class PushServer<T = unknown> {
     return this.#rooms.registry;
   }
 
+  /** What this instance is doing at this moment, for monitoring. It costs nothing. */
   stats(): Stats {
     const { settings, registry, router, publisher, lobby, isDraining } = this.#rooms;
     return {

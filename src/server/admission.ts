@@ -9,13 +9,16 @@ import { arm, disarm, type Expirable } from './deadlines.ts';
 import { throwLater } from './throw-later.ts';
 import type { Attributes, Interceptor, Transport } from './transport.ts';
 
+/** What `verifyClient` is told of a handshake. */
 export interface VerifyInfo<R extends IncomingMessage = IncomingMessage> {
   /** The Origin header. Undefined where there is none, whatever the type says for ws's sake. */
   origin: string;
   /** Whether the connection is encrypted. */
   secure: boolean;
+  /** The request. */
   req: R;
 }
+/** The answer of `verifyClient`: whether it may come in, and else the HTTP status, its text and headers. */
 export type VerifyCallback = (
   verified: boolean,
   code?: number,

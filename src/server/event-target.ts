@@ -53,6 +53,7 @@ export class ErrorEvent<T = unknown> extends Event<T> {
 
 /** Of `addEventListener`. */
 export interface EventListenerOptions {
+  /** Removes the listener after its first event. Default false. */
   once?: boolean | undefined;
 }
 

@@ -9,6 +9,7 @@ import { type Sendable, toBytes } from './data.ts';
  * it to `send`, `broadcast` or `publish` in place of the data.
  */
 export class PreparedMessage {
+  /** Whether it goes as a binary message. */
   readonly isBinary: boolean;
   /** The unmasked, uncompressed frame. */
   readonly plain: Buffer;
@@ -25,6 +26,7 @@ export class PreparedMessage {
     this.payload = this.plain.subarray(this.plain.length - bytes.length);
   }
 
+  /** The message itself, or one made of the data. */
   static of(message: Sendable | PreparedMessage): PreparedMessage {
     return message instanceof PreparedMessage ? message : new PreparedMessage(message);
   }

@@ -22,8 +22,10 @@ export const TRANSPORT_KINDS = [
   'htmlfile',
   'jsonp',
 ] as const;
+/** One of these ways. */
 export type TransportKind = (typeof TRANSPORT_KINDS)[number];
 
+/** A connection, by WebSocket or SockJS, with the same methods. */
 export interface Transport {
   /** By which way it came. Left out: a WebSocket of its own. */
   readonly kind?: TransportKind;
@@ -41,9 +43,11 @@ export interface Transport {
   send(data: string | Buffer): SendResult;
   /** Module-internal: text that leaves in one write with what this turn sends next. Absent: as `send`. */
   [sendSoon]?(data: string): void;
+  /** Begins the closing handshake. Default: 1000, or no code where none is given. */
   close(code?: number, reason?: string): void;
   /** Reads nothing more, so that the peer has to wait. `send` works as before. */
   pause(): void;
+  /** Reads again. */
   resume(): void;
   /** Cuts the connection without a closing handshake. */
   terminate(): void;
@@ -71,10 +75,13 @@ export interface Attributes {
 
 /** The request that opened a session: Node's IncomingMessage, or the raw listener's own. */
 export interface HandshakeRequest {
+  /** Such as GET. */
   readonly method?: string;
+  /** Path and query, as it came. */
   readonly url?: string;
   /** Lower-case names. */
   readonly headers: IncomingHttpHeaders;
+  /** Where it came from. */
   readonly socket: { readonly remoteAddress?: string; readonly encrypted?: boolean };
 }
 
@@ -94,10 +101,14 @@ export interface Interceptor {
 
 /** What the application does with a session's life. None of these may throw past the session. */
 export interface Handler<T> {
+  /** The session is open, and may be sent to. */
   opened?(session: T, request: HandshakeRequest): void;
+  /** A message came. The bytes are the handler's to keep. */
   message?(session: T, data: Buffer, isBinary: boolean): void;
   /** With the option `partial`, in place of message: a piece as it came. Text is cut between characters. */
   fragment?(session: T, data: Buffer, isBinary: boolean, isLast: boolean): void;
+  /** Something went wrong with the connection; `closed` follows. */
   transportError?(session: T, error: Error): void;
+  /** It is over. 1006 where no close frame came. */
   closed?(session: T, code: number, reason: string): void;
 }

@@ -38,6 +38,7 @@ export interface WebSocketServerOptions<
   U extends typeof IncomingMessage = typeof IncomingMessage,
 > extends Omit<AcceptorOptions, 'verifyClient' | 'handleProtocols' | 'WebSocket' | 'handler'>,
     RequestHeadLimits {
+  /** Says who may come in. Default: everybody. Interceptors can do more. */
   verifyClient?: VerifyClient<InstanceType<U>> | null | undefined;
   /** Chooses one of the client's subprotocols, or none. Default: the first. */
   handleProtocols?: ((protocols: Set<string>, request: InstanceType<U>) => string | false) | null | undefined;
@@ -47,6 +48,7 @@ export interface WebSocketServerOptions<
   handler?: Handler<InstanceType<T>> | undefined;
   /** Listen on this port, for nothing else than WebSockets. 0: any free one. */
   port?: number | undefined;
+  /** The address to listen on. Default: all. */
   host?: string | undefined;
   /** Connections that the operating system keeps until they are accepted. Default 511. */
   backlog?: number | undefined;
@@ -75,9 +77,11 @@ export interface WebSocketServerOptions<
   request?: ((request: IncomingMessage, socket: Socket) => void) | undefined;
 }
 
+/** How `close` ends the clients. */
 export interface CloseOptions {
   /** The close code for the clients. Default 1001. */
   code?: number | undefined;
+  /** The reason for the clients, at most 123 bytes. Default: none. */
   reason?: string | undefined;
   /** Milliseconds over which the clients are closed one by one, so that they don't all come back at once. Default 0. */
   drain?: number | undefined;
@@ -85,15 +89,20 @@ export interface CloseOptions {
   deadline?: number | undefined;
 }
 
+/** Events of a WebSocketServer, with the arguments of their listeners. */
 export interface WebSocketServerEvents<
   W extends WebSocket = WebSocket,
   R extends IncomingMessage = IncomingMessage,
 > {
+  /** A client has come in. */
   connection: [websocket: W, request: R];
   /** The lines of the 101 response, which may be added to. */
   headers: [headers: string[], request: R];
+  /** The port is open. */
   listening: [];
+  /** The server and all its clients are closed. */
   close: [];
+  /** The port could not be opened, or was lost. */
   error: [error: Error];
   /** With a listener, refusing a malformed handshake is left to it. */
   wsClientError: [error: Error, socket: Duplex, request: R];
@@ -142,6 +151,10 @@ const DEFAULTS = {
   WebSocket,
 } satisfies WebSocketServerOptions;
 
+/**
+ * A server of WebSockets, with the interface of ws 8: on a port, on an http.Server, or on sockets that it is
+ * given.
+ */
 export class WebSocketServer<
   T extends typeof WebSocket = typeof WebSocket,
   U extends typeof IncomingMessage = typeof IncomingMessage,

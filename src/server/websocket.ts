@@ -57,10 +57,15 @@ import {
 
 const READY_STATES = ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'] as const;
 
+/** Events for `addEventListener`, by name. */
 export type WebSocketEventMap = EventMap<WebSocket, Data>;
+/** What listeners of `open` get. */
 export type Event = WebSocketEventMap['open'];
+/** What listeners of `message` get: the message is in `data`. */
 export type MessageEvent = WebSocketEventMap['message'];
+/** What listeners of `close` get: `code`, `reason` and `wasClean`. */
 export type CloseEvent = WebSocketEventMap['close'];
+/** What listeners of `error` get: `error` and its `message`. */
 export type ErrorEvent = WebSocketEventMap['error'];
 
 type OwnOptions = OptionsOfClients<WebSocket>;
@@ -145,19 +150,32 @@ const kCompany = Symbol('company');
 /** Bytes given to `send` when it was too late (the standard's bufferedAmount counts them). */
 const kUnsentBytes = Symbol('unsent bytes');
 
+/** A connection (RFC 6455), of a client or of a server, with the interface of ws 8 and of the browser. */
 export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transport {
+  /** A `readyState`: the opening handshake is under way. */
   declare static readonly CONNECTING: 0;
+  /** A `readyState`: messages may be sent. */
   declare static readonly OPEN: 1;
+  /** A `readyState`: the closing handshake is under way. */
   declare static readonly CLOSING: 2;
+  /** A `readyState`: it is over, or could not be made. */
   declare static readonly CLOSED: 3;
+  /** As `WebSocket.CONNECTING`: 0. */
   declare readonly CONNECTING: 0;
+  /** As `WebSocket.OPEN`: 1. */
   declare readonly OPEN: 1;
+  /** As `WebSocket.CLOSING`: 2. */
   declare readonly CLOSING: 2;
+  /** As `WebSocket.CLOSED`: 3. */
   declare readonly CLOSED: 3;
 
+  /** Called as a listener of `open`. Null takes it away; so it is with the next three. */
   declare onopen: ((event: WebSocketEventMap['open']) => void) | null;
+  /** Called as a listener of `message`. */
   declare onmessage: ((event: WebSocketEventMap['message']) => void) | null;
+  /** Called as a listener of `close`. */
   declare onclose: ((event: WebSocketEventMap['close']) => void) | null;
+  /** Called as a listener of `error`. */
   declare onerror: ((event: WebSocketEventMap['error']) => void) | null;
 
   private [kConnection]: Connection<WebSocket> | null = null;
@@ -229,6 +247,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     return this[kProtocol];
   }
 
+  /** The extensions in use, as the header says them; empty where there are none. */
   get extensions(): string {
     return this[kExtensions];
   }
@@ -246,6 +265,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     return this[kConnection] === null ? 0 : this[kConnection].backlog;
   }
 
+  /** Whether `pause` was called, and not `resume` since. */
   get isPaused(): boolean {
     return this[kIsPaused];
   }
@@ -422,6 +442,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     if (connection.state !== CLOSED) this[kIsPaused] = connection.isPaused;
   }
 
+  /** Reads again. */
   resume(): void {
     const connection = this[kConnection];
     if (connection === null || connection.state === CLOSED) return;
@@ -441,12 +462,14 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     if (connection.state === 1) company.topics.subscribe(connection, topic);
   }
 
+  /** Takes it off a topic of the server (`publish`). */
   unsubscribe(topic: string): void {
     this[kCompany]?.topics.unsubscribe(this[kConnection]!, topic);
   }
 
   // ── EventTarget ──────────────────────────────────────────────────────────────────────────────────
 
+  /** As that of the browser. `on` costs less. */
   addEventListener<K extends keyof WebSocketEventMap>(
     type: K,
     listener: EventListener<WebSocketEventMap[K]>,
@@ -455,6 +478,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     addEventListener(untyped(this), type, listener, options.once === true);
   }
 
+  /** Removes what `addEventListener` has added. */
   removeEventListener<K extends keyof WebSocketEventMap>(
     type: K,
     listener: EventListener<WebSocketEventMap[K]>,
@@ -462,6 +486,7 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     removeEventListener(untyped(this), type, listener);
   }
 
+  /** @internal */
   get [kWasClean](): boolean {
     const connection = this[kConnection];
     return connection !== null && connection.state === CLOSED && connection.wasClean;

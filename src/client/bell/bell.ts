@@ -9,20 +9,27 @@ export type ReadMail = (data: unknown, item: InboxItem | undefined) => Partial<M
 /** Gives what stands in a row; nothing for the bell's own. */
 export type MakeRow = (item: InboxItem, mail: Mail) => Node | null | undefined;
 
+/** What comes with `tidings-mail` and `tidings-open`. */
 export interface MailDetail {
   /** Undefined for a message that no inbox keeps. */
   item: InboxItem | undefined;
+  /** Its texts as the bell shows them. */
   mail: Mail;
+  /** What was sent, as it came. */
   data: unknown;
 }
 
+/** Events of `<tidings-bell>`, by name. */
 export interface BellEvents {
   /** A new message; `preventDefault()` if the page tells of it itself. */
   'tidings-mail': CustomEvent<MailDetail>;
   /** A message was pressed; with `preventDefault()` nothing becomes of it: it stays unread, and no link is followed. */
   'tidings-open': CustomEvent<MailDetail>;
+  /** The list was opened or closed. */
   'tidings-toggle': CustomEvent<{ open: boolean }>;
+  /** The bell connects, is offline, or its user is signed out. */
   'tidings-state': CustomEvent<{ state: BellState }>;
+  /** Other messages are unseen or unread than before. */
   'tidings-counts': CustomEvent<{ unseen: number; unread: number }>;
 }
 

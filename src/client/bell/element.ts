@@ -16,11 +16,13 @@ const SETTINGS = ['url', 'user', 'user-parameter', 'fallback', 'ticket-url'];
 
 /** An element whose events have types. */
 interface BellBase extends HTMLElement {
+  /** Listens to an event of the bell; `detail` has what the event is about. */
   addEventListener<Type extends keyof BellEvents>(
     type: Type,
     listener: (event: BellEvents[Type]) => unknown,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Listens to an event that every element has. */
   addEventListener(...event: Parameters<HTMLElement['addEventListener']>): void;
 }
 
@@ -29,6 +31,7 @@ const Base = (globalThis.HTMLElement ?? class {}) as new () => BellBase;
 
 type Task = 'connect' | 'texts' | 'rows' | 'render';
 
+/** The element `<tidings-bell>`: its attributes, properties and events are in docs/bell.md. */
 export class TidingsBell extends Base {
   /** By language: `TidingsBell.texts.de = { title: 'Nachrichten' }` adds one; what it lacks is said in English. */
   static readonly texts: Record<string, Partial<BellTexts>> = languages;
@@ -36,6 +39,7 @@ export class TidingsBell extends Base {
   /** What the bell makes of a message's data: plain texts, and a checked link. */
   static readonly mailOf: (data: unknown) => Mail = mailOf;
 
+  /** Attributes that the browser tells the bell of. */
   static readonly observedAttributes = SETTINGS.concat(
     ...['lang', 'texts', 'open', 'limit', 'count', 'title-badge', 'notifications', 'sign-in-url', 'target'],
   );
@@ -102,14 +106,17 @@ export class TidingsBell extends Base {
     this.toggleAttribute('open', Boolean(isOpen));
   }
 
+  /** What the bell shows of its connection; `tidings-state` brings every change. */
   get state(): BellState {
     return this.#view.state;
   }
 
+  /** How many messages are unseen and unread; undefined until the server has said it. */
   get counts(): InboxCounts | undefined {
     return this.client?.inbox.counts;
   }
 
+  /** Called by the browser when the bell is put into a page: it connects. */
   connectedCallback(): void {
     const own = this as Record<string, unknown>;
     for (const name of PROPERTIES) {
@@ -140,6 +147,7 @@ export class TidingsBell extends Base {
     this.#view.toggled();
   }
 
+  /** Called by the browser when the bell is taken away: it closes the connection that it has made. */
   disconnectedCallback(): void {
     this.#observer?.disconnect();
     this.#view.left();
@@ -147,6 +155,7 @@ export class TidingsBell extends Base {
     setTimeout(() => this.isConnected || this.#use(undefined));
   }
 
+  /** Called by the browser when an attribute was changed. */
   attributeChangedCallback(name: string, old: string | null, value: string | null): void {
     if (name === 'open') this.#view.toggled();
     else if (old !== value)

@@ -2,8 +2,11 @@
 
 /** A message as it is read: all of it plain text. */
 export interface Mail {
+  /** One line of at most 500 characters. */
   subject: string;
+  /** At most 20,000 characters; empty where there is none. */
   text: string;
+  /** Who sent it; empty where nobody is named. */
   from: string;
   /** Where it leads, checked: an address of http or https. */
   href?: string;

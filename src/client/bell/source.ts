@@ -8,6 +8,7 @@ import type { ConnectOptions, TicketSource } from '../options.ts';
 /** Milliseconds over which mail that comes is told together. */
 const GATHER = 60;
 
+/** `loading` until the first answer of the server, `signed-out` once the user may not be here any more. */
 export type BellState = 'loading' | 'connected' | 'offline' | 'signed-out';
 
 /** As much of a client as the bell needs. */

@@ -29,6 +29,7 @@ const en = {
   blocked: 'This browser blocks notifications of this site.',
 };
 
+/** What the bell says, by name. `{count}` stands for a number. */
 export type BellTexts = Record<keyof typeof en, string>;
 
 const zh: BellTexts = {

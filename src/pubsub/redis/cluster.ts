@@ -21,6 +21,7 @@ import { slotOf } from './slots.ts';
 import type { RedisTopology, ScriptCall, TopologyHooks } from './topology.ts';
 import { transaction } from './transaction.ts';
 
+/** A Redis Cluster. */
 export interface ClusterTarget {
   /** Some of its nodes: URLs or options. The others are found through them. User, password and TLS are shared. */
   cluster: readonly (string | RedisOptions)[];

@@ -12,6 +12,7 @@ export class RedisError extends Error {
   }
 }
 
+/** What went wrong, as `error.code`. */
 export type RedisErrorCode =
   /** Redis answered with an error: see `RedisReplyError`. */
   | 'REDIS_REPLY'

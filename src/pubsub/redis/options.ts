@@ -2,6 +2,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import { checkNames, type Names } from '../../option-names.ts';
 
+/** Where a Redis is, and how to talk to it. */
 export interface RedisOptions {
   /** Default `127.0.0.1`. */
   host?: string;
@@ -13,6 +14,7 @@ export interface RedisOptions {
   tls?: boolean | ConnectionOptions;
   /** ACL user. Default: none, so that `password` is that of the `default` user. */
   username?: string;
+  /** Default: none. */
   password?: string;
   /** Number for SELECT. Default 0. Redis Cluster has only 0. */
   database?: number;

@@ -13,7 +13,9 @@ export interface ReplyHandler {
   readonly returnBuffers?: boolean;
   /** Named in errors. */
   readonly command?: string;
+  /** The command was executed, and this is the answer. */
   reply(value: RespReply): void;
+  /** It failed, or nobody knows whether it was executed: the code says which. */
   failed(error: RedisError): void;
 }
 

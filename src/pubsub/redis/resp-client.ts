@@ -16,6 +16,7 @@ import type { Script } from './script.ts';
 import { ScriptReply } from './script-reply.ts';
 import type { RawListener } from './subscription.ts';
 
+/** Events of a RespClient. */
 export interface RespClientEvents {
   /** Connected and logged in, the first time or again. */
   ready: [];
@@ -46,6 +47,7 @@ const viewing =
  * sent twice. Commands given while there is no connection wait in a bounded queue.
  */
 export class RespClient extends EventEmitter<RespClientEvents> {
+  /** What it was made with, defaults filled in. */
   readonly options: Readonly<ResolvedRedisOptions>;
   readonly #settings: Pick<LinkSettings, 'locate' | 'role'>;
   readonly #commands: RespCommands;
@@ -203,6 +205,8 @@ export class RespClient extends EventEmitter<RespClientEvents> {
   ): Promise<void> {
     await this.subscriber.subscribe('channel', channels, viewing(listener));
   }
+
+  /** Takes all listeners off these channels; resolves when Redis has confirmed it. */
   async unsubscribe(channels: string | readonly string[]): Promise<void> {
     await this.#subscriber?.unsubscribe('channel', channels);
   }
@@ -211,6 +215,8 @@ export class RespClient extends EventEmitter<RespClientEvents> {
   async psubscribe(patterns: string | readonly string[], listener: MessageListener<string>): Promise<void> {
     await this.subscriber.subscribe('pattern', patterns, decoding(listener));
   }
+
+  /** Takes all listeners off these patterns. */
   async punsubscribe(patterns: string | readonly string[]): Promise<void> {
     await this.#subscriber?.unsubscribe('pattern', patterns);
   }
@@ -219,6 +225,8 @@ export class RespClient extends EventEmitter<RespClientEvents> {
   async ssubscribe(channels: string | readonly string[], listener: MessageListener<string>): Promise<void> {
     await this.subscriber.subscribe('shard', channels, decoding(listener));
   }
+
+  /** Takes all listeners off these sharded channels. */
   async sunsubscribe(channels: string | readonly string[]): Promise<void> {
     await this.#subscriber?.unsubscribe('shard', channels);
   }

@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
+/** A Lua script, sent by its digest (EVALSHA), and whole where the server does not know it. */
 export class Script {
+  /** The script itself. */
   readonly source: string;
   /** SHA-1 in hexadecimal, as EVALSHA wants it. */
   readonly digest: string;
@@ -12,7 +14,11 @@ export class Script {
     this.digest = createHash('sha1').update(source).digest('hex');
   }
 
-  /** @param urls of `.lua` files beside a module, joined: `new URL('lua/publish.lua', import.meta.url)` */
+  /**
+   * Reads a script from files.
+   *
+   * @param urls of `.lua` files beside a module, joined: `new URL('lua/publish.lua', import.meta.url)`
+   */
   static load(...urls: URL[]): Script {
     return new Script(urls.map((url) => readFileSync(url, 'utf8')).join('\n'));
   }

@@ -21,17 +21,23 @@ export type { Position } from './position.ts';
  */
 export type StoredKind = PayloadKind | 'gone';
 
+/** A message as a log keeps it. */
 export interface StoredMessage extends Position {
+  /** `user:<name>`, or the topic. */
   channel: string;
   /** Milliseconds since 1970 by the broker's clock, at the moment it was stored. */
   time: number;
+  /** What the payload is. */
   kind: StoredKind;
+  /** What was sent; empty where it is gone. */
   payload: Buffer;
   /** When it expires, in milliseconds since 1970 by the broker's clock. Left out: never, or it is gone. */
   expires?: number;
 }
 
+/** What `publish` resolves with: where the message stands. */
 export interface Receipt extends Position {
+  /** `user:<name>`, or the topic. */
   channel: string;
   /** True if this idempotency key was stored before: then the rest is the first receipt's. */
   duplicate: boolean;
@@ -39,12 +45,15 @@ export interface Receipt extends Position {
 
 /** How long a channel keeps its messages; whichever bound is met first. Both are always in force. */
 export interface Retention {
+  /** The newest so many are kept. */
   maxMessages: number;
   /** Milliseconds. */
   maxAge: number;
 }
 
+/** What `Broker.publish` takes besides the message. */
 export interface PublishOptions {
+  /** How long the channel keeps its messages. */
   retention: Retention;
   /** The same key on the same channel within the window returns the first receipt. */
   idempotencyKey?: string;
@@ -60,11 +69,13 @@ export interface PublishOptions {
   replaces?: string;
   /** Also wait for this many replicas to have it (Redis WAIT), at most `replicaTimeout` ms. */
   replicas?: number;
+  /** Milliseconds. Default 1,000. */
   replicaTimeout?: number;
 }
 
 /** A part of a channel's log, oldest first. */
 export interface LogPage {
+  /** Oldest first. */
   messages: StoredMessage[];
   /** The newest position of the channel when the page was read; offset 0 in a channel never used. */
   top: Position;
@@ -74,8 +85,11 @@ export interface LogPage {
 
 /** An acknowledgement: `device` has everything of `channel` up to and including `position`. */
 export interface Cursor {
+  /** `user:<name>`. */
   channel: string;
+  /** The id that the device has given itself. */
   device: string;
+  /** The newest message that it has acknowledged. */
   position: Position;
 }
 
@@ -91,9 +105,13 @@ export interface Opening {
 
 /** A session as other instances see it. */
 export interface PresenceEntry {
+  /** Unique over all instances. */
   session: string;
+  /** The name of the instance that it is on. */
   instance: string;
+  /** The user's name. */
   user: string;
+  /** The id of the device, where it has one. */
   device?: string;
   /** Milliseconds since 1970. */
   since: number;
@@ -106,6 +124,7 @@ export function placeOf({ user, topic }: PresenceEntry): string {
   return topic ?? placeOfUser(user);
 }
 
+/** Where the sessions of a user are seen, as a channel. */
 export function placeOfUser(user: string): string {
   return `user:${user}`;
 }
@@ -117,12 +136,17 @@ export function entryId({ session, topic }: PresenceEntry): string {
 
 /** Something that another program wants stored, by whatever way the broker offers for that. */
 export interface IntakeMessage {
+  /** `user:<name>`, or the topic. */
   channel: string;
+  /** What the payload is. */
   kind: PayloadKind;
+  /** What to send. */
   payload: Buffer;
   /** To publish it with, as it may come again. */
   idempotencyKey: string;
+  /** As `PublishOptions.ttl`. */
   ttl?: number;
+  /** As `PublishOptions.replaces`. */
   replaces?: string;
 }
 
@@ -131,6 +155,7 @@ export interface IntakeMessage {
  * into the store has removed or repaired it. Trying again is of no use.
  */
 export class DamagedChannelError extends Error {
+  /** The channel that is damaged. */
   readonly channel: string;
 
   constructor(channel: string, why: string, options?: ErrorOptions) {
@@ -194,6 +219,7 @@ export interface BrokerListener {
   readonly lease?: number;
 }
 
+/** A store for messages, which instances share: `memoryBroker()`, `redisBroker()`, or one of your own. */
 export interface Broker {
   /** What all instances are told to do, and whether this one may deliver. */
   readonly control: ControlLog;
@@ -232,6 +258,7 @@ export interface Broker {
    * the connection drops in between (then `up` follows). Subscribing twice is the same as once.
    */
   subscribe(channel: string): Promise<void>;
+  /** Ends the subscription; resolves when the store has been told. */
   unsubscribe(channel: string): Promise<void>;
 
   /**
@@ -315,6 +342,7 @@ export interface Broker {
    * `ttl` ms: which it does by itself. Said again with the same session and topic, an entry replaces the former one.
    */
   announce(entries: PresenceEntry[], ttl: number): Promise<void>;
+  /** Takes back what `announce` has said. */
   withdraw(entries: PresenceEntry[]): Promise<void>;
   /** The user's sessions on all instances, without those of brokers that are closed or silent. */
   presence(user: string): Promise<PresenceEntry[]>;

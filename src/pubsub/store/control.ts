@@ -59,6 +59,7 @@ export interface SaySettings {
   timeout?: number;
 }
 
+/** Commands for all instances, in one order: a `Broker` has one. */
 export interface ControlLog {
   /**
    * Whether this instance may deliver at this moment, by the clock of this process. The first time that it may not, the

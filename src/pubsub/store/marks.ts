@@ -48,8 +48,11 @@ export interface Mark {
 
 /** How many messages: of those kept, neither gone nor archived. */
 export interface Counts {
+  /** Not yet shown in a list. */
   unseen: number;
+  /** Not yet read. */
   unread: number;
+  /** All that are kept. */
   all: number;
 }
 

@@ -4,7 +4,10 @@
  * is noticed: same epoch and offset, other id.
  */
 export interface Position {
+  /** Another one begins when the log does, and where the store has lost messages. */
   epoch: string;
+  /** Counts from 1. */
   offset: number;
+  /** Of the message that stands here. */
   id: string;
 }

@@ -49,6 +49,7 @@ const DEFAULT_REPLICA_TIMEOUT = 1000;
 /** Bytes that a page of the log may take besides one message: the others, and what goes with each. */
 const PAGE_OVERHEAD = 2 * PAGE_BYTES;
 
+/** What `redisBroker` takes besides where Redis is. */
 export interface RedisBrokerOptions extends RedisOptions {
   /** Begins every key, and every channel on the bus: `<prefix>:<channel>`. Without braces. Default `tidings`. */
   prefix?: string;
@@ -81,6 +82,7 @@ const NAMES: Names<RedisBrokerOptions> = {
 
 /** The message is stored, but fewer replicas than asked for confirmed it in time. */
 export class ReplicationError extends RedisError {
+  /** Where the message is stored. */
   readonly receipt: Receipt;
   /** How many replicas confirmed. */
   readonly confirmed: number;

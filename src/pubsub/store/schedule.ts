@@ -112,6 +112,7 @@ export const MAX_FAILED = 1_000;
 /** Bytes of a page of the list, but for one message. */
 export const LIST_BYTES = 1024 * 1024;
 
+/** Messages that are sent later, as a `Broker` keeps them. */
 export interface Schedule {
   /**
    * Keeps a message. One whose id is there already is left as it is. Rings where it is due before all others.

@@ -9,6 +9,7 @@ import type { Retention } from '../../pubsub/store/broker.ts';
  */
 export type Overflow = 'close' | 'conflate' | 'drop-oldest';
 
+/** How the messages of a topic are kept, and who may be asked about. */
 export interface TopicOptions {
   /** Default: `retention.topic`. */
   retention?: Partial<Retention>;

@@ -12,6 +12,7 @@ import { checkedHeaders, DEFAULT_HEADERS } from './question.ts';
 import { refusal, tryAgain } from './refusals.ts';
 import { attributesOf, changesOf, leaveStanding, standingOf } from './standing.ts';
 
+/** What `askApplication` takes. */
 export interface AskApplicationOptions {
   /**
    * Where the application is asked, by GET: `http:`, `https:`, or `http+unix://%2Frun%2Fapp.sock/path` for a Unix socket.

@@ -5,11 +5,15 @@ import { loginProblem, userProblem } from '../talk/names.ts';
 /** Who: a user's name, or one of these. */
 export type Blocked = string | { user: string } | { login: string };
 
+/** Who is kept out, as `push.blocks()` lists it. */
 export interface Block {
+  /** The user; or `login` is there. */
   user?: string;
+  /** The login, as an interceptor has named it. */
   login?: string;
   /** Milliseconds since 1970; left out: until `unblock`. */
   until?: number;
+  /** What pages are told; empty where nothing was given. */
   reason: string;
 }
 

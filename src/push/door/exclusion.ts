@@ -7,6 +7,7 @@ import { isDevice, loginProblem, userProblem } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import { type Block, type Blocked, Blocks, changeOf, whoOf } from './blocks.ts';
 
+/** Which sessions of a user `disconnect` ends, and what their pages are told. */
 export interface DisconnectSettings {
   /** Only sessions of this login, as an interceptor has named it. */
   login?: string;
@@ -20,6 +21,7 @@ export interface DisconnectSettings {
   reason?: string;
 }
 
+/** How long `block` keeps somebody out, and what pages are told. */
 export interface BlockSettings {
   /** When it ends by itself: milliseconds since 1970, or a Date. Default: never. */
   until?: number | Date;

@@ -15,7 +15,9 @@ const MIN_SECRET_BYTES = 16;
 /** Longer than any ticket that `signTicket` can make. */
 const MAX_TICKET = 2048;
 
+/** What a ticket says: `verifyTicket` returns it. */
 export interface Ticket {
+  /** The user whom it lets in. */
   user: string;
   /** Milliseconds since 1970. */
   expires: number;
@@ -33,6 +35,7 @@ export interface TicketContent extends Pick<Ticket, 'login' | 'topics' | 'claims
   lifetime?: number;
 }
 
+/** What tickets are signed with. */
 export interface TicketSecret {
   /** At least 16 bytes. Of several, the first signs and all verify: put a new one in front to rotate. */
   secret: string | readonly string[];
@@ -46,9 +49,12 @@ const NAMES: Names<TicketSecret & TicketContent> = {
   claims: true,
 };
 
+/** Why a ticket is refused: it is none, is signed with another secret, or has expired. */
 export type TicketErrorCode = 'TICKET_MALFORMED' | 'TICKET_SIGNATURE' | 'TICKET_EXPIRED';
 
+/** A ticket is refused. */
 export class TicketError extends Error {
+  /** Why. */
   readonly code: TicketErrorCode;
   constructor(code: TicketErrorCode, message: string) {
     super(message);

@@ -7,6 +7,7 @@ import { type ControlLog, type Mark, RESTORED, type RecordChange } from '../../p
 import type { Commands } from '../commands.ts';
 import { topicProblem, userProblem } from '../talk/names.ts';
 
+/** How long `revoke` keeps a user from a topic. */
 export interface RevokeSettings {
   /** When the user may subscribe again: milliseconds since 1970, or a Date. Default: when `permit` says so. */
   until?: number | Date;

@@ -11,8 +11,11 @@ const VERSION = 's1';
 const DEFAULT_LIFETIME = 10 * 60 * 1000;
 const NAMES: Names<TicketSecret & { lifetime?: number }> = { secret: true, lifetime: true };
 
+/** What a ticket for a topic says: `verifyTopicTicket` returns it. */
 export interface TopicTicket {
+  /** The user for whom it is. */
   user: string;
+  /** The topic that he may subscribe to. */
   topic: string;
   /** Milliseconds since 1970. */
   expires: number;

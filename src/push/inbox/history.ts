@@ -33,6 +33,7 @@ export class LostPositionError extends RangeError {
   }
 }
 
+/** Which messages of an inbox are listed. */
 export interface HistoryQuery {
   /** Those before this position, or this offset of the log as it is now. Left out: the newest. */
   before?: Position | number | undefined;

@@ -29,23 +29,29 @@ export interface InboxMessage<Data = unknown> extends Position {
   unresolved?: true;
   /** When it will be gone by itself, in milliseconds since 1970 by the store's clock. */
   expires?: number;
+  /** `seen`: a list has shown it. What is `read` was seen. */
   state: 'unseen' | 'seen' | 'read';
+  /** It was put away. */
   archived?: true;
 }
 
+/** A part of an inbox: `push.inbox()` resolves with it. */
 export interface InboxPage<Data = unknown> {
   /** Newest first; perhaps fewer than asked for, where they are long or it takes long. */
   messages: InboxMessage<Data>[];
   /** To ask with for more. Left out: there are no more. */
   before?: Position;
+  /** How many messages the inbox has. */
   counts: Counts;
 }
 
 /** Which messages are marked, and as what: these, all up to and including one, or, with nothing named, all. */
 export interface MarkSettings {
+  /** What becomes of them. */
   as: MarkAs;
   /** At most 1,000. */
   messages?: readonly Position[];
+  /** All up to and including this one. */
   upTo?: Position;
   /** By the ids of their receipts, at most 1,000; the log is searched for them. */
   ids?: readonly string[];

@@ -48,14 +48,17 @@ export interface SessionHost {
   filled(session: Session): void;
 }
 
+/** An open page, or another client: what `handler` gets, and `push.localSessions()` lists. */
 export class Session implements Recipient {
   /** Unique over all instances. */
   readonly id: string;
+  /** The user's name. */
   readonly user: string;
   /** The client's address, as trusted proxies tell it. */
   readonly address: string;
   /** Milliseconds since 1970. */
   readonly since = Date.now();
+  /** What it is carried by: a WebSocket, or a SockJS session. */
   readonly transport: Transport;
   /** Whether it speaks `tidings.1`; otherwise plain mode. */
   readonly isTidings: boolean;
@@ -98,7 +101,9 @@ export class Session implements Recipient {
   #isBehind = false;
   /** @internal See IntakePace: until when it has spent its budget. */
   framesUntil = 0;
+  /** @internal See IntakePace. */
   bytesUntil = 0;
+  /** @internal See IntakePace. */
   isHeldUp = false;
   /** How many of its frames wait for a turn of the event loop. */
   queued = 0;
@@ -128,6 +133,7 @@ export class Session implements Recipient {
     this.#host = host;
   }
 
+  /** What interceptors have said of it. */
   get attributes(): Attributes {
     return this.transport.attributes;
   }
@@ -185,6 +191,7 @@ export class Session implements Recipient {
     return expires === undefined ? {} : { expires, expiresIn: Math.max(0, expires - Date.now()) };
   }
 
+  /** Ends this session. With a code of 4500 to 4999 a page does not come back by itself. */
   close(code = 1000, reason = ''): void {
     this.transport.close(code, reason);
   }

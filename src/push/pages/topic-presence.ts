@@ -12,6 +12,7 @@ const DEFAULT_LIMIT = 100;
 /** Users that one call may name. */
 const MAX_LIMIT = 10_000;
 
+/** How much `attendance` tells. */
 export interface AttendanceSettings {
   /** Users that are named, 0 to 10,000; all are counted. Default 100. */
   limit?: number;

@@ -5,7 +5,9 @@ import { includes, type Marked } from '../../pubsub/store/marks.ts';
 
 /** The message is stored, but what `confirm` asked for has not happened in time. */
 export class ConfirmTimeoutError extends Error {
+  /** Always `CONFIRM_TIMEOUT`. */
   readonly code = 'CONFIRM_TIMEOUT';
+  /** Where the message is stored. */
   readonly receipt: Receipt;
   constructor(receipt: Receipt, timeout: number) {
     super(
@@ -18,7 +20,9 @@ export class ConfirmTimeoutError extends Error {
 
 /** The message was stored, and withdrawn, replaced or deleted, or has expired, before a device acknowledged it. */
 export class MessageGoneError extends Error {
+  /** Always `MESSAGE_GONE`. */
   readonly code = 'MESSAGE_GONE';
+  /** Where the message was stored. */
   readonly receipt: Receipt;
   constructor(receipt: Receipt) {
     super(`${receipt.channel} offset ${receipt.offset} is gone, and no device acknowledged it before`);

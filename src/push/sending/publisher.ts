@@ -31,6 +31,7 @@ const DEFAULT_CONFIRM_TIMEOUT = 10_000;
 const PENDING_PAGE = 200;
 const CONFIRM: readonly unknown[] = ['stored', 'replicated', 'acked'];
 
+/** What `send` and `publish` take besides the message. */
 export interface PublishSettings {
   /** The same key for the same user or topic within the window gives the first receipt again, with `duplicate: true`. */
   idempotencyKey?: string;
@@ -93,6 +94,7 @@ const SETTINGS: Names<AnySettings> = {
   at: true,
 };
 
+/** What `send` resolves with. */
 export interface SendReceipt extends Receipt {
   /** With `confirm: 'acked'`: which device it was. */
   device?: string;
@@ -100,6 +102,7 @@ export interface SendReceipt extends Receipt {
 
 /** What no device of a user has acknowledged yet, without what is gone. */
 export interface Pending {
+  /** How many messages. */
   count: number;
   /** Oldest first, at most `limit` of them. */
   messages: { epoch: string; offset: number; id: string; time: number; data: unknown }[];

@@ -8,12 +8,15 @@ import { Turns } from '../../waiting.ts';
 import { encodeData, type Payload } from '../payload.ts';
 import { userProblem } from '../talk/names.ts';
 
+/** What a key stands for. */
 export interface Resolved {
   /** Whose inbox it belongs into. */
   user: string;
+  /** What pages get. */
   data: unknown;
 }
 
+/** Looks up what a key stands for; undefined where there is no such thing, which is then left out. */
 export type Resolve = (key: string) => Resolved | undefined | Promise<Resolved | undefined>;
 
 /** What a key stands for, as it goes to pages. */

@@ -13,6 +13,7 @@ import { inboxOf, isInbox, topicProblem, userOf, userProblem } from '../talk/nam
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 200;
 
+/** Which scheduled messages are listed. */
 export interface ScheduledSettings {
   /** Only what is for this user. */
   user?: string | undefined;
@@ -34,19 +35,27 @@ const SETTINGS: Names<ScheduledSettings> = {
   failed: true,
 };
 
+/** A message that waits for its time. */
 export interface ScheduledMessage {
+  /** What `cancel` takes. */
   id: string;
+  /** For whom it is; or `topic` is there. */
   user?: string;
+  /** The topic that it will be published to. */
   topic?: string;
   /** Milliseconds since 1970. */
   at: number;
   /** When it is tried again, where it could not be stored by now. */
   retry?: number;
+  /** What will be sent; bytes as a Buffer. */
   data?: unknown;
   /** The key, of what was sent by `sendReference`. */
   reference?: string;
+  /** As it was given. */
   idempotencyKey?: string;
+  /** Milliseconds from its being stored after which it is gone. */
   ttl?: number;
+  /** As it was given. */
   replaces?: string;
   /** Why it could never be stored. Then its data is not kept. */
   failed?: string;
@@ -54,6 +63,7 @@ export interface ScheduledMessage {
   failedAt?: number;
 }
 
+/** A part of what waits. */
 export interface ScheduledPage {
   /** How many messages are scheduled in all, those that are being sent among them. */
   count: number;

@@ -10,6 +10,7 @@ import type { Scheduled } from './schedule.ts';
 
 /** What became of the message to one user: a receipt, or an error. */
 export interface UserResult {
+  /** The user's name. */
   user: string;
   /** Once the store has it; with `at`, once the store keeps it until then. */
   receipt?: Receipt | Scheduled;
@@ -17,6 +18,7 @@ export interface UserResult {
   error?: Error;
 }
 
+/** What `sendMany` resolves with. */
 export interface SentMany {
   /** Users whose message is stored, or scheduled. */
   sent: number;

@@ -14,8 +14,11 @@ export const BROADCAST = 'broadcast';
 
 /** See `Position` in pubsub/broker.ts: the last message that a client has seen in a channel. */
 export interface WirePosition {
+  /** Another one begins when the log does, and where the store has lost messages. */
   epoch: string;
+  /** Counts from 1; 0 stands before the first message. */
   offset: number;
+  /** Of the message that stands here; empty at offset 0. */
   id: string;
 }
 
@@ -77,6 +80,7 @@ export interface ChannelState {
   position: WirePosition;
   /** True if nothing between the client's position and the next message is missing. */
   recovered: boolean;
+  /** Why something is missing, where `recovered` is false. */
   reason?: GapReason;
   /** What the client's devices have acknowledged, for the inbox: the highest position of any device. */
   acked?: WirePosition;
@@ -100,6 +104,7 @@ export interface ChannelState {
  * `broadcast` is what goes to all sessions. No value has this type; nothing is checked when the program runs.
  */
 export interface Channels {
+  /** Only tells such an interface from others. */
   readonly '~channels': true;
 }
 /** The type of the data of a channel. */
@@ -326,10 +331,15 @@ export interface Status {
   type: 'status';
   behind: boolean;
 }
+/** The server has stored what the page has published. */
 export interface Published extends WirePosition {
+  /** Always `published`. */
   type: 'published';
+  /** The channel as the page has named it. */
   channel: string;
+  /** What the page has called its request. */
   ref?: string;
+  /** True if this idempotency key was stored before. */
   duplicate: boolean;
 }
 /** The session has another end: after `renew`, or because the application says so. */
@@ -400,14 +410,24 @@ export type ServerFrame =
 
 /** tidings' own close codes: 4000–4499 ask to reconnect, 4500–4999 ask not to. */
 export const CloseCode = {
+  /** Nothing came for too long, or `hello` did not come in time. */
   HEARTBEAT_TIMEOUT: 4408,
+  /** The instance is going away, or the page is to go to another one. */
   DRAIN: 4412,
+  /** Who the page is could not be found out just now. */
   TRY_AGAIN: 4424,
+  /** What the store keeps of the inbox is damaged, or the page has spoken too long of it. */
   DAMAGED: 4425,
+  /** The page sends more than it may. */
   RATE_LIMIT: 4429,
+  /** The page takes nothing of what waits for it. */
   TOO_SLOW: 4430,
+  /** The page has said something that the wire does not know. */
   MALFORMED: 4500,
+  /** Nobody, or not any more: another ticket is needed. */
   NOT_AUTHENTICATED: 4501,
+  /** The user is known, and may not be here. */
   FORBIDDEN: 4503,
+  /** The user has opened more sessions than he may: the oldest goes. */
   REPLACED: 4509,
 } as const;
