@@ -7,21 +7,30 @@ import type { Histogram, LabelledHistogram } from './histogram.ts';
 
 type Attributes = Record<string, string>;
 
+/** What instruments are made with, as `MetricOptions` of `@opentelemetry/api`. */
 export interface MeterOptions {
+  /** What is measured. */
   description?: string;
+  /** Such as `s` or `By`. */
   unit?: string;
+  /** Upper bounds of a histogram's buckets. */
   advice?: { explicitBucketBoundaries?: number[] };
 }
 
 /** As much as is used of a `Meter` of `@opentelemetry/api`. @typeParam O its observable instruments */
 export interface OtelMeter<O = never> {
+  /** Makes an instrument for a number that only grows. */
   createObservableCounter(name: string, options?: MeterOptions): O;
+  /** Makes an instrument for a number that goes up and down. */
   createObservableGauge(name: string, options?: MeterOptions): O;
+  /** Makes an instrument for a distribution. */
   createHistogram(
     name: string,
     options?: MeterOptions,
   ): { record(value: number, attributes?: Attributes): void };
+  /** Has these instruments observed by one call. */
   addBatchObservableCallback(callback: ObserveAll<O>, observables: O[]): void;
+  /** Takes that back. */
   removeBatchObservableCallback(callback: ObserveAll<O>, observables: O[]): void;
 }
 
@@ -29,6 +38,7 @@ type ObserveAll<O> = (result: {
   observe(instrument: O, value: number, attributes?: Attributes): void;
 }) => void;
 
+/** How much OpenTelemetry is told. */
 export interface ObserveSettings {
   /**
    * Whether delays are recorded one by one as they come, which costs each message what the SDK takes for that; without,

@@ -4,6 +4,7 @@ import { sizeWithin } from '../../pubsub/store/marks.ts';
 import { inboxOf, topicProblem, userProblem } from '../talk/names.ts';
 import type { WirePosition } from '../talk/wire.ts';
 
+/** What is kept of a channel, and how far devices have acknowledged it. */
 export interface ChannelInfo {
   /** The newest message; offset 0 where there never was one. */
   position: WirePosition;

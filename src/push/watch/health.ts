@@ -18,6 +18,7 @@ export interface Health {
  */
 export const DEFAULT_STORE_GRACE = 60_000;
 
+/** When an instance is not ready. */
 export interface HealthSettings {
   /** Milliseconds for which the store may be away before an instance is not ready. Default 60,000. */
   storeGrace?: number;
