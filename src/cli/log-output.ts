@@ -4,6 +4,7 @@
  */
 import type { Log, LogFields, LogLevel } from '../log-fields.ts';
 import { LEVELS, Logbook } from '../push/log.ts';
+import { pause } from '../waiting.ts';
 import { choice, reloaded } from './options.ts';
 
 export const logOptions = {
@@ -17,6 +18,8 @@ export const logOptions = {
 
 /** Bytes that may wait for who reads the log. What is more is left out and counted. */
 const MOST = 1024 * 1024;
+/** Milliseconds at the end for what waits. */
+const LAST_LINES = 1_000;
 const RESERVED = new Set(['time', 'level', 'event', 'message', 'instance']);
 
 /** The part of a stream that is needed here. */
@@ -35,6 +38,8 @@ export interface LogOutput {
   /** Where something listens. Scripts wait for these lines, so no level leaves them out. */
   announce(url: string): void;
   level: LogLevel;
+  /** Resolves when all is written, or nobody reads it. */
+  flush(): Promise<void>;
 }
 
 export interface LogSettings {
@@ -51,6 +56,7 @@ export function logOutput(
   const out = carefully(stdout);
   const err = carefully(stderr);
   const put = isJson ? out : err;
+  const own = isJson ? stdout : stderr;
   const render = isJson ? asJson : asText;
   const write: Log = (level, message, fields) =>
     put((lost) => {
@@ -68,6 +74,11 @@ export function logOutput(
       const message = `listening on ${url}`;
       if (isJson) write('info', message, { event: 'listening', url });
       else out(() => `${message}\n`);
+    },
+    async flush() {
+      logbook.flush();
+      const isDone = (): boolean => !own.writable || own.writableLength === 0;
+      for (let i = 0; i < LAST_LINES / 20 && !isDone(); i++) await pause(20);
     },
     get level() {
       return logbook.level;

@@ -111,6 +111,7 @@ async function start(settings: ServeSettings): Promise<Running> {
       await push.close({ drain: settings.drain });
       await policy?.close();
       await Promise.all([http, adminHttp].map((each) => each && closeGently(each)));
+      await output.flush();
     },
   };
 }

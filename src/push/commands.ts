@@ -1,4 +1,5 @@
 /** What instances tell one another to do, by the broker's control log: each kind of command has one who carries it out. */
+import type { LogFields } from '../log-fields.ts';
 import type {
   ControlCommand,
   ControlListener,
@@ -6,7 +7,7 @@ import type {
   Mark,
   RecordChange,
 } from '../pubsub/store/control.ts';
-import { explainFully } from './explain.ts';
+import { explain, explainFully } from './explain.ts';
 
 /**
  * Carries out one kind of command, now: nothing of it may be waited for. Returns how many it was about.
@@ -20,7 +21,7 @@ export interface CommandEvents {
   lapsed(): void;
   /** Every session has to come anew. */
   missed(): void;
-  failed(message: string): void;
+  failed(message: string, fields: LogFields): void;
 }
 
 export class Commands implements ControlListener {
@@ -66,7 +67,11 @@ export class Commands implements ControlListener {
       try {
         count += carryOut(body as Record<string, unknown>, mark, command);
       } catch (error) {
-        this.#events.failed(`the command ${JSON.stringify(kind)} failed here: ${explainFully(error)}`);
+        this.#events.failed(`the command ${JSON.stringify(kind)} failed here: ${explainFully(error)}`, {
+          event: 'command-failed',
+          command: kind,
+          error: explain(error),
+        });
       }
     }
     return count;

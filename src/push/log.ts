@@ -17,7 +17,10 @@ export const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 /** Lines of one kind within `PERIOD` milliseconds; of what is more, one line tells how many. */
 const MOST = 200;
 /** Of what strangers can bring about as often as they like, fewer. */
-const MOST_OF = new Map([['session-refused', 10]]);
+const MOST_OF = new Map([
+  ['session-refused', 10],
+  ['requests-turned-away', 10],
+]);
 const PERIOD = 60_000;
 /** Kinds that are counted by themselves. The rest is one. */
 const MAX_KINDS = 1_000;

@@ -12,7 +12,7 @@ import { Barrier } from './door/barrier.ts';
 import { Complaints } from './door/complaints.ts';
 import { Exclusion } from './door/exclusion.ts';
 import { admission } from './door/gate.ts';
-import { HandshakeCounts } from './door/handshake-counts.ts';
+import { HandshakeCounts, type RefusalReason } from './door/handshake-counts.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
 import { Rechecks } from './door/recheck.ts';
@@ -46,6 +46,7 @@ import { Scheduler } from './sending/scheduler.ts';
 import { change, changeableOf, type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';
+import { Trouble } from './trouble.ts';
 
 const SWEEP_INTERVAL = 1_000;
 /** Milliseconds at the end: for what the store is to be told of pages, of SockJS sessions, and for it to close. */
@@ -90,6 +91,8 @@ export class Rooms {
   readonly topicRights: TopicRights;
   readonly recheckCommand: RecheckCommand;
   readonly #rechecks: Rechecks;
+  /** How many were turned away unheard, when that was told last. */
+  #turnedAway: Listeners['turnedAway'] = {};
 
   /** When the store has been reached for the first time. */
   readonly storeReached: Promise<void>;
@@ -112,9 +115,14 @@ export class Rooms {
     this.#options = options;
     this.settings = settings;
     const commands = new Commands(instance, broker.control, confirmTimeout, {
-      lapsed: () => this.lobby.cutWaiting(),
+      lapsed: () => {
+        log('warn', 'the lease is over: nothing is delivered until the store is back', {
+          event: 'lease-over',
+        });
+        this.lobby.cutWaiting();
+      },
       missed: () => this.#sendAllAway(),
-      failed: (message) => log('error', message, { event: 'command-failed' }),
+      failed: (message, fields) => log('error', message, fields),
     });
     const complaints = new Complaints();
     const references =
@@ -149,6 +157,16 @@ export class Rooms {
         intake: (message) => this.publisher.take(message),
         storeState: (isAway, error) => this.#onStoreState(isAway, error),
         warn: (message, fields) => log('error', message, fields),
+        mended: (message, fields) => log('warn', message, fields),
+        rewound: (channel) =>
+          log(
+            'warn',
+            `${channel} has another log than pages know: they were told that something may be missing`,
+            {
+              event: 'channel-rewound',
+              channel,
+            },
+          ),
       },
     );
     const mayDeliver = (): boolean => this.router.mayDeliver();
@@ -166,14 +184,17 @@ export class Rooms {
     });
     this.publisher = new Publisher(this.router, limits, this.scheduler, retentions);
     this.inbox = new Inbox(this.router);
-    this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, (cursor, error) => {
-      // Of what is damaged the broker tells, once.
-      if (isUnusable(error)) return;
-      log('warn', `an acknowledgement of ${cursor.channel} was not stored: ${explain(error)}`, {
-        event: 'ack-lost',
-        channel: cursor.channel,
-        error: explain(error),
-      });
+    const acks = new Trouble(
+      log,
+      { event: 'acks-failing', message: 'acknowledgements are not stored' },
+      { event: 'acks-back', message: 'acknowledgements are stored again' },
+    );
+    this.#acknowledger = new Acknowledger(broker, settings.cursorTtl, {
+      failed(cursor, error) {
+        // Of what is damaged the broker tells, once.
+        if (!isUnusable(error)) acks.failed(error, { channel: cursor.channel });
+      },
+      worked: () => acks.worked(),
     });
     this.referenceChannel =
       references && new ReferenceChannel(references, this.publisher, (n) => this.router.pause(n));
@@ -185,11 +206,14 @@ export class Rooms {
       }),
     );
     this.#ackedNews = new AckedNews(this.registry);
-    this.presence = new Presence(broker, settings.presenceTtl, (error) =>
-      log('warn', `presence could not be told to the store: ${explain(error)}`, {
-        event: 'presence-failing',
-        error: explain(error),
-      }),
+    this.presence = new Presence(
+      broker,
+      settings.presenceTtl,
+      new Trouble(
+        log,
+        { event: 'presence-failing', message: 'presence could not be told to the store' },
+        { event: 'presence-back', message: 'presence is told to the store again' },
+      ),
     );
     this.topicPresence = new TopicPresence(instance, broker, this.presence, topics);
     if (options.authorize?.presence !== undefined) {
@@ -199,11 +223,11 @@ export class Rooms {
         grace: settings.presenceGrace,
         every: settings.presenceTtl / 3,
         mayDeliver,
-        failed: (error) =>
-          log('warn', `who has come to topics could not be told: ${explain(error)}`, {
-            event: 'topic-presence-failing',
-            error: explain(error),
-          }),
+        telling: new Trouble(
+          log,
+          { event: 'topic-presence-failing', message: 'who has come to topics could not be told' },
+          { event: 'topic-presence-back', message: 'who has come to topics is told again' },
+        ),
       });
       this.presence.onTopics = (topics) => watch.say(topics);
       this.#presenceWatch = watch;
@@ -229,14 +253,37 @@ export class Rooms {
         return this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason));
       },
       given: (user, topic) => this.#ofUser(user, (session) => this.#dialogue.give(session, topic)),
+      changed: (change, user, topic) =>
+        log('info', `the topic ${topic} was ${change}: ${user}`, {
+          event: 'topic-rights-changed',
+          change,
+          user,
+          topic,
+        }),
     });
-    this.exclusion = new Exclusion(broker.control, commands, endings, (count, { user }) => {
-      const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
-      log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`, {
-        event: 'sessions-ended',
-        sessions: count,
-        user,
-      });
+    this.exclusion = new Exclusion(broker.control, commands, endings, {
+      ended: (count, { user }) => {
+        const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
+        log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`, {
+          event: 'sessions-ended',
+          sessions: count,
+          user,
+        });
+      },
+      blocked: (who, until) => {
+        const [name, user] = 'user' in who ? [who.user, who.user] : ['a login', undefined];
+        const end = new Date(until);
+        const isForEver = Number.isNaN(end.getTime());
+        log('info', `${name} is blocked${isForEver ? '' : ` until ${end.toISOString()}`}`, {
+          event: 'user-blocked',
+          user,
+          until: isForEver ? undefined : end.toISOString(),
+        });
+      },
+      unblocked: (who) => {
+        const [name, user] = 'user' in who ? [who.user, who.user] : ['a login', undefined];
+        log('info', `${name} is not blocked any more`, { event: 'user-unblocked', user });
+      },
     });
     const barrier = new Barrier(this.exclusion.blocks, endings);
     this.#rechecks = new Rechecks({ dismiss, barrier, log });
@@ -273,14 +320,19 @@ export class Rooms {
       filled: (session) => this.#broadcasts.leave(session),
       drained: (session) => this.#broadcasts.join(session),
       log,
+      logbook: settings.logbook,
     });
     this.#bus =
       options.sockjs &&
-      new SockJsBus(instance, broker, settings.presenceTtl, (error) =>
-        log('warn', `SockJS sessions could not be told to the store: ${explain(error)}`, {
-          event: 'sockjs-claims-failing',
-          error: explain(error),
-        }),
+      new SockJsBus(
+        instance,
+        broker,
+        settings.presenceTtl,
+        new Trouble(
+          log,
+          { event: 'sockjs-failing', message: 'SockJS sessions could not be told to the store' },
+          { event: 'sockjs-back', message: 'SockJS sessions are told to the store again' },
+        ),
       );
     this.listeners = new Listeners(options, settings, {
       interceptors: admission({
@@ -394,6 +446,10 @@ export class Rooms {
       const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
       await Promise.all([storeReached, this.listeners.listen(), ...others]);
       this.isOpen = true;
+      if (this.#closing === undefined)
+        this.settings.log('info', 'the push server runs and has reached its store', {
+          event: 'started',
+        });
     } catch (error) {
       if (this.#closing === undefined)
         this.settings.log('error', `the push server could not start: ${explain(error)}`, {
@@ -411,6 +467,14 @@ export class Rooms {
   }
 
   async #close(drain: number): Promise<void> {
+    const { log, logbook } = this.settings;
+    const began = monotonicNow();
+    const sessions = this.registry.size;
+    log('info', `${sessions} sessions are told to leave within ${drain} ms`, {
+      event: 'draining',
+      sessions,
+      drain,
+    });
     this.#drain = new Drain(this.registry, drain);
     this.listeners.stop();
     await this.#drain.run();
@@ -423,6 +487,9 @@ export class Rooms {
     await this.listeners.close();
     if (this.#bus !== undefined) await within(LAST_CLAIMS, this.#bus.close());
     await within(LAST_OF_STORE, this.router.close());
+    logbook.flush();
+    const milliseconds = Math.round(monotonicNow() - began);
+    log('info', `the push server has ended, after ${milliseconds} ms`, { event: 'closed', milliseconds });
   }
 
   #sweep(now: number): void {
@@ -434,6 +501,24 @@ export class Rooms {
     this.#rechecks.sweep(now);
     this.#presenceWatch?.sweep(now);
     this.settings.logbook.sweep(now);
+    this.#tellTurnedAway();
+  }
+
+  /** Those whom nobody was asked about, by reason, in one line. */
+  #tellTurnedAway(): void {
+    const before = this.#turnedAway;
+    const now = this.listeners.turnedAway;
+    this.#turnedAway = now;
+    for (const [reason, count = 0] of Object.entries(now)) {
+      const more = count - (before[reason as RefusalReason] ?? 0);
+      if (more <= 0) continue;
+      const { log } = this.settings;
+      log('info', `${more} requests for a session were turned away: ${reason}`, {
+        event: 'requests-turned-away',
+        reason,
+        requests: more,
+      });
+    }
   }
 
   /** Where other programs say keys. */

@@ -39,7 +39,7 @@ for (const kind of ['an http.Server', 'a port of its own'] as const) {
       ...(http === undefined ? { port: 0, host: '127.0.0.1' } : { server: http }),
       interceptors: [queryUser('operator')],
       policy: { port: (taken.address() as AddressInfo).port, host: '127.0.0.1', allow },
-      log: (_, message) => log.push(message),
+      log: (level, message) => level === 'info' || log.push(message),
     });
     t.after(async () => {
       await push.close();

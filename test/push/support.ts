@@ -6,6 +6,8 @@ import { PushServer, type PushServerOptions, queryUser } from '../../src/push/in
 import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/talk/wire.ts';
 import { until } from '../support/net.ts';
 
+/** What each push server logs. */
+const OF_EVERY_LIFE = new Set(['listening', 'started', 'draining', 'closed']);
 const servers: PushServer[] = [];
 const sockets: WebSocket[] = [];
 // What a failed test has left open would keep the process from ending.
@@ -31,7 +33,9 @@ export async function startPush(
     host: '127.0.0.1',
     interceptors: [queryUser('user')],
     authorize: { subscribe: () => true },
-    log: (level, message) => log.push(`${level}: ${message}`),
+    log: (level, message, { event }) => {
+      if (!OF_EVERY_LIFE.has(event)) log.push(`${level}: ${message}`);
+    },
     ...options,
   });
   servers.push(push);

@@ -203,6 +203,8 @@ export interface BrokerListener {
   missed?(channel: string): void;
   /** Something that an operator should see, once: a damaged channel, a command that the store refuses. */
   warn?(message: string, fields: LogFields): void;
+  /** What `warn` has told of is over. */
+  mended?(message: string, fields: LogFields): void;
   /** Bytes of the largest message that is published, so that the broker can read what others have published. */
   readonly maxMessage?: number;
   /**

@@ -9,13 +9,19 @@ import type { LogFields } from '../../log-fields.ts';
 const MEMORY = 5 * 60_000;
 const MAX_FAULTS = 1000;
 
-export class Faults {
-  readonly #met = new Map<string, { time: number; message: string }>();
-  readonly #noted = new Set<string>();
-  readonly #warn: (message: string, fields: LogFields) => void;
+export interface FaultEvents {
+  warn(message: string, fields: LogFields): void;
+  /** Of what was told by `warn`. */
+  mended(message: string, fields: LogFields): void;
+}
 
-  constructor(warn: (message: string, fields: LogFields) => void) {
-    this.#warn = warn;
+export class Faults {
+  readonly #met = new Map<string, { time: number; message: string; fields: LogFields }>();
+  readonly #noted = new Set<string>();
+  readonly #events: FaultEvents;
+
+  constructor(events: FaultEvents) {
+    this.#events = events;
   }
 
   /** How many there are. One may show in several ways. */
@@ -33,18 +39,28 @@ export class Faults {
     const isKnown = this.#met.has(subject);
     const isTold = isKnown || [...this.#met.values()].some((fault) => fault.message === message);
     if (!isKnown && this.#met.size >= MAX_FAULTS) this.#met.delete(this.#met.keys().next().value!);
-    this.#met.set(subject, { time: monotonicNow(), message });
-    if (!isTold) this.#warn(message, fields);
+    this.#met.set(subject, { time: monotonicNow(), message, fields });
+    if (!isTold) this.#events.warn(message, fields);
   }
 
   /** Something that nothing suffers from, to be told once. */
   note(message: string, fields: LogFields): void {
     if (this.#noted.size >= MAX_FAULTS || this.#noted.has(message)) return;
     this.#noted.add(message);
-    this.#warn(message, fields);
+    this.#events.warn(message, fields);
   }
 
   over(subject: string): void {
-    if (this.#met.size > 0) this.#met.delete(subject);
+    const fault = this.#met.get(subject);
+    if (fault === undefined) return;
+    this.#met.delete(subject);
+    // It may still show in another way.
+    for (const { message } of this.#met.values()) if (message === fault.message) return;
+    const { event, error: _, ...fields } = fault.fields;
+    this.#events.mended(`it is over that ${fault.message}`, {
+      ...fields,
+      event: 'store-fault-over',
+      fault: event,
+    });
   }
 }

@@ -121,7 +121,10 @@ class RedisBroker implements Broker {
   readonly #reader: RedisReader;
   readonly #devices: RedisDevices;
   readonly #presence: RedisPresence;
-  readonly #faults = new Faults((message, fields) => this.#listener?.warn?.(message, fields));
+  readonly #faults = new Faults({
+    warn: (message, fields) => this.#listener?.warn?.(message, fields),
+    mended: (message, fields) => this.#listener?.mended?.(message, fields),
+  });
   readonly #watch = new RewindWatch(
     (channel, doubted) => this.#renewUnlessThere(channel, doubted),
     (channel, error) => this.#channels.blame('compare', channel, error),

@@ -34,6 +34,8 @@ export interface ChannelHost extends AudienceHost, LogHost, StatesHost {
   opening(channel: string): Promise<Opening>;
   /** Resolves after `attempt`-dependent backoff, or at once when the store has come back. */
   pause(attempt: number): Promise<void>;
+  /** Pages were told that they can't go on, as the log is another one. */
+  rewound(channel: string): void;
 }
 
 /**
@@ -86,6 +88,8 @@ export class Channel implements StatesOwner {
   #toldBehind: number | undefined;
   /** Reads under way, by where they begin. */
   #pages: Map<string, Promise<OutgoingPage>> | undefined;
+  /** The epoch of which pages were told that they can't go on in it. */
+  #toldEpoch: string | undefined;
 
   constructor(name: string, host: ChannelHost) {
     this.name = name;
@@ -113,6 +117,13 @@ export class Channel implements StatesOwner {
   /** A device has acknowledged something. */
   acknowledged(): void {
     this.#cursors = undefined;
+  }
+
+  /** A page was told that the log has this epoch now, and not what it knew. */
+  tellRewound(epoch: string): void {
+    if (this.#toldEpoch === epoch) return;
+    this.#toldEpoch = epoch;
+    this.#host.rewound(this.name);
   }
 
   /** Whether this is the message that had this offset; `undefined` for one that came too long ago. */

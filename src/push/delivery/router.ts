@@ -55,6 +55,9 @@ export interface RouterEvents {
   storeState(isAway: boolean, error: Error | undefined): void;
   /** Something about the store that an operator should see. */
   warn(message: string, fields: LogFields): void;
+  rewound(channel: string): void;
+  /** It is over. */
+  mended(message: string, fields: LogFields): void;
 }
 
 export interface RouterOptions {
@@ -334,6 +337,14 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
 
   warn(message: string, fields: LogFields = { event: 'store-fault' }): void {
     this.#events.warn(message, fields);
+  }
+
+  rewound(channel: string): void {
+    this.#events.rewound(channel);
+  }
+
+  mended(message: string, fields: LogFields): void {
+    this.#events.mended(message, fields);
   }
 
   /** Changes the marks of a user's inbox, as `Broker.mark`. */

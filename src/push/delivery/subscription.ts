@@ -202,6 +202,7 @@ export class Subscription implements Subscriber {
         this.#held = judgement.messages;
         if (judgement.reason !== undefined) {
           const { reason, from } = judgement;
+          if (reason === 'rewound') this.channel.tellRewound(from.epoch);
           return { position: wirePosition(from), recovered: false, reason };
         }
       }
@@ -257,7 +258,10 @@ export class Subscription implements Subscriber {
         this.#router.counts.gaps[reason]++;
         this.#firstSent = 0;
         this.#recipient.gap(this.channel.name, { position: wirePosition(from), recovered: false, reason });
-        if (reason === 'rewound') this.#seenUntil = this.#lastTime;
+        if (reason === 'rewound') {
+          this.#seenUntil = this.#lastTime;
+          this.channel.tellRewound(from.epoch);
+        }
       } else if (fruitless > 1) {
         // The log ends here, but the channel is elsewhere: it must look where it is.
         this.channel.doubt();

@@ -45,26 +45,28 @@ const MAX_REASON = 123;
 /** Two of them are one, U+FFFD, in a frame. */
 const SURROGATE = /\p{Surrogate}/u;
 
+export interface ExclusionEvents {
+  /** So many sessions have ended on this instance. */
+  ended(count: number, which: Which): void;
+  /** By this instance, on all. */
+  blocked(who: { user: string } | { login: string }, until: number): void;
+  unblocked(who: { user: string } | { login: string }): void;
+}
+
 export class Exclusion {
   readonly blocks: Blocks;
   readonly #log: ControlLog;
   readonly #commands: Commands;
-  readonly #ended: (count: number, ending: Ending) => void;
+  readonly #events: ExclusionEvents;
 
-  /** @param ended is told what has ended on this instance */
-  constructor(
-    log: ControlLog,
-    commands: Commands,
-    endings: Endings,
-    ended: (count: number, ending: Which) => void,
-  ) {
+  constructor(log: ControlLog, commands: Commands, endings: Endings, events: ExclusionEvents) {
     this.blocks = new Blocks(log);
     this.#log = log;
     this.#commands = commands;
-    this.#ended = ended;
+    this.#events = events;
     commands.on(END, (body, mark) => {
       const count = endings.carryOut(body, mark);
-      if (count > 0) this.#ended(count, body as unknown as Ending);
+      if (count > 0) this.#events.ended(count, body as unknown as Ending);
       return count;
     });
     // Whoever is here although he is blocked came in while nobody here could know.
@@ -95,13 +97,20 @@ export class Exclusion {
     if (!(until > Date.now())) throw new RangeError('`until` is no moment that is still to come');
     const reason = checkedReason(settings.reason, 'blocked');
     const change = changeOf(who, { until, reason });
-    return this.#commands.say(END, { ...who, code: CloseCode.NOT_AUTHENTICATED, reason }, change);
+    const count = await this.#commands.say(
+      END,
+      { ...who, code: CloseCode.NOT_AUTHENTICATED, reason },
+      change,
+    );
+    this.#events.blocked(who, until);
+    return count;
   }
 
   async unblock(blocked: Blocked): Promise<boolean> {
     const who = whoOf(blocked);
     const isBlocked = this.#blockOf(who) !== undefined;
     await this.#commands.say(NOTHING, {}, changeOf(who, undefined));
+    this.#events.unblocked(who);
     return isBlocked;
   }
 

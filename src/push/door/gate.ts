@@ -16,7 +16,7 @@ import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import { arrived } from './arrival.ts';
 import type { Barrier } from './barrier.ts';
-import type { HandshakeCounts } from './handshake-counts.ts';
+import { type HandshakeCounts, tellRefused } from './handshake-counts.ts';
 import { originCheckBy } from './origin.ts';
 import { refusal, refusalReason } from './refusals.ts';
 import { clientAddress, type Proxies } from './request.ts';
@@ -85,7 +85,10 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
     after(request, _transport, error) {
       const reason = error && refusalReason(request, error);
       if (error === undefined) counts.accepted++;
-      else if (reason !== undefined) counts.refused[reason]++;
+      else if (reason !== undefined) {
+        counts.refused[reason]++;
+        tellRefused(log, reason, clientAddress(request, proxies));
+      }
       const address = addresses.get(request);
       addresses.delete(request);
       counts.pending = addresses.size;

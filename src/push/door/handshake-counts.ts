@@ -1,4 +1,5 @@
 /** How handshakes end, by reason: plain numbers, for metrics. */
+import type { Log } from '../../log-fields.ts';
 
 /** Why somebody does not come in. docs/metrics.md says more of each. */
 export const REFUSAL_REASONS = [
@@ -33,6 +34,13 @@ export const REFUSAL_REASONS = [
   'other',
 ] as const;
 export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+/** For each that is not let in. */
+export function tellRefused(log: Log, reason: RefusalReason, address: string, user?: string): void {
+  const who = user ?? 'somebody';
+  const from = address === '' ? '' : ` from ${address}`;
+  log('info', `${who}${from} was not let in: ${reason}`, { event: 'session-refused', reason, address, user });
+}
 
 export class HandshakeCounts {
   accepted = 0;

@@ -6,7 +6,6 @@ import { monotonicNow } from '../../clock.ts';
 import { inTime } from '../../waiting.ts';
 import { explain } from '../explain.ts';
 import type { Log } from '../options.ts';
-import { Complaints } from './complaints.ts';
 import type { Jose, JoseKeys } from './jose.ts';
 
 export interface JwksOptions {
@@ -40,7 +39,8 @@ interface Keys {
 
 export class Jwks {
   readonly #options: JwksOptions;
-  readonly #complaints = new Complaints();
+  /** Why the keys could not be had the last time. */
+  #failure: string | undefined;
   #keys: Keys | undefined;
   #fetching: Promise<Keys> | undefined;
   /** Fetches that may begin at once, as of `#filled`. */
@@ -99,15 +99,25 @@ export class Jwks {
         verify: jose.createLocalJWKSet({ keys }),
         time,
       };
+      if (this.#failure !== undefined) {
+        const { origin, pathname } = this.#options.url;
+        log('warn', `there are keys for tokens from ${origin}${pathname} again`, {
+          event: 'jwks-back',
+          url: `${origin}${pathname}`,
+        });
+      }
+      this.#failure = undefined;
       return this.#keys;
     } catch (error) {
       const why = `${explain(error)}${error instanceof Error && error.cause instanceof Error ? `: ${explain(error.cause)}` : ''}`;
       const { origin, pathname } = this.#options.url;
-      this.#complaints.say(log, 'warn', 'keys', `no keys for tokens from ${origin}${pathname}: ${why}`, {
-        event: 'jwks-away',
-        url: `${origin}${pathname}`,
-        error: why,
-      });
+      if (this.#failure !== why)
+        log('warn', `no keys for tokens from ${origin}${pathname}: ${why}`, {
+          event: 'jwks-failing',
+          url: `${origin}${pathname}`,
+          error: why,
+        });
+      this.#failure = why;
       throw new KeysAwayError('the keys can not be had just now');
     }
   }

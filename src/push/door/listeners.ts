@@ -164,8 +164,10 @@ export class Listeners implements FanOut {
   /** Resolves when the port of our own is open. */
   async listen(): Promise<void> {
     await this.#listening;
+    if (this.#ownsPort) this.#tell('push', this.address());
     try {
       await this.#policy?.listen();
+      if (this.#policy !== undefined) this.#tell('policy', this.#policy.address());
     } catch (error) {
       // Most systems give port 843 only to the privileged; everything else works without it.
       this.#log('warn', (error as Error).message, { event: 'policy-not-listening' });
@@ -201,6 +203,12 @@ export class Listeners implements FanOut {
   /** SockJS's sessions over HTTP: also those that are over, and only kept for late requests. */
   get httpSessions(): number {
     return this.#sockjs?.httpSessions ?? 0;
+  }
+
+  #tell(what: string, address: AddressInfo | string | null): void {
+    const { address: host, port } = typeof address === 'object' && address !== null ? address : {};
+    const where = port === undefined ? String(address) : `port ${port} of ${host}`;
+    this.#log('info', `${what}: listening on ${where}`, { event: 'listening', what, host, port });
   }
 
   address(): AddressInfo | string | null {

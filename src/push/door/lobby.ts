@@ -17,6 +17,7 @@ import { Subscription } from '../delivery/subscription.ts';
 import { NO_OPTIONS } from '../delivery/topic-options.ts';
 import { explain, explainFully } from '../explain.ts';
 import { queueLimits } from '../limits.ts';
+import type { Logbook } from '../log.ts';
 import type { Limits, Log } from '../options.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { Presence } from '../pages/presence.ts';
@@ -28,7 +29,7 @@ import { FrameQueue } from '../talk/frame-queue.ts';
 import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import type { Barrier } from './barrier.ts';
-import type { HandshakeCounts } from './handshake-counts.ts';
+import { type HandshakeCounts, tellRefused } from './handshake-counts.ts';
 import { IntakePace } from './intake-pace.ts';
 import type { Rechecks } from './recheck.ts';
 import { refusalOf } from './refusals.ts';
@@ -39,6 +40,16 @@ const closed = diagnosticsChannel('tidings:session:close');
 
 /** RFC 6455 §7.4.1. */
 const TOO_BIG = 1009;
+/** Why sessions are closed that somebody may wonder about. */
+const CUT: ReadonlyMap<number, string> = new Map([
+  [CloseCode.HEARTBEAT_TIMEOUT, 'silent'],
+  [CloseCode.DAMAGED, 'damaged'],
+  [CloseCode.RATE_LIMIT, 'rate-limit'],
+  [CloseCode.TOO_SLOW, 'slow'],
+  [CloseCode.MALFORMED, 'malformed'],
+  [CloseCode.REPLACED, 'replaced'],
+  [TOO_BIG, 'too-big'],
+]);
 const PING = Buffer.from('ping');
 const QUOTED_PING = Buffer.from('"ping"');
 
@@ -63,6 +74,7 @@ export interface LobbyParts {
   /** It has room again. */
   drained(session: Session): void;
   log: Log;
+  logbook: Logbook;
 }
 
 /** How far a full outbox was, and since when. */
@@ -95,7 +107,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
-    const { registry, counts, barrier, presence, limits, logins, addressOf, handler } = this.#parts;
+    const { registry, counts, barrier, presence, limits, logins, addressOf, handler, log } = this.#parts;
     const refusal = refusalOf(transport.attributes);
     if (refusal !== undefined) {
       transport.close(refusal.code, refusal.reason);
@@ -103,7 +115,9 @@ export class Lobby implements Handler<Transport>, SessionHost {
     }
     const objection = barrier.objection(transport.attributes);
     if (objection !== undefined) {
-      counts.refused[objection.isBlock === true ? 'blocked' : 'ended']++;
+      const reason = objection.isBlock === true ? 'blocked' : 'ended';
+      counts.refused[reason]++;
+      tellRefused(log, reason, addressOf(request), transport.attributes.user);
       registry.free(addressOf(request));
       transport.close(objection.code, objection.reason);
       return;
@@ -111,6 +125,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
     if (isOdd(request) && registry.isUserFull(transport.attributes.user!)) {
       // Perhaps a foreign page that a visitor looks at: it must not close his own ones.
       counts.refused['user-full']++;
+      tellRefused(log, 'user-full', addressOf(request), transport.attributes.user);
       registry.free(addressOf(request));
       transport.close(CloseCode.REPLACED, 'this user has as many sessions as there may be');
       return;
@@ -150,6 +165,18 @@ export class Lobby implements Handler<Transport>, SessionHost {
     const topics = barrier.topicsLeft(transport.attributes);
     for (const topic of topics ?? []) this.#parts.dialogue.give(session, topic);
     if (opened.hasSubscribers) opened.publish({ session });
+    const { logbook } = this.#parts;
+    if (logbook.isHeard('debug')) {
+      const { address, isTidings } = session;
+      const mode = isTidings ? 'tidings.1' : 'plain';
+      logbook.log('debug', `a session of ${user} has opened`, {
+        event: 'session-opened',
+        user,
+        session: id,
+        address,
+        mode,
+      });
+    }
     this.#tell(() => handler.opened?.(session, request));
     if (session.phase !== 'closed') this.#parts.rechecks.watch(session);
   }
@@ -190,6 +217,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
     this.#leave(session);
     this.#parts.registry.counts.closes(code);
     this.#parts.registry.free(session.address);
+    this.#tellEnd(session, code);
     if (closed.hasSubscribers) closed.publish({ session, code, reason });
     this.#tell(() => this.#parts.handler.closed?.(session, code, reason));
   }
@@ -286,6 +314,28 @@ export class Lobby implements Handler<Transport>, SessionHost {
         this.tooSlow(session, 'stalled', 'the page takes nothing');
       } else standing.backlog = backlog;
     }
+  }
+
+  #tellEnd({ id, user, ending, since }: Session, code: number): void {
+    const { logbook } = this.#parts;
+    const cut = ending && CUT.get(ending.code);
+    if (ending !== undefined && cut !== undefined) {
+      logbook.log('info', `a session of ${user} was closed: ${ending.reason}`, {
+        event: 'session-cut',
+        reason: cut,
+        user,
+        session: id,
+        code: ending.code,
+      });
+    }
+    if (!logbook.isHeard('debug')) return;
+    logbook.log('debug', `a session of ${user} is over`, {
+      event: 'session-closed',
+      user,
+      session: id,
+      code,
+      milliseconds: Date.now() - since,
+    });
   }
 
   #entryOf({ id, user, since, device }: Session): PresenceEntry {

@@ -58,6 +58,8 @@ export class Rechecks {
   readonly #groups = new Map<string, Group>();
   readonly #groupOf = new Map<Session, Group>();
   readonly #wheel: Wheel<Group>;
+  /** Those about which there is no answer. */
+  readonly #failing = new Set<Group>();
   /** When it was told to ask about a user again, in that order: who was on the way in is asked about, too. */
   readonly #told = new Map<string, number>();
 
@@ -88,6 +90,7 @@ export class Rechecks {
     if (group.sessions.size > 0) return;
     this.#groups.delete(group.standing.question.key);
     this.#wheel.delete(group);
+    this.#works(group);
   }
 
   /**
@@ -166,8 +169,10 @@ export class Rechecks {
           ? [CloseCode.NOT_AUTHENTICATED, 'the login has ended']
           : [CloseCode.FORBIDDEN, 'the application does not let this page stay'];
       this.#end(group, code, reason);
+      this.#works(group);
     } else if ('problem' in answered) {
       group.failing ??= answered.asked;
+      this.#fails(group);
       const left = group.failing + group.standing.application.grace - monotonicNow();
       if (left > 0) this.#wheel.add(group, monotonicNow() + Math.min(left, delayOf(group.attempts++, RETRY)));
       else
@@ -190,6 +195,7 @@ export class Rechecks {
     const { standing } = group;
     group.failing = undefined;
     group.attempts = 0;
+    this.#works(group);
     // An answer may come later than one that was asked for after it.
     if (asked < standing.asked) return;
     const before = standing.known;
@@ -230,7 +236,37 @@ export class Rechecks {
   }
 
   #end(group: Group, code: number, reason: string): void {
-    for (const session of [...group.sessions]) this.#parts.dismiss(session, code, reason);
+    const sessions = [...group.sessions];
+    for (const session of sessions) this.#parts.dismiss(session, code, reason);
+    if (sessions.length === 0) return;
+    const { user } = sessions[0]!;
+    const pages = `${sessions.length} session${sessions.length === 1 ? '' : 's'} of ${user}`;
+    this.#parts.log('info', `${pages} ended: ${reason}`, {
+      event: 'recheck-ended-sessions',
+      user,
+      sessions: sessions.length,
+      code,
+    });
+  }
+
+  #fails(group: Group): void {
+    this.#failing.add(group);
+    if (this.#failing.size > 1) return;
+    const { grace } = group.standing.application;
+    this.#parts.log(
+      'warn',
+      `whether pages may stay can't be asked: for now they do, for ${grace} ms at most`,
+      {
+        event: 'rechecks-failing',
+        grace,
+      },
+    );
+  }
+
+  /** It was answered, or there is nobody left to ask about. */
+  #works(group: Group): void {
+    if (!this.#failing.delete(group) || this.#failing.size > 0) return;
+    this.#parts.log('warn', 'whether pages may stay is answered again', { event: 'rechecks-back' });
   }
 
   /** What is ended from here on has to be looked for. */

@@ -18,6 +18,8 @@ export interface TopicRightsEvents {
   taken(user: string, topic: string, reason: 'unsubscribed' | 'revoked', mark: Mark): number;
   /** The user's sessions here get the topic. Returns how many did not have it. */
   given(user: string, topic: string): number;
+  /** All instances know it. */
+  changed(what: 'given' | 'taken' | 'revoked' | 'permitted', user: string, topic: string): void;
 }
 
 const REVOKE: Names<RevokeSettings> = { until: true };
@@ -29,10 +31,12 @@ const PREFIX = 'revoked ';
 export class TopicRights {
   readonly #log: ControlLog;
   readonly #commands: Commands;
+  readonly #events: TopicRightsEvents;
 
   constructor(log: ControlLog, commands: Commands, events: TopicRightsEvents) {
     this.#log = log;
     this.#commands = commands;
+    this.#events = events;
     commands.on(TAKE, ({ user, topic, revoked }, mark) => {
       if (!areNames(user, topic)) return 0;
       return events.taken(user, topic as string, revoked === true ? 'revoked' : 'unsubscribed', mark);
@@ -56,12 +60,16 @@ export class TopicRights {
   async subscribe(user: string, topic: string): Promise<number> {
     check(user, topic);
     if (this.isRevoked(user, topic)) throw new RangeError('the topic was revoked: permit it first');
-    return this.#commands.say(GIVE, { user, topic });
+    const count = await this.#commands.say(GIVE, { user, topic });
+    this.#events.changed('given', user, topic);
+    return count;
   }
 
   async unsubscribe(user: string, topic: string): Promise<number> {
     check(user, topic);
-    return this.#commands.say(TAKE, { user, topic });
+    const count = await this.#commands.say(TAKE, { user, topic });
+    this.#events.changed('taken', user, topic);
+    return count;
   }
 
   async revoke(user: string, topic: string, settings: RevokeSettings): Promise<number> {
@@ -71,13 +79,16 @@ export class TopicRights {
     const end = until === undefined ? Number.POSITIVE_INFINITY : Number(until);
     if (!(end > Date.now())) throw new RangeError('`until` is no moment that is still to come');
     const change: RecordChange = { key: keyOf(user, topic), record: { value: '', until: end } };
-    return this.#commands.say(TAKE, { user, topic, revoked: true }, change);
+    const count = await this.#commands.say(TAKE, { user, topic, revoked: true }, change);
+    this.#events.changed('revoked', user, topic);
+    return count;
   }
 
   async permit(user: string, topic: string): Promise<boolean> {
     check(user, topic);
     const wasRevoked = this.isRevoked(user, topic);
     await this.#commands.say(NOTHING, {}, { key: keyOf(user, topic), record: undefined });
+    this.#events.changed('permitted', user, topic);
     return wasRevoked;
   }
 }

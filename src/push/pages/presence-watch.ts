@@ -7,7 +7,7 @@ import type { Broker } from '../../pubsub/store/broker.ts';
 import { Turns } from '../../waiting.ts';
 import { encodeFrame } from '../delivery/outgoing.ts';
 import type { Subscription } from '../delivery/subscription.ts';
-import type { Presence } from './presence.ts';
+import type { Presence, Telling } from './presence.ts';
 import type { Session } from './session.ts';
 
 /** Users of a topic that pages are told by name. With more, they are only told how many there are. */
@@ -25,7 +25,7 @@ export interface PresenceWatchHost {
   /** Milliseconds after which is looked without a reason. */
   readonly every: number;
   mayDeliver(): boolean;
-  failed(error: unknown): void;
+  telling: Telling;
 }
 
 interface Watch {
@@ -89,7 +89,11 @@ export class PresenceWatch {
   say(topics: readonly string[]): void {
     for (let i = 0; i < topics.length; i += TOPICS_PER_CALL) {
       const part = Buffer.from(JSON.stringify(topics.slice(i, i + TOPICS_PER_CALL)));
-      this.#host.broker.notify(this.channel, part).catch(this.#host.failed);
+      const { broker, telling } = this.#host;
+      broker.notify(this.channel, part).then(
+        () => telling.worked(),
+        (error) => telling.failed(error),
+      );
     }
   }
 

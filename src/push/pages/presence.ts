@@ -9,10 +9,16 @@ import { type Broker, entryId, type PresenceEntry } from '../../pubsub/store/bro
 const BATCH_DELAY = 50;
 const ENTRIES_PER_CALL = 500;
 
+/** Hears how it went to tell the store something. */
+export interface Telling {
+  failed(error: unknown): void;
+  worked(): void;
+}
+
 export class Presence {
   readonly #broker: Broker;
   readonly #ttl: number;
-  readonly #failed: (error: unknown) => void;
+  readonly #telling: Telling;
   readonly #entries = new Map<string, PresenceEntry>();
   #came = new Map<string, PresenceEntry>();
   /** Of these, whom the broker has never been told of. */
@@ -23,10 +29,10 @@ export class Presence {
   /** Is told of topics on which something has changed, once the store knows. */
   onTopics: ((topics: readonly string[]) => void) | undefined;
 
-  constructor(broker: Broker, ttl: number, failed: (error: unknown) => void) {
+  constructor(broker: Broker, ttl: number, telling: Telling) {
     this.#broker = broker;
     this.#ttl = ttl;
-    this.#failed = failed;
+    this.#telling = telling;
   }
 
   /** Said again with the same session and topic, an entry replaces the former one. */
@@ -76,10 +82,11 @@ export class Presence {
         await this.#broker.announce(came.slice(i, i + ENTRIES_PER_CALL), this.#ttl);
       }
       const topics = new Set([...went, ...came].flatMap(({ topic }) => topic ?? []));
+      this.#telling.worked();
       if (topics.size > 0) this.onTopics?.([...topics]);
     } catch (error) {
       // The broker goes on by itself with what was announced; what is not withdrawn ends with this instance.
-      this.#failed(error);
+      this.#telling.failed(error);
     }
   }
 }

@@ -77,6 +77,8 @@ export class Session implements Recipient {
   inquiries: Set<Inquiry> | undefined;
   /** @internal */
   phase: 'new' | 'greeting' | 'open' | 'closed' = 'new';
+  /** @internal With what it was closed from here. */
+  ending: { readonly code: number; readonly reason: string } | undefined;
   /** @internal It was sent away: nothing that it has said is obeyed any more. */
   isDismissed = false;
   /** @internal What it has sent and is not obeyed yet. */
@@ -193,6 +195,7 @@ export class Session implements Recipient {
 
   /** Ends this session. With a code of 4500 to 4999 a page does not come back by itself. */
   close(code = 1000, reason = ''): void {
+    this.ending ??= { code, reason };
     this.transport.close(code, reason);
   }
 

@@ -1,7 +1,7 @@
 /** The broker as what lies between the instances that share SockJS sessions. */
 import type { Broker, PresenceEntry } from '../../pubsub/store/broker.ts';
 import type { Bus } from '../../sockjs/index.ts';
-import { Presence } from './presence.ts';
+import { Presence, type Telling } from './presence.ts';
 
 /** No topic and no user has a name with a line break. */
 const PREFIX = 'sockjs\n';
@@ -12,16 +12,16 @@ export class SockJsBus implements Bus {
   readonly channel: string;
   readonly #broker: Broker;
   readonly #claims: Presence;
-  readonly #failed: (error: unknown) => void;
+  readonly #telling: Telling;
   #heard: (payload: Buffer) => void = () => {};
 
   /** @param ttl milliseconds that the claims of a vanished instance last */
-  constructor(instance: string, broker: Broker, ttl: number, failed: (error: unknown) => void) {
+  constructor(instance: string, broker: Broker, ttl: number, telling: Telling) {
     this.instance = instance;
     this.channel = PREFIX + instance;
     this.#broker = broker;
-    this.#claims = new Presence(broker, ttl, failed);
-    this.#failed = failed;
+    this.#claims = new Presence(broker, ttl, telling);
+    this.#telling = telling;
   }
 
   listen(heard: (payload: Buffer) => void): void {
@@ -34,7 +34,10 @@ export class SockJsBus implements Bus {
   }
 
   say(instance: string, payload: Buffer): void {
-    this.#broker.notify(PREFIX + instance, payload).catch(this.#failed);
+    this.#broker.notify(PREFIX + instance, payload).then(
+      () => this.#telling.worked(),
+      (error) => this.#telling.failed(error),
+    );
   }
 
   claim(key: string): Promise<void> {

@@ -16,10 +16,16 @@ interface Entry {
   isUnderWay: boolean;
 }
 
+/** Hears what becomes of what is handed over. */
+export interface AcknowledgerEvents {
+  failed(cursor: Cursor, error: unknown): void;
+  worked(): void;
+}
+
 export class Acknowledger {
   readonly #broker: Broker;
   readonly #ttl: number;
-  readonly #failed: (cursor: Cursor, error: unknown) => void;
+  readonly #events: AcknowledgerEvents;
   readonly #entries = new Map<object, Entry>();
   #due: Entry[] = [];
   /** Something is about to be handed over, or was a moment ago. */
@@ -27,10 +33,10 @@ export class Acknowledger {
   /** Who waits until there is nothing left. */
   #flushing: (() => void)[] = [];
 
-  constructor(broker: Broker, ttl: number, failed: (cursor: Cursor, error: unknown) => void) {
+  constructor(broker: Broker, ttl: number, events: AcknowledgerEvents) {
     this.#broker = broker;
     this.#ttl = ttl;
-    this.#failed = failed;
+    this.#events = events;
   }
 
   /**
@@ -81,7 +87,8 @@ export class Acknowledger {
       entry.isUnderWay = true;
     }
     this.#acknowledge(cursors, (i, error) => {
-      if (error !== undefined) this.#failed(cursors[i]!, error);
+      if (error === undefined) this.#events.worked();
+      else this.#events.failed(cursors[i]!, error);
       this.#finish(due[i]!);
     });
     setTimeout(() => this.#handOver(), GATHER);

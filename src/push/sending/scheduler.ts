@@ -3,7 +3,7 @@
  * is published with an idempotency key and removed after it was stored, so that whoever dies in between leaves nothing
  * undone, and nothing is done twice.
  */
-import { clearTimeout, monotonicNow, setImmediate, setTimeout } from '../../clock.ts';
+import { clearTimeout, setImmediate, setTimeout } from '../../clock.ts';
 import { DELAYS, Histogram } from '../../metrics/histogram.ts';
 import { wasNotExecuted } from '../../pubsub/redis/errors.ts';
 import { DamagedChannelError } from '../../pubsub/store/broker.ts';
@@ -21,6 +21,7 @@ import { delayOf, retry, within } from '../../waiting.ts';
 import { explain, printable } from '../explain.ts';
 import type { Log } from '../options.ts';
 import { type Decode, decodeData } from '../payload.ts';
+import { Trouble } from '../trouble.ts';
 import { type Scheduled, schedule } from './schedule.ts';
 import { listScheduled, type ScheduledPage, type ScheduledSettings } from './schedule-list.ts';
 
@@ -41,8 +42,6 @@ const ATTEMPTS = { min: 100, max: 5_000 };
 const CLOSE_TIMEOUT = 1_500;
 /** Milliseconds that the clocks of store and instance may differ before that is told. */
 const CLOCKS = 5_000;
-/** Milliseconds between two lines of the log about what can't be stored now. */
-const SILENCE = 60_000;
 const MAX_DELAY = 2 ** 31 - 1;
 
 export interface SchedulerSettings {
@@ -107,13 +106,24 @@ export class Scheduler {
   #isRung = false;
   /** Whether another instance sends. */
   #isIdle = false;
-  #failure = '';
+  readonly #taking: Trouble;
+  readonly #storing: Trouble;
   #isClockTold = false;
-  #nextComplaint = Number.NEGATIVE_INFINITY;
 
   constructor(schedule: Schedule, settings: SchedulerSettings) {
     this.#schedule = schedule;
     this.#settings = settings;
+    const { log } = settings;
+    this.#taking = new Trouble(
+      log,
+      { event: 'scheduler-failing', message: 'messages that are scheduled have to wait' },
+      { event: 'scheduler-back', message: 'messages that are scheduled are sent again' },
+    );
+    this.#storing = new Trouble(
+      log,
+      { event: 'scheduled-messages-wait', message: "what is due can't be stored now and is tried again" },
+      { event: 'scheduled-messages-go-on', message: 'what is due is stored again' },
+    );
     this.#length = settings.lease ?? DEFAULT_LEASE;
   }
 
@@ -201,7 +211,7 @@ export class Scheduler {
         this.#round = round;
         delay = await round;
         failures = 0;
-        this.#failure = '';
+        this.#taking.worked();
       } catch (error) {
         // Something may have been handed out nevertheless.
         this.#generation++;
@@ -249,18 +259,11 @@ export class Scheduler {
   }
 
   #complain(error: unknown): void {
-    const failure = explain(error);
-    if (failure === this.#failure) return;
-    this.#failure = failure;
     // Of a store that is away and of what is damaged the broker tells.
     if (this.#settings.isAway() || error instanceof DamagedChannelError) return;
-    this.#settings.log('warn', `messages that are scheduled have to wait: ${failure}`, {
-      event: 'scheduler-failing',
-      error: failure,
-    });
+    this.#taking.failed(error);
   }
 
-  /** @param sent by this instance's clock, as `came`: the store has said its `time` between them */
   #compareClocks(time: number, sent: number, came: number): void {
     const difference = time > came ? time - came : Math.min(0, time - sent);
     const isApart = Math.abs(difference) > CLOCKS;
@@ -273,6 +276,10 @@ export class Scheduler {
         { event: 'clocks-apart', difference: -difference },
       );
     }
+    if (!isApart && this.#isClockTold)
+      this.#settings.log('warn', "this instance's clock and the store's agree again", {
+        event: 'clocks-agree',
+      });
     this.#isClockTold = isApart;
   }
 
@@ -334,12 +341,13 @@ export class Scheduler {
       await this.#settings.store({ ...message, settings: { ...message.settings, idempotencyKey } });
       this.counts.sent++;
       this.lateness.observe(Math.max(0, Date.now() - message.at));
+      this.#storing.worked();
       return { id, what: 'stored' };
     } catch (error) {
       const isFinal = [TypeError, RangeError, DamagedChannelError].some((kind) => error instanceof kind);
       if (isFinal) return this.#failed(message, explain(error));
       this.counts.postponed++;
-      this.#putOff(message, error);
+      this.#storing.failed(error, { channel: message.channel });
       return { id, what: wasNotExecuted(error) ? 'held' : 'unknown', milliseconds: HOLD };
     }
   }
@@ -354,16 +362,6 @@ export class Scheduler {
       error: reason,
     });
     return { id, what: 'failed', failure: { id, channel, at, time: Date.now(), reason } };
-  }
-
-  #putOff({ channel }: LaterMessage, error: unknown): void {
-    if (monotonicNow() < this.#nextComplaint) return;
-    this.#nextComplaint = monotonicNow() + SILENCE;
-    this.#settings.log(
-      'warn',
-      `scheduled messages of ${printable(channel)} can't be stored now and are tried again: ${explain(error)}`,
-      { event: 'scheduled-messages-wait', channel, error: explain(error) },
-    );
   }
 
   // ── what became of it ──────────────────────────────────────────────────────────────────────────

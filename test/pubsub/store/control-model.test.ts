@@ -136,7 +136,7 @@ describe('the control log', { ...needs('redis'), timeout: 300_000 }, () => {
     const instances = Array.from({ length: INSTANCES }, (_, i): Instance => {
       const gate = new Gate();
       const obeyed = new Set<number>();
-      const faults = new Faults(() => {});
+      const faults = new Faults({ warn() {}, mended() {} });
       const hooks = { lapsed() {}, renewed() {} };
       const control = new RedisControl(gate.over(topology), prefix, hooks, faults);
       const obey = ({ body }: { body: unknown }): number => {

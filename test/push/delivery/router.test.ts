@@ -53,6 +53,8 @@ function stage() {
       intake: async () => {},
       storeState() {},
       warn: (text) => state.warnings.push(text),
+      mended() {},
+      rewound() {},
     },
   );
   const got: number[] = [];

@@ -13,7 +13,10 @@ function stage() {
       told.push([what, entries.map(({ session }) => session)]);
     };
   const broker = { announce: note('announce'), withdraw: note('withdraw') } as unknown as Broker;
-  const presence = new Presence(broker, 30_000, (error) => assert.fail(String(error)));
+  const presence = new Presence(broker, 30_000, {
+    failed: (error) => assert.fail(String(error)),
+    worked() {},
+  });
   return { told, presence };
 }
 const entry = (session: string, device?: string): PresenceEntry => ({

@@ -110,7 +110,7 @@ test('of what a session acknowledges while the store thinks, the newest is hande
       return new Promise((resolve) => answers.push(resolve));
     },
   };
-  const acknowledger = new Acknowledger(broker, 1000, () => assert.fail());
+  const acknowledger = new Acknowledger(broker, 1000, { failed: () => assert.fail(), worked() {} });
   const session = {};
   const cursor = (offset: number): Cursor => ({
     channel: 'user:a',
