@@ -3,9 +3,9 @@
 import type { Counts } from '../pubsub/store/marks.ts';
 import type { Block, Blocked } from '../push/door/blocks.ts';
 import { asItCame, type Decode } from '../push/payload.ts';
-import type { Stats } from '../push/push-server.ts';
 import type { Pending } from '../push/sending/publisher.ts';
 import type { ChannelInfo } from '../push/watch/channel-info.ts';
+import type { Stats } from '../push/watch/stats.ts';
 import { inJson, wholeNumber } from './request.ts';
 import type { Route } from './route.ts';
 import { ref } from './schemas.ts';

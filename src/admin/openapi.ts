@@ -45,7 +45,7 @@ export const errorAnswers: Record<number, ErrorAnswer> = {
   415: { description: 'The body is not declared as JSON in UTF-8.', codes: ['unsupported_media_type'] },
   429: {
     description: 'Too many requests, or too many scheduled messages.',
-    codes: ['too_many_requests', 'too_many_scheduled'],
+    codes: ['too_many_requests', 'too_many_scheduled', 'too_many_followers'],
   },
   500: {
     description: 'What the store keeps of the channel is damaged: trying again is of no use.',

@@ -3,8 +3,8 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { type Family, METRICS_TYPE, metricsText } from '../metrics/index.ts';
-import type { Stats } from '../push/push-server.ts';
 import type { Health, HealthSettings } from '../push/watch/health.ts';
+import type { Stats } from '../push/watch/stats.ts';
 import { hostOf } from '../server/request-target.ts';
 import type { Call, Route } from './route.ts';
 import { ref } from './schemas.ts';

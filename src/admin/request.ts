@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { DamagedChannelError } from '../pubsub/store/broker.ts';
 import { UnconfirmedError } from '../pubsub/store/control.ts';
 import type { JsonText } from '../push/payload.ts';
+import { TooManyFollowersError } from '../push/watch/following.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, readJson } from './json-http.ts';
 import { timeIn } from './time.ts';
@@ -91,6 +92,7 @@ export function asHttpError(error: unknown): HttpError {
   if ((error as { code?: unknown }).code === 'TOO_MANY_SCHEDULED') {
     return new HttpError(429, 'too_many_scheduled', message);
   }
+  if (error instanceof TooManyFollowersError) return new HttpError(429, 'too_many_followers', message);
   if (error instanceof TypeError || error instanceof RangeError) {
     return new HttpError(400, 'bad_request', message);
   }

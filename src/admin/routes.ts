@@ -8,9 +8,16 @@ import { openApi } from './openapi.ts';
 import { metricsRoute, type ProbeTarget, probeRoutes } from './probes.ts';
 import type { Route } from './route.ts';
 import { type SendingTarget, sendingRoutes } from './sending.ts';
+import { type WatchTarget, watchRoutes } from './watching.ts';
 
 /** What it needs of a push server. */
-export interface AdminTarget extends SendingTarget, InboxTarget, ControlTarget, LookTarget, ProbeTarget {
+export interface AdminTarget
+  extends SendingTarget,
+    InboxTarget,
+    ControlTarget,
+    LookTarget,
+    WatchTarget,
+    ProbeTarget {
   sessions(user: string): Promise<unknown[]>;
   metrics(): Family[];
 }
@@ -20,17 +27,23 @@ export interface RouteSettings {
   maxBody: number;
   /** Milliseconds for which the store may be away before an instance is not ready. Default as of `push.health`. */
   storeGrace?: number | undefined;
+  /** Whether who follows a user is told what is sent. Default false: only that it is. */
+  showData?: boolean | undefined;
   /** What /metrics tells. Default: what the push server does. */
   metrics?: (() => Family[] | Promise<Family[]>) | undefined;
 }
 
 /** Everything that there is on the admin port. */
-export function adminRoutes(target: AdminTarget, { maxBody, storeGrace, metrics }: RouteSettings): Route[] {
+export function adminRoutes(
+  target: AdminTarget,
+  { maxBody, storeGrace, metrics, showData = false }: RouteSettings,
+): Route[] {
   const routes: Route[] = [
     ...sendingRoutes(target, maxBody),
     ...inboxRoutes(target, maxBody),
     ...controlRoutes(target, maxBody),
     ...lookRoutes(target),
+    ...watchRoutes(target, showData),
     metricsRoute(metrics ?? (() => target.metrics())),
     ...probeRoutes(target, storeGrace),
     {

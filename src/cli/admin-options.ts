@@ -1,6 +1,6 @@
 /** The settings of `tidings serve` that are about operators: the admin API, its page, metrics and probes. */
 import { AdminTokens } from '../admin/tokens.ts';
-import { checked, integer, list, type Option, reloaded, secret, text } from './options.ts';
+import { checked, choice, integer, list, type Option, reloaded, secret, text } from './options.ts';
 
 /** A port, or none. */
 function port(help: string): Option<number | undefined> {
@@ -31,6 +31,11 @@ export const adminOptions = {
     max: 1_000_000,
     fallback: 1_000,
   }),
+  adminFrames: choice(
+    ['hidden', 'data'],
+    'Whether who follows a user sees what is sent, or only that it is',
+    'hidden',
+  ),
   storeGrace: integer('MS', 'Milliseconds for which the store may be away before /readyz says so', {
     min: 0,
     max: 3_600_000,

@@ -184,6 +184,7 @@ function createSites(settings: ServeSettings, push: PushServer): Sites {
     log: push.log,
     maxBody: parseLimits(limit).limits.message,
     storeGrace,
+    showData: settings.adminFrames === 'data',
     proxies,
     hasAdminPort: adminPort !== undefined,
     path,

@@ -17,7 +17,7 @@ const NEEDS: readonly (readonly [names: Name[], needed: Name[], what: string])[]
     'an application that is asked',
   ],
   [['adminHost'], ['adminPort'], 'the port of the admin API'],
-  [['adminRate'], ['adminToken'], 'who has an admin token'],
+  [['adminRate', 'adminFrames'], ['adminToken'], 'who has an admin token'],
   [['showPresence'], ['presence'], 'topics of which it can be asked who is there'],
 ];
 

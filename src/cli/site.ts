@@ -20,6 +20,8 @@ export interface SiteParts {
   maxBody: number;
   /** Milliseconds for which the store may be away before /readyz says so. */
   storeGrace: number;
+  /** Whether who follows a user is told what is sent. */
+  showData: boolean;
   /** Whose X-Forwarded-For is believed. */
   proxies: readonly string[];
   /** Whether what is for operators has a port of its own. */
@@ -45,13 +47,14 @@ export function sites({
   maxBody,
   storeGrace,
   metrics,
+  showData,
   hasAdminPort,
   ...parts
 }: SiteParts): Sites {
   const proxies = trustedProxies(parts.proxies);
   const addressOf = (request: IncomingMessage): string => clientAddress(request, proxies);
   const all = adminApi({
-    routes: adminRoutes(push, { maxBody, storeGrace, metrics }),
+    routes: adminRoutes(push, { maxBody, storeGrace, metrics, showData }),
     tokens,
     log,
     addressOf,

@@ -24,7 +24,7 @@ export type { InboxMessage, InboxPage, MarkSettings, Withdrawn } from './inbox/i
 export type * from './options.ts';
 export { Session } from './pages/session.ts';
 export type { AttendanceSettings } from './pages/topic-presence.ts';
-export { PushServer, type Stats } from './push-server.ts';
+export { PushServer } from './push-server.ts';
 export type { ReloadOptions } from './reload.ts';
 export { ConfirmTimeoutError, MessageGoneError } from './sending/confirmations.ts';
 export type {
@@ -47,4 +47,8 @@ export {
   type TopicOf,
 } from './talk/wire.ts';
 export type { ChannelInfo } from './watch/channel-info.ts';
+export type { InstanceReport } from './watch/fleet.ts';
+export type { FollowedEvent } from './watch/followed.ts';
+export { type FollowSettings, type OnFollowed, TooManyFollowersError } from './watch/following.ts';
 export type { Health, HealthSettings } from './watch/health.ts';
+export type { Stats } from './watch/stats.ts';

@@ -37,7 +37,10 @@ import type { SentMany, UserResult } from './sending/send-many.ts';
 import { userProblem } from './talk/names.ts';
 import type { DataOf, TopicOf } from './talk/wire.ts';
 import { type ChannelInfo, channelInfo } from './watch/channel-info.ts';
+import { Fleet, type InstanceReport, reportOf } from './watch/fleet.ts';
+import type { FollowSettings, OnFollowed } from './watch/following.ts';
 import { DEFAULT_STORE_GRACE, type Health, type HealthSettings, healthOf } from './watch/health.ts';
+import type { Stats } from './watch/stats.ts';
 
 const DEFAULT_PENDING_LIMIT = 100;
 /** Users that `online` tells of in one call. */
@@ -47,26 +50,7 @@ const OBSERVE: Names<ObserveSettings> = { histograms: true };
 const CLOSE: Names<{ drain?: number }> = { drain: true };
 const HEALTH: Names<HealthSettings> = { storeGrace: true };
 const RELOAD: Names<{ trial?: boolean }> = { trial: true };
-
-/** What a push server is doing, for monitoring. */
-export interface Stats {
-  /** This instance's name. */
-  instance: string;
-  /** Sessions that are open here. */
-  sessions: number;
-  /** Channels that have a subscription here. */
-  channels: number;
-  /** Messages stored through this instance. */
-  published: number;
-  /** Sessions opened since the start. */
-  opened: number;
-  /** Whether the store can't be reached. */
-  storeAway: boolean;
-  /** How many things are wrong with a store that can be reached, such as damaged channels. Each was logged. */
-  storeFaults: number;
-  /** Whether `close` was called. */
-  draining: boolean;
-}
+const FOLLOW: Names<FollowSettings> = { data: true, ended: true };
 
 /**
  * Delivers messages to the open pages of users and topics, here and, by its broker, on other instances.
@@ -81,6 +65,7 @@ export class PushServer<T = unknown> {
 
   readonly #rooms: Rooms;
   readonly #metrics: PushMetrics;
+  readonly #fleet: Fleet;
 
   /**
    * Begins to listen at once (`ready` says when it does), unless neither `server` nor `port` is given:
@@ -91,6 +76,9 @@ export class PushServer<T = unknown> {
   constructor(options: PushServerOptions = {}) {
     this.#rooms = new Rooms(options);
     this.#metrics = new PushMetrics(this.#rooms);
+    this.#fleet = new Fleet(this.#rooms.watchBus, () =>
+      reportOf(this.stats(), this.health(), this.metrics()),
+    );
     this.instance = this.#rooms.settings.instance;
     this.ready = this.#rooms.open();
     // Whoever does not ask still gets the log line.
@@ -417,6 +405,30 @@ export class PushServer<T = unknown> {
    */
   channelInfo(of: { user: string } | { topic: string }): Promise<ChannelInfo> {
     return channelInfo(this.#rooms.router.broker, of);
+  }
+
+  /**
+   * All instances that answer, each with what it is doing, in the order of their names. It takes up to 400 ms; while the
+   * store is away only this one answers.
+   */
+  instances(): Promise<InstanceReport[]> {
+    return this.#fleet.instances();
+  }
+
+  /**
+   * Tells what goes to a user's pages and comes from them, on all instances, until it is ended: for operators who look for
+   * the reason of something. Tickets are never told, data only with `data: true`; of more than 200 frames a second the
+   * rest is only counted. Where nobody is followed it costs nothing.
+   *
+   * @param told is given events, and the number of frames that were too many
+   * @returns ends it; `close` of the push server does, too, and calls `ended`
+   * @throws {TypeError} for an unfit name or setting; {TooManyFollowersError} for more than 20 at once
+   */
+  follow(user: string, told: OnFollowed, settings: FollowSettings = {}): () => void {
+    checkNames('follow', settings, FOLLOW);
+    const problem = userProblem(user);
+    if (problem !== undefined) throw new TypeError(problem);
+    return this.#rooms.following.follow(user, told, settings);
   }
 
   /** This instance's own sessions. */

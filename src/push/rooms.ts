@@ -47,6 +47,9 @@ import { change, changeableOf, type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';
 import { Trouble } from './trouble.ts';
+import { WatchBus } from './watch/bus.ts';
+import { Followed } from './watch/followed.ts';
+import { Following } from './watch/following.ts';
 
 const SWEEP_INTERVAL = 1_000;
 /** Milliseconds at the end: for what the store is to be told of pages, of SockJS sessions, and for it to close. */
@@ -93,6 +96,10 @@ export class Rooms {
   readonly #rechecks: Rechecks;
   /** How many were turned away unheard, when that was told last. */
   #turnedAway: Listeners['turnedAway'] = {};
+  // watch
+  readonly watchBus: WatchBus;
+  readonly following: Following;
+  readonly #followed: Followed;
 
   /** When the store has been reached for the first time. */
   readonly storeReached: Promise<void>;
@@ -355,6 +362,13 @@ export class Rooms {
       log,
     });
     this.#broadcasts = new Broadcasts(this.registry, this.listeners, mayDeliver, this.router.counts);
+    this.watchBus = new WatchBus(broker);
+    this.following = new Following(this.watchBus);
+    this.#followed = new Followed(instance, this.watchBus, {
+      registry: this.registry,
+      lobby: this.lobby,
+      fanOut: this.listeners,
+    });
     this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
     this.#stopWatching = watchTurns(mayDeliver);
     this.storeReached = this.router.open(this.listeners);
@@ -435,6 +449,7 @@ export class Rooms {
       this.recheckCommand,
       this.#presenceWatch,
       this.scheduler,
+      ...this.watchBus.doorbells,
     ];
     const storeReached = this.storeReached
       .then(() => Promise.all(doorbells.map((each) => each && this.router.listen(each))))
@@ -479,6 +494,8 @@ export class Rooms {
     this.listeners.stop();
     await this.#drain.run();
     clearInterval(this.#sweeper);
+    this.following.close();
+    this.#followed.close();
     this.#ackedNews.close();
     this.#stopWatching();
     // A store that does not answer must not keep us: what it is not told, its clients will say again, or it expires.
@@ -501,6 +518,7 @@ export class Rooms {
     this.#rechecks.sweep(now);
     this.#presenceWatch?.sweep(now);
     this.settings.logbook.sweep(now);
+    this.#followed.sweep(now);
     this.#tellTurnedAway();
   }
 

@@ -119,6 +119,12 @@ export class CheckedCalls {
     }
   }
 
+  /** @param name of a schema of the document */
+  checkSchema(name: string, value: unknown): void {
+    const validate = this.#schema(`#/components/schemas/${name}`);
+    assert.ok(validate(value), this.#ajv.errorsText(validate.errors));
+  }
+
   #find(path: string): { path: string; operations: Record<string, Operation> } | undefined {
     const plain = path.split('?')[0]!;
     for (const [template, operations] of Object.entries(this.document.paths)) {

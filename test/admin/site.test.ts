@@ -15,6 +15,7 @@ const { main } = sites({
   log: push.log,
   maxBody: 1_000,
   storeGrace: 60_000,
+  showData: false,
   proxies: [],
   hasAdminPort: false,
   path: '/socketServer',

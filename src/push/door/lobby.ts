@@ -181,6 +181,11 @@ export class Lobby implements Handler<Transport>, SessionHost {
     if (session.phase !== 'closed') this.#parts.rechecks.watch(session);
   }
 
+  /** Whose transport it is, as long as it is open. */
+  sessionOf(transport: Transport): Session | undefined {
+    return this.#sessions.get(transport);
+  }
+
   /** `data` is only valid during the call. */
   message(transport: Transport, data: Buffer, isBinary: boolean): void {
     const session = this.#sessions.get(transport);
