@@ -129,7 +129,7 @@ onEachStore(
     const two = await startPush({ broker: broker(), instance: 'two' });
     await Page.open(two.url, 'alice');
     const stranger = new Page(two.url, '');
-  await until('a refusal', () => stranger.refusal === 401);
+    await until('a refusal', () => stranger.refusal === 401);
     const told = await until('both instances', async () => {
       const instances = await one.push.instances();
       return instances.length === 2 && instances;
