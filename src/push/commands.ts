@@ -1,11 +1,12 @@
 /** What instances tell one another to do, by the broker's control log: each kind of command has one who carries it out. */
 import type { LogFields } from '../log-fields.ts';
-import type {
-  ControlCommand,
-  ControlListener,
-  ControlLog,
-  Mark,
-  RecordChange,
+import {
+  type ControlCommand,
+  type ControlListener,
+  type ControlLog,
+  type Mark,
+  RESTORED,
+  type RecordChange,
 } from '../pubsub/store/control.ts';
 import { explain, explainFully } from './explain.ts';
 
@@ -22,6 +23,8 @@ export interface CommandEvents {
   /** Every session has to come anew. */
   missed(): void;
   failed(message: string, fields: LogFields): void;
+  /** A newer instance has said what this one has no word for, and does not do. */
+  unknown(kind: string): void;
 }
 
 export class Commands implements ControlListener {
@@ -61,9 +64,10 @@ export class Commands implements ControlListener {
   obey(command: ControlCommand, mark: Mark): number {
     const { kind, body } = command;
     const isBody = typeof body === 'object' && body !== null && !Array.isArray(body);
-    // A newer instance may say what this one has no word for: it has nothing that it could be about.
+    const known = this.#kinds.get(kind);
+    if (known === undefined && kind !== RESTORED) this.#events.unknown(kind);
     let count = 0;
-    for (const carryOut of (isBody && this.#kinds.get(kind)) || []) {
+    for (const carryOut of (isBody && known) || []) {
       try {
         count += carryOut(body as Record<string, unknown>, mark, command);
       } catch (error) {

@@ -130,6 +130,10 @@ export class Rooms {
       },
       missed: () => this.#sendAllAway(),
       failed: (message, fields) => log('error', message, fields),
+      unknown: (kind) => {
+        const what = `a command of the kind ${printable(kind)}, of a newer instance perhaps, is not known here: nothing is done`;
+        log('warn', what, { event: 'command-unknown', kind });
+      },
     });
     const complaints = new Complaints();
     const references =

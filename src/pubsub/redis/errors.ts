@@ -28,6 +28,8 @@ export type RedisErrorCode =
   | 'REDIS_CONNECTION'
   /** What came is not RESP2. */
   | 'REDIS_PROTOCOL'
+  /** The store is written by a newer tidings, in a way that this one does not know. */
+  | 'REDIS_LAYOUT'
   /** The command was executed, and its reply, being longer than `maxReplySize`, passed over. */
   | 'REDIS_REPLY_TOO_LONG'
   /** Stored, but fewer replicas than asked for confirmed in time: see `ReplicationError`. */

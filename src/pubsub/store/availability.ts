@@ -14,7 +14,10 @@ export class Availability {
   /** Resolves when the store is there for the first time; rejects if it is closed before. */
   readonly opened: Promise<void>;
 
-  /** @param compare resolves once all is compared, or `isCurrent` says that it is in vain; it never rejects */
+  /**
+   * @param compare resolves once all is compared, or `isCurrent` says that it is in vain; it rejects where the store can't be
+   *   used, which ends the waiting for it
+   */
   constructor(
     told: { down(error: Error): void; up(): void },
     compare: (isCurrent: () => boolean) => Promise<void>,
@@ -49,15 +52,21 @@ export class Availability {
     this.#state = 'comparing';
     const losses = this.#losses;
     const isCurrent = (): boolean => this.#losses === losses && this.#state === 'comparing';
-    void this.#compare(isCurrent).then(() => {
-      if (!isCurrent()) return;
-      this.#state = 'there';
-      if (this.#isDownTold) {
-        this.#isDownTold = false;
-        this.#told.up();
-      }
-      this.#resolve();
-    });
+    void this.#compare(isCurrent).then(
+      () => {
+        if (!isCurrent()) return;
+        this.#state = 'there';
+        if (this.#isDownTold) {
+          this.#isDownTold = false;
+          this.#told.up();
+        }
+        this.#resolve();
+      },
+      (error: Error) => {
+        this.lost(error);
+        this.#reject(error);
+      },
+    );
   }
 
   close(error: Error): void {

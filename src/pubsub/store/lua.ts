@@ -240,7 +240,8 @@ return 1
 --         id      16  of the newest message
 --         offset   6  of the newest message
 --         time     6  of the newest message
--- list  list of the newest messages, oldest first: '<offset> <time> <id> <kind>\\n<payload>'. It has up to an eighth
+-- list  list of the newest messages, oldest first: '<offset> <time> <id> <kind>[ <milliseconds that it
+--       lives>][ <name>=<value> …]\\n<payload>'; fields with a name that is not known are passed over. It has up to an eighth
 --       more than \`most\`, so that trimming is rare, and some that are older than \`age\`: whoever reads leaves them out.
 --
 -- Lifetimes are set to 1.25 times what is promised, and set again once a quarter of that is over.
@@ -416,7 +417,7 @@ return { s.epoch, s.top }
 --
 -- state    hash: epoch (by chance; another one when commands may have been lost), top and id (number and id of the newest
 --            command), run (of the server that has written last), since (milliseconds: when that run was met), longest
---            (milliseconds of the longest lease)
+--            (milliseconds of the longest lease), layout (of all keys with the prefix: versions.ts)
 -- log      list of the newest commands, oldest first: '<number> <id> <milliseconds> <command as JSON>'
 -- leases   hash: instance -> '<number of the last command that it has carried out> <name>'
 -- records  hash: key -> '<milliseconds when it was set> <until, or inf> <value>'
@@ -443,12 +444,12 @@ end
 -- A server that was restarted, or has taken over from another one, may not know of all leases: they run as long as
 -- they can have been given for, from the moment on at which that is noticed.
 local function load_state()
-  local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest')
+  local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest', 'layout')
   local info = redis.pcall('INFO', 'server')
   local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
   local s = {
     epoch = found[1] or ARGV[1], top = tonumber(found[2] or 0), id = found[3] or '-', run = run,
-    since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(),
+    since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(), layout = tonumber(found[7] or nil),
   }
   if not found[1] or found[4] ~= run then
     s.since = s.now
@@ -560,13 +561,21 @@ return replies
 --
 -- KEYS  control.lua
 -- ARGV  1 control.lua, 2 instance, 3 its name, 4 milliseconds of the lease, 5 epoch, number and id of the last command
---       that it has carried out (an empty epoch: it begins), 8 most commands to return, then by turns the id of a
---       command and what that was about
+--       that it has carried out (an empty epoch: it begins), 8 most commands to return, 9 the layout that it knows,
+--       then by turns the id of a command and what that was about
 -- Returns { 'ok', epoch, number and id that it goes on from, milliseconds, { commands }, { records, if it begins } };
 -- 'missed' in place of 'ok' where commands are not kept any more: then it begins at the top. { 'lost' } where commands may
--- have been lost: no lease before it has said what it knows (restore.lua).
+-- have been lost: no lease before it has said what it knows (restore.lua). { 'newer', layout } where the store is written in a
+-- layout that it does not know: no lease.
 
 local s = load_state()
+local known = tonumber(ARGV[9])
+if s.layout and s.layout > known then
+  return { 'newer', s.layout }
+end
+if not s.layout then
+  redis.pcall('HSET', STATE, 'layout', known)
+end
 local epoch, number, id = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local status = 'ok'
 local entries, records = {}, {}
@@ -609,7 +618,7 @@ if lease > s.longest then
   s.longest = lease
   save(s)
 end
-for i = 9, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local key = KEYS[6] .. ARGV[i]
   redis.pcall('HSET', key, ARGV[2], ARGV[i + 1])
   call('PEXPIRE', key, 60000)

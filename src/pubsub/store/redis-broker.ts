@@ -32,7 +32,7 @@ import { messageId } from './random-id.ts';
 import { channelScript, RedisChannels } from './redis-channels.ts';
 import { RedisControl } from './redis-control.ts';
 import { RedisDevices } from './redis-devices.ts';
-import { copyOf, decodeDoorbell, isCursor, isMarked } from './redis-doorbells.ts';
+import { copyOf, decodeDoorbell, isCursor, isMarked, letterOf } from './redis-doorbells.ts';
 import { RedisIntake } from './redis-intake.ts';
 import { bounded, decodeTop, encodeKnown, LONGEST } from './redis-layout.ts';
 import { RedisMarks } from './redis-marks.ts';
@@ -403,7 +403,7 @@ class RedisBroker implements Broker {
     const listener = this.#listener!;
     try {
       if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
-      else if (doorbell === null) return;
+      else if (doorbell === null) this.#missedUnread(channel, bus, bytes, start);
       else if (isCursor(doorbell)) listener.acknowledged(doorbell);
       else if (isMarked(doorbell)) {
         this.#watch.learnedVersion(bus, doorbell.marks.version);
@@ -414,6 +414,14 @@ class RedisBroker implements Broker {
       const what = `what came on ${JSON.stringify(channel)} could not be handled: ${String(error)}`;
       this.#faults.met(`heard ${channel}`, what, { event: 'doorbell-failed', channel, error: String(error) });
     }
+  }
+
+  /** Whatever it was about stands in the log, and is read there. */
+  #missedUnread(channel: string, bus: string, bytes: Buffer, start: number): void {
+    const letter = JSON.stringify(letterOf(bytes, start));
+    const what = `a doorbell of the kind ${letter} can't be read, which may be a newer version's; the log is read instead`;
+    this.#faults.note(what, { event: 'doorbell-unknown', kind: letter, channel });
+    void this.#missed(bus);
   }
 
   #heard(bus: string, message: StoredMessage): void {

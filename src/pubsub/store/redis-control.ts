@@ -28,6 +28,7 @@ import type { Faults } from './faults.ts';
 import { lua } from './lua.ts';
 import { messageId, randomId } from './random-id.ts';
 import { ChannelKeys } from './redis-layout.ts';
+import { LAYOUT, NewerStoreError } from './versions.ts';
 
 const script = (name: 'lease' | 'command' | 'progress' | 'restore'): Script =>
   new Script(`${lua.control}\n${lua[name]}`);
@@ -164,15 +165,24 @@ export class RedisControl implements ControlLog {
     this.#renewer = setInterval(() => void this.renew(), lease / 3).unref();
   }
 
-  /** Resolves when this instance has its lease, or `isCurrent` says that it is in vain; never rejects. */
+  /**
+   * Resolves when this instance has its lease, or `isCurrent` says that it is in vain. Who only writes has none.
+   * @throws {NewerStoreError} for who has none
+   */
   async hold(isCurrent: () => boolean): Promise<void> {
-    if (this.#listener === undefined) return;
+    if (this.#listener === undefined) return this.#checkLayout();
     for (let attempt = 0; isCurrent() && !this.#isClosed; attempt++) {
       if (!this.#isSubscribed) await this.#subscribe();
       await this.renew();
       if (this.mayDeliver()) return;
       await pause(delayOf(attempt, ATTEMPTS));
     }
+  }
+
+  async #checkLayout(): Promise<void> {
+    const state = this.#keys[0]!;
+    const layout = await this.#topology.command(state, ['HGET', state, 'layout']).catch(() => null);
+    if (Number(layout) > LAYOUT) throw new NewerStoreError(this.#topology.address, Number(layout));
   }
 
   async #subscribe(): Promise<void> {
@@ -207,6 +217,7 @@ export class RedisControl implements ControlLog {
     } catch (error) {
       this.#again = false;
       this.#failure = error;
+      if (error instanceof NewerStoreError) this.#refuse(error);
       // What passes by itself is told when the lease is over.
       if (error instanceof RedisReplyError && !wasNotExecuted(error))
         this.#faults.met('lease', `no lease, so nothing is delivered: ${error.message}`, {
@@ -230,10 +241,12 @@ export class RedisControl implements ControlLog {
       this.#number,
       this.#id,
       AT_ONCE,
+      LAYOUT,
       ...counts.flat(),
     ])) as [string, string, number, string, number, string[], string[]];
     if (this.#isClosed) return;
     const [status, epoch, number, id, time, entries, records] = reply;
+    if (status === 'newer') throw new NewerStoreError(this.#topology.address, Number(epoch));
     if (status === 'lost') {
       await this.#restore();
       this.#again = true;
@@ -278,6 +291,13 @@ export class RedisControl implements ControlLog {
     this.#hooks.lapsed(new RedisError('REDIS_UNAVAILABLE', message));
     this.#listener!.lapsed();
     void this.renew();
+  }
+
+  /** Not at the end of the lease: what this instance would deliver until then it might misread. */
+  #refuse(error: NewerStoreError): void {
+    this.#faults.met('lease', error.message, { event: 'store-newer', layout: error.layout, known: LAYOUT });
+    this.#lease.end();
+    if (this.#isHeld) this.#lapse();
   }
 
   #goOn(epoch: string, number: number, id: string): void {

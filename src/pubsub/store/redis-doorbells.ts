@@ -14,11 +14,14 @@ export const MARKS_MAGIC = '\0tidings:s ';
 const MAGIC_LENGTH = MESSAGE_MAGIC.length;
 const MAGIC = Buffer.from(MESSAGE_MAGIC.slice(0, -2));
 const MESSAGE_LETTER = 109;
+const ACK_LETTER = 97;
 const MARKS_LETTER = 115;
+const SPACE = 32;
 
 /**
  * What came over the bus for `channel` as bytes[start, end): stored messages, an acknowledgement, marks, `undefined` for
- * a payload that is not a doorbell, `null` for a doorbell that can't be read. Nothing of it is a view of `bytes`.
+ * a payload that is not a doorbell, `null` for a doorbell that can't be read, such as one with the letter of a newer version.
+ * Words on its first line that are not known are passed over. Nothing of it is a view of `bytes`.
  */
 export function decodeDoorbell(
   channel: string,
@@ -31,14 +34,20 @@ export function decodeDoorbell(
   while (line < end && bytes[line] !== 10) line++;
   if (line >= end) return null;
   const head = bytes.toString('latin1', start + MAGIC_LENGTH, line);
-  if (bytes[start + MAGIC.length] === MESSAGE_LETTER) {
-    return decodeMessages(channel, head, bytes, line + 1, end) ?? null;
-  }
-  if (bytes[start + MAGIC.length] === MARKS_LETTER) return decodeMarkedBell(bytes, line + 1, end) ?? null;
+  const letter = bytes[start + MAGIC.length];
+  if (bytes[start + MAGIC.length + 1] !== SPACE) return null;
   const [epoch, offset, id] = head.split(' ');
+  if (letter === MESSAGE_LETTER) return decodeMessages(channel, epoch ?? '', bytes, line + 1, end) ?? null;
+  if (letter === MARKS_LETTER) return decodeMarkedBell(bytes, line + 1, end) ?? null;
+  if (letter !== ACK_LETTER) return null;
   const position = { epoch: epoch ?? '', offset: Number(offset), id: id ?? '' };
   if (!epoch || !id || !Number.isSafeInteger(position.offset)) return null;
   return { channel, device: bytes.toString('utf8', line + 1, end), position };
+}
+
+/** What kind of doorbell it is, for who can't read it. */
+export function letterOf(bytes: Buffer, start: number): string {
+  return bytes.toString('latin1', start + MAGIC.length, start + MAGIC_LENGTH - 1);
 }
 
 /** Each is its entry, with its length and a space before it. */

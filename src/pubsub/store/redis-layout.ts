@@ -16,8 +16,6 @@ for (const [kind, letter] of Object.entries(KIND_LETTERS)) {
   KINDS[letter.charCodeAt(0)] = kind as StoredMessage['kind'];
 }
 
-const kindOf = (letter: number): StoredMessage['kind'] => KINDS[letter] ?? 'binary';
-
 /** The keys and the bus channel of one channel. In a Cluster they all fall into one slot. */
 export class ChannelKeys {
   /** The channel to SUBSCRIBE and PUBLISH to. */
@@ -191,16 +189,20 @@ export function decodeEntry(
   let at = idStart;
   while (at < limit && bytes[at] !== SPACE && bytes[at] !== NEWLINE) at++;
   // Then a letter, and the end of the line, or before that when it expires.
-  if (!(offset > 0) || time < 0 || at === idStart || at + 2 >= limit || bytes[at] !== SPACE) return undefined;
+  if (!(offset > 0) || time < 0 || at === idStart || at - idStart > MAX_ID || at + 2 >= limit)
+    return undefined;
+  if (bytes[at] !== SPACE) return undefined;
   const id = bytes.toString('latin1', idStart, at);
-  const kind = kindOf(bytes[at + 1]!);
+  const kind = KINDS[bytes[at + 1]!];
+  // Of a version that is not known, perhaps: nobody could say what its payload is.
+  if (kind === undefined) return undefined;
   if (bytes[at + 2] === NEWLINE) {
     return { channel, epoch, offset, id, time, kind, payload: bytes.subarray(at + 3, end) };
   }
   if (bytes[at + 2] !== SPACE) return undefined;
   const line = bytes.subarray(0, limit).indexOf(NEWLINE, at + 3);
-  const ttl = bytes.toString('latin1', at + 3, Math.max(line, at + 3));
-  if (!/^[1-9]\d*$/.test(ttl)) return undefined;
+  const rest = line === -1 ? null : FIELDS.exec(bytes.toString('latin1', at + 2, line));
+  if (rest === null) return undefined;
   const message: StoredMessage = {
     channel,
     epoch,
@@ -210,7 +212,7 @@ export function decodeEntry(
     kind,
     payload: bytes.subarray(line + 1, end),
   };
-  const expires = expiryOf(time, Number(ttl));
+  const expires = rest[1] === undefined ? undefined : expiryOf(time, Number(rest[1]));
   if (expires !== undefined) message.expires = expires;
   return message;
 }
@@ -241,4 +243,7 @@ const SPACE = 32;
 const NEWLINE = 10;
 const ZERO = 48;
 /** Bytes of an entry before its payload, at most. */
-const MAX_LINE = 80;
+const MAX_LINE = 512;
+const MAX_ID = 48;
+/** What may follow the letter: milliseconds that it lives, then fields with names. */
+const FIELDS = /^(?: ([1-9]\d{0,14}))?(?: [a-z]+=[!-~]*)*$/;

@@ -35,7 +35,7 @@ export const PAGE_BYTES = 1024 * 1024;
 /** Bytes that an entry of a log is taken to have at most, unless it is known to be otherwise. */
 const USUAL_ENTRY = 4096;
 /** Bytes of an entry besides its payload, at most. */
-const ENTRY_OVERHEAD = 80;
+const ENTRY_OVERHEAD = 256;
 /** Messages that a channel may have got since it was last heard of, for a plain read to be enough. */
 const SLACK = 4;
 /** Channels that are asked for in one command. */

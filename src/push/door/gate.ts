@@ -4,6 +4,7 @@
  * sent after it reaches even a page in plain mode.
  */
 import { attempt } from '../../server/handler-calls.ts';
+import { requestTarget } from '../../server/request-target.ts';
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { inTime, isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
@@ -13,13 +14,13 @@ import { ClaimsError } from '../pages/claims.ts';
 import type { Logins } from '../pages/logins.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import { inboxOf } from '../talk/names.ts';
-import { CloseCode } from '../talk/wire.ts';
+import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
 import { arrived } from './arrival.ts';
 import type { Barrier } from './barrier.ts';
 import { type HandshakeCounts, tellRefused } from './handshake-counts.ts';
 import { originCheckBy } from './origin.ts';
-import { refusal, refusalReason } from './refusals.ts';
-import { clientAddress, type Proxies } from './request.ts';
+import { refusal, refusalReason, tryAgain } from './refusals.ts';
+import { clientAddress, offeredProtocols, type Proxies } from './request.ts';
 import type { Rules } from './rules.ts';
 
 /** Handshakes that wait for their turn. More are refused. */
@@ -41,7 +42,7 @@ export interface AdmissionParts {
 
 export function admission(parts: AdmissionParts): Interceptor[] {
   const { rules, log } = parts;
-  return [gate(parts), originCheckBy(rules), applications(rules, log), authenticated(parts)];
+  return [gate(parts), versionCheck, originCheckBy(rules), applications(rules, log), authenticated(parts)];
 }
 
 /**
@@ -109,6 +110,22 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
     },
   };
 }
+
+/**
+ * A page of a newer version that has no words in common with this server must not be served in plain mode as if it had asked
+ * for nothing: it comes again, perhaps to an instance that is newer, too.
+ */
+const versionCheck: Interceptor = {
+  before(request) {
+    const inHeader = offeredProtocols(request);
+    // SockJS has no subprotocols.
+    const [, inQuery = ''] = /(?:^|&)protocol=([^&]*)/.exec(requestTarget(request).query) ?? [];
+    const offered = inHeader.length > 0 ? inHeader : [inQuery];
+    const newer = offered.find((name) => /^tidings\.\d+$/.test(name));
+    if (newer === undefined || offered.includes(SUBPROTOCOL)) return undefined;
+    return tryAgain(`this instance speaks ${SUBPROTOCOL}, and not ${newer}`, 1);
+  },
+};
 
 /**
  * The application's interceptors. There may be others from now on: who is on the way in is told how it ended by those

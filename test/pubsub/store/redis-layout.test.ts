@@ -72,6 +72,8 @@ test('what is no entry is not taken for one', () => {
   };
   assert.notEqual(read('7 17 I t\n'), null);
   assert.notEqual(read('7 17 I t 1000\n'), null);
+  assert.notEqual(read('7 17 I t 1000 trace=00-1f-01\n'), null);
+  assert.notEqual(read('7 17 I t trace=00-1f-01 other=\n'), null);
   for (const line of [
     '',
     '\n',
@@ -79,6 +81,12 @@ test('what is no entry is not taken for one', () => {
     '7 17 I\n',
     '7 17 I \n',
     '7 17 I tt\n',
+    '7 17 I z\n',
+    '7 17 I t x\n',
+    '7 17 I t =1\n',
+    '7 17 I t a=1 1000\n',
+    '7 17 I t a=1',
+    '7 17 I t  a=1\n',
     '7 17 I t \n',
     '7 17 I t 0\n',
     '7 17 I t -5\n',

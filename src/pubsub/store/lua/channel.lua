@@ -12,7 +12,8 @@
 --         id      16  of the newest message
 --         offset   6  of the newest message
 --         time     6  of the newest message
--- list  list of the newest messages, oldest first: '<offset> <time> <id> <kind>\n<payload>'. It has up to an eighth
+-- list  list of the newest messages, oldest first: '<offset> <time> <id> <kind>[ <milliseconds that it
+--       lives>][ <name>=<value> …]\n<payload>'; fields with a name that is not known are passed over. It has up to an eighth
 --       more than `most`, so that trimming is rare, and some that are older than `age`: whoever reads leaves them out.
 --
 -- Lifetimes are set to 1.25 times what is promised, and set again once a quarter of that is over.

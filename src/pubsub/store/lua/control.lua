@@ -2,7 +2,7 @@
 --
 -- state    hash: epoch (by chance; another one when commands may have been lost), top and id (number and id of the newest
 --            command), run (of the server that has written last), since (milliseconds: when that run was met), longest
---            (milliseconds of the longest lease)
+--            (milliseconds of the longest lease), layout (of all keys with the prefix: versions.ts)
 -- log      list of the newest commands, oldest first: '<number> <id> <milliseconds> <command as JSON>'
 -- leases   hash: instance -> '<number of the last command that it has carried out> <name>'
 -- records  hash: key -> '<milliseconds when it was set> <until, or inf> <value>'
@@ -29,12 +29,12 @@ end
 -- A server that was restarted, or has taken over from another one, may not know of all leases: they run as long as
 -- they can have been given for, from the moment on at which that is noticed.
 local function load_state()
-  local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest')
+  local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest', 'layout')
   local info = redis.pcall('INFO', 'server')
   local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
   local s = {
     epoch = found[1] or ARGV[1], top = tonumber(found[2] or 0), id = found[3] or '-', run = run,
-    since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(),
+    since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(), layout = tonumber(found[7] or nil),
   }
   if not found[1] or found[4] ~= run then
     s.since = s.now

@@ -2,13 +2,21 @@
 --
 -- KEYS  control.lua
 -- ARGV  1 control.lua, 2 instance, 3 its name, 4 milliseconds of the lease, 5 epoch, number and id of the last command
---       that it has carried out (an empty epoch: it begins), 8 most commands to return, then by turns the id of a
---       command and what that was about
+--       that it has carried out (an empty epoch: it begins), 8 most commands to return, 9 the layout that it knows,
+--       then by turns the id of a command and what that was about
 -- Returns { 'ok', epoch, number and id that it goes on from, milliseconds, { commands }, { records, if it begins } };
 -- 'missed' in place of 'ok' where commands are not kept any more: then it begins at the top. { 'lost' } where commands may
--- have been lost: no lease before it has said what it knows (restore.lua).
+-- have been lost: no lease before it has said what it knows (restore.lua). { 'newer', layout } where the store is written in a
+-- layout that it does not know: no lease.
 
 local s = load_state()
+local known = tonumber(ARGV[9])
+if s.layout and s.layout > known then
+  return { 'newer', s.layout }
+end
+if not s.layout then
+  redis.pcall('HSET', STATE, 'layout', known)
+end
 local epoch, number, id = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local status = 'ok'
 local entries, records = {}, {}
@@ -51,7 +59,7 @@ if lease > s.longest then
   s.longest = lease
   save(s)
 end
-for i = 9, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local key = KEYS[6] .. ARGV[i]
   redis.pcall('HSET', key, ARGV[2], ARGV[i + 1])
   call('PEXPIRE', key, 60000)
