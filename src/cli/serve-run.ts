@@ -93,7 +93,7 @@ async function start(settings: ServeSettings): Promise<Running> {
       clearTimeout(waiting);
     }
     announce(settings, output, port, policy?.address()?.port);
-    if (adminPort !== undefined) output.announce(`http://${authority(settings.adminHost, adminPort)}/api/`);
+    if (adminPort !== undefined) output.announce(`http://${authority(settings.adminHost, adminPort)}/admin`);
     return true;
   };
   return {

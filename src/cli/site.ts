@@ -2,6 +2,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { type AdminApi, adminApi } from '../admin/api.ts';
 import { HttpError, sendError } from '../admin/json-http.ts';
+import { adminPage } from '../admin/page.ts';
 import { probeRoutes } from '../admin/probes.ts';
 import { type AdminTarget, adminRoutes } from '../admin/routes.ts';
 import type { AdminTokens } from '../admin/tokens.ts';
@@ -59,30 +60,31 @@ export function sites({
     log,
     addressOf,
   });
-  if (!hasAdminPort) return { main: site(all, parts), admin: undefined };
+  const page = adminPage();
+  if (!hasAdminPort) return { main: site(all, { ...parts, page }), admin: undefined };
   return {
     main: site(adminApi({ routes: probeRoutes(push, storeGrace), tokens, log, addressOf }), parts),
-    admin: adminSite(all),
+    admin: (request, response) => {
+      const { path } = requestTarget(request);
+      if (all.has(path)) void all.listener(request, response);
+      else if (!page(request, response)) notFound(response, path);
+    },
   };
 }
 
-function adminSite(api: AdminApi): RequestListener {
-  return (request, response) => {
-    const { path } = requestTarget(request);
-    if (api.has(path)) void api.listener(request, response);
-    else notFound(response, path);
-  };
+interface MainParts extends Pick<SiteParts, 'path' | 'demo'> {
+  page?: ReturnType<typeof adminPage>;
 }
 
 /** Without what is for operators, `api` has only what load balancers ask. */
 export function site(
   api: Pick<AdminApi, 'has' | 'listener'>,
-  { path: socketPath, demo }: Pick<SiteParts, 'path' | 'demo'>,
+  { path: socketPath, demo, page }: MainParts,
 ): RequestListener {
   const script = pageScripts();
   return (request, response) => {
     const { path } = requestTarget(request);
-    if (demo?.(request, response)) return;
+    if (demo?.(request, response) || page?.(request, response)) return;
     if (api.has(path)) void api.listener(request, response);
     else if (path === socketPath) askForUpgrade(response);
     else if (!isScript(request, response, script)) notFound(response, path);

@@ -19,7 +19,7 @@ async function serve(t: TestContext, args: string[], environment: Record<string,
 
 test('with --admin-port, what is for operators is there alone; probes are on both ports', async (t) => {
   const { program, url } = await serve(t, ['--admin-port', '0'], { TIDINGS_ADMIN_TOKEN: 'read=R send=S' });
-  const [admin = ''] = await program.line(/^listening on (http:\S+:\d+)\/api\/$/m);
+  const [admin = ''] = await program.line(/^listening on (http:\S+:\d+)\/admin$/m);
   for (const path of ['/livez', '/readyz', '/healthz']) {
     for (const port of [url, admin]) assert.equal((await fetch(port + path)).status, 200, port + path);
   }
@@ -40,7 +40,7 @@ test('with --admin-port, what is for operators is there alone; probes are on bot
     [(await stats('R')).status, (await stats('S')).status, (await stats('X')).status],
     [200, 403, 401],
   );
-  assert.match(await (await fetch(`${admin}/metrics`)).text(), /^tidings_sessions 0$/m);
+  assert.match(await (await fetch(`${admin}/metrics`)).text(), /^tidings_channels 0$/m);
   assert.equal((await fetch(`${admin}/socketServer`)).status, 404);
   program.process.kill('SIGTERM');
   assert.equal(await program.status(), 0, program.stderr);
