@@ -24,11 +24,19 @@ export function tidings(
     environment = {},
     input,
     cwd,
-  }: { environment?: Record<string, string>; input?: string; cwd?: string } = {},
+    program: file,
+  }: {
+    environment?: Record<string, string>;
+    input?: string;
+    cwd?: string;
+    /** Of another version: its `dist/cli.js`. */
+    program?: string;
+  } = {},
 ): Program {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TIDINGS_'));
   const entry = new URL('../../src/cli.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, [...typescript, entry, ...args], {
+  const own = file === undefined ? [...typescript, entry] : [file];
+  const child = spawn(process.execPath, [...own, ...args], {
     env: { ...Object.fromEntries(inherited), ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),
