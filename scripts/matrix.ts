@@ -1,50 +1,92 @@
 /**
- * `npm run matrix [-- VERSION …]`: the build and the tests of what rests on Node itself, on every major version that
- * we serve (or on those given) but the one that runs this, as `npm test` has it. npm brings them; one that can't be
- * had fails the run.
+ * `npm run matrix [-- node=22,24 redis=none|valkey|8 user=nobody] [--whole]`: tests on machines of other kinds. Without
+ * words: on each Node that we serve but the one that runs this (`npm test` is on that), without a store, with other
+ * stores than the machine's, as a user who is not root; each with the tests that tell most about it. With words: in each
+ * cell that can be made of them. `--whole`: the build, and all tests that `npm test` has, in each cell. A store or a user
+ * that can't be had is left out, and said; a Node fails the run.
  */
 import { spawnSync } from 'node:child_process';
+import { delimiter, dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type Cell, cellsOf, nameOf, testsOf, usual } from './matrix/cells.ts';
+import { nodeOf, placeFor } from './matrix/places.ts';
+import { fetchStore } from './matrix/stores.ts';
 
-const VERSIONS = ['20', '22', '24', '26'];
-/** Protocol, sockets, HTTP and the package; what else there is runs on top of these. */
-const TESTS = ['protocol', 'server', 'ws', 'sockjs'].map((folder) => `test/${folder}/`);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { whole: { type: 'boolean', default: false } },
+});
 
-const { positionals } = parseArgs({ allowPositionals: true });
-const own = process.versions.node.split('.')[0]!;
-const versions = positionals.length > 0 ? positionals : VERSIONS.filter((version) => version !== own);
-const npx = process.platform === 'win32' ? 'npx.cmd' : 'npx';
+interface Result {
+  cell: Cell;
+  /** What became of it. */
+  text: string;
+  isWrong: boolean;
+  seconds: number;
+}
 
-/** Runs node of that version with `args`. Its own child processes find the same one. */
-function node(version: string, args: string[], stdio: 'inherit' | 'pipe' = 'inherit') {
-  const command = ['--yes', '--package', `node@${version}`, '--', 'node', ...args];
-  return spawnSync(npx, command, {
-    stdio,
-    encoding: 'utf8',
-    env: { ...process.env, NODE_V8_COVERAGE: undefined },
+function run(cell: Cell): Result {
+  const began = performance.now();
+  const result = (text: string, isWrong: boolean): Result => ({
+    cell,
+    text,
+    isWrong,
+    seconds: Math.round((performance.now() - began) / 1000),
   });
+  console.log(`\n# ${nameOf(cell)}`);
+  let node: string;
+  try {
+    node = nodeOf(cell.node);
+  } catch (error) {
+    return result((error as Error).message, true);
+  }
+  try {
+    const bins = cell.redis === 'own' || cell.redis === 'none' ? [] : [fetchStore(cell.redis)];
+    const place = placeFor(cell.user, node);
+    try {
+      const wrong = check(cell, place, bins);
+      return result(wrong ?? 'all is well', wrong !== undefined);
+    } finally {
+      place.remove();
+    }
+  } catch (error) {
+    return result(`left out: ${(error as Error).message}`, false);
+  }
 }
 
 /** @returns what is wrong; undefined if nothing is */
-function check(version: string): string | undefined {
-  const { status, stdout, stderr } = node(version, ['--print', 'process.versions.node'], 'pipe');
-  const actual = stdout?.trim() ?? '';
-  if (status !== 0) return `can't be had from npm:\n${stderr}`;
-  if (actual.split('.')[0] !== version.split('.')[0]) return `npm gave Node ${actual}`;
-  console.log(`# Node ${actual}`);
-  if (node(version, ['--import', './scripts/typescript.mjs', 'scripts/build.ts']).status !== 0)
-    return 'the build fails';
-  if (node(version, ['--import', './scripts/typescript.mjs', 'scripts/test.ts', ...TESTS]).status !== 0)
-    return 'tests fail';
+function check(cell: Cell, place: ReturnType<typeof placeFor>, bins: string[]): string | undefined {
+  const { folder, owner } = place;
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    // Programs that tests start find the same Node and the same store.
+    PATH: [...bins, dirname(place.node), process.env.PATH].join(delimiter),
+    // What is not there is meant not to be there.
+    CI: undefined,
+    NODE_V8_COVERAGE: undefined,
+    ...(cell.redis === 'none' && { TIDINGS_WITHOUT: 'redis' }),
+    ...(owner !== undefined && { HOME: `${folder}/home`, TMPDIR: undefined }),
+  };
+  const node = (...args: string[]): boolean =>
+    spawnSync(place.node, ['--import', './scripts/typescript.mjs', ...args], {
+      ...owner,
+      cwd: folder,
+      env,
+      stdio: 'inherit',
+    }).status === 0;
+  if (values.whole && !node('scripts/build.ts')) return 'the build fails';
+  if (!node('scripts/test.ts', ...(values.whole ? [] : testsOf(cell)))) return 'tests fail';
   return undefined;
 }
 
-const results = versions.map((version) => {
-  const began = performance.now();
-  const wrong = check(version);
-  return { version, wrong, seconds: Math.round((performance.now() - began) / 1000) };
-});
-for (const { version, wrong, seconds } of results) {
-  console.log(`Node ${version}: ${wrong ?? 'all is well'} (${seconds} s)`);
+let cells: Cell[];
+try {
+  cells = positionals.length > 0 ? cellsOf(positionals) : usual(process.versions.node.split('.')[0]!);
+} catch (error) {
+  console.error((error as Error).message);
+  process.exit(2);
 }
-process.exitCode = results.some(({ wrong }) => wrong !== undefined) ? 1 : 0;
+const results = cells.map(run);
+console.log('');
+for (const { cell, text, seconds } of results) console.log(`${nameOf(cell)}: ${text} (${seconds} s)`);
+process.exitCode = results.some(({ isWrong }) => isWrong) ? 1 : 0;
