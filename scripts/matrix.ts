@@ -64,7 +64,7 @@ function check(cell: Cell, place: ReturnType<typeof placeFor>, bins: string[]): 
     // What is not there is meant not to be there.
     CI: undefined,
     NODE_V8_COVERAGE: undefined,
-    ...(cell.redis === 'none' && { TIDINGS_WITHOUT: 'redis' }),
+    ...(cell.redis === 'none' && { TEST_WITHOUT: 'redis' }),
     ...(owner !== undefined && { HOME: `${folder}/home`, TMPDIR: undefined }),
   };
   const node = (...args: string[]): boolean =>

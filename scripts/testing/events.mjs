@@ -1,13 +1,13 @@
 /**
  * The reporter that runs within each test file's process: writes what becomes of its tests, an event a line, to the
- * file that TIDINGS_TEST_EVENTS names; at once, so that a process that crashes has said in which test it was.
+ * file that TEST_EVENTS names; at once, so that a process that crashes has said in which test it was.
  */
 import { openSync, writeSync } from 'node:fs';
 import { inspect } from 'node:util';
 
-const path = process.env.TIDINGS_TEST_EVENTS;
+const path = process.env.TEST_EVENTS;
 // Not for processes that this one starts.
-delete process.env.TIDINGS_TEST_EVENTS;
+delete process.env.TEST_EVENTS;
 const file = path ? openSync(path, 'a') : undefined;
 
 export default async function* events(source) {

@@ -53,7 +53,7 @@ export async function runFile(file: string, env: NodeJS.ProcessEnv, limit = LIMI
   const child = spawn(process.execPath, [...typescript, '--test-reporter', reporter, resolve(file)], {
     detached: true,
     stdio: ['ignore', log, log],
-    env: { ...env, TIDINGS_TEST_EVENTS: events, NODE_TEST_CONTEXT: undefined },
+    env: { ...env, TEST_EVENTS: events, NODE_TEST_CONTEXT: undefined },
   });
   running.add(child);
   let late = false;

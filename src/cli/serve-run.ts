@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, BlockList, isIPv6 } from 'node:net';
+import { BlockList, isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
 import { relative } from 'node:path';
 import { AdminTokens } from '../admin/tokens.ts';
@@ -18,6 +18,7 @@ import { servePolicy } from './policy.ts';
 import { redisSettings } from './redis.ts';
 import type { serveOptions } from './serve-options.ts';
 import { checkServe, type ServeSettings } from './serve-settings.ts';
+import { handedSockets, serviceManager } from './service-manager.ts';
 import { type Sites, sites } from './site.ts';
 
 /** A connection that sends half a request is let go as early as one that sends half a handshake. */
@@ -65,16 +66,22 @@ interface Running {
 
 async function start(settings: ServeSettings): Promise<Running> {
   const instance = settings.instance ?? `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  const handed = handedSockets();
+  if (handed.has('admin') && settings.adminPort === undefined) {
+    throw new UsageError('systemd has handed over a socket by the name admin: that takes --admin-port');
+  }
   const http = createServer(HTTP_TIMES);
   const output = logOutput(settings, instance);
   const { log } = output;
+  const manager = serviceManager(log);
   const push = createPush(settings, instance, http, output);
   const { main, admin } = createSites(settings, push);
   http.on('request', main);
-  const port = await listen(http, settings.host, settings.port);
+  const place = await listen(http, settings, handed.get('http'));
   const adminHttp = admin && createServer(HTTP_TIMES, admin);
-  const adminPort = adminHttp && (await listen(adminHttp, settings.adminHost, settings.adminPort ?? 0));
-  const policy = await servePolicy(http, port, settings, log);
+  const adminAddress = { host: settings.adminHost, port: settings.adminPort ?? 0 };
+  const adminPlace = adminHttp && (await listen(adminHttp, adminAddress, handed.get('admin')));
+  const policy = await servePolicy(http, portOf(http) ?? settings.port, settings, log);
 
   const ready = async (): Promise<boolean> => {
     const waiting = setTimeout(
@@ -92,13 +99,15 @@ async function start(settings: ServeSettings): Promise<Running> {
     } finally {
       clearTimeout(waiting);
     }
-    announce(settings, output, port, policy?.address()?.port);
-    if (adminPort !== undefined) output.announce(`http://${authority(settings.adminHost, adminPort)}/admin`);
+    announce(settings, output, place, policy?.address()?.port);
+    if (adminPlace !== undefined) output.announce(`http://${adminPlace}/admin`);
+    manager.ready(`listening on http://${place}/`);
     return true;
   };
   return {
     ready: ready(),
-    ending: () =>
+    ending: () => {
+      manager.stopping(`clients are told to leave within ${settings.drain} ms`);
       log(
         'info',
         `ending: clients are told to leave within ${settings.drain} ms (once more to end at once)`,
@@ -106,10 +115,12 @@ async function start(settings: ServeSettings): Promise<Running> {
           event: 'ending',
           drain: settings.drain,
         },
-      ),
+      );
+    },
     async close() {
       await push.close({ drain: settings.drain });
       await policy?.close();
+      await manager.told();
       await Promise.all([http, adminHttp].map((each) => each && closeGently(each)));
       await output.flush();
     },
@@ -194,36 +205,53 @@ function createSites(settings: ServeSettings, push: PushServer): Sites {
   });
 }
 
-async function listen(http: Server, host: string, port: number): Promise<number> {
-  http.listen({ host, port });
+/**
+ * @param fd a socket that listens already; else one is made of host and port
+ * @returns where that is, as a URL has it
+ */
+async function listen(
+  http: Server,
+  { host, port }: { host: string; port: number },
+  fd: number | undefined,
+): Promise<string> {
+  http.listen(fd === undefined ? { host, port } : { fd });
   try {
     await once(http, 'listening');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
+    if (fd !== undefined)
+      throw new Error(`can't listen on the socket that systemd has handed over: ${message}`);
     const reason = code === 'EADDRINUSE' ? 'another program has it in use' : message;
     throw new Error(`can't listen on ${authority(host, port)}: ${reason}`);
   }
-  return (http.address() as AddressInfo).port;
+  const address = http.address();
+  if (fd === undefined) return authority(host, portOf(http) ?? port);
+  // Of a socket of Unix that it did not make itself Node does not know the path.
+  return typeof address === 'object' && address !== null ? authority(address.address, address.port) : 'unix:';
+}
+
+/** Undefined for a socket of Unix. */
+function portOf(http: Server): number | undefined {
+  const address = http.address();
+  return typeof address === 'object' ? address?.port : undefined;
 }
 
 /** One line for each endpoint; scripts wait for them. */
 function announce(
   settings: ServeSettings,
   output: LogOutput,
-  port: number,
+  place: string,
   policyPort: number | undefined,
 ): void {
   const { host, path, sockjs, demo, adminToken } = settings;
-  output.announce(`http://${authority(host, port)}/`);
-  output.announce(`ws://${authority(host, port)}${path}`);
-  if (sockjs !== 'off') output.announce(`http://${authority(host, port)}${sockjs}`);
+  output.announce(`http://${place}/`);
+  output.announce(`ws://${place}${path}`);
+  if (sockjs !== 'off') output.announce(`http://${place}${sockjs}`);
   if (policyPort !== undefined) output.announce(`policy://${authority(host, policyPort)}`);
   if (demo && settings.logFormat === 'text') {
-    console.log(`open http://${authority(host, port)}/ in two windows, or send from another terminal:`);
+    console.log(`open http://${place}/ in two windows, or send from another terminal:`);
     const [token] = adminToken;
-    console.log(
-      `  ${programName()} send alice "hello" --url http://${authority(host, port)} --token ${token}`,
-    );
+    console.log(`  ${programName()} send alice "hello" --url http://${place} --token ${token}`);
   }
 }
 

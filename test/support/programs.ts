@@ -24,6 +24,7 @@ export const programs = {
   java: { names: ['javac'], package: 'default-jdk-headless' },
   php: { names: ['php'], package: 'php-cli' },
   openssl: { names: ['openssl'], package: 'openssl' },
+  systemd: { names: ['systemd-notify'], package: 'systemd' },
   python: { names: ['python3'], package: 'python3' },
   go: { names: ['go'], package: 'golang-go' },
   promtool: { names: ['promtool'], package: 'prometheus' },
@@ -39,9 +40,9 @@ export const uncovered: NodeJS.ProcessEnv = { ...process.env, NODE_V8_COVERAGE: 
 /** What Node starts with to run TypeScript: a program of ours in a process of its own. */
 export const typescript = ['--import', new URL('../../scripts/typescript.mjs', import.meta.url).href];
 
-/** The path of a program, or undefined where it isn't installed. TIDINGS_WITHOUT=redis,nginx hides some. */
+/** The path of a program, or undefined where it isn't installed. TEST_WITHOUT=redis,nginx hides some. */
 export function find(name: ProgramName): string | undefined {
-  if (process.env.TIDINGS_WITHOUT?.split(',').includes(name)) return undefined;
+  if (process.env.TEST_WITHOUT?.split(',').includes(name)) return undefined;
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'];
   for (const file of programs[name].names) {
     for (const folder of folders) {
@@ -59,7 +60,7 @@ export function find(name: ProgramName): string | undefined {
 
 /** Why nothing is installed on this machine; undefined where it can be. */
 function whyNot(): string | undefined {
-  if (process.env.TIDINGS_INSTALL === 'no') return 'TIDINGS_INSTALL is "no"';
+  if (process.env.TEST_INSTALL === 'no') return 'TEST_INSTALL is "no"';
   if (process.getuid?.() !== 0) return 'that takes root';
   if (!existsSync('/etc/debian_version')) return 'this is no Debian';
   return undefined;
@@ -75,7 +76,7 @@ export function provide(names: ProgramName[]): void {
       'Some of these tests need what this machine does not have:',
       ...missing.map((name) => `  ${programs[name].names.join(' or ')} (Debian's ${programs[name].package})`),
       obstacle === undefined
-        ? 'Installed now, as root, by apt-get; with TIDINGS_INSTALL=no nothing is, and their tests do not run.'
+        ? 'Installed now, as root, by apt-get; with TEST_INSTALL=no nothing is, and their tests do not run.'
         : `Not installed: ${obstacle}. Their tests do not run.`,
     ].join('\n'),
   );
