@@ -5,6 +5,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Log } from '../log-fields.ts';
 import { printable } from '../push/explain.ts';
+import { attempt } from '../server/handler-calls.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 import { Guesses } from './pace.ts';
@@ -49,6 +50,12 @@ export function adminApi({
   addressOf = remoteAddress,
 }: AdminOptions): AdminApi {
   const table = new RouteTable(routes);
+  // What was done is done, whatever becomes of the line.
+  const note: Log = (...line) =>
+    attempt(
+      () => log(...line),
+      () => {},
+    );
   const isWhole = routes.some(({ path }) => path.startsWith(PREFIX));
   const guesses = new Guesses();
 
@@ -80,7 +87,7 @@ export function adminApi({
     }
     const { wait, isFirst } = guesses.wrong(address);
     if (isFirst) {
-      log('warn', `the admin API was asked with a wrong token from ${printable(address)}`, {
+      note('warn', `the admin API was asked with a wrong token from ${printable(address)}`, {
         event: 'admin-refused',
         address: printable(address),
       });
@@ -96,7 +103,7 @@ export function adminApi({
       NAMED.filter((name) => call.names[name]).map((name) => [name, printable(call.names[name]!)]),
     );
     const whom = Object.entries(named).map(([name, value]) => ` ${name} ${value}`);
-    log('info', `${token.name} by HTTP: ${route.operation}${whom.join('')}: ${status}`, {
+    note('info', `${token.name} by HTTP: ${route.operation}${whom.join('')}: ${status}`, {
       event: 'admin-change',
       token: token.name,
       operation: route.operation,

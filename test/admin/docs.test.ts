@@ -1,10 +1,18 @@
 /** docs/admin.md is true: it lists every request and every error, and its commands do what it says. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { errorAnswers } from '../../src/admin/openapi.ts';
 import { adminRoutes } from '../../src/admin/routes.ts';
 import { PushServer } from '../../src/push/index.ts';
+import { blocks } from '../support/markdown.ts';
+import { adminOf } from './support.ts';
 
 const page = readFileSync('docs/admin.md', 'utf8');
 
@@ -29,4 +37,43 @@ test('it lists every error, with its status', () => {
     ([, status, code]) => `${status} ${code}`,
   );
   assert.deepEqual(documented.sort(), actual.sort());
+});
+
+const skip = spawnSync('curl', ['--version']).error !== undefined && 'curl is not there';
+
+test('its commands do what it says', { skip }, async (t) => {
+  const push = new PushServer({ log: () => {} });
+  await push.ready;
+  const server = createServer(adminOf(push, { tokens: ['secret'] })).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // What curl is to do besides: fail where the answer is an error, and end where it is one without end.
+  const home = mkdtempSync(join(tmpdir(), 'tidings-curl-'));
+  writeFileSync(join(home, '.curlrc'), 'fail-with-body\nsilent\nshow-error\nmax-time = 2\n');
+  t.after(async () => {
+    rmSync(home, { recursive: true });
+    server.close();
+    server.closeAllConnections();
+    await push.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const commands = blocks(page).filter(
+    ([language, text]) => /^(ba)?sh$/.test(language) && /^(curl|tidings\(\))/.test(text),
+  );
+  assert.ok(commands.length >= 3);
+  const run = async ([, text]: (typeof commands)[number]): Promise<void> => {
+    const script = text.replaceAll('127.0.0.1:9090', `127.0.0.1:${port}`);
+    await new Promise<void>((resolve, reject) => {
+      const env = { ...process.env, TOKEN: 'secret', CURL_HOME: home };
+      execFile('bash', ['-ec', script], { env }, (error, stdout, stderr) => {
+        const isEndless = text.includes('/frames') && error?.code === 28;
+        if (error === null || isEndless) resolve();
+        else reject(new Error(`${text}\n${stdout}${stderr}`));
+      });
+    });
+  };
+  await Promise.all(commands.map(run));
+  const { messages } = await push.inbox('alice');
+  assert.deepEqual(messages.map(({ state }) => state).filter((state) => state !== 'read').length <= 1, true);
+  assert.equal((await push.scheduled({ user: 'alice' })).count, 1);
+  assert.deepEqual(await push.blocks(), []);
 });

@@ -58,6 +58,19 @@ for (const name of ['nginx', 'haproxy'] as const) {
       return { push, proxy };
     }
 
+    test('what is for operators is not passed on', async (t) => {
+      const { proxy } = await start(t);
+      const status = async (path: string) => (await client(proxy.port).get(path)).status;
+      for (const path of ['/api/stats', '/api/', '/admin', '/admin/page.js', '/metrics', '/openapi.json']) {
+        assert.equal(await status(path), 404, path);
+      }
+      // Others decide by what such a path means; tidings itself takes it as it is, and has nothing there.
+      const tricks = ['//api/stats', '/x/../api/stats', '/%61pi/stats', '/./metrics'];
+      if (name === 'nginx') for (const path of tricks) assert.equal(await status(path), 404, path);
+      for (const path of ['/', '/readyz', '/apis', '/administrators'])
+        assert.equal(await status(path), 200, path);
+    });
+
     /**
      * Where this process is held up for longer than the proxy's limit, nothing can keep a connection: then another
      * one must last.

@@ -18,26 +18,37 @@ const LONGEST = 20_000;
 
 /** An instance as it sees itself. Counts are since its start. */
 export interface InstanceReport extends Stats {
+  /** Of tidings. */
   version: string;
-  /** Milliseconds since 1970 by its own clock: when it said so, and when its process has started. */
+  /** Milliseconds since 1970 by its own clock, when it said so. */
   time: number;
+  /** Milliseconds since 1970 by its own clock, when its process has started. */
   started: number;
+  /** Whether new pages are welcome there. */
   ready: boolean;
   /** Why not: see `Health`. */
   reason?: string;
-  /** Sessions whose outbox is full, and bytes that wait for pages. */
+  /** Sessions whose outbox is full. */
   slowSessions: number;
+  /** Bytes that wait for pages to read them. */
   outboxBytes: number;
+  /** Frames that have come from pages. */
   receivedFrames: number;
+  /** Frames that were sent to pages. */
   sentFrames: number;
+  /** Bytes of the frames that have come. */
   receivedBytes: number;
+  /** Bytes of the frames that were sent. */
   sentBytes: number;
+  /** Messages written to sessions. */
   deliveries: number;
-  /** By reason; none that is 0. */
+  /** Handshakes that were refused, by reason; none that is 0. */
   refusals: Record<string, number>;
-  /** Seconds of processor time, bytes of memory, and the 99th percentile of how late the event loop was, in milliseconds. */
+  /** Processor time of its process. */
   cpuSeconds: number;
+  /** Memory of its process. */
   memoryBytes: number;
+  /** How late its event loop was: the 99th percentile, in milliseconds. */
   loopDelay: number;
 }
 

@@ -7,7 +7,9 @@ import { FOLLOW_LEASE, type FollowedEvent } from './followed.ts';
 /** Who may be looking on through one instance. */
 const MOST = 20;
 
+/** As many are following somebody through this instance as may be. */
 export class TooManyFollowersError extends Error {
+  /** The same for programs. */
   readonly code = 'TOO_MANY_FOLLOWERS';
 
   constructor() {
@@ -16,6 +18,7 @@ export class TooManyFollowersError extends Error {
   }
 }
 
+/** Settings of `push.follow`. */
 export interface FollowSettings {
   /** Whether what is sent is told as well, and not only that it is. Default false. */
   data?: boolean;
