@@ -114,6 +114,48 @@ onEachStore(
   },
 );
 
+test("SockJS's other transports are told apart, too, and what they bring", async () => {
+  const { push, url } = await startPush({
+    sockjs: { prefix: '/sockjs', disconnectDelay: 500, heartbeatDelay: 60_000 },
+  });
+  const base = url.replace('ws', 'http').replace('socketServer', 'sockjs');
+  const ends = new AbortController();
+  const open = async (transport: string, query = ''): Promise<string> => {
+    const path = `${base}/0/${transport}`;
+    const headers = { 'Sec-Fetch-Site': 'same-origin' };
+    const response = await fetch(`${path}/${transport}?user=alice${query}`, { headers, signal: ends.signal });
+    assert.equal(response.status, 200);
+    return path;
+  };
+  await open('eventsource');
+  await open('htmlfile', '&c=callback');
+  const path = await open('jsonp', '&c=callback');
+  const one = { 'mode="plain",transport="eventsource"': 1, 'mode="plain",transport="htmlfile"': 1 };
+  assert.deepEqual(some(push, 'tidings_sessions'), { ...one, 'mode="plain",transport="jsonp"': 1 });
+  const body = JSON.stringify(['ping']);
+  const sent = await fetch(`${path}/jsonp_send?user=alice`, {
+    method: 'POST',
+    body,
+    headers: { 'Content-Type': 'text/plain' },
+  });
+  assert.equal(sent.status, 200);
+  assert.equal(of(push, 'tidings_received_frames_total{transport="jsonp"}'), 1);
+  assert.equal(of(push, 'tidings_received_bytes_total{transport="jsonp"}'), body.length);
+  for (const transport of ['eventsource', 'htmlfile', 'jsonp']) {
+    assert.equal(of(push, `tidings_sent_frames_total{transport="${transport}"}`), 1, transport);
+    assert.ok(of(push, `tidings_sent_bytes_total{transport="${transport}"}`) > 0, transport);
+  }
+  ends.abort();
+  await goes(push);
+});
+
+test('a limit that is taken anew shows', async () => {
+  const { push } = await startPush({ limits: { sessions: 7 } });
+  assert.equal(of(push, 'tidings_sessions_limit'), 7);
+  await push.reload({ limits: { sessions: 9 } });
+  assert.equal(of(push, 'tidings_sessions_limit'), 9);
+});
+
 test('frames and bytes are what is on the wire', async () => {
   const { push, url } = await startPush();
   const page = await Page.plain(url, 'alice');
