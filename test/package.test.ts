@@ -173,6 +173,47 @@ test('every export has types that a strict project compiles against', async () =
   }
 });
 
+test('script files have types: for import, for a reference, and for pages with either of them', async () => {
+  const programs: Record<string, string> = {
+    'full.mts': `import 'tidings/tidings.js';
+      import 'tidings/tidings-bell.js';
+      import 'tidings/tidings-share.js';
+      const client = tidings.connect<{ text: string }>({ share: true });
+      client.on('message', ({ data }) => console.log(data.text.length, client.inbox.counts?.unread));
+      export const code: 4412 = tidings.CloseCode.DRAIN;
+      // @ts-expect-error: there is no such option
+      new tidings.Client({ nonsense: 1 });`,
+    'core.cts': `import 'tidings/tidings-core.js';
+      const client = tidings.connect({ topics: ['news'] });
+      // @ts-expect-error: the core has no inbox
+      export const inbox = client.inbox;`,
+    'both.mts': `/// <reference types="tidings/tidings.js" />
+      /// <reference types="tidings/tidings-core.js" />
+      export const client: { close(): void } = tidings.connect();`,
+    'bell.mts': `import type { TidingsBell } from 'tidings/bell';
+      import 'tidings/tidings-bell.js';
+      export const bell: TidingsBell | null = document.querySelector('tidings-bell');`,
+  };
+  for (const [file, source] of Object.entries(programs)) writeFileSync(join(installed.folder, file), source);
+  const newest = resolve('node_modules/typescript/bin/tsc');
+  const older = resolve('node_modules/@arethetypeswrong/core/node_modules/typescript/bin/tsc');
+  const all = ['full.mts', 'bell.mts'];
+  const projects: [string, string[], string[]][] = [
+    [newest, ['--module', 'preserve', '--moduleResolution', 'bundler'], all],
+    [older, ['--module', 'node16'], all],
+    [older, ['--module', 'commonjs', '--moduleResolution', 'node10', '--esModuleInterop'], all],
+    // A global is one for all files of a project.
+    [newest, ['--module', 'nodenext'], ['core.cts']],
+    [newest, ['--module', 'nodenext'], ['both.mts']],
+  ];
+  const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--lib', 'es2023,dom'];
+  for (const [tsc, way, files] of projects) {
+    const args = [tsc, ...flags, '--skipLibCheck', 'false', ...way, ...files];
+    const compiled = run(process.execPath, args, { cwd: installed.folder });
+    await compiled.catch(({ stdout }) => assert.fail(`${files.join(' ')} with ${way.join(' ')}: ${stdout}`));
+  }
+});
+
 test('publint finds nothing', async () => {
   const publint = resolve('node_modules/publint/src/cli.js');
   const { stdout } = await run(process.execPath, [publint, installed.tarball, '--strict'], {
@@ -225,7 +266,7 @@ test('it holds what it needs, and nothing else', () => {
     'dist/cjs/parts/': /\.js$/,
   };
   const ours = ['dist/client', 'dist/cjs', 'dist/types'].map((folder) => `${folder}/package.json`);
-  const known = [...ours, 'dist/cjs/ws.cjs', 'dist/types/ws.d.cts'];
+  const known = [...ours, 'dist/openapi.json', 'dist/cjs/ws.cjs', 'dist/types/ws.d.cts'];
   const stray = filesOf('dist').filter((file) => {
     const pattern = file.startsWith('dist/types/')
       ? /\.d\.ts$/
