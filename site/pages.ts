@@ -48,6 +48,8 @@ const groups: [string, string, [string, string, string][]][] = [
       ['authentication', 'Who is it?', '身份验证'],
       ['endings', 'Until when?', '会话的结束'],
       ['spring', 'Beside Spring', '与 Spring 一起使用'],
+      ['languages', 'Other languages', '其他语言'],
+      ['bundling', 'Bundling a server', '打包服务器'],
       ['ws-compatibility', 'In place of ws', '代替 ws'],
       ['sockjs', 'SockJS', 'SockJS'],
       ['legacy-browsers', 'Old browsers', '旧浏览器'],

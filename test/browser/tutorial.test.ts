@@ -1,27 +1,30 @@
-/** docs/tutorial.md: every file and every command of it, as it stands there, in one folder, with two users in Chromium. */
+/**
+ * docs/tutorial.md: every file and every command of it, as it stands there, with two users in Chromium. The Chinese page is
+ * played from an empty folder to its end; only ports are others, and the package is the one that was packed here.
+ */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
+import { blocks as allBlocks } from '../support/markdown.ts';
 import { freePort, until } from '../support/net.ts';
 import { type InstalledPackage, installPackage } from '../support/package.ts';
 import { needs, uncovered } from '../support/programs.ts';
-import { startRedis } from '../support/redis.ts';
 
 const PATIENCE = 60_000;
 const english = readFileSync('docs/tutorial.md', 'utf8');
 const chinese = readFileSync('docs/tutorial.zh-CN.md', 'utf8');
 
-function blocks(text: string, language: string): string[] {
-  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, block]) => block!);
-}
+const blocks = (page: string, language: string): string[] =>
+  allBlocks(page).flatMap(([of, text]) => (of === language ? [text] : []));
 
 const [program = ''] = blocks(english, 'js');
-const [prepare = '', run = '', instances = '', send = ''] = blocks(english, 'sh');
+const [prepare = '', run = ''] = blocks(english, 'sh');
 
 let project: InstalledPackage;
 let browser: Browser;
@@ -87,7 +90,7 @@ const unread = (page: Page, count: number): Promise<void> =>
     .then(() => {});
 
 test('both languages have the same commands and the same program', () => {
-  for (const language of ['sh', 'js']) assert.deepEqual(blocks(chinese, language), blocks(english, language));
+  assert.deepEqual(allBlocks(chinese), allBlocks(english));
   assert.match(prepare, /^npm install tidings$/m);
   assert.equal(run, 'node site.mjs\n');
 });
@@ -146,41 +149,125 @@ test('a name or a request that can’t be is answered, and the site goes on', ne
   assert.equal((await fetch(site.url, { headers: { cookie: 'tidings_ticket=t1.x.y' } })).status, 200);
 });
 
-test(
-  'two instances, one of which is killed, and mail from the shell',
-  needs('chromium', 'redis'),
-  async (t) => {
-    const redis = await startRedis();
-    t.after(() => redis.stop());
-    const ports = [await freePort(), await freePort()];
-    const commands = instances
-      .trim()
-      .split('\n')
-      .map((line, i) =>
-        line.replace('redis://127.0.0.1:6379', redis.url).replace(/PORT=\d+/, `PORT=${ports[i]}`),
-      );
-    assert.equal(commands.length, 2);
-    const errors: string[][] = [];
-    const sites = await Promise.all(commands.map((command, i) => start(command, ports[i]!)));
-    t.after(() => Promise.all(sites.map((site) => site.kill('SIGTERM'))));
-    const [alice, bob] = await Promise.all([open(sites[0]!.url, errors), open(sites[1]!.url, errors)]);
+type Step = { command: string } | { file: string; text: string };
+
+/** Everything of a page that is in blocks, in order: commands, and files by the name that the sentence before them says. */
+function steps(page: string): Step[] {
+  let above = '';
+  return page.split(/^```/m).flatMap((part, i): Step[] => {
+    if (i % 2 === 0) {
+      above = part;
+      return [];
+    }
+    const text = part.slice(part.indexOf('\n') + 1);
+    if (part.startsWith('sh\n'))
+      return text
+        .trim()
+        .split('\n')
+        .map((command) => ({ command }));
+    const file = [...above.matchAll(/`([\w-]+\.(?:mjs|conf|yml))`/g)].at(-1)?.[1];
+    assert.ok(file, above);
+    return [{ file, text }];
+  });
+}
+
+test('the Chinese page leads from an empty folder to two instances behind nginx with metrics', {
+  timeout: 240_000,
+  ...needs('chromium', 'redis', 'nginx'),
+}, async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'tidings-tutorial-'));
+  let folder = home;
+  const programs: { command: string; child: ChildProcess }[] = [];
+  const stop = async (command: string, signal: NodeJS.Signals): Promise<void> => {
+    const { child } = programs.find((program) => program.command === command)!;
+    programs.splice(0, programs.length, ...programs.filter((program) => program.command !== command));
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  };
+  t.after(async () => {
+    for (const { command } of [...programs].reverse()) await stop(command, 'SIGTERM');
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  const ports = new Map<string, number>();
+  for (const port of ['6379', '8080', '8081', '8082', '9081', '9082']) ports.set(port, await freePort());
+  const here = (text: string): string =>
+    text.replace(/(?<!\d)(6379|808[0-2]|908[12])(?!\d)/g, (port) => String(ports.get(port)));
+  const url = (port: string): string => `http://127.0.0.1:${ports.get(port)}/`;
+  const answers = (port: string): Promise<unknown> =>
+    until(`port ${port}`, () => fetch(url(port)).catch(() => undefined), PATIENCE);
+  const shell = (command: string): string =>
+    execFileSync('sh', ['-c', command], { cwd: folder, env: uncovered, encoding: 'utf8' });
+  /** In a terminal of its own. */
+  const runs = (command: string): void => {
+    const env = { ...uncovered, PORT: String(ports.get('8080')), PATH: `${process.env.PATH}:/usr/sbin` };
+    const child = spawn('sh', ['-c', `exec env ${here(command)}`], { cwd: folder, env, stdio: 'ignore' });
+    programs.push({ command, child });
+  };
+
+  const errors: string[][] = [];
+  let alice: Page | undefined;
+  let bob: Page | undefined;
+  const wait = new Map<RegExp, () => unknown>([
+    [/^node site.mjs/, () => answers('8080')],
+    [/PORT=8082/, () => Promise.all([answers('8081'), answers('8082')])],
+    [/^nginx/, () => answers('8080')],
+  ]);
+  const instances: string[] = [];
+  let mails = 0;
+  for (const step of steps(chinese)) {
+    if ('file' in step) {
+      writeFileSync(join(folder, step.file), here(step.text));
+      continue;
+    }
+    const { command } = step;
+    if (command === 'mkdir mail && cd mail') {
+      assert.deepEqual(readdirSync(home), []);
+      shell('mkdir mail');
+      folder = join(home, 'mail');
+    } else if (command === 'npm install tidings') {
+      const flags = '--offline --install-links --no-audit --no-fund';
+      const dependencies = ['redis-parser', 'redis-errors'].map((name) => resolve('node_modules', name));
+      shell(`npm install ${flags} ${project.tarball} ${dependencies.join(' ')}`);
+    } else if (/^(node|redis-server|nginx|REDIS=)/.test(command)) {
+      if (command.startsWith('redis-server')) await stop('node site.mjs', 'SIGINT');
+      runs(command);
+      for (const [pattern, waited] of wait) if (pattern.test(command)) await waited();
+      if (command.startsWith('REDIS=')) instances.push(command);
+    } else if (command.startsWith('npx tidings send')) {
+      [alice, bob] = await Promise.all([open(url('8081'), errors), open(url('8082'), errors)]);
+      await Promise.all([signIn(alice, 'alice'), signIn(bob, 'bob')]);
+      await mail(alice, 'bob', 'One');
+      await unread(bob, ++mails);
+      await stop(instances[1]!, 'SIGKILL');
+      await mail(alice, 'bob', 'Two');
+      runs(instances[1]!);
+      await unread(bob, ++mails);
+      assert.equal(JSON.parse(shell(here(command))).channel, 'user:bob');
+      await unread(bob, ++mails);
+    } else if (command.startsWith('curl')) {
+      assert.match(shell(here(command)), /^tidings_sessions\{.*\} \d+$/m);
+    } else shell(here(command));
+    if (!command.startsWith('nginx')) continue;
+
+    // By the one address, while the instances are exchanged one after the other.
+    [alice, bob] = await Promise.all([open(url('8080'), errors), open(url('8080'), errors)]);
     await Promise.all([signIn(alice, 'alice'), signIn(bob, 'bob')]);
-    await mail(alice, 'bob', 'One');
-    await unread(bob, 1);
-
-    await sites[1]!.kill('SIGKILL');
-    await mail(alice, 'bob', 'Two');
-    sites[1] = await start(commands[1]!, ports[1]!);
-    await unread(bob, 2);
-
-    const command = send.trim().replace('redis://127.0.0.1:6379', redis.url);
-    const receipt = execFileSync('sh', ['-c', command], {
-      cwd: project.folder,
-      env: uncovered,
-      encoding: 'utf8',
-    });
-    assert.equal(JSON.parse(receipt).channel, 'user:bob');
-    await unread(bob, 3);
-    assert.deepEqual(errors.flat(), []);
-  },
-);
+    await unread(bob, mails);
+    for (const instance of instances) {
+      await stop(instance, 'SIGTERM');
+      await mail(alice, 'bob', 'During a change');
+      await unread(bob, ++mails);
+      runs(instance);
+      await Promise.all([answers('8081'), answers('8082')]);
+    }
+  }
+  assert.deepEqual(
+    readdirSync(folder)
+      .filter((name) => /^(site|nginx|prometheus)\.(?!pid)/.test(name))
+      .sort(),
+    ['nginx.conf', 'prometheus.yml', 'site.mjs'],
+  );
+  assert.deepEqual(errors.flat(), []);
+});
