@@ -5,11 +5,12 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Log } from '../log-fields.ts';
 import { printable } from '../push/explain.ts';
+import { loginProblem, topicProblem, userProblem } from '../push/talk/names.ts';
 import { attempt } from '../server/handler-calls.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError, sendJson } from './json-http.ts';
 import { Guesses } from './pace.ts';
-import { asHttpError, queryOf } from './request.ts';
+import { asHttpError, queryOf, refuseBody } from './request.ts';
 import { type Call, type Route, RouteTable } from './route.ts';
 import type { AdminToken, AdminTokens } from './tokens.ts';
 
@@ -141,12 +142,13 @@ export function adminApi({
         ? queryOf(request, Object.keys(route.query ?? {}))
         : {};
     const names = Object.fromEntries(
-      Object.entries(found.names).map(([name, text]) => [name, decodeName(text)]),
+      Object.entries(found.names).map(([name, text]) => [name, checkedName(name, text)]),
     );
     const call: Call = { request, response, names, query, audit: {} };
     const change =
       token !== undefined && route.scope !== 'read' ? { route, token, call, path, address } : undefined;
     try {
+      if (route.body === undefined && route.method !== 'GET') await refuseBody(request);
       const result = await route.handle(call);
       if (change) audit(change, result?.status ?? response.statusCode);
       if (result !== undefined) sendJson(response, result.status, result.body);
@@ -181,6 +183,20 @@ function remoteAddress(request: IncomingMessage): string {
 function tooMany(why: string, wait: number, headers: Record<string, string> = {}): HttpError {
   const retry = { 'Retry-After': String(wait), ...headers };
   return new HttpError(429, 'too_many_requests', `${why}: wait ${wait} s`, retry);
+}
+
+const PROBLEMS: Record<string, (name: string) => string | undefined> = {
+  user: userProblem,
+  login: loginProblem,
+  topic: topicProblem,
+};
+
+/** A part of a path, decoded. @throws {HttpError} for what can't be one */
+function checkedName(name: string, encoded: string): string {
+  const text = decodeName(encoded);
+  const problem = PROBLEMS[name]?.(text);
+  if (problem !== undefined) throw new HttpError(400, 'bad_request', problem);
+  return text;
 }
 
 function decodeName(encoded: string): string {

@@ -136,7 +136,7 @@ export function controlRoutes(target: ControlTarget, maxBody: number): Route[] {
       answers: ENDED,
       errors: UNCONFIRMED,
       handle: async ({ names: { user }, query: { code, ...filter } }) => {
-        const settings = code === undefined ? filter : { ...filter, code: Number(code) };
+        const settings = code === undefined ? filter : { ...filter, code: wholeNumber('code', code) };
         return { status: 200, body: { ended: await target.disconnect(user!, settings) } };
       },
     },

@@ -77,7 +77,7 @@ export function inboxRoutes(target: InboxTarget, maxBody: number): Route[] {
       answers: { 200: { description: 'How many have another state now.', schema: ref('Marked') } },
       handle: async ({ request, names: { user }, audit }) => {
         const mark = await readRecord(request, maxBody, ['as', 'messages', 'upTo', 'ids'], MARK_SHAPE);
-        audit['as'] = String(mark['as']);
+        if (typeof mark['as'] === 'string') audit['as'] = mark['as'];
         return { status: 200, body: await target.mark(user!, mark as unknown as MarkSettings) };
       },
     },

@@ -6,9 +6,13 @@ import { asItCame, type Decode } from '../push/payload.ts';
 import type { Pending } from '../push/sending/publisher.ts';
 import type { ChannelInfo } from '../push/watch/channel-info.ts';
 import type { Stats } from '../push/watch/stats.ts';
+import { HttpError } from './json-http.ts';
 import { inJson, wholeNumber } from './request.ts';
 import type { Route } from './route.ts';
 import { ref } from './schemas.ts';
+
+/** Messages of one answer. */
+const MAX_PENDING = 1_000;
 
 export interface LookTarget {
   stats(): Stats;
@@ -57,12 +61,13 @@ export function lookRoutes(target: LookTarget): Route[] {
       query: {
         limit: {
           description: 'Messages; default 100.',
-          schema: { type: 'integer', minimum: 0, maximum: 1000 },
+          schema: { type: 'integer', minimum: 0, maximum: MAX_PENDING },
         },
       },
       answers: { 200: { description: 'How many, and the first of them.', schema: ref('Pending') } },
       handle: async ({ names: { user }, query: { limit = '100' } }) => {
-        const most = Math.min(wholeNumber('limit', limit), 1_000);
+        const most = wholeNumber('limit', limit);
+        if (most > MAX_PENDING) throw new HttpError(400, 'bad_request', `limit is at most ${MAX_PENDING}`);
         const { count, messages } = await target.pending(user!, most, asItCame);
         return { status: 200, body: { count, messages: messages.map(inJson) } };
       },

@@ -56,6 +56,18 @@ export function hasBody(request: IncomingMessage): boolean {
   return length !== '0' || encoding !== undefined;
 }
 
+/**
+ * For what takes none: who says there which sessions are meant would end others as well.
+ *
+ * @throws {HttpError} for one that says something
+ */
+export async function refuseBody(request: IncomingMessage): Promise<void> {
+  if (!hasBody(request)) return;
+  const { text } = await readJson(request, 1_000);
+  if (!/^\{\s*\}$/.test(text))
+    throw new HttpError(400, 'bad_request', 'this takes no body: what it is about is in the address');
+}
+
 /** Milliseconds since 1970, or what a Date reads: `2026-12-24T18:00:00Z`. @throws {HttpError} for anything else */
 export function timeOf(name: string, given: unknown): number {
   const isNumber = typeof given === 'number' || (typeof given === 'string' && /^\d+$/.test(given));

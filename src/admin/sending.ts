@@ -68,6 +68,10 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
   const hand =
     (tell: (names: Record<string, string>, data: unknown) => Promise<void>) =>
     async ({ request, names }: Call) => {
+      if (idempotencyKey(request) !== undefined) {
+        const why = 'nothing is stored, so nobody could tell that it was sent before';
+        throw new HttpError(400, 'bad_idempotency_key', why);
+      }
       await tell(names, await readJson(request, maxBody));
       return { status: 202, body: { stored: false } };
     };

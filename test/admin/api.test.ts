@@ -347,3 +347,32 @@ test('sessions and stats are there to be read', async () => {
   assert.deepEqual((await call('/api/users/alice/sessions', { method: 'GET' })).body, []);
   assert.equal((await call('/api/stats?x=1', { method: 'GET' })).body.sessions, 0);
 });
+
+test('names that can not be are refused wherever they stand, and so is a body where there is none', async () => {
+  for (const name of ['%00', '%C2%85', 'a%0Ab', 'x'.repeat(129)]) {
+    for (const [method, path] of [
+      ['GET', `/api/users/${name}/sessions`],
+      ['GET', `/api/users/${name}`],
+      ['DELETE', `/api/users/${name}/sessions`],
+      ['DELETE', `/api/users/${name}/messages/id`],
+      ['GET', `/api/users/${name}/frames`],
+    ] as const) {
+      assert.equal((await call(path, { method })).status, 400, `${method} ${path}`);
+    }
+  }
+  assert.equal((await call('/api/topics/inbox', { method: 'GET' })).status, 400);
+  // It would end all, not those of the login.
+  const filtered = await call('/api/users/alice/sessions', { method: 'DELETE', body: '{"login":"L1"}' });
+  assert.deepEqual([filtered.status, filtered.error], [400, 'bad_request']);
+  assert.equal((await call('/api/users/alice/sessions', { method: 'DELETE', body: '{}' })).status, 200);
+  for (const code of ['1e3', '4501.0', '0x1195', '']) {
+    assert.equal(
+      (await call(`/api/users/alice/sessions?code=${code}`, { method: 'DELETE' })).status,
+      400,
+      code,
+    );
+  }
+  assert.equal((await call('/api/users/alice/pending?limit=1001', { method: 'GET' })).status, 400);
+  const headers = { 'Idempotency-Key': 'k' };
+  assert.equal((await call('/api/broadcast', { body: '1', headers })).error, 'bad_idempotency_key');
+});

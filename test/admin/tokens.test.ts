@@ -128,7 +128,6 @@ test('each change is a line with who, what, whom and what came of it, without to
   );
   assert.deepEqual(told, [
     'token-2 POST sendToUser al ice ttl=5000 201',
-    'token-2 POST sendToUser a\\u000ab 400',
     'token-1 POST sendToMany 2 200',
     'token-1 POST notifyTopic news 400',
     'token-1 DELETE disconnect bob login=L1 200',
