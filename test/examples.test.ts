@@ -293,6 +293,25 @@ test('an example whose store dies says so, lives, and goes on', {
     assert.equal(await each!.stop(), 0, 'a clean end, with the store gone');
 });
 
+test('tracing.mjs: the request, the message, the page and its acknowledgement are one trace', async (t) => {
+  const folder = join(installed.folder, 'node_modules/@opentelemetry');
+  symlinkSync(realpathSync('node_modules/@opentelemetry'), folder);
+  writeFileSync(join(installed.folder, 'tracing.mjs'), readFileSync('examples/tracing.mjs'));
+  const child = spawn(process.execPath, ['tracing.mjs'], {
+    cwd: installed.folder,
+    env: uncovered,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  assert.equal((await once(child, 'close'))[0], 0);
+  const [, documented] = /It prints:\n\n```\n([^`]+)```/.exec(readFileSync('docs/tracing.md', 'utf8'))!;
+  assert.deepEqual(output.split('\n').toSorted(), documented!.split('\n').toSorted());
+});
+
 test('no example is without its test', () => {
   // embed.mjs is the program of the README, too: test/readme.test.ts. The ws-*.mjs: test/ws/users.test.ts.
   const others = readdirSync('examples').filter((name) => name !== 'embed.mjs' && !name.startsWith('ws-'));
@@ -305,6 +324,7 @@ test('no example is without its test', () => {
     'react-inbox',
     'spring-mvc',
     'tickets',
+    'tracing.mjs',
     'vue-inbox',
   ]);
 });

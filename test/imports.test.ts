@@ -48,7 +48,7 @@ const rooms: Record<string, Room> = {
     packages: ['redis-parser'],
   },
   push: {
-    rooms: [...below, clock, waiting, names, logFields, 'queue.ts', 'small.ts'],
+    rooms: [...below, clock, waiting, names, logFields, 'queue.ts', 'small.ts', 'version.ts'],
     builtins: 'all',
     packages: [],
   },

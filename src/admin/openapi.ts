@@ -93,6 +93,13 @@ export function openApi(routes: readonly Route[], version: string): Record<strin
           description: 'The same request with the same key is stored once within 24 hours.',
           schema: { type: 'string', minLength: 1, maxLength: 255 },
         },
+        Traceparent: {
+          name: 'traceparent',
+          in: 'header',
+          description:
+            'The trace that sending it belongs to (W3C Trace Context), beside `tracestate`. One that can not be counts as none.',
+          schema: { type: 'string' },
+        },
       },
       responses: Object.fromEntries(
         Object.entries(errorAnswers).map(([status, { description, codes, headers }]) => [
@@ -126,7 +133,9 @@ function operationOf(route: Route): Record<string, unknown> {
   const parameters = [
     ...inPath,
     ...inQuery,
-    ...(isIdempotent ? [{ $ref: '#/components/parameters/IdempotencyKey' }] : []),
+    ...(isIdempotent
+      ? ['IdempotencyKey', 'Traceparent'].map((name) => ({ $ref: `#/components/parameters/${name}` }))
+      : []),
   ];
   return {
     operationId: operation,

@@ -15,6 +15,15 @@ export function idempotencyKey(request: IncomingMessage): string | undefined {
   throw new HttpError(400, 'bad_idempotency_key', 'an Idempotency-Key is 1 to 255 ASCII characters');
 }
 
+/** The trace that a request belongs to (W3C Trace Context), for who sends: what can't be one counts as none there. */
+export function traceOf({ headers }: IncomingMessage): { traceparent?: string; tracestate?: string } {
+  const { traceparent, tracestate } = headers;
+  return {
+    ...(typeof traceparent === 'string' && { traceparent }),
+    ...(typeof tracestate === 'string' && { tracestate }),
+  };
+}
+
 /** @throws {HttpError} for a parameter that is none of these, or comes twice */
 export function queryOf(request: IncomingMessage, known: readonly string[]): Record<string, string> {
   const found: Record<string, string> = Object.create(null);

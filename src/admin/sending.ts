@@ -5,7 +5,7 @@ import type { ScheduledPage, ScheduledSettings } from '../push/sending/schedule-
 import type { UserResult } from '../push/sending/send-many.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { HttpError, readJson } from './json-http.ts';
-import { asHttpError, idempotencyKey, isTrue, recordOf, timeOf, wholeNumber } from './request.ts';
+import { asHttpError, idempotencyKey, isTrue, recordOf, timeOf, traceOf, wholeNumber } from './request.ts';
 import type { Call, Parameter, Route } from './route.ts';
 import { moment, ref } from './schemas.ts';
 
@@ -58,6 +58,7 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
       const { at, ttl, replaces } = query;
       const data = await readJson(request, maxBody);
       const settings = {
+        ...traceOf(request),
         ...(key !== undefined && { idempotencyKey: key }),
         ...(at !== undefined && { at: timeOf('at', at) }),
         ...(ttl !== undefined && { ttl: wholeNumber('ttl', ttl) }),
@@ -127,6 +128,7 @@ export function sendingRoutes(target: SendingTarget, maxBody: number): Route[] {
         const data = textOfField(text.text, 'data');
         if (data === undefined) throw new HttpError(400, 'bad_request', MANY_SHAPE);
         const results = await target.sendMany(users, new JsonText(data, true), {
+          ...traceOf(request),
           ...(key !== undefined && { idempotencyKey: key }),
           ...(settings as object),
           ...(at !== undefined && { at: timeOf('at', at) }),

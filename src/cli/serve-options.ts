@@ -125,6 +125,9 @@ export const serveOptions = {
     },
   ),
   ...logOptions,
+  tracing: flag(
+    'Make spans of OpenTelemetry of the way of messages; needs @opentelemetry/api, and an SDK loaded by NODE_OPTIONS=--import',
+  ),
   demo: flag(
     'Serve the mail demo: adds its page, --query-user operator, --topics "*", and on loopback --admin-token demo',
   ),

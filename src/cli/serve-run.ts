@@ -176,6 +176,7 @@ function createPush(
       },
       log: write,
       logLevel: settings.logLevel,
+      tracing: settings.tracing,
     });
   } catch (error) {
     throw error instanceof TypeError ? new UsageError(error.message) : error;

@@ -51,6 +51,7 @@ const OPTIONS: Names<PushServerOptions> = {
   plainCounts: true,
   log: true,
   logLevel: true,
+  tracing: true,
 };
 const SOCKJS: Names<PushSockJsOptions> = {
   prefix: true,

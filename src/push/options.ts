@@ -14,6 +14,7 @@ import type { TicketSecret } from './door/ticket.ts';
 import type { ExpiryOptions } from './pages/logins.ts';
 import type { Session } from './pages/session.ts';
 import type { Resolve } from './sending/references.ts';
+import type { OpenTelemetry } from './tracing/otel.ts';
 
 /** All bounds of a push server. 0 turns one off, except where it says otherwise. */
 export interface Limits {
@@ -183,6 +184,7 @@ export type PushSockJsOptions = Pick<
 export type { Log, LogFields, LogLevel } from '../log-fields.ts';
 export type { Overflow, TopicOptions } from './delivery/topic-options.ts';
 export type { ExpiryOptions } from './pages/logins.ts';
+export type { OpenTelemetry } from './tracing/otel.ts';
 
 /** What a PushServer is made with. All of it is optional. */
 export interface PushServerOptions {
@@ -257,6 +259,11 @@ export interface PushServerOptions {
   presenceGrace?: number;
   /** Milliseconds that an acknowledgement is kept after a device's last one. Default 30 days. */
   cursorTtl?: number;
+  /**
+   * Whether the way of messages becomes spans of OpenTelemetry: `true` loads `@opentelemetry/api`, or give that module,
+   * which bundlers like better. Default `false`.
+   */
+  tracing?: boolean | OpenTelemetry;
   /**
    * Gets each line of the log: `log(level, message, fields)`. Default: warnings and errors to the console. Every line also
    * goes to the diagnostics channel `tidings:log`. Which events there are is in docs/logs.md.

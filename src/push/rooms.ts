@@ -46,6 +46,7 @@ import { Scheduler } from './sending/scheduler.ts';
 import { change, changeableOf, type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
 import { BROADCAST, CloseCode } from './talk/wire.ts';
+import { Tracing } from './tracing/tracing.ts';
 import { Trouble } from './trouble.ts';
 import { WatchBus } from './watch/bus.ts';
 import { Followed } from './watch/followed.ts';
@@ -66,6 +67,7 @@ export class Rooms {
   readonly scheduler: Scheduler;
   readonly referenceChannel: ReferenceChannel | undefined;
   readonly #acknowledger: Acknowledger;
+  readonly tracing: Tracing;
   // inbox
   readonly inbox: Inbox;
   // delivery
@@ -147,6 +149,15 @@ export class Rooms {
           error: explain(error),
         });
       });
+    this.tracing = new Tracing(
+      options.tracing,
+      instance,
+      new Trouble(
+        log,
+        { event: 'tracing-failing', message: 'a span could not be made' },
+        { event: 'tracing-back', message: 'spans are made again' },
+      ),
+    );
     this.router = new ChannelRouter(
       broker,
       references,
@@ -156,6 +167,7 @@ export class Rooms {
         limits,
         control: commands,
         lease: settings.lease,
+        tracing: this.tracing,
         retentionOf: (channel) => retentions.of(channel),
       },
       {
@@ -463,7 +475,7 @@ export class Rooms {
       });
     try {
       const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
-      await Promise.all([storeReached, this.listeners.listen(), ...others]);
+      await Promise.all([storeReached, this.listeners.listen(), this.tracing.ready, ...others]);
       this.isOpen = true;
       if (this.#closing === undefined)
         this.settings.log('info', 'the push server runs and has reached its store', {

@@ -43,7 +43,7 @@ test(
     await program.line(/"event":"listening"/);
     const has = (event: string) => () => linesOf(program.stdout).some((line) => line['event'] === event);
     const url = linesOf(program.stdout).find(({ event }) => event === 'listening')!['url'] as string;
-    const page = new WebSocket(`${url.replace('http', 'ws')}socketServer?u=a%E2%80%A8b%1B%5B31m`);
+    const page = new WebSocket(`${url.replace('http', 'ws')}socketServer?u=a%E2%80%A8b`);
     await once(page, 'open');
     await until('it to be opened', has('session-opened'));
     await redis.stop();

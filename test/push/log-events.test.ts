@@ -5,6 +5,8 @@ import { join, sep } from 'node:path';
 import { test } from 'node:test';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'any'];
+/** Where labels of metrics and what is told to who follows a user are called events. */
+const OTHERS = /metrics\.ts$|watch(ing)?\b/;
 /** Not the parameter of a function, as in `on(event: 'error', …)`. */
 const NAMED = /(?<![(\w] ?)\bevent: ([^,\n}]+)/g;
 
@@ -13,8 +15,8 @@ function eventsOfSource(): Map<string, string> {
   for (const entry of readdirSync('src', { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
     const path = join(entry.parentPath, entry.name);
-    // What pages, the conformance cases and labels of metrics call events is something else.
-    if (['client', 'check'].includes(path.split(sep)[1]!) || path.endsWith('metrics.ts')) continue;
+    // What pages and the conformance cases call events is something else.
+    if (['client', 'check'].includes(path.split(sep)[1]!) || OTHERS.test(path)) continue;
     for (const [, value] of readFileSync(path, 'utf8').matchAll(NAMED)) {
       const name = /^'([a-z][a-z0-9-]*)'$/.exec(value!.trim())?.[1];
       if (name !== undefined) found.set(name, path);

@@ -33,6 +33,8 @@ export interface StoredMessage extends Position {
   payload: Buffer;
   /** When it expires, in milliseconds since 1970 by the broker's clock. Left out: never, or it is gone. */
   expires?: number;
+  /** As it was given in `PublishOptions`. */
+  trace?: string;
 }
 
 /** What `publish` resolves with: where the message stands. */
@@ -67,6 +69,8 @@ export interface PublishOptions {
    * nothing is replaced.
    */
   replaces?: string;
+  /** Kept with the message for who follows its way: 1 to 300 ASCII characters, none of them a space. */
+  trace?: string;
   /** Also wait for this many replicas to have it (Redis WAIT), at most `replicaTimeout` ms. */
   replicas?: number;
   /** Milliseconds. Default 1,000. */
@@ -148,6 +152,9 @@ export interface IntakeMessage {
   ttl?: number;
   /** As `PublishOptions.replaces`. */
   replaces?: string;
+  /** As W3C Trace Context has them. */
+  traceparent?: string;
+  tracestate?: string;
 }
 
 /**

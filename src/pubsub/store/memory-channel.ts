@@ -62,7 +62,7 @@ export class MemoryChannel {
 
   /** Whether the message has replaced another one, and so changed the marks. */
   append(kind: PayloadKind, payload: Buffer, options: PublishOptions): [StoredMessage, hasReplaced: boolean] {
-    const { retention, ttl, replaces } = options;
+    const { retention, ttl, replaces, trace } = options;
     // A clock that steps back must not make a younger message look older than its elders.
     this.time = Math.max(this.time, Date.now());
     this.offset++;
@@ -78,6 +78,7 @@ export class MemoryChannel {
     };
     const expires = expiryOf(this.time, ttl);
     if (expires !== undefined) message.expires = expires;
+    if (trace !== undefined) message.trace = trace;
     this.#messages.push(message);
     this.maxAge = retention.maxAge;
     this.most = Math.max(1, Math.min(Math.floor(retention.maxMessages), ANY_NUMBER));
@@ -169,7 +170,7 @@ export class MemoryChannel {
   }
 
   #erase(offset: number): void {
-    const { expires: _, ...kept } = this.at(offset)!;
+    const { expires: _, trace: __, ...kept } = this.at(offset)!;
     // Another object: listeners have the one that was there.
     this.#messages[this.#head + offset - this.first] = { ...kept, kind: 'gone', payload: NO_PAYLOAD };
     this.#lives?.delete(offset);

@@ -4,7 +4,8 @@
  * the entry's id as idempotency key, so that an entry is stored once even where an instance dies half-way.
  *
  * An entry has the fields `channel` and `data`, and optionally `kind` (`text`, which is the default, `json`,
- * `binary` or `reference`), `key` (an idempotency key of the program's own), `ttl` (milliseconds) and `replaces` (a key).
+ * `binary` or `reference`), `key` (an idempotency key of the program's own), `ttl` (milliseconds), `replaces` (a key),
+ * `traceparent` and `tracestate` (W3C Trace Context).
  */
 import { monotonicNow } from '../../clock.ts';
 import { pause, within } from '../../waiting.ts';
@@ -324,6 +325,8 @@ function parse(id: string, fields: Buffer[]): IntakeMessage {
   if (ttl !== undefined && !/^[1-9]\d{0,14}$/.test(ttl))
     throw new TypeError('"ttl" is no whole number of milliseconds, from 1');
   const replaces = values.get('replaces')?.toString();
+  const traceparent = values.get('traceparent')?.toString();
+  const tracestate = values.get('tracestate')?.toString();
   return {
     channel,
     kind: kind as PayloadKind,
@@ -331,6 +334,8 @@ function parse(id: string, fields: Buffer[]): IntakeMessage {
     idempotencyKey: values.get('key')?.toString() ?? `in:${id}`,
     ...(ttl !== undefined && { ttl: Number(ttl) }),
     ...(replaces !== undefined && { replaces }),
+    ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
   };
 }
 

@@ -165,9 +165,21 @@ const NOTHING = Buffer.alloc(0);
 const ID_LENGTH = 16;
 const KNOWN_BYTES = EPOCH_LENGTH + ID_LENGTH + 6;
 
-/** A message as the scripts take it: all of its entry but the offset and the time. @param ttl whole milliseconds */
-export function encodeMessage(id: string, kind: PayloadKind, payload: Buffer, ttl?: number): Buffer {
-  const head = ttl === undefined ? `${id} ${KIND_LETTERS[kind]}\n` : `${id} ${KIND_LETTERS[kind]} ${ttl}\n`;
+/**
+ * A message as the scripts take it: all of its entry but the offset and the time.
+ *
+ * @param ttl whole milliseconds
+ * @param trace see `StoredMessage`
+ */
+export function encodeMessage(
+  id: string,
+  kind: PayloadKind,
+  payload: Buffer,
+  ttl?: number,
+  trace?: string,
+): Buffer {
+  const life = ttl === undefined ? '' : ` ${ttl}`;
+  const head = `${id} ${KIND_LETTERS[kind]}${life}${trace === undefined ? '' : ` t=${trace}`}\n`;
   const bytes = Buffer.allocUnsafe(head.length + payload.length);
   bytes.write(head, 0, 'latin1');
   payload.copy(bytes, head.length);
@@ -214,13 +226,15 @@ export function decodeEntry(
   };
   const expires = rest[1] === undefined ? undefined : expiryOf(time, Number(rest[1]));
   if (expires !== undefined) message.expires = expires;
+  const trace = TRACE.exec(rest[2]!)?.[1];
+  if (trace !== undefined) message.trace = trace;
   return message;
 }
 
 /** As it is read at that time: it may have expired. @param now milliseconds since 1970, by the store's clock */
 export function readAt(now: number, message: StoredMessage): StoredMessage {
   if (message.expires === undefined || message.expires > now) return message;
-  const { expires: _, ...kept } = message;
+  const { expires: _, trace: __, ...kept } = message;
   return { ...kept, kind: 'gone', payload: Buffer.alloc(0) };
 }
 
@@ -246,4 +260,5 @@ const ZERO = 48;
 const MAX_LINE = 512;
 const MAX_ID = 48;
 /** What may follow the letter: milliseconds that it lives, then fields with names. */
-const FIELDS = /^(?: ([1-9]\d{0,14}))?(?: [a-z]+=[!-~]*)*$/;
+const FIELDS = /^(?: ([1-9]\d{0,14}))?((?: [a-z]+=[!-~]*)*)$/;
+const TRACE = / t=(\S+)/;

@@ -182,7 +182,7 @@ function addRun(run: Run, keys: string[], args: RespArgument[], windows: number[
       what[11 + i] = numberOf(bounded(idempotencyWindow, LONGEST), windows);
       keys.push(run.keys.receipt(idempotencyKey));
     }
-    args.push(encodeMessage(id, kind, payload, ttlOf(options!)));
+    args.push(encodeMessage(id, kind, payload, ttlOf(options!), options!.trace));
   }
   if (!run.hasLife) return;
   what[0] = ONE_WITH_LIFE;

@@ -11,6 +11,7 @@ export interface LaterSettings {
   idempotencyWindow?: number;
   ttl?: number;
   replaces?: string;
+  trace?: string;
 }
 
 export interface LaterMessage {

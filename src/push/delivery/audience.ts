@@ -6,6 +6,7 @@ import type { Transport } from '../../server/transport.ts';
 import { SmallSet } from '../../small.ts';
 import type { ChannelStates } from '../inbox/channel-states.ts';
 import { isInbox } from '../talk/names.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import type { DeliveryCounts } from './delivery-counts.ts';
 import { isSame } from './judge.ts';
 import type { Outgoing, OutgoingTransient } from './outgoing.ts';
@@ -44,6 +45,7 @@ export interface Subscriber {
 export interface AudienceHost {
   readonly fanOut: FanOut | undefined;
   readonly counts: DeliveryCounts;
+  readonly tracing: Tracing;
 }
 
 /** All subscribers of a channel, also those that are behind. */
@@ -83,6 +85,7 @@ export class Audience extends SmallSet<Subscriber> {
     if (this.#shared > 0) {
       const count = this.#host.fanOut!.publish(this.#channel, message.prepared);
       this.#host.counts.wroteLive(message.time, timeOfTurn(), count);
+      if (message.trace !== undefined) this.#host.tracing.published(this.#channel, message, count);
     }
     if (this.#single === 0) return;
     const singles = this.#singles ?? this;

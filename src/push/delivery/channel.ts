@@ -443,6 +443,7 @@ export class Channel implements StatesOwner {
       this.#queue = undefined;
       return;
     }
+    if (message.trace !== undefined) this.#host.tracing.received(message, outgoing);
     outgoing.prepare(this.#host.references);
     if (outgoing.lookup === undefined && !this.#queue?.length) {
       this.#deliver(outgoing);

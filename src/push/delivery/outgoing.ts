@@ -30,6 +30,10 @@ export class Outgoing implements Position {
   readonly epoch: string;
   readonly offset: number;
   readonly id: string;
+  /** What of its trace it belongs to here, once its doorbell has come: a context of OpenTelemetry. */
+  context: object | undefined;
+  /** To how many pages writing it was traced. */
+  traced = 0;
   #stored: StoredMessage;
   #lookup: Promise<void> | undefined;
   #resolved: Payload | undefined;
@@ -47,6 +51,11 @@ export class Outgoing implements Position {
   /** When it was stored, in milliseconds since 1970 by the store's clock. */
   get time(): number {
     return this.#stored.time;
+  }
+
+  /** See `StoredMessage`. */
+  get trace(): string | undefined {
+    return this.#stored.trace;
   }
 
   /** Bytes of what was stored, or of what it stands for. */
@@ -67,7 +76,7 @@ export class Outgoing implements Position {
   /** It was withdrawn, or the like, before it was sent to all. */
   erase(): void {
     if (this.#stored.kind === 'gone') return;
-    const { expires: _, ...stored } = this.#stored;
+    const { expires: _, trace: __, ...stored } = this.#stored;
     this.#stored = { ...stored, kind: 'gone', payload: EMPTY };
     this.#resolved = undefined;
     this.#plain = undefined;

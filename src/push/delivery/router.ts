@@ -21,6 +21,7 @@ import type { ChannelStates } from '../inbox/channel-states.ts';
 import { StoreClock } from '../inbox/store-clock.ts';
 import { Wheel } from '../pages/wheel.ts';
 import type { References } from '../sending/references.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import type { FanOut } from './audience.ts';
 import { Channel, type ChannelHost } from './channel.ts';
 import { DeliveryCounts } from './delivery-counts.ts';
@@ -71,6 +72,7 @@ export interface RouterOptions {
   control: ControlListener;
   /** Milliseconds. */
   lease: number | undefined;
+  tracing: Tracing;
 }
 
 export class ChannelRouter implements BrokerListener, ChannelHost {
@@ -80,6 +82,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   readonly control: ControlListener;
   readonly lease?: number;
   readonly counts = new DeliveryCounts();
+  readonly tracing: Tracing;
   #fanOut: FanOut | undefined;
   readonly #events: RouterEvents;
   readonly #broadcastChannel: string;
@@ -121,6 +124,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#limits = options.limits;
     this.retentionOf = options.retentionOf;
     this.control = options.control;
+    this.tracing = options.tracing;
     if (options.lease !== undefined) this.lease = options.lease;
     this.#events = events;
   }

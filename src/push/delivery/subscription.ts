@@ -22,6 +22,9 @@ const DEFAULT_KEEP = 100;
 
 /** Who gets what a subscription brings: a session. */
 export interface Recipient {
+  readonly id: string;
+  readonly user: string;
+  readonly device: string | undefined;
   readonly transport: Transport;
   readonly isTidings: boolean;
   /** Bytes that wait for it to be read. */
@@ -345,7 +348,8 @@ export class Subscription implements Subscriber {
     this.#lastTime = time;
     if (this.#firstSent === 0) this.#firstSent = message.offset;
     if (this.#recipient.sendMessage(message)) {
-      const { counts } = this.#router;
+      const { counts, tracing } = this.#router;
+      if (message.trace !== undefined) tracing.delivered(this.channel.name, message, this.#recipient, isLive);
       if (isLive) counts.wroteLive(time, timeOfTurn(), 1);
       else counts.wroteFromLog(time, timeOfTurn());
     }

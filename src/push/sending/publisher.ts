@@ -21,6 +21,7 @@ import {
   windowProblem,
 } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import { Confirmations } from './confirmations.ts';
 import type { Retentions } from './retentions.ts';
 import { checkedAt, type Scheduled } from './schedule.ts';
@@ -54,6 +55,12 @@ export interface PublishSettings {
    * once with a {MessageGoneError} where the message is withdrawn, replaced or deleted, or expires, unacknowledged.
    */
   timeout?: number;
+  /**
+   * The trace that sending it belongs to, as W3C Trace Context has these headers; what is not as it says counts as not
+   * given. Default: the active span of OpenTelemetry, where `tracing` is on.
+   */
+  traceparent?: string;
+  tracestate?: string;
   /** With a time it is sent later: see `ScheduleSettings`. */
   at?: undefined;
 }
@@ -84,6 +91,9 @@ export interface SendManySettings extends Omit<PublishSettings, 'at' | 'confirm'
 /** What any of them may say. */
 export type AnySettings = Omit<PublishSettings, 'at'> & { at?: Date | number | undefined };
 
+/** With the trace that it has already; empty: none. */
+type OwnSettings = AnySettings & { trace?: string };
+
 const SETTINGS: Names<AnySettings> = {
   idempotencyKey: true,
   idempotencyWindow: true,
@@ -91,6 +101,8 @@ const SETTINGS: Names<AnySettings> = {
   replaces: true,
   confirm: true,
   timeout: true,
+  traceparent: true,
+  tracestate: true,
   at: true,
 };
 
@@ -114,6 +126,7 @@ export class Publisher {
   readonly #limits: Pick<Limits, 'message'>;
   readonly #retentions: Retentions;
   readonly #scheduler: Scheduler;
+  readonly #tracing: Tracing;
   readonly confirmations: Confirmations;
   /** Messages stored since the start, those among them that were stored before, and those that could not be. */
   published = 0;
@@ -134,6 +147,7 @@ export class Publisher {
     this.#limits = limits;
     this.#retentions = retentions;
     this.confirmations = new Confirmations(router.broker);
+    this.#tracing = router.tracing;
   }
 
   send(user: string, data: unknown, settings: PublishSettings): Promise<SendReceipt>;
@@ -155,15 +169,23 @@ export class Publisher {
     // What is sent for a long time must not change meanwhile.
     const payload = { ...encoded, bytes: Buffer.from(encoded.bytes) };
     this.#check(payload.bytes, settings);
+    // One span for all of them, and the same trace with each.
+    const batch = this.#tracing.sendMany(payload.bytes.length, settings);
+    const own: OwnSettings = batch === undefined ? settings : { ...settings, trace: batch.trace ?? '' };
     const send = async (user: string): Promise<Receipt | Scheduled> =>
-      this.#sendTo(checkedInbox(user), payload.kind, payload.bytes, settings);
-    if (each !== undefined) return sendMany(users, payload.bytes.length, send, each, signal);
+      this.#sendTo(checkedInbox(user), payload.kind, payload.bytes, own);
     const results: UserResult[] = [];
     const keep = (result: UserResult, index: number): void => {
       results[index] = result;
     };
-    await sendMany(users, payload.bytes.length, send, keep, signal);
-    return results;
+    try {
+      const sum = await sendMany(users, payload.bytes.length, send, each ?? keep, signal);
+      batch?.ended(sum);
+      return each === undefined ? results : sum;
+    } catch (error) {
+      batch?.failed(error);
+      throw error;
+    }
   }
 
   sendReference(user: string, key: string, settings: PublishSettings): Promise<SendReceipt>;
@@ -203,7 +225,7 @@ export class Publisher {
     const problem = isInbox(channel) ? userProblem(userOf(channel)) : topicProblem(channel);
     if (problem !== undefined) throw new TypeError(problem);
     checkSettings(settings);
-    return this.#publish(channel, kind, payload, settings);
+    return this.#publish(channel, kind, payload, settings, true);
   }
 
   async notify(channel: string, data: unknown): Promise<void> {
@@ -255,7 +277,7 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    settings: AnySettings,
+    settings: OwnSettings,
   ): Promise<SendReceipt | Scheduled> {
     return settings.confirm === 'acked' && settings.at === undefined
       ? this.#sendUntilAcked(channel, kind, payload, settings)
@@ -266,7 +288,7 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    settings: AnySettings,
+    settings: OwnSettings,
   ): Promise<SendReceipt> {
     this.#check(payload, settings);
     const timeout = settings.timeout ?? DEFAULT_CONFIRM_TIMEOUT;
@@ -296,12 +318,17 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    settings: AnySettings,
+    settings: OwnSettings,
   ): Promise<Receipt | Scheduled> {
     this.#check(payload, settings);
-    const { at, idempotencyKey, idempotencyWindow, ttl, replaces } = settings;
+    const { at, idempotencyKey, idempotencyWindow, ttl, replaces, trace } = settings;
     if (at === undefined) return this.#publish(channel, kind, payload, settings);
-    return this.#scheduler.add({
+    const sending =
+      trace === undefined
+        ? this.#tracing.send('schedule', channel, payload.length, settings, false)
+        : undefined;
+    const kept = trace || sending?.trace;
+    const added = this.#scheduler.add({
       channel,
       kind,
       payload,
@@ -311,8 +338,16 @@ export class Publisher {
         ...(idempotencyWindow !== undefined && { idempotencyWindow }),
         ...(ttl !== undefined && { ttl }),
         ...(replaces !== undefined && { replaces }),
+        ...(kept !== undefined && kept !== '' && { trace: kept }),
       },
     });
+    if (sending !== undefined) {
+      added.then(
+        ({ scheduled }) => sending.scheduled(scheduled),
+        (error) => sending.failed(error),
+      );
+    }
+    return added;
   }
 
   /** @param settings that were checked */
@@ -320,8 +355,15 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    { idempotencyKey, idempotencyWindow, ttl, replaces, confirm, timeout }: AnySettings,
+    settings: OwnSettings & { trace?: string },
+    isLater = false,
   ): Promise<Receipt> {
+    const { idempotencyKey, idempotencyWindow, ttl, replaces, confirm, timeout } = settings;
+    const sending =
+      settings.trace === undefined || isLater
+        ? this.#tracing.send('send', channel, payload.length, settings, isLater)
+        : undefined;
+    const trace = sending === undefined ? settings.trace : sending.trace;
     let receipt: Receipt;
     try {
       receipt = await this.#broker.publish(channel, kind, payload, {
@@ -330,14 +372,17 @@ export class Publisher {
         ...(idempotencyWindow === undefined ? {} : { idempotencyWindow }),
         ...(ttl === undefined ? {} : { ttl }),
         ...(replaces === undefined ? {} : { replaces }),
+        ...(trace === undefined || trace === '' ? {} : { trace }),
         ...(confirm === 'replicated'
           ? { replicas: 1, replicaTimeout: timeout ?? DEFAULT_CONFIRM_TIMEOUT }
           : {}),
       });
     } catch (error) {
       this.failed++;
+      sending?.failed(error);
       throw error;
     }
+    sending?.stored(receipt);
     this.published++;
     if (receipt.duplicate) this.duplicates++;
     else this.#router.stored(receipt);

@@ -321,6 +321,7 @@ export class Dialogue {
       const time = session.subscriptions.get(channel)?.timeOf(position);
       this.#host.router.counts.acknowledges(time, timeOfTurn());
     }
+    this.#host.router.tracing.acknowledged(channel, cursor.device, position);
     session.acknowledged = position.offset;
     this.#host.acknowledger.add(session, cursor);
   }

@@ -169,6 +169,44 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
     },
   );
 
+  promise(
+    'a trace is kept with its message, and with no other; what is gone has none',
+    async (a, b, _ra, rb) => {
+      const channel = nextChannel();
+      await b.subscribe(channel);
+      const short = 'A'.repeat(32);
+      const long = `${'-'.repeat(32)};a=${'~'.repeat(260)}`;
+      const settings: Partial<PublishOptions>[] = [
+        {},
+        { trace: short },
+        { trace: long, idempotencyKey: 'k' },
+        { trace: short, ttl: 60_000 },
+        { trace: long, replaces: 'key', ttl: 60_000 },
+        {},
+        { trace: short, ttl: Number.POSITIVE_INFINITY },
+      ];
+      await Promise.all(settings.map((more) => a.publish(channel, 'binary', text(' t=x\n'), options(more))));
+      const traces = settings.map(({ trace }) => trace);
+      await until('all messages', () => rb.messages.length === settings.length);
+      assert.deepEqual(
+        rb.messages.map(({ trace }) => trace),
+        traces,
+      );
+      const { messages } = await b.read(channel, 0, 100);
+      assert.deepEqual(messages, rb.messages);
+      for (const { payload } of messages) assert.equal(payload.toString(), ' t=x\n');
+      for (const message of messages) assert.equal('trace' in message, message.trace !== undefined);
+      await a.remove(channel, { key: 'key' });
+      await a.remove(channel, { position: messages[1]! });
+      const left = (await b.read(channel, 0, 100)).messages;
+      assert.deepEqual(
+        left.map(({ kind, trace }) => (kind === 'gone' ? 'gone' : trace)),
+        traces.map((trace, i) => (i === 1 || i === 4 ? 'gone' : trace)),
+      );
+      assert.ok(left.every(({ kind, trace }) => kind !== 'gone' || trace === undefined));
+    },
+  );
+
   promise('what is told live and what the log says are the same', async (a, b, _ra, rb) => {
     const channel = nextChannel();
     await b.subscribe(channel);

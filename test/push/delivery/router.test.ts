@@ -1,10 +1,12 @@
 /** What a channel does while the store is away: nothing that comes then may hide what was lost. */
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Broker, Position, StoredMessage } from '../../../src/pubsub/store/broker.ts';
 import { NO_MARKS } from '../../../src/pubsub/store/marks.ts';
 import type { Subscriber } from '../../../src/push/delivery/audience.ts';
 import { ChannelRouter } from '../../../src/push/delivery/router.ts';
+import { Tracing } from '../../../src/push/tracing/tracing.ts';
 import { until } from '../../support/net.ts';
 
 const at = (offset: number, id = `i${offset}`): Position => ({ epoch: 'e', offset, id });
@@ -44,6 +46,7 @@ function stage() {
       limits: { message: 1000 },
       control: { name: 'i', obey: () => 0, lapsed() {}, missed() {} },
       lease: undefined,
+      tracing: new Tracing(false, 'a', undefined as never),
       retentionOf: () => ({ maxMessages: 1000, maxAge: 1000 }),
     },
     {
