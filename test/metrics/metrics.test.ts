@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { watchLoop } from '../../src/metrics/event-loop.ts';
 import { counter, gauge } from '../../src/metrics/family.ts';
 import { Histogram, histogram } from '../../src/metrics/histogram.ts';
-import { mergeMetrics, metricsText } from '../../src/metrics/index.ts';
+import { mergeMetrics, metricsText, ProcessMetrics } from '../../src/metrics/index.ts';
 import { processFamilies } from '../../src/metrics/process.ts';
 import { VERSION } from '../../src/version.ts';
 import { until } from '../support/net.ts';
@@ -94,6 +94,42 @@ test('labels in another order are the same, and what has another type is left ou
     merged.map(({ samples }) => samples.map(({ value }) => value)),
     [[2]],
   );
+});
+
+test('what a process has counted stays when it ends or is silent; what it held does not', () => {
+  const all = new ProcessMetrics();
+  const tells = (name: string, n: number): void => {
+    const delays = new Histogram([1000]);
+    delays.observe(n * 1000);
+    all.tell(name, [
+      counter('tidings_a_total', 'A.', n),
+      gauge('tidings_b', 'B.', n),
+      histogram('tidings_d_seconds', 'D.', [[{}, delays]]),
+    ]);
+  };
+  const seen = (): number[] =>
+    ['tidings_a_total', 'tidings_b', 'tidings_d_seconds'].map(
+      (name) =>
+        all
+          .families()
+          .find((family) => family.name === name)
+          ?.samples.at(-1)?.value ?? 0,
+    );
+  assert.deepEqual(all.families(), []);
+  tells('one', 10);
+  tells('two', 5);
+  assert.deepEqual(seen(), [15, 15, 2]);
+  // The second is silent.
+  tells('one', 11);
+  assert.deepEqual(seen(), [16, 16, 2]);
+  all.ended('two');
+  assert.deepEqual(seen(), [16, 11, 2]);
+  tells('three', 1);
+  all.ended('never there');
+  all.ended('one');
+  assert.deepEqual(seen(), [17, 1, 3]);
+  all.ended('three');
+  assert.deepEqual(seen(), [17, 0, 3]);
 });
 
 test('the version is that of the package', () => {
