@@ -31,16 +31,18 @@ export const adminOptions = {
     max: 1_000_000,
     fallback: 1_000,
   }),
-  adminFrames: choice(
-    ['hidden', 'data'],
-    'Whether who follows a user sees what is sent, or only that it is',
-    'hidden',
+  adminFrames: reloaded(
+    'at once',
+    choice(['hidden', 'data'], 'Whether who follows a user sees what is sent, or only that it is', 'hidden'),
   ),
-  storeGrace: integer('MS', 'Milliseconds for which the store may be away before /readyz says so', {
-    min: 0,
-    max: 3_600_000,
-    fallback: 60_000,
-  }),
+  storeGrace: reloaded(
+    'at once',
+    integer('MS', 'Milliseconds for which the store may be away before /readyz says so', {
+      min: 0,
+      max: 3_600_000,
+      fallback: 60_000,
+    }),
+  ),
 };
 
 /** What it says does not have the token. */

@@ -47,6 +47,11 @@ export class Files {
     return [...this.#contents.keys()];
   }
 
+  /** Whether there is one. */
+  get hasAny(): boolean {
+    return [...this.#contents.values()].some((content) => 'text' in content);
+  }
+
   /**
    * The text of a file. What is read once is what it stays.
    *

@@ -79,7 +79,7 @@ export const loginOptions = {
     ),
   ),
   expiryLeeway: reloaded(
-    'at once',
+    'new pages',
     integer('MS', 'Milliseconds by which clocks may differ, at the end of a login', {
       min: 0,
       max: 3_600_000,

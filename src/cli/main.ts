@@ -3,6 +3,7 @@ import { closest } from '../option-names.ts';
 import { VERSION } from '../version.ts';
 import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
+import { Files } from './files.ts';
 import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
 import { readSettings, UsageError } from './options.ts';
@@ -12,6 +13,7 @@ import { serve } from './serve.ts';
 import { block, disconnect, unblock } from './sessions.ts';
 import { ticket } from './ticket.ts';
 import { top } from './top.ts';
+import { isWorker, startOrders } from './worker-orders.ts';
 
 export const commands: Command[] = [
   serve,
@@ -62,7 +64,9 @@ export async function main(args: string[], environment: NodeJS.ProcessEnv = proc
   }
 
   try {
-    const settings = readSettings(found.options, rest, configKeys, environment);
+    // A worker has its settings from the files that its primary has read, not from those of now.
+    const files = isWorker(environment) ? Files.fromCopy((await startOrders()).sources.start) : undefined;
+    const settings = readSettings(found.options, rest, configKeys, environment, files);
     if (settings.help) {
       console.log(helpOf(found));
       return 0;

@@ -41,6 +41,8 @@ export interface Settings<O extends Options> {
   positionals: string[];
   /** What was read for it. */
   files: Files;
+  /** The same command line and environment with these files. @throws {UsageError} */
+  again(files: Files): Settings<O>;
 }
 
 /** A file that a setting names, with what is in it. */
@@ -236,6 +238,7 @@ export function readSettings<O extends Options>(
     positionals,
     help: given['help'] !== undefined,
     files,
+    again: (others) => readSettings(options, args, known, environment, others),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The settings of `tidings serve`. docs/configuration.md lists them; a test holds it to this table. */
 
-import { topicProblem } from '../push/talk/names.ts';
+import { instanceProblem, topicProblem } from '../push/talk/names.ts';
 import { adminOptions } from './admin-options.ts';
 import { authOptions } from './auth-url.ts';
 import { limitOption } from './limits.ts';
@@ -9,6 +9,7 @@ import { loginOptions } from './login-options.ts';
 import { checked, flag, integer, list, type Option, reloaded, secret, text } from './options.ts';
 import { policyOptions } from './policy-options.ts';
 import { redisOptions } from './redis.ts';
+import { workersOption } from './workers-option.ts';
 
 /** A path of ours, beside what the site has. */
 function path<T extends string | undefined>(option: Option<T>): Option<T> {
@@ -49,7 +50,12 @@ export const serveOptions = {
     ),
   ),
   ...redisOptions,
-  instance: text('NAME', 'What this instance is called; default: host name, process id and a random part'),
+  instance: checked(
+    text('NAME', 'What this instance is called; default: host name, process id and a random part'),
+    instanceProblem,
+  ),
+  workers: workersOption,
+  watch: flag('Take settings anew when a file that they come from has changed, as on SIGHUP'),
   ...loginOptions,
   ...authOptions,
   queryUser: reloaded(
@@ -69,11 +75,14 @@ export const serveOptions = {
       ),
     ),
   ),
-  presence: topicPatterns(
-    list(
-      'TOPIC',
-      'It can be asked who is on this topic; a trailing * stands for any ending; the same on all instances; may be repeated',
-      /[\s,]+/,
+  presence: reloaded(
+    'new pages',
+    topicPatterns(
+      list(
+        'TOPIC',
+        'It can be asked who is on this topic; a trailing * stands for any ending; the same on all instances; may be repeated',
+        /[\s,]+/,
+      ),
     ),
   ),
   showPresence: flag('Pages may be told who is on the topics of --presence that they have subscribed to'),

@@ -1,0 +1,24 @@
+/** What `tidings serve` prints when it is ready: one line for each endpoint; scripts wait for them. */
+import { relative } from 'node:path';
+import type { LogOutput } from './log-output.ts';
+import type { Places } from './serve-instance.ts';
+import type { ServeSettings } from './serve-settings.ts';
+
+export function announce(settings: ServeSettings, { http, admin, policy }: Places, output: LogOutput): void {
+  const { path, sockjs, demo, adminToken } = settings;
+  output.announce(`http://${http}/`);
+  output.announce(`ws://${http}${path}`);
+  if (sockjs !== 'off') output.announce(`http://${http}${sockjs}`);
+  if (policy !== undefined) output.announce(`policy://${policy}`);
+  if (demo && settings.logFormat === 'text') {
+    console.log(`open http://${http}/ in two windows, or send from another terminal:`);
+    console.log(`  ${programName()} send alice "hello" --url http://${http} --token ${adminToken[0]}`);
+  }
+  if (admin !== undefined) output.announce(`http://${admin}/admin`);
+}
+
+/** How the user has called this program, so that the line above can be pasted. */
+function programName(): string {
+  const path = relative('.', process.argv[1] ?? '');
+  return path.endsWith('.js') || path.endsWith('.ts') ? `node ${path}` : 'tidings';
+}
