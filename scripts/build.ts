@@ -80,12 +80,15 @@ const typescript = (target: string): Plugin => ({
   name: 'typescript',
   async transform(source, file) {
     if (!file.endsWith('.ts')) return null;
-    const { code } = await transform(source, {
+    // Twice: comments go with the white space, which then comes again. They are in the declarations.
+    const { code: dense } = await transform(source, {
       loader: 'ts',
       target,
       sourcefile: file,
+      minifyWhitespace: true,
       tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
     });
+    const { code } = await transform(dense, { target });
     return { code, map: null };
   },
 });
@@ -95,6 +98,14 @@ const BUILTIN = new RegExp(`\\brequire\\((['"])((?:node:)?(?:${builtinModules.jo
 /** In a bundle that is an ES module there is no `require` for what is Node's own; this is there in any. */
 function takeBuiltins(code: string): string {
   return code.replace(BUILTIN, (_, _quote, name) => `process.getBuiltinModule('${name}')`);
+}
+
+/**
+ * A module that is imported by a name that is worked out is an optional one, which an application may not have: no bundler is to
+ * look for it.
+ */
+function leaveOptional(code: string): string {
+  return code.replace(/\bimport\((?!["'`])/g, 'import(/* webpackIgnore: true */ /* @vite-ignore */ ');
 }
 
 /** Of redis-parser, too: so it is in the package as one file, in which that is done as well. */
@@ -143,7 +154,7 @@ async function compileServer(): Promise<void> {
       typescript('node20.19'),
       inlineFiles,
       parser,
-      { name: 'builtins', renderChunk: (code) => ({ code: takeBuiltins(code), map: null }) },
+      { name: 'builtins', renderChunk: (code) => ({ code: leaveOptional(takeBuiltins(code)), map: null }) },
     ],
     treeshake: false,
     onwarn: failOnWarning,

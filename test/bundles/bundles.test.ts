@@ -53,16 +53,11 @@ type Bundle = (entry: string, outfile: string) => Promise<unknown>;
 
 const esbuildTo =
   (format: 'esm' | 'cjs', minify = false): Bundle =>
-  (entry, outfile) =>
-    esbuild({
-      entryPoints: [entry],
-      outfile,
-      bundle: true,
-      platform: 'node',
-      format,
-      minify,
-      logLevel: 'error',
-    });
+  async (entry, outfile) => {
+    const options = { bundle: true, platform: 'node', format, minify, logLevel: 'error' } as const;
+    const { warnings } = await esbuild({ entryPoints: [entry], outfile, ...options });
+    assert.deepEqual(warnings, []);
+  };
 
 const rollupTo =
   (format: 'esm' | 'cjs'): Bundle =>
@@ -79,7 +74,7 @@ const webpackTo =
       const output = { path: join(outfile, '..'), filename: outfile.slice(outfile.lastIndexOf('/') + 1) };
       webpack({ entry, output, mode, target: 'node', devtool: false }, (error, stats) => {
         if (error) reject(error);
-        else if (stats?.hasErrors()) reject(new Error(stats.toString()));
+        else if (stats?.hasErrors() || stats?.hasWarnings()) reject(new Error(stats.toString()));
         else resolve();
       });
     });
@@ -202,7 +197,7 @@ for (const [name, bundle, extension] of whole.slice(1, 3)) {
     assert.equal(stdout.trim(), JSON.parse(readFileSync('package.json', 'utf8')).version);
     const args = ['serve', '--demo', '--port', '0', '--admin-token', 'x'];
     const { port } = await start(t, file, args, {});
-    for (const path of ['/', '/demo/page.js', '/demo/icon.svg', '/tidings.js', '/tidings-share.js'])
+    for (const path of ['/', '/admin', '/demo/page.js', '/demo/icon.svg', '/tidings.js', '/tidings-share.js'])
       assert.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, 200, path);
     const url = `http://127.0.0.1:${port}`;
     const sent = await run(process.execPath, [file, 'send', 'alice', 'hi', '--url', url, '--token', 'x'], {
