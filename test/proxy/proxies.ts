@@ -21,7 +21,8 @@ export interface Proxy {
 }
 
 export interface ProxyOptions {
-  target: number;
+  /** The ports of instances on this machine. */
+  targets: number[];
   /** Seconds after which it cuts a connection that is idle; 60 in the files. */
   idle?: number;
   blocksUpgrades?: boolean;
@@ -68,9 +69,12 @@ interface Places {
 }
 
 function nginx({ folder, certificates, port, tlsPort }: Places, options: ProxyOptions): string[] {
-  const { target, idle = 60, blocksUpgrades = false } = options;
+  const { targets, idle = 60, blocksUpgrades = false } = options;
   const site = edited('nginx.conf', [
-    ['server 127.0.0.1:8080;', `server 127.0.0.1:${target};`],
+    [
+      'server 127.0.0.1:8080 ',
+      targets.map((port) => `server 127.0.0.1:${port} `).join('fail_timeout=1s;\n    '),
+    ],
     ['listen 443 ssl;', `listen 127.0.0.1:${tlsPort} ssl; listen 127.0.0.1:${port};`],
     ['/etc/ssl/push.example.com.pem', certificates.certFile],
     ['/etc/ssl/push.example.com.key', certificates.keyFile],
@@ -84,14 +88,14 @@ function nginx({ folder, certificates, port, tlsPort }: Places, options: ProxyOp
 }
 
 function haproxy({ folder, certificates, port, tlsPort }: Places, options: ProxyOptions): string[] {
-  const { target, idle = 60, blocksUpgrades = false } = options;
+  const { targets, idle = 60, blocksUpgrades = false } = options;
   const both = join(folder, 'both.pem');
   writeFileSync(
     both,
     readFileSync(certificates.certFile, 'utf8') + readFileSync(certificates.keyFile, 'utf8'),
   );
   const text = edited('haproxy.cfg', [
-    ['server one 127.0.0.1:8080', `server one 127.0.0.1:${target}`],
+    ['server one 127.0.0.1:8080', targets.map((port) => `server i${port} 127.0.0.1:${port}`).join('\n    ')],
     [
       'bind :443 ssl crt /etc/ssl/push.example.com.both.pem',
       `bind 127.0.0.1:${tlsPort} ssl crt ${both}\n    bind 127.0.0.1:${port}`,

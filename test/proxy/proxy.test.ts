@@ -26,7 +26,7 @@ for (const name of ['nginx', 'haproxy'] as const) {
     async function start(
       t: TestContext,
       options: PushServerOptions = {},
-      proxyOptions: Partial<ProxyOptions> = {},
+      proxyOptions: Partial<Omit<ProxyOptions, 'targets'>> = {},
     ) {
       const http = createServer((_, response) => response.end('ok')).listen(0, '127.0.0.1');
       await once(http, 'listening');
@@ -41,7 +41,7 @@ for (const name of ['nginx', 'haproxy'] as const) {
       });
       await push.ready;
       const { port } = http.address() as AddressInfo;
-      const proxy = await startProxy(name, { target: port, ...proxyOptions });
+      const proxy = await startProxy(name, { targets: [port], ...proxyOptions });
       t.after(async () => {
         await push.close();
         await proxy.stop();
