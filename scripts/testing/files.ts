@@ -13,6 +13,7 @@ export const APART = {
     'chaos/',
     'cli/',
     'conformance/',
+    'deploy/',
     'examples',
     'fuzz/',
     'languages.test.ts',

@@ -1,17 +1,22 @@
 /** The push server behind real proxies, with the configurations that docs/deploy.md shows. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { fallbackTransport } from '../../src/client/fallback.ts';
 import { Client, webSocketTransport } from '../../src/client/index.ts';
+import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import { client, session } from '../sockjs/support.ts';
-import { until } from '../support/net.ts';
-import { needs } from '../support/programs.ts';
+import { freePort, until } from '../support/net.ts';
+import { nginxArguments } from '../support/nginx.ts';
+import { find, needs } from '../support/programs.ts';
 import { type ProxyOptions, startProxy } from './proxies.ts';
 
 test('docs/deploy.md shows the files that are run here', () => {
@@ -190,5 +195,56 @@ for (const name of ['nginx', 'haproxy'] as const) {
         assert.deepEqual(addresses, [address]);
       });
     }
+  });
+}
+
+for (const readme of ['README.md', 'README.zh-CN.md']) {
+  test(`what ${readme} shows of nginx carries WebSocket and SockJS`, needs('nginx'), async (t) => {
+    const snippet = /```nginx\n([^`]*)```/.exec(readFileSync(readme, 'utf8'))![1]!;
+    const push = new PushServer({
+      port: 0,
+      host: '127.0.0.1',
+      sockjs: { prefix: '/sockjs/socketServer' },
+      interceptors: [queryUser('user')],
+      proxies: ['127.0.0.1'],
+      log: () => {},
+    });
+    await push.ready;
+    const { port: target } = push.address() as AddressInfo;
+    const folder = mkdtempSync(join(tmpdir(), 'tidings-readme-'));
+    const port = await freePort();
+    assert.ok(snippet.includes('http://127.0.0.1:8080;'));
+    const location = snippet.replaceAll('127.0.0.1:8080', `127.0.0.1:${target}`);
+    const nginx = spawn(
+      find('nginx')!,
+      nginxArguments(folder, `server { listen 127.0.0.1:${port}; ${location} }`),
+      { stdio: 'ignore' },
+    );
+    t.after(async () => {
+      nginx.kill('SIGKILL');
+      await once(nginx, 'exit');
+      await push.close();
+      rmSync(folder, { recursive: true });
+    });
+    const open = async (): Promise<boolean> => {
+      const answer = await fetch(`http://127.0.0.1:${port}/sockjs/socketServer/info`).catch(() => undefined);
+      return answer?.status === 200;
+    };
+    await until('the way through', open);
+    const received: string[] = [];
+    for (const transport of [
+      webSocketTransport(WebSocket as never),
+      sockJsTransport(undefined, 'xhr_streaming'),
+      sockJsTransport(undefined, 'xhr'),
+    ]) {
+      const url = `http://127.0.0.1:${port}/socketServer`;
+      const page = new Client({ url, user: 'alice', userParameter: 'user', transport });
+      t.after(() => page.close());
+      page.on('message', ({ data }) => void received.push(String(data)));
+      await until('a connection', () => page.state.name === 'connected', 60_000);
+    }
+    await push.send('alice', 'hello');
+    await until('the mail', () => received.length === 3);
+    assert.equal((await fetch(`http://127.0.0.1:${port}/api/stats`)).status, 404);
   });
 }
