@@ -170,6 +170,14 @@ function deliveryFamilies({ router }: Rooms): Family[] {
       [{ source: 'log' }, counts.fromLog],
       [{ source: 'transient' }, counts.transient],
     ]),
+    counter(
+      'tidings_dropped_total',
+      'Messages that were not written as a session reads too slowly, and that no log brings later.',
+      [
+        [{ reason: 'transient' }, counts.dropped.transient],
+        [{ reason: 'overflow' }, counts.dropped.overflow],
+      ],
+    ),
     counter('tidings_acknowledgements_total', 'Acknowledgements of devices.', counts.acknowledged),
     counter(
       'tidings_recoveries_total',

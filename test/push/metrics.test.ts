@@ -486,6 +486,58 @@ test(
   },
 );
 
+test('what a slow page is not sent, and no log brings later, is counted by why', async () => {
+  const { push, path, close } = await startBehindThinLine({
+    limits: { outbox: 64 * 1024 },
+    topics: { prices: { overflow: 'conflate' } },
+  });
+  const page = await AnyPage.open('WebSocket', true, path, 'slow', { topics: ['prices'] });
+  page.pause();
+  const data = 'x'.repeat(16 * 1024);
+  await until('dropped prices', async () => {
+    await push.publish('prices', data);
+    return some(push, 'tidings_dropped_total')['reason="overflow"'];
+  });
+  assert.equal(some(push, 'tidings_dropped_total')['reason="transient"'], undefined);
+  await until('dropped transients', async () => {
+    await push.notify('slow', data);
+    return some(push, 'tidings_dropped_total')['reason="transient"'];
+  });
+  page.close();
+  await goes(push);
+  await close();
+});
+
+test('who is ended in the last moment is refused, and not accepted as well', async () => {
+  let first = true;
+  const { push, url } = await startPush({
+    interceptors: [
+      {
+        before: (_request, attributes) => {
+          attributes.user = 'alice';
+        },
+        // The handshake is answered, and the session does not exist yet.
+        after: () => {
+          if (first) void push.block({ user: 'alice' });
+          first = false;
+        },
+      },
+    ],
+  });
+  const page = new Page(url, 'alice', ['tidings.1']);
+  await until('its end', () => page.closeCode !== undefined);
+  const { 'outcome="accepted"': accepted = 0, 'outcome="refused"': refused = 0 } = some(
+    push,
+    'tidings_handshakes_total',
+  );
+  const opened = Object.values(some(push, 'tidings_sessions_opened_total')).reduce(
+    (sum, count) => sum + count,
+    0,
+  );
+  assert.deepEqual([accepted, accepted + refused], [opened, 1]);
+  await goes(push);
+});
+
 test('a page that reads nothing is a slow session, its bytes are told, and its end is one of a slow one', async () => {
   const { push, path, close } = await startBehindThinLine({ limits: { outbox: 64 * 1024, stall: 300 } });
   const page = await AnyPage.open('WebSocket', true, path, 'slow');

@@ -13,6 +13,8 @@ export class DeliveryCounts {
   fromLog = 0;
   /** The same of what no log keeps. */
   transient = 0;
+  /** Not written, as the session reads too slowly: what no log keeps, and what a lossy topic passes over. */
+  readonly dropped = { transient: 0, overflow: 0 };
   /** From being stored to being written. */
   readonly liveDelays = new Histogram(DELAYS);
   readonly logDelays = new Histogram(DELAYS);

@@ -379,7 +379,9 @@ export class Subscription implements Subscriber {
     const keep = this.#options.overflow === 'conflate' ? 1 : (this.#options.keep ?? DEFAULT_KEEP);
     const pending = this.#pending!;
     pending.add(message);
-    if (pending.length > keep) pending.take();
+    if (pending.length <= keep) return;
+    pending.take();
+    this.#router.counts.dropped.overflow++;
   }
 
   async #sendPending(): Promise<void> {

@@ -85,8 +85,7 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
     },
     after(request, _transport, error) {
       const reason = error && refusalReason(request, error);
-      if (error === undefined) counts.accepted++;
-      else if (reason !== undefined) {
+      if (reason !== undefined) {
         counts.refused[reason]++;
         tellRefused(log, reason, clientAddress(request, proxies));
       }

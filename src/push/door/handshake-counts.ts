@@ -43,6 +43,7 @@ export function tellRefused(log: Log, reason: RefusalReason, address: string, us
 }
 
 export class HandshakeCounts {
+  /** Those that have become a session. */
   accepted = 0;
   /** Those that are under way, and of these, those that wait for their turn. */
   pending = 0;

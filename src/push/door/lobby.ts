@@ -145,6 +145,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
     );
     this.#sessions.set(transport, session);
     this.count++;
+    counts.accepted++;
     const { closing, ending } = registry.add(session);
     ending?.terminate();
     if (closing !== undefined) {

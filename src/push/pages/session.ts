@@ -232,7 +232,10 @@ export class Session implements Recipient {
       return;
     }
     // What no log keeps is dropped, and leaves the way to what waits in the log.
-    if (this.transport.bufferedAmount > (this.isFull ? this.busy : this.#outboxLimit)) return;
+    if (this.transport.bufferedAmount > (this.isFull ? this.busy : this.#outboxLimit)) {
+      this.#host.deliveries.dropped.transient++;
+      return;
+    }
     if (this.write(this.isTidings ? message.wire : message.plain)) this.#host.deliveries.transient++;
   }
 
