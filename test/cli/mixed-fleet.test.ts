@@ -79,10 +79,12 @@ class FleetPage {
   instance = '';
   closeCode: number | undefined;
 
-  constructor(t: TestContext, script: string, options: ConnectOptions) {
+  /** @param door `sockjs`: a page whose browser has no WebSocket */
+  constructor(t: TestContext, script: string, options: ConnectOptions, door: 'websocket' | 'sockjs') {
     // A page's globals and nothing of Node's.
     const timers = { setTimeout, clearTimeout, setInterval, clearInterval, queueMicrotask };
-    const page = createContext({ ...timers, URL, crypto, console, WebSocket });
+    const web = { URL, crypto, console, fetch, AbortController, TextDecoder, TextEncoder };
+    const page = createContext({ ...timers, ...web, ...(door === 'websocket' && { WebSocket }) });
     runInContext(script, page);
     const quick = { reconnect: { min: 20, max: 200 }, ackDelay: 20 };
     this.client = page.tidings.connect({ ...quick, ...options });
@@ -113,8 +115,9 @@ async function stage(t: TestContext, file: string) {
     port: number,
     user: string,
     options: ConnectOptions = {},
+    door: 'websocket' | 'sockjs' = 'websocket',
   ): FleetPage =>
-    new FleetPage(t, scripts[script], { url: `ws://127.0.0.1:${port}/socketServer`, user, ...options });
+    new FleetPage(t, scripts[script], { url: `ws://127.0.0.1:${port}/socketServer`, user, ...options }, door);
   return { redis, start, old: before, new: now, page };
 }
 
@@ -215,6 +218,33 @@ for (const file of releases) {
         await until('their end', () => theirs.every(({ closeCode }) => closeCode === 4501));
       }
       for (const { program } of instances) assert.doesNotMatch(program.stderr, /unknown|damaged|error/i);
+    });
+
+    await t.test('a SockJS session is one, whichever instance its requests come to', async (t) => {
+      const ports = [fleet.old.port, fleet.new.port];
+      const balancer = await TcpProxy.start(() => ports);
+      t.after(() => balancer.close());
+      const pages = [1, 2, 3, 4].map((tab) =>
+        fleet.page(
+          t,
+          tab % 2 === 0 ? 'old' : 'new',
+          balancer.port,
+          'hanna',
+          { device: `tab-${tab}`, topics: ['news'] },
+          'sockjs',
+        ),
+      );
+      await until('all pages', () => pages.every(({ client }) => client.state.name === 'connected'));
+      const { length: before } = balancer.arrivals;
+      const sent = Array.from({ length: 20 }, (_, i) => i);
+      for (const i of sent) await (i % 2 === 0 ? fleet.old : fleet.new).send('hanna', i);
+      for (const { data } of pages) await until('all messages', () => data.length >= sent.length);
+      for (const { data, gaps } of pages) assert.deepEqual([data, gaps], [sent, []]);
+      // What pages say comes by requests of their own.
+      for (const { client } of pages) await client.inbox.markRead(client.inbox.items[0]!);
+      assert.equal((await fleet.old.get('/api/users/hanna/counts')).unread, sent.length - 1);
+      assert.ok(balancer.arrivals.length > before);
+      assert.equal((await fleet.new.get('/api/users/hanna/sessions')).length, pages.length);
     });
 
     await t.test(
