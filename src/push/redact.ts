@@ -13,7 +13,7 @@ const PATTERNS: readonly [RegExp, string][] = [
   // Tokens and tickets by their form: JWT, t1.… and s1.…, and what follows an authentication scheme.
   [/\beyJ[\w-]{5,}\.[\w-]*\.[\w-]*/g, HIDDEN],
   [/\b(?:ticket\.)?[ts]1\.[\w-]{8,}\.[\w-]{8,}/g, HIDDEN],
-  [/\b(bearer|basic)\s+[\w.~+/=-]{6,}/gi, `$1 ${HIDDEN}`],
+  [/\b([Bb]earer|BEARER|[Bb]asic|BASIC)\s+(?=\S*[\dA-Z=])[\w.~+/=-]{6,}/g, `$1 ${HIDDEN}`],
   // name=value, name: value, "name":"value". A cookie's value goes to the end of the line.
   [/\b((?:set-)?cookie["']?\s*[:=]\s*).+/gi, `$1${HIDDEN}`],
   [new RegExp(`\\b((?:${NAMES})["']?\\s*[=:]\\s*["']?)[^\\s"'&;,)}]{4,}`, 'gi'), `$1${HIDDEN}`],

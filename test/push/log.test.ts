@@ -61,7 +61,12 @@ test('what looks like a secret is hidden, and what is beside it is not', () => {
     assert.doesNotMatch(JSON.stringify([message, fields]), /hunter22/);
     assert.match(message, /^it failed: /);
   }
-  for (const text of ['redis://10.0.0.1:6379 refused', 'the token is of another user', 'a@b.example']) {
+  for (const text of [
+    'redis://10.0.0.1:6379 refused',
+    'basic authentication failed',
+    'the token is of another user',
+    'a@b.example',
+  ]) {
     book.log('error', text, { event: 'e' });
     assert.equal(lines.at(-1)![1], text);
   }

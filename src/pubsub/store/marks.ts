@@ -117,9 +117,21 @@ export function checkMark({ as, upTo, messages }: Mark): void {
 }
 
 /**
- * @throws {RangeError} for a `ttl` that is not above 0, and a `replaces` that is not 1 to 256 characters
+ * @throws {RangeError} for a `ttl` that is not above 0, a `replaces` that is not 1 to 256 characters, and a `trace` that can
+ *   not stand in the first line of an entry
  */
-export function checkLife({ ttl, replaces }: { ttl?: number; replaces?: string }): void {
+export function checkLife({
+  ttl,
+  replaces,
+  trace,
+}: {
+  ttl?: number;
+  replaces?: string;
+  trace?: string;
+}): void {
+  if (trace !== undefined && !/^[!-~]{1,300}$/.test(trace)) {
+    throw new RangeError('a trace is 1 to 300 ASCII characters without spaces');
+  }
   if (ttl !== undefined && !(ttl > 0)) throw new RangeError(`a ttl of ${ttl} ms: it has to be above 0`);
   if (replaces === undefined) return;
   if (typeof replaces !== 'string' || replaces.length < 1 || replaces.length > MAX_KEY) {

@@ -20,7 +20,7 @@ const MAX_PARENT = 512;
 const MEMBER =
   /^(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})=[ -+\--<>-~]{0,255}[!-+\--<>-~]$/;
 const MAX_MEMBERS = 32;
-/** Characters of `tracestate` that are looked at, and that are kept: the members in front, as they are the newest. */
+/** Characters of `tracestate` that are looked at, and of its stored form: the members in front are kept, as the newest. */
 const MAX_STATE = 8_192;
 const KEPT_STATE = 256;
 
@@ -46,7 +46,7 @@ function checkedState(state: unknown): string | undefined {
   if (new Set(members.map((member) => member.split('=', 1)[0])).size < members.length) return undefined;
   let length = -1;
   const kept = members.filter((member) => {
-    length += member.length + 1;
+    length += stored(member).length + 1;
     return length <= KEPT_STATE;
   });
   return kept.length === 0 ? undefined : kept.join(',');
@@ -58,7 +58,11 @@ const ID_BYTES = 24;
 export function encodeTrace({ traceId, spanId, state }: TraceContext): string {
   const ids = Buffer.from(traceId + spanId, 'hex').toString('base64url');
   if (state === undefined) return ids;
-  return `${ids};${state.replace(/[% ]/g, encodeURIComponent)}`;
+  return `${ids};${stored(state)}`;
+}
+
+function stored(state: string): string {
+  return state.replace(/[% ]/g, encodeURIComponent);
 }
 
 /** Undefined for what is none, as anybody may write to the store. Only what is sampled is stored. */

@@ -196,6 +196,8 @@ export function brokerSuite(name: string, factory: () => BrokerFactory, skip: st
       assert.deepEqual(messages, rb.messages);
       for (const { payload } of messages) assert.equal(payload.toString(), ' t=x\n');
       for (const message of messages) assert.equal('trace' in message, message.trace !== undefined);
+      for (const trace of ['', 'a b', 'a\n', 'x'.repeat(301), '\u00e9'])
+        await assert.rejects(a.publish(channel, 'text', text(''), options({ trace })), RangeError);
       await a.remove(channel, { key: 'key' });
       await a.remove(channel, { position: messages[1]! });
       const left = (await b.read(channel, 0, 100)).messages;

@@ -66,6 +66,13 @@ test('§3.3.1.5: of a long one the newest members are kept', () => {
   const long = Array.from({ length: 30 }, (_, i) => `k${i}=${'v'.repeat(50)}`).join();
   const { state } = parseTrace(PARENT, long)!;
   assert.ok(state!.length <= 256 && state!.startsWith('k0=') && long.startsWith(`${state},`));
+  // Spaces are stored as three characters.
+  for (const text of [
+    `a=${' '.repeat(254)}b`,
+    `a=${'%'.repeat(254)}b`,
+    `a=${' %'.repeat(40)}b,b=${'%'.repeat(80)}`,
+  ])
+    assert.ok(encodeTrace(parseTrace(PARENT, text)!).length <= 300, text);
 });
 
 test('what is stored is short, has no space, and is read again as it was', () => {
