@@ -2,6 +2,7 @@
  * The log of `tidings serve`, as it leaves the process: one line for each event, as text on standard error, or as JSON on
  * standard output, together with what is announced there. Whoever reads it slowly, or not at all, keeps nothing waiting.
  */
+import { monotonicNow, setInterval } from '../clock.ts';
 import type { Log, LogFields, LogLevel } from '../log-fields.ts';
 import { LEVELS, Logbook } from '../push/log.ts';
 import { pause } from '../waiting.ts';
@@ -18,6 +19,8 @@ export const logOptions = {
 
 /** Bytes that may wait for who reads the log. What is more is left out and counted. */
 const MOST = 1024 * 1024;
+/** Milliseconds between two looks at what was not told. */
+const SWEEP = 5_000;
 /** Milliseconds at the end for what waits. */
 const LAST_LINES = 1_000;
 const RESERVED = new Set(['time', 'level', 'event', 'message', 'instance']);
@@ -67,6 +70,7 @@ export function logOutput(
       return render(time, 'warn', text, { event: 'log-lines-lost', lines: lost }, instance) + line;
     });
   const logbook = new Logbook(instance, write, logLevel);
+  setInterval(() => logbook.sweep(monotonicNow()), SWEEP).unref();
   return {
     log: logbook.log,
     write,
