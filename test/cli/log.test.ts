@@ -46,7 +46,7 @@ test(
     const page = new WebSocket(`${url.replace('http', 'ws')}socketServer?u=a%E2%80%A8b`);
     await once(page, 'open');
     await until('it to be opened', has('session-opened'));
-    await redis.stop();
+    await redis.kill();
     await until('it to be away', has('store-away'));
     await redis.start();
     await until('it to be back', has('store-back'));
