@@ -11,13 +11,17 @@ import { publish } from './report/publish.ts';
 import { describeMachine, formatRow, formatTargets } from './report/table.ts';
 import { BASE } from './roster.ts';
 import { allRows, broadcastRow, echoRow, handshakesRow, idleRow, type Row, shortRows } from './rows.ts';
+import { median } from './statistics.ts';
 import { checkTargets } from './targets.ts';
+import { measureWorkers } from './workers.ts';
 
 const HELP = `npm run bench -- [SCENARIO…] [options]
 
 Measures server CPU per message of tidings and its peers, in interleaved rounds, and prints the ratios to ws.
 gate [WORD…] counts system calls and allocations instead and exits with 1 if there are more than allowed;
 with words, only in scenarios whose names have one of them.
+workers measures what two workers of \`tidings serve\` carry, against one: by the CPU time of the busiest process at the same
+load for each worker (--conns pages of each, default 500; --rounds, default 5; --time, default 5).
 Without a scenario: all rows. SCENARIO: echo, broadcast, handshakes, idle, fanout, resp, codec, or a table:
   events           message events as with ws: what somebody gets who changes one import
   sends            what an application sends: in another turn, with callbacks, large, compressed
@@ -80,6 +84,7 @@ const base = values.base === undefined ? undefined : resolve(values.base);
 if (base !== undefined && values.report) wrong('--report is of one tidings, without --base');
 await buildBench({ base });
 if (positionals[0] === 'gate') process.exit(await runGate(positionals.slice(1)));
+if (positionals[0] === 'workers') process.exit(await runWorkers());
 const chosen = choose();
 if (chosen.length === 0) {
   console.error('no row matches');
@@ -152,6 +157,24 @@ async function runGate(words: string[]): Promise<number> {
     if (isOver) console.log(`      allowed are ${LOGIN_LIMIT} bytes and no timer`);
   }
   return failures > 0 ? 1 : 0;
+}
+
+async function runWorkers(): Promise<number> {
+  const { one, two, ratio, spread } = await measureWorkers({
+    pages: numberOf('conns') ?? (values.short ? 20 : 500),
+    rate: values.short ? 200 : 2_000,
+    rounds: numberOf('rounds') ?? (values.short ? 1 : 5),
+    seconds: numberOf('time') ?? (values.short ? 0.5 : 5),
+    progress: values.quiet ? undefined : (text) => console.error(text),
+  });
+  const figure = (carried: number[]): string =>
+    `${Math.round(median(carried)).toLocaleString('en')} messages/s`;
+  if (values.json) console.log(JSON.stringify({ one, two, ratio, spread }));
+  else {
+    console.log(`a full worker carries ${figure(one)}, two carry ${figure(two)}`);
+    console.log(`2 workers ÷ 1: ${ratio.toFixed(2)} ± ${(spread * 100).toFixed(1)} % (target 1.9)`);
+  }
+  return 0;
 }
 
 function choose(): Row[] {
