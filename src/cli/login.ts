@@ -14,7 +14,7 @@ export function loginInterceptors(settings: LoginSettings): PushInterceptor[] {
   if (secret.length > 0) interceptors.push(signedTicket({ secret }));
   const given = [jwks !== undefined, jwtSecret.length > 0, jwtKey.length > 0].filter(Boolean).length;
   if (given > 1) throw new UsageError('give one of --jwks, --jwt-secret and --jwt-key');
-  if (given === 1) interceptors.push(jwt(jwtOptions(settings)));
+  if (given === 1) interceptors.push(byFlags(() => jwt(jwtOptions(settings))));
   else if (jwtSettings(settings).length > 0) {
     throw new UsageError(
       `--${jwtSettings(settings)[0]} is for tokens: give --jwks, --jwt-secret or --jwt-key`,
@@ -25,6 +25,23 @@ export function loginInterceptors(settings: LoginSettings): PushInterceptor[] {
 
 export function expiryOptions({ expiryLeeway, plainExpiry }: LoginSettings): ExpiryOptions {
   return { leeway: expiryLeeway, plain: plainExpiry };
+}
+
+/** Names what is wrong as whoever set it knows it. */
+const FLAGS: Record<string, string> = {
+  jwks: '--jwks',
+  secret: '--jwt-secret',
+  publicKey: '--jwt-key',
+  algorithms: '--jwt-algorithms',
+};
+
+function byFlags<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(error.message.replace(/^jwt: (\w+)/, (whole, name: string) => FLAGS[name] ?? whole));
+  }
 }
 
 function jwtOptions(settings: LoginSettings): JwtOptions {

@@ -58,7 +58,7 @@ export class Instance {
     this.#parts = parts;
     this.#push = this.#makePush(parts);
     this.#tokens = new AdminTokens(settings.adminToken, settings.adminRate);
-    this.#sites = this.#makeSites();
+    this.#sites = this.#makeSites(settings);
   }
 
   /**
@@ -109,13 +109,14 @@ export class Instance {
    * @throws {Error} where it is not; then all stays as it was
    */
   async reload(settings: ServeSettings, isTrial: boolean): Promise<void> {
+    const sites = this.#makeSites(settings);
     await this.#push.reload(changesOf(this.#settings, settings), { trial: isTrial });
     if (isTrial) return;
     this.#settings = settings;
     this.#tokens.set(settings.adminToken);
     this.#push.logLevel = settings.logLevel;
     this.#parts.output.level = settings.logLevel;
-    this.#sites = this.#makeSites();
+    this.#sites = sites;
   }
 
   /** @param hasOthers on the same port, that stay: they get whoever comes from here on */
@@ -175,8 +176,8 @@ export class Instance {
     );
   }
 
-  #makeSites(): Sites {
-    const { demo, path, queryUser: userParameter, limit, storeGrace, proxies, adminPort } = this.#settings;
+  #makeSites(settings: ServeSettings): Sites {
+    const { demo, path, queryUser: userParameter, limit, storeGrace, proxies, adminPort } = settings;
     const push = this.#push;
     const { instance } = push;
     return sites({
@@ -185,7 +186,7 @@ export class Instance {
       log: push.log,
       maxBody: parseLimits(limit).limits.message,
       storeGrace,
-      showData: this.#settings.adminFrames === 'data',
+      showData: settings.adminFrames === 'data',
       proxies,
       hasAdminPort: adminPort !== undefined,
       metrics: this.#parts.metrics,

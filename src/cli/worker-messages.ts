@@ -29,8 +29,7 @@ export type ToWorker =
   | { type: 'metrics?'; id: number }
   /** The answer to `metrics-of-all?`. */
   | { type: 'metrics-of-all'; id: number; families: Family[] }
-  | { type: 'drain' }
-  | { type: 'end' };
+  | { type: 'drain' };
 
 export type FromWorker =
   /** It hears from here on. What it was told before may be lost. */

@@ -76,7 +76,12 @@ export async function runWorker(
       void say({ type: 'metrics', id: order.id, families: instance?.metrics() ?? [] });
     } else if (order.type === 'metrics-of-all') asked.get(order.id)?.(order.families);
     else if (order.type === 'drain') finish(false);
-    else if (order.type === 'end') process.exit(1);
+  });
+  // Beside the stack that Node prints, which does not say whose it is.
+  process.on('uncaughtExceptionMonitor', (error) => {
+    instance?.log('error', `this worker ends by a fault of its program: ${error}`, {
+      event: 'worker-failed',
+    });
   });
   // Signals are the primary's to obey. Who sends one to this process alone wants this worker to go.
   process.on('SIGTERM', () => finish(true));

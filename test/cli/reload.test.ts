@@ -124,6 +124,7 @@ test('what is wrong changes nothing, and is said', async (t) => {
     [{ secret: 'short', adminToken: 'second' }, /at least 16 bytes/],
     [{ secret: young, secretFile: '/nowhere/x' }, /"secretFile" '\/nowhere\/x' can't be read/],
     [{ secret: young, workers: 2 }, /--workers need a store/],
+    [{ secret: young, jwtKey: 'package.json' }, /--jwt-key can not be read/],
   ] as [object | string, RegExp][]) {
     write(settings);
     reload();

@@ -174,6 +174,37 @@ test(
   },
 );
 
+test(
+  'requests of one SockJS session come to any worker, each by a connection of its own',
+  patient,
+  async (t) => {
+    const { url, push } = await start(t);
+    const post = (path: string, body = '') =>
+      fetch(`${url}/sockjs/socketServer/000/${path}?user=alice`, {
+        method: 'POST',
+        headers: { Connection: 'close' },
+        body,
+      });
+    assert.equal(await (await post('one/xhr')).text(), 'o\n');
+    const got: string[] = [];
+    const polling = (async () => {
+      while (got.length < 21) {
+        const frame = await (await post('one/xhr')).text();
+        if (frame.startsWith('a')) got.push(...(JSON.parse(frame.slice(1)) as string[]));
+        else assert.equal(frame, 'h\n');
+      }
+    })();
+    for (let n = 0; n < 10; n++) await push.send('alice', String(n));
+    assert.equal((await post('one/xhr_send', '["ping"]')).status, 204);
+    for (let n = 10; n < 20; n++) await push.send('alice', String(n));
+    await polling;
+    assert.deepEqual(
+      got.filter((text) => text !== 'hb_ok'),
+      Array.from({ length: 20 }, (_, n) => String(n)),
+    );
+  },
+);
+
 test('where the primary process is killed, the workers send their pages away and end', patient, async (t) => {
   const { url, program } = await start(t);
   const [page] = await pages(t, url, 1);
