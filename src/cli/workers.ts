@@ -4,7 +4,7 @@
  */
 import cluster, { type Worker } from 'node:cluster';
 import { gauge } from '../metrics/family.ts';
-import { type Family, mergeMetrics } from '../metrics/index.ts';
+import { type Family, ProcessMetrics } from '../metrics/index.ts';
 import { within } from '../waiting.ts';
 import type { LogOutput } from './log-output.ts';
 import type { Places } from './serve-instance.ts';
@@ -55,6 +55,8 @@ export interface WorkersParts {
 export class Workers {
   readonly #parts: WorkersParts;
   readonly #members = new Set<Member>();
+  /** Also of those that have ended. */
+  readonly #counted = new ProcessMetrics();
   readonly #pauses = new Set<NodeJS.Timeout>();
   /** What was asked of workers, by its number. */
   readonly #asked = new Map<number, { of: Member; answer: (said: FromWorker | 'gone') => void }>();
@@ -124,21 +126,27 @@ export class Workers {
     member.worker.process.kill('SIGKILL');
   }
 
-  /** What all have counted, together; of those that do not answer in time, that they don't. */
+  /** What all have counted, together; of those that do not answer in time, what they said last, and that they don't. */
   async metrics(): Promise<Family[]> {
     const members = [...this.#members].filter(({ state }) => state === 'ready');
-    const answers = await Promise.all(
-      members.map((member) => this.#ask(member, METRICS_TIME, (id) => ({ type: 'metrics?', id }))),
+    let silent = 0;
+    await Promise.all(
+      members.map(async (member) => {
+        const answer = await this.#ask(member, METRICS_TIME, (id) => ({ type: 'metrics?', id }));
+        if (answer === 'silent') silent++;
+        // What one has counted that has ended meanwhile is added already.
+        else if (typeof answer !== 'string' && this.#members.has(member)) {
+          this.#counted.tell(member.name, (answer as { families: Family[] }).families);
+        }
+      }),
     );
-    const told = answers.filter((answer) => typeof answer !== 'string') as { families: Family[] }[];
-    const silent = answers.filter((answer) => answer === 'silent').length;
     return [
-      ...mergeMetrics(told.map(({ families }) => families)),
+      ...this.#counted.families(),
       gauge('tidings_workers', 'Worker processes that there should be.', this.#parts.count),
       gauge('tidings_workers_ready', 'Worker processes that serve.', members.length),
       gauge(
         'tidings_workers_silent',
-        'Worker processes that serve, but did not answer in time: what they counted is missing here.',
+        'Worker processes that serve, but did not answer in time: their numbers are those of before.',
         silent,
       ),
     ];
@@ -226,6 +234,7 @@ export class Workers {
 
   #gone(member: Member, code: number | null, signal: string | null): void {
     this.#members.delete(member);
+    this.#counted.ended(member.name);
     for (const { of, answer } of this.#asked.values()) if (of === member) answer('gone');
     const { name, state, failure, since } = member;
     const how = failure?.message ?? (signal === null ? `status ${code}` : String(signal));

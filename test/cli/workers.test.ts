@@ -65,6 +65,15 @@ async function pages(
   return all;
 }
 
+/** Sessions since the start, of all workers that there were. */
+async function openedOf(url: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`, { headers: { Connection: 'close' } })).text();
+  return [...text.matchAll(/^tidings_sessions_opened_total\{.*\} (\d+)$/gm)].reduce(
+    (sum, [, n]) => sum + Number(n),
+    0,
+  );
+}
+
 async function workersOf(url: string): Promise<Record<string, number>> {
   const text = await (
     await fetch(`${url}/metrics`, { headers: { Connection: 'close' }, signal: AbortSignal.timeout(10_000) })
@@ -119,6 +128,8 @@ test(
       }
     });
     await until('traffic', () => sent.every((n) => n > 50), 60_000);
+    const counted = await openedOf(url);
+    assert.equal(counted, 12);
     process.kill(pid, 'SIGKILL');
     await until('another one', () => /worker-ready: w-3 serves/.test(program.stderr), 60_000);
     const before = [...sent];
@@ -133,6 +144,8 @@ test(
       );
     }
     assert.match(program.stderr, /worker-gone: w-[12] has ended \(SIGKILL\); another one comes/);
+    // The sessions of before are still counted, besides those that have come again.
+    assert.ok((await openedOf(url)) > counted);
     assert.deepEqual(await workersOf(url), {
       tidings_workers: 2,
       tidings_workers_ready: 2,
