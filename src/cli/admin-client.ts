@@ -1,11 +1,25 @@
 /** Calls the admin API of a running `tidings serve`. */
 import { JsonText } from '../push/payload.ts';
-import { secret, text, UsageError } from './options.ts';
+import { type Option, secret, text, UsageError } from './options.ts';
+
+/** One of those that the server has: its list may come from the same environment or file. Scopes are the server's to know. */
+function token(): Option<string | undefined> {
+  const parse = (texts: string[]): string => {
+    const all = texts.flatMap((each) => each.split(/\s+/)).filter((each) => each !== '');
+    const mine = all.find((each) => !SCOPED.test(each)) ?? all[0];
+    if (mine === undefined) throw new UsageError('is empty');
+    return mine.replace(SCOPED, '');
+  };
+  return secret({ ...text('TOKEN', "The server's admin token"), sharedAs: 'adminToken', parse });
+}
+
+/** Before a token: what it may be used for. */
+const SCOPED = /^(?:read|send|control)(?:,(?:read|send|control))*=(?!=*$)/i;
 
 /** Where the server is, for the commands that talk to one. */
 export const connection = {
   url: text('URL', 'The server', 'http://127.0.0.1:8080'),
-  token: secret(text('TOKEN', "The server's admin token")),
+  token: token(),
 };
 
 export interface AdminCall {
@@ -77,7 +91,9 @@ export async function callAdminForText(
   { method, path, body, idempotencyKey }: AdminCall,
 ): Promise<string> {
   if (token === undefined || token === '') {
-    throw new UsageError('give the --token that the server was started with (--admin-token there)');
+    throw new UsageError(
+      'give the --token that the server was started with (--admin-token there), or TIDINGS_ADMIN_TOKEN',
+    );
   }
   if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--url is not an http(s) URL`);
   const target = new URL(path, url);

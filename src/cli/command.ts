@@ -1,5 +1,5 @@
 /** What a command of the program is, and how its help reads. */
-import { environmentName, flagName, type Options, type Settings } from './options.ts';
+import { environmentName, flagName, type Options, type Settings, sharedKey } from './options.ts';
 
 export interface Command<O extends Options = Options> {
   name: string;
@@ -30,7 +30,6 @@ export function helpOf({ name, positionals, description, examples, options }: Co
   ]);
   rows.push(['--config FILE', 'JSON file with settings, keys as in docs/configuration.md [./tidings.json]']);
   rows.push(['-h, --help', 'This text']);
-  const first = Object.keys(options).find((key) => !options[key]!.isOfOneCall) ?? 'config';
   const ofOneCall = Object.keys(options).filter((key) => options[key]!.isOfOneCall);
   const but = ofOneCall.length === 0 ? '' : ` but ${ofOneCall.map((key) => `--${flagName(key)}`).join(', ')}`;
   return [
@@ -38,13 +37,23 @@ export function helpOf({ name, positionals, description, examples, options }: Co
     wrap(description, 0),
     `Options:\n${table(rows)}`,
     wrap(
-      `Every option${but} can also come from the environment (${environmentName(first)} for --${flagName(first)}) ` +
+      `Every option${but} can also come from the environment (${examplesOfEnvironment(options)}) ` +
         'or from the config file; flags win over the environment, the environment over the file.',
       0,
     ),
     `Examples:\n${examples.map(([line, meaning]) => `  ${line}\n      ${meaning}`).join('\n')}`,
     '',
   ].join('\n\n');
+}
+
+/** The first, and each that has another name there. */
+function examplesOfEnvironment(options: Options): string {
+  const shared = Object.entries(options).filter(([, { isOfOneCall }]) => !isOfOneCall);
+  const shown = shared.filter(([, { sharedAs }], i) => i === 0 || sharedAs !== undefined);
+  if (shown.length === 0) return `${environmentName('config')} for --config`;
+  return shown
+    .map(([key, option]) => `${environmentName(sharedKey(key, option))} for --${flagName(key)}`)
+    .join(', ');
 }
 
 export function overview(commands: Command[]): string {

@@ -6,7 +6,7 @@ import { type Command, helpOf, overview } from './command.ts';
 import { Files } from './files.ts';
 import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
-import { readSettings, UsageError } from './options.ts';
+import { readSettings, sharedKey, UsageError } from './options.ts';
 import { cancel, scheduled } from './scheduled.ts';
 import { publish, send } from './send.ts';
 import { serve } from './serve.ts';
@@ -34,7 +34,11 @@ export const commands: Command[] = [
 
 /** Every key of the config file: one file serves all commands. */
 export const configKeys: ReadonlySet<string> = new Set(
-  commands.flatMap(({ options }) => Object.keys(options).filter((key) => !options[key]!.isOfOneCall)),
+  commands.flatMap(({ options }) =>
+    Object.entries(options)
+      .filter(([, option]) => !option.isOfOneCall)
+      .map(([key, option]) => sharedKey(key, option)),
+  ),
 );
 
 /** @returns the exit status: 0 done, 1 failed, 2 wrong usage */

@@ -22,6 +22,11 @@ export interface Option<T> {
   shown: string;
   /** It says what one call is about: neither the environment nor the config file, which serve all commands, can say it. */
   isOfOneCall?: boolean;
+  /**
+   * What the environment and the config file call it, as a key, where that is not what its flag is called. They may have
+   * a list of them there.
+   */
+  sharedAs?: string;
   /** No message shows its value. */
   isSecret?: boolean;
   /** When a new value counts that a running server is given; left out: when it is started again. */
@@ -181,6 +186,11 @@ export function checked<T>(
   return { ...option, parse };
 }
 
+/** The key of a setting in the config file, and in its name in the environment. */
+export function sharedKey(key: string, { sharedAs }: Pick<Option<unknown>, 'sharedAs'>): string {
+  return sharedAs ?? key;
+}
+
 export function flagName(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
@@ -212,18 +222,24 @@ export function readSettings<O extends Options>(
   const sources: Record<string, Source> = {};
   for (const [key, option] of Object.entries(options)) {
     const fromFlag = given[flagName(key)];
-    const fromEnvironment = option.isOfOneCall ? undefined : variables.get(environmentName(key));
+    const shared = sharedKey(key, option);
+    const fromEnvironment = option.isOfOneCall ? undefined : variables.get(environmentName(shared));
     const [source, where, texts]: [Source, string, string[] | undefined] =
       fromFlag !== undefined
         ? ['flag', `--${flagName(key)}`, fromFlag]
         : fromEnvironment !== undefined
-          ? ['environment', environmentName(key), [fromEnvironment]]
+          ? ['environment', environmentName(shared), [fromEnvironment]]
           : [
               'file',
-              `${file.name}: "${key}"`,
-              option.isOfOneCall ? undefined : file.textsOf(key, option.kind),
+              `${file.name}: "${shared}"`,
+              option.isOfOneCall
+                ? undefined
+                : file.textsOf(shared, option.sharedAs === undefined ? option.kind : 'list'),
             ];
     sources[key] = texts === undefined ? 'default' : source;
+    if (option.sharedAs !== undefined && fromFlag !== undefined && fromFlag.length > 1) {
+      throw new UsageError(`--${flagName(key)} is given more than once`);
+    }
     try {
       values[key] = texts === undefined ? option.fallback : option.parse(texts, files);
     } catch (error) {
@@ -242,6 +258,9 @@ export function readSettings<O extends Options>(
   };
 }
 
+/** Names of before, each with that of today. */
+const RENAMED: Readonly<Record<string, string>> = { TIDINGS_TOKEN: 'TIDINGS_ADMIN_TOKEN' };
+
 /** Our variables. @throws {UsageError} for one that there is not */
 function variablesOf(environment: NodeJS.ProcessEnv, known: ReadonlySet<string>): Map<string, string> {
   const names = ['TIDINGS_CONFIG', ...[...known].map(environmentName)];
@@ -249,6 +268,7 @@ function variablesOf(environment: NodeJS.ProcessEnv, known: ReadonlySet<string>)
   for (const [name, value] of Object.entries(environment)) {
     if (!name.startsWith('TIDINGS_') || value === undefined || isOfKubernetes(name, value)) continue;
     if (!names.includes(name)) {
+      if (name in RENAMED) throw new UsageError(`${name} is called ${RENAMED[name]} now`);
       const likely = closest(name, names);
       throw new UsageError(
         `unknown environment variable ${name}${likely === undefined ? '' : `; did you mean ${likely}?`}`,

@@ -2,7 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commands, configKeys, main } from '../../src/cli/main.ts';
-import { environmentName, flagName, type Option, readSettings, UsageError } from '../../src/cli/options.ts';
+import {
+  environmentName,
+  flagName,
+  type Option,
+  readSettings,
+  sharedKey,
+  UsageError,
+} from '../../src/cli/options.ts';
 
 const options = commands.flatMap(({ name, options }) =>
   Object.entries(options).map(([key, option]) => ({ command: name, all: options, key, option })),
@@ -44,7 +51,8 @@ test('no value of the wrong kind, unit or range is taken, by flag or environment
         );
       };
       refuses([`${flag}=${value}`], {}, flag);
-      if (!option.isOfOneCall) refuses([], { [environmentName(key)]: value }, environmentName(key));
+      const variable = environmentName(sharedKey(key, option));
+      if (!option.isOfOneCall) refuses([], { [variable]: value }, variable);
     }
   }
 });
@@ -75,7 +83,7 @@ test('a flag, variable or key that is misspelled is refused, with the one that i
     );
     if (option.isOfOneCall) continue;
     assert.throws(
-      () => readSettings(all, [], configKeys, { [`${environmentName(key)}X`]: '1' }),
+      () => readSettings(all, [], configKeys, { [`${environmentName(sharedKey(key, option))}X`]: '1' }),
       /^UsageError: unknown environment variable \S+; did you mean TIDINGS_/,
     );
   }

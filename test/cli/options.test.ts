@@ -16,6 +16,7 @@ import {
   once,
   readSettings,
   secret,
+  sharedKey,
   text,
   UsageError,
 } from '../../src/cli/options.ts';
@@ -238,8 +239,12 @@ test('what one call is about is only said with it, not by the environment or the
 test('one file serves all commands: what several of them read from it is the same to each', () => {
   const meanings = new Map<string, string>();
   for (const { name, options } of commands) {
-    for (const [key, { kind, placeholder, fallback, isOfOneCall }] of Object.entries(options)) {
+    for (const [own, option] of Object.entries(options)) {
+      const { kind, placeholder, fallback, isOfOneCall } = option;
+      const key = sharedKey(own, option);
       if (isOfOneCall) continue;
+      // One of a list that another command has.
+      if (option.sharedAs !== undefined) continue;
       assert.ok(configKeys.has(key));
       // Of numbers, the placeholder says what they count.
       const meaning = typeof fallback === 'number' ? `${kind} ${placeholder}` : kind;
@@ -247,4 +252,19 @@ test('one file serves all commands: what several of them read from it is the sam
       meanings.set(key, meaning);
     }
   }
+});
+
+test('the token of those who call is one of those that the server has, by one name in the environment and the file', (t) => {
+  const top = commands.find(({ name }) => name === 'top')!.options;
+  const from = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
+    readSettings(top, args, configKeys, environment).values['token'];
+  assert.equal(from([], { TIDINGS_ADMIN_TOKEN: 'T' }), 'T');
+  assert.equal(from([], { TIDINGS_ADMIN_TOKEN: 'read=R send,control=S plain== ' }), 'plain==');
+  assert.equal(from([], { TIDINGS_ADMIN_TOKEN: 'read=R\nsend=S' }), 'R');
+  assert.equal(from(['--token', 'read==='], { TIDINGS_ADMIN_TOKEN: 'T' }), 'read===');
+  assert.equal(from(['--config', config(t, { adminToken: ['control=C', 'T'] })]), 'T');
+  assert.equal(from(['--config', config(t, { adminToken: 'T' })]), 'T');
+  assert.throws(() => from([], { TIDINGS_TOKEN: 'T' }), /TIDINGS_TOKEN is called TIDINGS_ADMIN_TOKEN now/);
+  assert.throws(() => from(['--token', 'A', '--token', 'B']), /--token is given more than once$/);
+  assert.throws(() => from([], { TIDINGS_ADMIN_TOKEN: ' ' }), /TIDINGS_ADMIN_TOKEN is empty/);
 });
