@@ -2,7 +2,7 @@
 import type { Message } from '../client/full.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { command } from './command.ts';
-import { flag, list, secret, text, UsageError } from './options.ts';
+import { flag, integer, list, secret, text, UsageError } from './options.ts';
 
 export const listen = command({
   name: 'listen',
@@ -10,7 +10,9 @@ export const listen = command({
   summary: "print a user's messages as they come",
   description:
     'Connects as a page would and prints every message as one line of JSON; reconnects by itself and goes on ' +
-    'where it was. What happens to the connection is said on standard error. It acknowledges nothing.',
+    'where it was. What happens to the connection is said on standard error. It acknowledges nothing.\n\n' +
+    'Status 0: it was ended by Ctrl-C or SIGTERM. 3: the server refuses (the ticket, the user, the path), and asking again ' +
+    'would not help. 4: there was no connection for --patience. 1: anything else.',
   examples: [
     ['tidings listen --user alice', 'at a server that believes the user’s bare name (--query-user, --demo)'],
     ['tidings listen --ticket "$(tidings ticket alice --secret "$SECRET")"', 'at one that wants a ticket'],
@@ -22,10 +24,15 @@ export const listen = command({
     path: text('PATH', "The server's WebSocket path, where --url has none", '/socketServer'),
     queryUser: text('PARAMETER', 'The query parameter that carries the bare name', 'operator'),
     topics: list('TOPIC', 'Subscribe to this topic, too; may be repeated', /[\s,]+/),
+    patience: integer('SECONDS', 'Without a connection for so long, give up; 0: never', {
+      min: 0,
+      max: 31_536_000,
+      fallback: 0,
+    }),
     retained: flag('Begin with the oldest retained message instead of the next'),
   },
   async run({ values, positionals }) {
-    const { user, ticket, queryUser, topics, retained } = values;
+    const { user, ticket, queryUser, topics, retained, patience } = values;
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? Say whose messages with --user`);
     if (user === undefined && ticket === undefined) throw new UsageError('give --user or --ticket');
     const note = (text: string): void => console.error(`tidings listen: ${text}`);
@@ -33,11 +40,16 @@ export const listen = command({
 
     /** The text of the frame that is just being read. */
     let frame = '';
+    /** Why there is no connection, where it is known. */
+    let fault: string | undefined;
     class Remembering extends WebSocket {
       constructor(address: string | URL, protocols?: string | string[]) {
         super(address, protocols);
         this.on('message', (text) => {
           frame = String(text);
+        });
+        this.on('error', (error) => {
+          fault = faultOf(error);
         });
       }
     }
@@ -57,22 +69,68 @@ export const listen = command({
       note(`${channel === undefined ? '' : `${channel}: `}${message} (${code})`);
     });
     client.on('unsubscribed', ({ channel, reason }) => note(`no more of ${channel} (${reason})`));
-    client.on('open', (open) => note(`connected to ${open.instance} as ${open.user}`));
-    client.on('state', (state) => {
-      if (state.name !== 'waiting') return;
-      note(`disconnected (${state.code} ${state.reason}); next try in ${(state.delay / 1000).toFixed(1)} s`);
+    let lost: number | undefined = performance.now();
+    client.on('open', (open) => {
+      lost = undefined;
+      note(`connected to ${open.instance} as ${open.user}`);
     });
 
+    let status: number | undefined;
+    const giveUp = (why: string, as: number): void => {
+      note(why);
+      status = as;
+      client.close();
+    };
+    const timer = setInterval(() => {
+      const isOver = lost !== undefined && performance.now() - lost >= patience * 1000;
+      if (patience > 0 && isOver) giveUp(`no connection for ${patience} s`, UNREACHABLE);
+    }, 100);
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => client.close());
     return new Promise((resolve) => {
       client.on('state', (state) => {
+        if (state.name === 'waiting') {
+          lost ??= performance.now();
+          const why = fault ?? `${state.code} ${state.reason}`.trimEnd();
+          fault = undefined;
+          const [, answer] = /^the server answers (\d+)/.exec(why) ?? [];
+          if (answer !== undefined && FINAL.has(Number(answer))) {
+            giveUp(`${why}: ${FINAL.get(Number(answer))}`, REFUSED);
+            return;
+          }
+          note(`no connection: ${why}; next try in ${(state.delay / 1000).toFixed(1)} s`);
+        }
         if (state.name !== 'closed') return;
-        if (state.code !== 1000) note(`the server ended it: ${state.code} ${state.reason}`);
-        resolve(state.code === 1000 ? 0 : 1);
+        clearInterval(timer);
+        if (status === undefined && state.code !== 1000) {
+          note(`the server ended it: ${`${state.code} ${state.reason}`.trimEnd()}`);
+          status = state.code >= 4500 && state.code < 5000 ? REFUSED : 1;
+        }
+        resolve(status ?? 0);
       });
     });
   },
 });
+
+/** Exit statuses. */
+const REFUSED = 3;
+const UNREACHABLE = 4;
+
+/** Answers to a handshake that stay what they are. */
+const FINAL: ReadonlyMap<number, string> = new Map([
+  [400, 'it does not take this request'],
+  [401, 'it wants another --ticket or --user'],
+  [403, 'this user may not come in'],
+  [404, 'there is no tidings at this --url and --path'],
+  [426, 'there is no tidings at this --url and --path'],
+]);
+
+/** Bytes from the network may be anything: no control characters. */
+function faultOf({ message, code }: Error & { code?: unknown }): string {
+  const [, status] = /^Unexpected server response: (\d+)$/.exec(message) ?? [];
+  if (status !== undefined) return `the server answers ${status}`;
+  // Where a name has several addresses, the error of all has no message.
+  return (message || String(code)).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+}
 
 /** With the data as they were sent: JavaScript can't hold every number that JSON can. */
 function lineOf(message: Message, frame: string): string {

@@ -3,6 +3,7 @@ import { closest } from '../option-names.ts';
 import { VERSION } from '../version.ts';
 import { check } from './check.ts';
 import { type Command, helpOf, overview } from './command.ts';
+import { completion } from './completion.ts';
 import { Files } from './files.ts';
 import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
@@ -30,6 +31,7 @@ export const commands: Command[] = [
   ticket,
   top,
   check,
+  completion(() => commands),
 ];
 
 /** Every key of the config file: one file serves all commands. */
