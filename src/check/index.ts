@@ -3,6 +3,7 @@
  * clients; then a table, JSON, and a report in a folder.
  */
 import { allCases, isOfAutobahn, selectCases } from './cases/index.ts';
+import { framesOf } from './frames-text.ts';
 import { dial } from './handshake.ts';
 import { statusOf } from './interrupt.ts';
 import { FuzzingServer } from './listener.ts';
@@ -11,7 +12,7 @@ import { Progress, type ProgressStream } from './progress.ts';
 import { quickPatterns } from './quick-patterns.ts';
 import { writeReport } from './report.ts';
 import { type CaseResult, runAll, whenAborted } from './runner.ts';
-import { summarize, summaryLine, table } from './summary.ts';
+import { outcomeOf, summarize, summaryLine, table } from './summary.ts';
 
 export { allCases, cases, isOfAutobahn, selectCases } from './cases/index.ts';
 export { interruptible, statusOf } from './interrupt.ts';
@@ -39,6 +40,8 @@ export interface CheckSettings {
   json?: boolean;
   /** Whether everything must pass, so that non-strict and unimplemented cases fail the check, too. Default false. */
   isStrict?: boolean;
+  /** Whether the frames of each case that did not pass are shown. Default false. */
+  frames?: boolean;
   /** The peer's name in the report. Default: its address. */
   agent?: string;
   /** Where progress is shown, such as `process.stderr`. With JSON it also takes what is no result. Default: nowhere. */
@@ -73,24 +76,27 @@ export function conclude(
   settings: CheckSettings,
   rest?: NotRun,
 ): number {
-  const { json, outdir, isStrict, write } = settings;
+  const { json, outdir, isStrict, frames, write } = settings;
+  const bad = results.filter((result) => ['failed', 'nonStrict'].includes(outcomeOf(result)));
   const beyond = results.filter((result) => !isOfAutobahn(result));
   const whole = summarize(results);
   const page = outdir === undefined ? undefined : writeReport(outdir, results, rest?.shortly);
   if (json) {
-    const verdicts = results.map(({ id, behavior, behaviorClose, duration, result, resultClose, waits }) => ({
-      id,
-      behavior,
-      behaviorClose,
-      duration,
-      result,
-      resultClose,
-      waits,
-    }));
+    const verdicts = results.map((each) => {
+      const { id, behavior, behaviorClose, duration, result, resultClose, waits, wirelog } = each;
+      const verdict = { id, behavior, behaviorClose, duration, result, resultClose, waits };
+      return frames && bad.includes(each) ? { ...verdict, wirelog } : verdict;
+    });
     const interrupted = rest && { notRun: rest.ids, cut: rest.cut };
     write(`${JSON.stringify({ role, agent, ...whole, interrupted, results: verdicts })}\n`);
   } else {
     write(`${table(results)}\n`);
+    if (frames) for (const result of bad) write(`\n${framesOf(result)}\n`);
+    const [first] = bad;
+    if (first !== undefined && !frames && outdir === undefined) {
+      const again = role === 'server' ? `--cases ${first.id} --frames shows those of one; ` : '';
+      write(`to see the frames of cases: ${again}--outdir FOLDER writes a page for each\n`);
+    }
     for (const { id, waitedFor } of rest?.cut ?? []) write(`${id}: cut off, waiting for ${waitedFor}\n`);
     if (beyond.length > 0) {
       write(`${role} ${agent}, beyond the Autobahn suite: ${summaryLine(summarize(beyond))}\n`);

@@ -11,6 +11,8 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
+/** Cases that fail all before something is said. */
+const FIRST = 8;
 const clearLine = '\r\u001b[K';
 
 export class Progress {
@@ -42,8 +44,18 @@ export class Progress {
     this.running.delete(result.id);
     this.results.set(result.id, result);
     if (outcomeOf(result) === 'failed') this.#failed++;
+    if (this.results.size === FIRST && this.#failed === FIRST) this.#doubt();
     if (this.#stream?.isTTY) this.#draw();
     else this.#showGroup(result.id.split('.')[0]!);
+  }
+
+  /** Who checks what does not echo would wait for minutes. */
+  #doubt(): void {
+    const end = this.#stream?.isTTY ? clearLine : '';
+    this.#stream?.write(
+      `${end}${this.#label}: none of the first ${FIRST} cases passed. Does it echo what it gets, text with text and binary ` +
+        'with binary? Ctrl-C ends the check\n',
+    );
   }
 
   /** Shows nothing more. */

@@ -1,6 +1,6 @@
 /** Calls the admin API of a running `tidings serve`. */
 import { JsonText } from '../push/payload.ts';
-import { type Option, secret, text, UsageError } from './options.ts';
+import { flag, type Option, secret, text, UsageError } from './options.ts';
 
 /** One of those that the server has: its list may come from the same environment or file. Scopes are the server's to know. */
 function token(): Option<string | undefined> {
@@ -21,6 +21,9 @@ export const connection = {
   url: text('URL', 'The server', 'http://127.0.0.1:8080'),
   token: token(),
 };
+
+/** For commands that print JSON in any case, so that scripts may say `--json` to all. */
+export const printsJson = { json: flag('Print JSON, which it does anyway') };
 
 export interface AdminCall {
   method: 'GET' | 'POST' | 'PUT' | 'DELETE';

@@ -16,6 +16,7 @@ export const check = command({
   examples: [
     ['tidings check ws://127.0.0.1:9001/', 'every case; takes minutes'],
     ['tidings check ws://127.0.0.1:9001/ --short --outdir report', 'the quick groups, with an HTML report'],
+    ['tidings check ws://127.0.0.1:9001/ --cases 7.1.1 --frames', 'one case, with what went over the wire'],
     ['tidings check --listen 9001', 'wait for clients'],
   ],
   options: {
@@ -36,6 +37,7 @@ export const check = command({
     }),
     agent: text('NAME', 'What the report calls the server; default: its address'),
     outdir: text('FOLDER', 'Write index.json, index.html and a page per case there'),
+    frames: flag('Show the handshake and the frames of each case that did not pass'),
     json: flag('Print JSON instead of a table'),
     strict: flag('Status 1 also if a case is non-strict or unimplemented'),
   },
@@ -50,6 +52,7 @@ export const check = command({
       messages,
       agent,
       outdir,
+      frames,
       json,
       strict: isStrict,
     } = values;
@@ -59,6 +62,7 @@ export const check = command({
       patience,
       messages,
       outdir,
+      frames,
       json,
       isStrict,
       progress: process.stderr,

@@ -37,15 +37,16 @@ export function totalOf(reports: readonly Report[]): Omit<Stats, 'instance'> {
   return total;
 }
 
-/** Of one report, or summed. Undefined: it is not known. */
+/** Of one report, or summed. NaN: it is not known yet. Undefined: the instance does not say it. */
 type Cell = (report: Report, before: Report | undefined, seconds: number) => number | undefined;
 
 const perSecond =
   (name: 'published' | 'deliveries' | 'opened' | 'receivedFrames' | 'cpuSeconds'): Cell =>
   (report, before, seconds) => {
     const [now, then] = [report[name], before?.[name]];
+    if (now === undefined) return undefined;
     // Of a process that was started again, nothing is known yet.
-    return now === undefined || then === undefined || now < then ? undefined : (now - then) / seconds;
+    return then === undefined || now < then ? Number.NaN : (now - then) / seconds;
   };
 
 const COLUMNS: [title: string, cell: Cell, show: (value: number) => string, join: 'sum' | 'most'][] = [
@@ -59,7 +60,12 @@ const COLUMNS: [title: string, cell: Cell, show: (value: number) => string, join
   ['CPU', perSecond('cpuSeconds'), (value) => `${Math.round(value * 100)} %`, 'sum'],
   ['memory', ({ memoryBytes }) => memoryBytes, bytes, 'sum'],
   ['late by', ({ loopDelay }) => loopDelay, (value) => `${Math.round(value)} ms`, 'most'],
-  ['up', ({ started, time }) => started && time && time - started, duration, 'most'],
+  [
+    'up',
+    ({ started, time }) => (started === undefined || time === undefined ? undefined : time - started),
+    duration,
+    'most',
+  ],
 ];
 
 /** @param width characters of a line */
@@ -72,13 +78,13 @@ export function fleetTable(now: Look, before: Look | undefined): string[] {
   });
   const shown = COLUMNS.map((_, i) => i).filter((i) => rows.some((row) => row[i] !== undefined));
   const all = COLUMNS.map(([, , , join], i) => {
-    const known = rows.map((row) => row[i]).filter((value) => value !== undefined);
+    const known = rows.map((row) => row[i] ?? Number.NaN).filter((value) => !Number.isNaN(value));
     if (known.length === 0) return undefined;
     return join === 'sum' ? known.reduce((a, b) => a + b, 0) : Math.max(...known);
   });
   const line = (name: string, row: (number | undefined)[], state: string): string[] => [
     name,
-    ...shown.map((i) => (row[i] === undefined ? '-' : COLUMNS[i]![2](row[i]))),
+    ...shown.map((i) => (Number.isNaN(row[i] ?? Number.NaN) ? '-' : COLUMNS[i]![2](row[i]!))),
     state,
   ];
   const table = [

@@ -1,7 +1,7 @@
 /** `tidings inbox` and `tidings withdraw`: what a user's inbox has, and taking a message back, through the admin API. */
 import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
 import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
-import { callAdminForText, connection, inPath, takeBack, withQuery } from './admin-client.ts';
+import { callAdminForText, connection, inPath, printsJson, takeBack, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, once, text, UsageError } from './options.ts';
 
@@ -50,6 +50,7 @@ export const withdraw = command({
   ],
   options: {
     ...connection,
+    ...printsJson,
     key: once(text('KEY', 'The newest message that was sent with --replaces KEY')),
     topic: once(flag('It is a message of a topic: give its name in place of USER')),
   },

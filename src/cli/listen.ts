@@ -29,6 +29,7 @@ export const listen = command({
       max: 31_536_000,
       fallback: 0,
     }),
+    json: flag('Print JSON, which it does anyway'),
     retained: flag('Begin with the oldest retained message instead of the next'),
   },
   async run({ values, positionals }) {

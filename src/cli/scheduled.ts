@@ -1,6 +1,6 @@
 /** `tidings scheduled` and `tidings cancel`: through the admin API of a running server. */
 import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
-import { callAdminForText, connection, inPath, takeBack, withQuery } from './admin-client.ts';
+import { callAdminForText, connection, inPath, printsJson, takeBack, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { flag, integer, once, text, UsageError } from './options.ts';
 
@@ -20,6 +20,7 @@ export const scheduled = command({
   ],
   options: {
     ...connection,
+    ...printsJson,
     user: once(text('USER', 'Only what is for this user')),
     topic: once(text('TOPIC', 'Only what is for this topic')),
     before: once(text('TIME', 'Only what is due before: a time, or `before` of the page before this one')),
@@ -50,7 +51,7 @@ export const cancel = command({
     'Takes a message back that was sent with --at, by the id of its receipt, and prints whether there was one. Ends with ' +
     'status 1 where there was none, or it is being sent.',
   examples: [['tidings cancel YZ2nR8fQxw0bKq7t --token T', 'it will not be sent']],
-  options: connection,
+  options: { ...connection, ...printsJson },
   async run({ values, positionals }) {
     const [id, ...rest] = positionals;
     if (id === undefined || rest.length > 0) throw new UsageError('give one ID');

@@ -1,5 +1,5 @@
 /** `tidings disconnect`, `block` and `unblock`: through the admin API of a running server, on all instances. */
-import { callAdmin, connection, inPath, withQuery } from './admin-client.ts';
+import { callAdmin, connection, inPath, printsJson, withQuery } from './admin-client.ts';
 import { command } from './command.ts';
 import { integer, text, UsageError } from './options.ts';
 
@@ -19,6 +19,7 @@ export const disconnect = command({
   ],
   options: {
     ...connection,
+    ...printsJson,
     login,
     session: text('ID', 'Only this session (see GET /api/users/USER/sessions)'),
     device: text('ID', 'Only sessions of this device'),
@@ -50,6 +51,7 @@ export const block = command({
   ],
   options: {
     ...connection,
+    ...printsJson,
     login,
     for: integer('SECONDS', 'How long; 0 for ever', { min: 0, max: 3_153_600_000, fallback: 0 }),
     reason,
@@ -72,7 +74,7 @@ export const unblock = command({
   description:
     'Lifts a block of `tidings block`, and prints whether there was one; the status is 0 either way.',
   examples: [['tidings unblock alice --token T', 'she may come in again']],
-  options: { ...connection, login },
+  options: { ...connection, ...printsJson, login },
   async run({ values, positionals }) {
     return print(await callAdmin(values, { method: 'DELETE', path: blockPath(values.login, positionals) }));
   },

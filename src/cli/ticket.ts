@@ -1,9 +1,9 @@
 /** `tidings ticket`: signs a ticket that lets a page connect as a user. */
-import { signTicket } from '../push/door/ticket.ts';
-import { signTopicTicket } from '../push/door/topic-ticket.ts';
+import { signTicket, verifyTicket } from '../push/door/ticket.ts';
+import { signTopicTicket, verifyTopicTicket } from '../push/door/topic-ticket.ts';
 import { command } from './command.ts';
 import { secretOptions, secretsOf } from './login-options.ts';
-import { integer, text, UsageError } from './options.ts';
+import { flag, integer, text, UsageError } from './options.ts';
 
 export const ticket = command({
   name: 'ticket',
@@ -24,9 +24,10 @@ export const ticket = command({
     ...secretOptions,
     login: text('ID', "The id of the user's login or session at the application, with which the page ends"),
     topic: text('TOPIC', 'Sign a ticket for this topic alone, with which a page of USER may subscribe to it'),
+    json: flag('Print JSON: the ticket, and until when it is valid'),
     ttl: integer('SECONDS', 'How long the ticket is valid', { min: 1, max: 31_536_000, fallback: 600 }),
   },
-  async run({ values: { secret: own, secretFile, login, topic, ttl }, positionals }) {
+  async run({ values: { secret: own, secretFile, login, topic, ttl, json }, positionals }) {
     const [user, ...rest] = positionals;
     if (user === undefined || rest.length > 0) throw new UsageError('give one USER');
     const secret = secretsOf(own, secretFile);
@@ -35,11 +36,13 @@ export const ticket = command({
       throw new UsageError('a ticket for a topic has no --login');
     const lifetime = ttl * 1000;
     try {
-      console.log(
+      const signed =
         topic === undefined
           ? signTicket(user, { secret, lifetime, ...(login !== undefined && { login }) })
-          : signTopicTicket(user, topic, { secret, lifetime }),
-      );
+          : signTopicTicket(user, topic, { secret, lifetime });
+      const { expires } =
+        topic === undefined ? verifyTicket(signed, { secret }) : verifyTopicTicket(signed, { secret });
+      console.log(json ? JSON.stringify({ ticket: signed, user, topic, login, expires }) : signed);
     } catch (error) {
       throw error instanceof TypeError ? new UsageError(error.message) : error;
     }

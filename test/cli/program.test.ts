@@ -7,7 +7,7 @@ import { helpOf } from '../../src/cli/command.ts';
 import { commands, main } from '../../src/cli/main.ts';
 import { verifyTicket } from '../../src/push/door/ticket.ts';
 import { tidings } from '../support/cli.ts';
-import { freePort } from '../support/net.ts';
+import { freePort, until } from '../support/net.ts';
 
 const secret = 'a secret of more than 16 bytes';
 
@@ -100,4 +100,40 @@ test('a server that is not there is status 1 and named', async (t) => {
   const { status, stderr } = await call(t, ['send', 'alice', 'x', '--token', 'x', '--url', url]);
   assert.equal(status, 1);
   assert.match(stderr, new RegExp(`^tidings send: no answer from ${url}: .*ECONNREFUSED`));
+});
+
+test('listen tells a refusal from a server that is not there, and ends with a status for each', async (t) => {
+  const server = tidings(t, [
+    'serve',
+    '--port',
+    '0',
+    '--secret',
+    'sixteen bytes or more',
+    '--policy-port',
+    'off',
+  ]);
+  const [url = ''] = await server.line(/^listening on (http:\S+)\/$/m);
+  const nobody = await freePort();
+  for (const [args, status, said] of [
+    [['--ticket', 'none', '--url', url], 3, /the server ended it: 4501/],
+    [['--user', 'alice', '--url', url], 3, /the server ended it: 4501/],
+    [['--ticket', 'none', '--url', `${url}/elsewhere`], 3, /the server answers 404: there is no tidings/],
+    [
+      ['--ticket', 'none', '--url', `http://127.0.0.1:${nobody}`, '--patience', '1'],
+      4,
+      /ECONNREFUSED.*no connection for 1 s/s,
+    ],
+  ] as [string[], number, RegExp][]) {
+    const listener = tidings(t, ['listen', ...args]);
+    assert.equal(await listener.status(), status, listener.stderr);
+    assert.match(listener.stderr, said);
+    assert.equal(listener.stdout, '');
+  }
+  const { stdout } = await call(t, ['ticket', 'alice', '--secret', 'sixteen bytes or more', '--json']);
+  const { ticket, expires } = JSON.parse(stdout);
+  assert.ok(expires > Date.now());
+  const welcome = tidings(t, ['listen', '--ticket', ticket, '--url', url]);
+  await until('a connection', () => welcome.stderr.includes('as alice'));
+  welcome.process.kill('SIGINT');
+  assert.equal(await welcome.status(), 0);
 });
