@@ -1,5 +1,5 @@
 /** What instances say of themselves, as a table for people: one row for each, and one for all. */
-import type { Stats } from '../push/push-server.ts';
+import type { Stats } from '../push/watch/stats.ts';
 
 /** What `GET /api/instances` says of one; the last ones are not there where an instance is older. */
 export interface Report extends Stats {

@@ -12,7 +12,7 @@ export const listen = command({
     'Connects as a page would and prints every message as one line of JSON; reconnects by itself and goes on ' +
     'where it was. What happens to the connection is said on standard error. It acknowledges nothing.\n\n' +
     'Status 0: it was ended by Ctrl-C or SIGTERM. 3: the server refuses (the ticket, the user, the path), and asking again ' +
-    'would not help. 4: there was no connection for --patience. 1: anything else.',
+    'would not help. 4: there was no connection for --give-up. 1: anything else.',
   examples: [
     ['tidings listen --user alice', 'at a server that believes the user’s bare name (--query-user, --demo)'],
     ['tidings listen --ticket "$(tidings ticket alice --secret "$SECRET")"', 'at one that wants a ticket'],
@@ -24,7 +24,7 @@ export const listen = command({
     path: text('PATH', "The server's WebSocket path, where --url has none", '/socketServer'),
     queryUser: text('PARAMETER', 'The query parameter that carries the bare name', 'operator'),
     topics: list('TOPIC', 'Subscribe to this topic, too; may be repeated', /[\s,]+/),
-    patience: integer('SECONDS', 'Without a connection for so long, give up; 0: never', {
+    giveUp: integer('SECONDS', 'Without a connection for so long, give up; 0: never', {
       min: 0,
       max: 31_536_000,
       fallback: 0,
@@ -33,7 +33,7 @@ export const listen = command({
     retained: flag('Begin with the oldest retained message instead of the next'),
   },
   async run({ values, positionals }) {
-    const { user, ticket, queryUser, topics, retained, patience } = values;
+    const { user, ticket, queryUser, topics, retained, giveUp: limit } = values;
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? Say whose messages with --user`);
     if (user === undefined && ticket === undefined) throw new UsageError('give --user or --ticket');
     const note = (text: string): void => console.error(`tidings listen: ${text}`);
@@ -83,8 +83,8 @@ export const listen = command({
       client.close();
     };
     const timer = setInterval(() => {
-      const isOver = lost !== undefined && performance.now() - lost >= patience * 1000;
-      if (patience > 0 && isOver) giveUp(`no connection for ${patience} s`, UNREACHABLE);
+      const isOver = lost !== undefined && performance.now() - lost >= limit * 1000;
+      if (limit > 0 && isOver) giveUp(`no connection for ${limit} s`, UNREACHABLE);
     }, 100);
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => client.close());
     return new Promise((resolve) => {

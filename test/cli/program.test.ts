@@ -119,7 +119,7 @@ test('listen tells a refusal from a server that is not there, and ends with a st
     [['--user', 'alice', '--url', url], 3, /the server ended it: 4501/],
     [['--ticket', 'none', '--url', `${url}/elsewhere`], 3, /the server answers 404: there is no tidings/],
     [
-      ['--ticket', 'none', '--url', `http://127.0.0.1:${nobody}`, '--patience', '1'],
+      ['--ticket', 'none', '--url', `http://127.0.0.1:${nobody}`, '--give-up', '1'],
       4,
       /ECONNREFUSED.*no connection for 1 s/s,
     ],

@@ -9,7 +9,7 @@ import { fleetTable, type Report, refusalsLine, totalOf } from '../../src/cli/fl
 import { Screen, type Terminal } from '../../src/cli/screen.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
-import { uncovered } from '../support/programs.ts';
+import { typescript, uncovered } from '../support/programs.ts';
 
 function report(instance: string, more: Partial<Report> = {}): Report {
   return {
@@ -150,7 +150,7 @@ const hasScript = { skip: spawnSync('script', ['--version']).status === 0 ? fals
 
 /** The program on a terminal of its own. */
 function onTerminal(t: TestContext, args: string[], environment: Record<string, string>) {
-  const command = [process.execPath, '--import', 'tsx', 'src/cli.ts', ...args].join(' ');
+  const command = [process.execPath, ...typescript, 'src/cli.ts', ...args].join(' ');
   const child = spawn('script', ['-qefc', command, '/dev/null'], {
     env: { ...uncovered, TIDINGS_ADMIN_TOKEN: 'T', ...environment },
   });
