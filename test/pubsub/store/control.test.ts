@@ -317,10 +317,14 @@ test('a server that is full lets those deliver who have a lease', { skip, timeou
     await ask(server, 'CONFIG', 'SET', 'maxmemory', 1);
     const renewed = async (): Promise<number> =>
       Number(String(await ask(server, 'INFO', 'commandstats')).match(/cmdstat_evalsha:calls=(\d+)/)![1]);
-    const calls = await renewed();
-    await until('renewals', async () => (await renewed()) > calls + 12);
-    assert.ok(a.broker.control.mayDeliver() && b.broker.control.mayDeliver());
-    assert.deepEqual([a.instance.downs, b.instance.downs], [0, 0]);
+    const downs = (): number => a.instance.downs + b.instance.downs;
+    // Where this process is held up for longer than a lease, it has none for a while: then another stretch must do.
+    let [calls, before] = [await renewed(), downs()];
+    await until('renewals in a row', async () => {
+      if (downs() !== before) [calls, before] = [await renewed(), downs()];
+      return (await renewed()) > calls + 12 && downs() === before;
+    });
+    await until('both to deliver', () => a.broker.control.mayDeliver() && b.broker.control.mayDeliver());
     await assert.rejects(a.broker.control.say('end', {}, { timeout: 300 }), UnconfirmedError);
     await ask(server, 'CONFIG', 'SET', 'maxmemory', 0);
     assert.equal(await a.broker.control.say('end', {}), 3);
