@@ -105,7 +105,7 @@ export function adminApi({
     );
     const whom = Object.entries(named).map(([name, value]) => ` ${name} ${value}`);
     note('info', `${token.name} by HTTP: ${route.operation}${whom.join('')}: ${status}`, {
-      event: 'admin-change',
+      ...(route.isSending ? { event: 'admin-send' } : { event: 'admin-change' }),
       token: token.name,
       operation: route.operation,
       method: route.method,

@@ -105,8 +105,10 @@ const OF_PAGES = ['origin', 'referer', 'sec-fetch-site'];
  * so has a browser here whose page has had its own name mean this machine; but not the same Host.
  */
 export function isLocal(request: IncomingMessage): boolean {
-  const { headers, socket } = request;
+  const { headers, socket, httpVersion } = request;
   if (!isLoopbackAddress(socket.remoteAddress ?? '')) return false;
+  // As nginx asks where it is not told otherwise; and as it does where it is told for WebSockets.
+  if (httpVersion === '1.0' || /\bupgrade\b/i.test(headers.connection ?? '')) return false;
   if ([...FORWARDED, ...OF_PAGES].some((name) => headers[name] !== undefined)) return false;
   const host = (hostOf(request) ?? '')
     .replace(/:\d{1,5}$/, '')

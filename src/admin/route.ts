@@ -50,6 +50,8 @@ export interface Route {
   summary: string;
   /** By name. What is not here is refused, but in what only reads and has none. */
   query?: Record<string, Parameter>;
+  /** It sends: of what is sent often, the log only has how much there was. */
+  isSending?: true;
   /** It takes an Idempotency-Key. */
   isIdempotent?: true;
   body?: { description: string; schema: Schema; isOptional?: true };

@@ -64,9 +64,48 @@ test('metrics need no token on this machine, but from a proxy, from a page, and 
     { Via: '1.1 proxy' },
     { Origin: 'http://evil.example.com' },
     { 'Sec-Fetch-Site': 'cross-site' },
+    { Connection: 'upgrade' },
   ]) {
     assert.equal(await ask(url, headers as object), 401, JSON.stringify(headers));
   }
   assert.equal(await ask(url, { Via: '1.1 proxy', Authorization: 'Bearer T' }), 200);
   assert.equal(await ask(url, {}, 'http://rebound.example.com/metrics'), 401);
+});
+
+test('the page for operators is there, with nothing that it does not need; and what is below it is not', async () => {
+  for (const [path, type] of [
+    ['/admin', 'text/html'],
+    ['/admin/page.css', 'text/css'],
+    ['/admin/page.js', 'text/javascript'],
+  ] as const) {
+    const answer = await fetch(url + path);
+    assert.equal(answer.status, 200);
+    assert.match(answer.headers.get('content-type')!, new RegExp(`^${type}; charset=utf-8$`));
+    assert.match(
+      answer.headers.get('content-security-policy')!,
+      /^default-src 'none';.*frame-ancestors 'none'/,
+    );
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
+    const text = await answer.text();
+    assert.doesNotMatch(text, /innerHTML|insertAdjacentHTML|document\.write|https?:\/\//);
+    if (type === 'text/html') assert.doesNotMatch(text, / style=| on[a-z]+=|<script(?! type="module" src)/);
+    const headers = { 'If-None-Match': answer.headers.get('etag')! };
+    assert.equal((await fetch(url + path, { headers })).status, 304);
+    assert.equal(
+      (await fetch(url + path, { method: 'HEAD' })).headers.get('content-length'),
+      String(Buffer.byteLength(text)),
+    );
+    assert.equal((await fetch(url + path, { method: 'POST' })).headers.get('allow'), 'GET, HEAD');
+  }
+  const slash = await fetch(`${url}/admin/`, { redirect: 'manual' });
+  assert.deepEqual([slash.status, slash.headers.get('location')], [308, '../admin']);
+  for (const path of [
+    '/admin/page.html',
+    '/admin/..%2fpage.js',
+    '/admin/page.ts',
+    '/administrator',
+    '/admin//page.js',
+  ]) {
+    assert.equal((await fetch(url + path)).status, 404, path);
+  }
 });
