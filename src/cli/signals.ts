@@ -23,10 +23,17 @@ export function listenToSignals({ reload, kill }: SignalParts): Promise<void> {
     process.on('SIGHUP', () => {
       if (isAtTerminal && !hasTerminal()) {
         isSecond = true;
+        process.once('exit', endAsBefore);
         resolve();
       } else reload();
     });
   });
+}
+
+/** Node would fail to give the terminal its mode back, and dump core: ends as SIGHUP ends a process that does not heed it. */
+function endAsBefore(): void {
+  process.removeAllListeners('SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
 }
 
 /** Whoever closes its window sends SIGHUP, too, and means the end. */
