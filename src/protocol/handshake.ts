@@ -19,7 +19,7 @@ export interface OpeningRequest {
 
 /** What a valid request asks for. */
 export interface ParsedRequest {
-  /** The value of Sec-WebSocket-Key, for `formatResponse`. */
+  /** The value of Sec-WebSocket-Key, for `formatResponse`. Empty where HTTP/2 came without. */
   key: string;
   /** 13 is the standard; 8 differs in nothing that is handled here. */
   version: 13 | 8;
@@ -81,8 +81,31 @@ export function parseRequest(request: OpeningRequest): ParsedRequest {
   if (key === undefined || !keyPattern.test(key)) {
     throw new HandshakeError('Missing or invalid Sec-WebSocket-Key header', 400);
   }
+  return { key, ...parseOffer(headers) };
+}
+
+/** Whether a request of HTTP/2 asks for a WebSocket (RFC 8441 §4). */
+export function connectsWebSocket({ method, headers }: OpeningRequest): boolean {
+  return method === 'CONNECT' && joined(headers[':protocol'])?.toLowerCase() === 'websocket';
+}
+
+/**
+ * Checks a client's request on a stream of HTTP/2 (RFC 8441 §5), which `connectsWebSocket`. It needs no key; where one
+ * came, it is answered.
+ *
+ * @param hasEnded whether the client has said that it will send nothing
+ * @throws {HandshakeError} as `parseRequest`
+ */
+export function parseConnect({ headers }: OpeningRequest, hasEnded: boolean): ParsedRequest {
+  if (hasEnded) throw new HandshakeError('The stream has ended with the request', 400);
+  if (!joined(headers[':path'])?.startsWith('/') || !joined(headers[':scheme'])) {
+    throw new HandshakeError('An extended CONNECT needs :scheme and :path', 400);
+  }
+  return { key: joined(headers['sec-websocket-key']) ?? '', ...parseOffer(headers) };
+}
+
+function parseOffer(headers: HeaderFields): Omit<ParsedRequest, 'key'> {
   return {
-    key,
     version: parseVersion(joined(headers['sec-websocket-version'])),
     protocols: parseProtocols(joined(headers['sec-websocket-protocol'])),
     extensions: parseOffers(joined(headers['sec-websocket-extensions'])),
@@ -122,16 +145,61 @@ export function responseLines({ key, protocol, extensions, headers }: ResponsePa
     'Connection: Upgrade',
     `Sec-WebSocket-Accept: ${acceptKey(key)}`,
   ];
-  if (protocol) {
-    if (!isToken(protocol)) throw new TypeError('A subprotocol must be a token (RFC 6455 §4.1)');
-    lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
-  }
-  if (extensions) lines.push(`Sec-WebSocket-Extensions: ${extensions}`);
+  addAgreed(lines, protocol, extensions);
   if (headers !== undefined) {
     for (const header of headers) lines.push(headerLine(header));
   }
   return lines;
 }
+
+/**
+ * The same on a stream of HTTP/2, where 200 says that the stream is a WebSocket from now on (RFC 8441 §5).
+ *
+ * @throws {TypeError} for a subprotocol that can't be one
+ */
+export function connectLines({ key, protocol, extensions }: ResponseParts): string[] {
+  const lines = ['HTTP/2 200'];
+  // Nobody needs it, but undici 7 does.
+  if (key) lines.push(`Sec-WebSocket-Accept: ${acceptKey(key)}`);
+  addAgreed(lines, protocol, extensions);
+  return lines;
+}
+
+function addAgreed(lines: string[], protocol: string | undefined, extensions: string | undefined): void {
+  if (protocol) {
+    if (!isToken(protocol)) throw new TypeError('A subprotocol must be a token (RFC 6455 §4.1)');
+    lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
+  }
+  if (extensions) lines.push(`Sec-WebSocket-Extensions: ${extensions}`);
+}
+
+/**
+ * Header lines as fields for HTTP/2, without the first line; those that mean only one connection are left out, as HTTP/2
+ * forbids them (RFC 9113 §8.2.2).
+ *
+ * @throws {TypeError} for a line that is none
+ */
+export function fieldsOf(lines: readonly string[]): Record<string, string[]> {
+  const fields: Record<string, string[]> = Object.create(null);
+  for (const line of lines.slice(1)) {
+    const checked = headerLine(line);
+    const colon = checked.indexOf(':');
+    const name = checked.slice(0, colon).toLowerCase();
+    if (ofConnection.has(name)) continue;
+    fields[name] ??= [];
+    fields[name].push(checked.slice(colon + 1).trim());
+  }
+  return fields;
+}
+
+const ofConnection = new Set([
+  'connection',
+  'upgrade',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'http2-settings',
+]);
 
 /** @throws {TypeError} for a line that holds what would end it */
 export function formatLines(lines: readonly string[]): string {

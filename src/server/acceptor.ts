@@ -14,7 +14,15 @@ import {
   validateDeflateOptions,
 } from '../protocol/deflate-negotiation.ts';
 import { HandshakeError } from '../protocol/errors.ts';
-import { formatLines, type ParsedRequest, parseRequest, responseLines } from '../protocol/handshake.ts';
+import {
+  connectLines,
+  fieldsOf,
+  formatLines,
+  type ParsedRequest,
+  parseConnect,
+  parseRequest,
+  responseLines,
+} from '../protocol/handshake.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { Admission, HandshakeEndError, type VerifyClient } from './admission.ts';
 import type { ConnectionOptions } from './connection.ts';
@@ -22,6 +30,7 @@ import * as diagnostics from './diagnostics.ts';
 import type { Encode } from './fan-out.ts';
 import { attempt } from './handler-calls.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { acceptStream, isStream } from './http2-stream.ts';
 import { type CommonOptions, checkMilliseconds, connectionOptions } from './options.ts';
 import { refuse } from './refusal.ts';
 import { shareReads } from './shared-read.ts';
@@ -140,7 +149,7 @@ export class Acceptor {
     socket.on('error', destroySocket);
     let parsed: ParsedRequest;
     try {
-      parsed = parseRequest(request);
+      parsed = isStream(socket) ? parseConnect(request, socket.endAfterHeaders) : parseRequest(request);
     } catch (error) {
       if (!(error instanceof HandshakeError)) throw error;
       this.#refuseMalformed(error, socket, request);
@@ -232,12 +241,12 @@ export class Acceptor {
       settings = this.#currentSettings();
       websocket = new (options.WebSocket ?? WebSocket)(null, undefined, options);
       if (!(websocket instanceof WebSocket)) throw new TypeError('options.WebSocket must extend WebSocket');
-      answer = this.#answer(parsed, request, settings.deflate);
+      answer = this.#answer(parsed, request, settings.deflate, socket);
     } catch (error) {
       throw fail(error, socket, request, admission);
     }
     const rest = options.sharedReads === false ? undefined : shareReads(socket);
-    socket.write(answer.head, 'latin1');
+    answer.write();
     socket.removeListener('error', destroySocket);
 
     const { handler } = options;
@@ -266,7 +275,12 @@ export class Acceptor {
    *
    * @throws {TypeError} for a subprotocol or header line of the application's that can't be one
    */
-  #answer(parsed: ParsedRequest, request: IncomingMessage, deflate: DeflateOptions | null): Answer {
+  #answer(
+    parsed: ParsedRequest,
+    request: IncomingMessage,
+    deflate: DeflateOptions | null,
+    socket: Duplex,
+  ): Answer {
     let compression: MessageDeflate | null = null;
     let extensions: string | undefined;
     if (deflate !== null && parsed.extensions.length > 0) {
@@ -277,9 +291,17 @@ export class Acceptor {
       }
     }
     const protocol = this.#chooseProtocol(parsed.protocols, request);
-    const lines = responseLines({ key: parsed.key, protocol, extensions });
+    const parts = { key: parsed.key, protocol, extensions };
+    if (isStream(socket)) {
+      const lines = connectLines(parts);
+      this.#host.headers(lines, request);
+      const fields = fieldsOf(lines);
+      return { write: () => acceptStream(socket, fields), protocol, compression };
+    }
+    const lines = responseLines(parts);
     this.#host.headers(lines, request);
-    return { head: formatLines(lines), protocol, compression };
+    const head = formatLines(lines);
+    return { write: () => socket.write(head, 'latin1'), protocol, compression };
   }
 
   #chooseProtocol(offered: string[], request: IncomingMessage): string {
@@ -328,8 +350,8 @@ export class Acceptor {
 }
 
 interface Answer {
-  /** The response to its empty line. */
-  head: string;
+  /** Writes the response. */
+  write(): void;
   protocol: string;
   compression: MessageDeflate | null;
 }

@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { arm, disarm, type Expirable } from './deadlines.ts';
+import { isStream, refuseStream } from './http2-stream.ts';
 import { readTo } from './shared-read.ts';
 
 /** Milliseconds that the other side has to read the answer and to close. */
@@ -25,6 +26,10 @@ export function refuse(
     return;
   }
   const content = typeof body === 'string' ? Buffer.from(body) : body;
+  if (isStream(socket)) {
+    refuseStream(socket, status, content, headers);
+    return;
+  }
   const lines: Record<string, string | number | readonly string[] | undefined> = {
     Connection: 'close',
     'Content-Type': 'text/html',

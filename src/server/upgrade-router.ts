@@ -5,14 +5,17 @@
  * request is answered by the server's own listeners, as if it had not asked.
  */
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import type { Http2SecureServer, Http2Server, ServerHttp2Stream } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
-import { asksForWebSocket, hasBody } from '../protocol/handshake.ts';
+import type { HeaderFields } from '../protocol/handshake.ts';
+import { asksForWebSocket, connectsWebSocket, hasBody } from '../protocol/handshake.ts';
+import { requestOf } from './http2-stream.ts';
 import { answerPlainly, inTurn } from './plain-request.ts';
 import { refuse } from './refusal.ts';
 
-export type UpgradableServer = HttpServer | HttpsServer;
+export type UpgradableServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer;
 
 export interface Route {
   /** Whether the request is for this one. It asks for a WebSocket. */
@@ -22,8 +25,17 @@ export interface Route {
   refusesOthers?: boolean;
 }
 
+type StreamEvent = [
+  stream: ServerHttp2Stream,
+  headers: Record<string, unknown>,
+  flags: number,
+  rawHeaders: string[],
+];
+
 /** Node asks this from 22.21 and 24.9 on, before it emits `upgrade`; false: it is a request like any other. */
 type ShouldUpgrade = (this: UpgradableServer, request: IncomingMessage) => boolean;
+
+const NOTHING = Buffer.alloc(0);
 
 const routers = new WeakMap<UpgradableServer, Router>();
 
@@ -67,7 +79,10 @@ class Router {
   #begin(): void {
     const server = this.#server;
     server.on('upgrade', this.#onUpgrade);
+    // Those of HTTP/2 that are to come say that streams may become WebSockets (RFC 8441 §3).
+    if ('updateSettings' in server) server.updateSettings({ enableConnectProtocol: true });
     const unlook = listenFirst(server, (event, args) => {
+      if (event === 'stream') return this.#claimStream(...(args as StreamEvent));
       if (event === 'upgrade') {
         const [request, socket] = args as [IncomingMessage, Duplex];
         this.#seen.set(request, { hasOthers: this.#hasOthers(), written: written(socket) });
@@ -101,8 +116,23 @@ class Router {
     if (route !== undefined) inTurn(socket, () => route.upgrade(request, socket, head));
     else if (seen?.hasOthers || this.#hasOthers()) leave(socket);
     else if (isOurs && this.#refusesOthers()) inTurn(socket, () => refuse(socket, 400));
-    else answerPlainly(this.#server, request, socket, head);
+    else answerPlainly(this.#server as HttpServer, request, socket, head);
   };
+
+  /**
+   * A stream of HTTP/2 that asks to become a WebSocket (RFC 8441). Who takes it is the only one to see it: Node's own
+   * listener for `request` would answer it with 405.
+   */
+  #claimStream(...[stream, headers, , rawHeaders]: StreamEvent): boolean {
+    if (!connectsWebSocket({ method: headers[':method'] as string, headers: headers as HeaderFields }))
+      return false;
+    const request = requestOf(stream, headers, rawHeaders);
+    const route = this.#routes.find((each) => each.matches(request));
+    if (route !== undefined) route.upgrade(request, stream, NOTHING);
+    else if (this.#server.listenerCount('stream') === 0 || this.#refusesOthers()) refuse(stream, 404);
+    else return false;
+    return true;
+  }
 
   /** An upgrade that nobody here takes (RFC 9110 §7.8): it is as if it had not been asked for. */
   #isNobodys(request: IncomingMessage): boolean {

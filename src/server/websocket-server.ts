@@ -5,6 +5,7 @@
  */
 
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import type { Http2SecureServer, Http2Server } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -52,8 +53,8 @@ export interface WebSocketServerOptions<
   host?: string | undefined;
   /** Connections that the operating system keeps until they are accepted. Default 511. */
   backlog?: number | undefined;
-  /** Serve the upgrades of this http.Server or https.Server. */
-  server?: HttpServer<U> | HttpsServer<U> | undefined;
+  /** Serve the upgrades of this server of `node:http` or `node:https`, and the streams of one of `node:http2` (RFC 8441). */
+  server?: HttpServer<U> | HttpsServer<U> | Http2Server | Http2SecureServer | undefined;
   /** Serve what `handleUpgrade` is called with. */
   noServer?: boolean | undefined;
   /** Only requests for this path. Default: any. */
