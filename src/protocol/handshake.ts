@@ -285,6 +285,29 @@ export function parseResponse(
     throw failed('Invalid Sec-WebSocket-Accept header');
   }
 
+  return agreedOn(headers, offered, failed);
+}
+
+/**
+ * Checks the server's response on a stream of HTTP/2 (RFC 8441 §5), where any status of success is a yes.
+ *
+ * @returns as `parseResponse`
+ * @throws {HandshakeError} if the connection must be failed
+ */
+export function parseConnectResponse(
+  { status, headers }: OpeningResponse,
+  offered: Offered = {},
+): { protocol: string; extensions: ExtensionOffer[] } {
+  const failed = (message: string): HandshakeError => new HandshakeError(message, status);
+  if (status < 200 || status > 299) throw failed(`Unexpected server response: ${status}`);
+  return agreedOn(headers, offered, failed);
+}
+
+function agreedOn(
+  headers: HeaderFields,
+  offered: Offered,
+  failed: (message: string) => HandshakeError,
+): { protocol: string; extensions: ExtensionOffer[] } {
   const protocol = joined(headers['sec-websocket-protocol']);
   const protocols = offered.protocols ?? [];
   if (protocol === undefined) {

@@ -72,6 +72,11 @@ type PassedOnName = (typeof FOR_ANY_HOST)[number] | (typeof FOR_FIRST_HOST)[numb
 /** Options of node:http, node:https, node:net and node:tls that a client hands on. */
 export type PassedOnOptions = { [Name in PassedOnName & keyof NodeOptions]?: NodeOptions[Name] | undefined };
 
+/** What a TLS connection to the host is made with. */
+export function tlsOptions(options: PassedOnOptions, isFirstHost: boolean): object {
+  return { ...pick(options, FOR_ANY_HOST), ...(isFirstHost ? pick(options, FOR_FIRST_HOST) : {}) };
+}
+
 /** Makes the request. It is not sent yet, but its connection is being opened. */
 export function makeRequest(
   target: Target,
@@ -80,8 +85,7 @@ export function makeRequest(
   isFirstHost: boolean,
 ): ClientRequest {
   const settings: HttpRequestOptions = {
-    ...pick(options, FOR_ANY_HOST),
-    ...(isFirstHost ? pick(options, FOR_FIRST_HOST) : {}),
+    ...tlsOptions(options, isFirstHost),
     headers,
     method: 'GET',
     host: target.hostname,
@@ -151,6 +155,10 @@ export class ClientHeaders {
 
   has(name: string): boolean {
     return this.#lines.has(name.toLowerCase());
+  }
+
+  get(name: string): unknown {
+    return this.#lines.get(name.toLowerCase())?.value;
   }
 
   set(name: string, value: string): void {

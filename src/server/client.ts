@@ -4,10 +4,17 @@
  */
 
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import type { ClientHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { nextTick } from '../clock.ts';
 import { acceptAnswer, createOffer, type DeflateOptions } from '../protocol/deflate-negotiation.ts';
-import { createRequest, parseResponse } from '../protocol/handshake.ts';
+import {
+  createRequest,
+  type Offered,
+  type OpeningResponse,
+  parseConnectResponse,
+  parseResponse,
+} from '../protocol/handshake.ts';
 import { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import {
   ClientHeaders,
@@ -15,12 +22,15 @@ import {
   hasAgent,
   makeRequest,
   type PassedOnOptions,
+  tlsOptions,
 } from './client-request.ts';
 import { isSameHost, parseLocation, parseTarget, type Target } from './client-target.ts';
 import type { ConnectionOptions } from './connection.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { sessionTo } from './http2-sessions.ts';
 import { type CommonOptions, connectionOptions } from './options.ts';
+import { StreamRequest } from './stream-request.ts';
 
 /** What a handshake needs of the WebSocket that it is for. */
 export interface HandshakeTarget {
@@ -53,6 +63,12 @@ export interface ClientOptions<W> extends CommonOptions, PassedOnOptions {
   signal?: AbortSignal | undefined;
   /** Whether to offer permessage-deflate, and how. Default true. */
   perMessageDeflate?: boolean | DeflateOptions | undefined;
+  /**
+   * Ask for a stream of HTTP/2 (RFC 8441): of this session, or, with `true`, of one that all WebSockets of this process to
+   * the same host share. Where that can't be had, it is HTTP/1.1 as ever, and the WebSocket's `fallbackReason` says why.
+   * Default: HTTP/1.1.
+   */
+  http2?: ClientHttp2Session | boolean | undefined;
   /** Default 13. */
   protocolVersion?: 13 | 8 | undefined;
   /** Fills the four bytes of a masking key. Default: node:crypto. */
@@ -73,6 +89,8 @@ export interface OpenedConnection {
 export interface HandshakeHooks<W extends HandshakeTarget> {
   websocket: W;
   url(url: string): void;
+  /** It goes on by HTTP/1.1. */
+  fellBack(reason: string): void;
   opened(connection: OpenedConnection): void;
   /** It has failed, which will be told by `failed`. */
   closing(): void;
@@ -80,6 +98,7 @@ export interface HandshakeHooks<W extends HandshakeTarget> {
 }
 
 const VERSIONS = [8, 13];
+const NOTHING = Buffer.alloc(0);
 
 /**
  * An opening handshake under way, over all of its redirects.
@@ -98,8 +117,9 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
   readonly #first: Target;
   readonly #onAbort = (): void => this.abort(abortError(this.#options.signal!));
   #redirects = 0;
-  #request: ClientRequest | null = null;
+  #request: ClientRequest | StreamRequest | null = null;
   #key = '';
+  #mayUseHttp2 = true;
   #isOver = false;
 
   /**
@@ -165,12 +185,59 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     if (options.origin) {
       headers[options.protocolVersion === 8 ? 'Sec-WebSocket-Origin' : 'Origin'] = options.origin;
     }
-    const request = makeRequest(
-      target,
-      options,
-      this.#headers.with(headers),
-      isSameHost(this.#first, target),
-    );
+    const isFirstHost = isSameHost(this.#first, target);
+    const lines = this.#headers.with(headers);
+    let request: ClientRequest | StreamRequest;
+    if (options.http2 && this.#mayUseHttp2 && (isFirstHost || options.http2 === true)) {
+      request = this.#askByStream(target, lines, isFirstHost);
+    } else request = this.#askByUpgrade(target, lines, isFirstHost);
+    if (this.#isOver) {
+      discard(request);
+      return;
+    }
+    this.#request = request;
+    if (target !== this.#first) {
+      this.#tell(() => websocket.emit('redirect', target.url.href, request as ClientRequest));
+      if (this.#isOver) return;
+    }
+    if (options.finishRequest) options.finishRequest(request as ClientRequest, websocket);
+    else request.end();
+  }
+
+  #askByStream(target: Target, lines: Record<string, string>, isFirstHost: boolean): StreamRequest {
+    const { http2 } = this.#options;
+    const place =
+      typeof http2 === 'object'
+        ? { session: http2, release: () => {} }
+        : sessionTo(target, tlsOptions(this.#options, isFirstHost));
+    const request: StreamRequest = new StreamRequest(target, new ClientHeaders(lines), place, {
+      response: (response, stream) => {
+        if (this.#request !== request) return;
+        const status = response.statusCode ?? 0;
+        if (status < 200 || status > 299) this.#refused(request, response, target);
+        else this.#upgraded(response, stream, NOTHING, parseConnectResponse);
+      },
+      impossible: (reason) => {
+        if (this.#request !== request) return;
+        this.#mayUseHttp2 = false;
+        this.#request = null;
+        this.#hooks.fellBack(reason);
+        try {
+          this.#ask(target);
+        } catch (error) {
+          if (this.#isOver) throw error;
+          this.#fail(error as Error);
+        }
+      },
+      failed: (error) => {
+        if (this.#request === request) this.#fail(error);
+      },
+    });
+    return request;
+  }
+
+  #askByUpgrade(target: Target, lines: Record<string, string>, isFirstHost: boolean): ClientRequest {
+    const request = makeRequest(target, this.#options, lines, isFirstHost);
     request.on('error', (error) => {
       if (this.#request === request) this.#fail(error);
     });
@@ -180,20 +247,14 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     request.on('upgrade', (response, socket, head) => {
       // The request does not listen to it any more, and an error without a listener would end the process.
       socket.on('error', () => {});
-      if (this.#request === request) this.#upgraded(response, socket, head);
-      else socket.destroy();
+      if (this.#request !== request) socket.destroy();
+      else {
+        this.#upgraded(response, socket, head, (answer, offered) =>
+          parseResponse(answer, this.#key, offered),
+        );
+      }
     });
-    if (this.#isOver) {
-      discardRequest(request);
-      return;
-    }
-    this.#request = request;
-    if (target !== this.#first) {
-      this.#tell(() => websocket.emit('redirect', target.url.href, request));
-      if (this.#isOver) return;
-    }
-    if (options.finishRequest) options.finishRequest(request, websocket);
-    else request.end();
+    return request;
   }
 
   /** Gives up. The error is told in the next tick. */
@@ -218,7 +279,7 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
   #end(): void {
     const request = this.#request;
     this.#settle();
-    if (request !== null) discardRequest(request);
+    if (request !== null) discard(request);
   }
 
   #settle(): void {
@@ -238,7 +299,7 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     }
   }
 
-  #refused(request: ClientRequest, response: IncomingMessage, from: Target): void {
+  #refused(request: ClientRequest | StreamRequest, response: IncomingMessage, from: Target): void {
     const { location } = response.headers;
     const status = response.statusCode ?? 0;
     if (location && this.#options.followRedirects && status >= 300 && status < 400) {
@@ -251,21 +312,23 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
       return;
     }
     // A listener takes over. When it has read all there is, nobody but an agent can use the connection.
-    request.once('close', () => {
-      if (!hasAgent(request)) request.socket?.destroy();
-      // Node tells of an end in the middle of a response, and of some resets, nobody but the response.
-      if (!response.complete && this.#request === request) this.#fail(hungUp());
-    });
-    this.#tell(() => websocket.emit('unexpected-response', request, response));
+    if (!(request instanceof StreamRequest)) {
+      request.once('close', () => {
+        if (!hasAgent(request)) request.socket?.destroy();
+        // Node tells of an end in the middle of a response, and of some resets, nobody but the response.
+        if (!response.complete && this.#request === request) this.#fail(hungUp());
+      });
+    }
+    this.#tell(() => websocket.emit('unexpected-response', request as ClientRequest, response));
   }
 
-  #redirect(request: ClientRequest, location: string, from: Target): void {
+  #redirect(request: ClientRequest | StreamRequest, location: string, from: Target): void {
     if (++this.#redirects > (this.#options.maxRedirects ?? 10)) {
       this.abort(new Error('Maximum redirects exceeded'));
       return;
     }
     this.#request = null;
-    discardRequest(request);
+    discard(request);
     try {
       const target = parseLocation(location, from);
       if (this.#mayHaveCredentials(target)) this.#authorize(target.auth);
@@ -295,7 +358,12 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     return false;
   }
 
-  #upgraded(response: IncomingMessage, socket: Duplex, head: Buffer): void {
+  #upgraded(
+    response: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    parse: (answer: OpeningResponse, offered: Offered) => ReturnType<typeof parseConnectResponse>,
+  ): void {
     this.#tell(() => this.#hooks.websocket.emit('upgrade', response));
     // A listener may have closed it.
     if (this.#isOver) return;
@@ -303,7 +371,8 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     let protocol: string;
     let compression: MessageDeflate | null = null;
     try {
-      const answer = parseResponse({ status: 101, headers: response.headers }, this.#key, {
+      const agreed = { status: response.statusCode ?? 101, headers: response.headers };
+      const answer = parse(agreed, {
         protocols: this.#protocols,
         extensions: this.#deflate === null ? [] : ['permessage-deflate'],
       });
@@ -316,6 +385,7 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
       this.abort(error as Error);
       return;
     }
+    if (this.#request instanceof StreamRequest) this.#request.handOver();
     this.#settle();
     const interval = options.pingInterval ?? 0;
     this.#hooks.opened({
@@ -327,6 +397,11 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
       heartbeat: interval > 0 ? Heartbeat.shared(interval, options.pongTimeout ?? interval) : null,
     });
   }
+}
+
+function discard(request: ClientRequest | StreamRequest): void {
+  if (request instanceof StreamRequest) request.destroy();
+  else discardRequest(request);
 }
 
 /** What Node's functions with a `signal` fail with. */

@@ -4,7 +4,7 @@
  */
 
 import type { IncomingMessage } from 'node:http';
-import { constants, Http2ServerRequest, type ServerHttp2Stream } from 'node:http2';
+import { constants, Http2ServerRequest, type Http2Stream, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { fieldsOf } from '../protocol/handshake.ts';
 
@@ -59,7 +59,7 @@ export function refuseStream(
 }
 
 /** What a reset is to a connection of TCP, RST_STREAM with CANCEL is to a stream (RFC 8441 §5). */
-function cancelOnDestroy(stream: ServerHttp2Stream): void {
+export function cancelOnDestroy(stream: Http2Stream): void {
   const { destroy } = stream;
   stream.destroy = (error) => {
     if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL);

@@ -216,6 +216,9 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
       url: (url) => {
         this[kUrl] = url;
       },
+      fellBack: (reason) => {
+        this.fallbackReason = reason;
+      },
       opened: (parts) => {
         this[kHandshake] = null;
         this[kProtocol] = parts.protocol;
@@ -237,6 +240,9 @@ export class WebSocket extends TypedEmitter<WebSocketEvents> implements Transpor
     });
     this[kHandshake].start();
   }
+
+  /** Why the connection is one of HTTP/1.1 although the option `http2` asked for a stream; undefined otherwise. */
+  declare fallbackReason?: string;
 
   get readyState(): 0 | 1 | 2 | 3 {
     return this[kConnection] === null ? this[kState] : this[kConnection].state;

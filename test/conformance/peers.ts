@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { type EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
+import http2, { type ClientHttp2Session } from 'node:http2';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { argv, exit, stdout } from 'node:process';
@@ -76,6 +77,50 @@ async function tidingsOnHttp(): Promise<Peer> {
       http.listen(0, '127.0.0.1');
       await once(http, 'listening');
       return (http.address() as AddressInfo).port;
+    },
+  };
+}
+
+/** As `tidings`, on streams of one session of HTTP/2 (RFC 8441). What judges it speaks HTTP/1.1: a bridge is between them. */
+async function tidingsOnHttp2(): Promise<Peer> {
+  const { WebSocket, WebSocketServer } = await import('../../src/ws.ts');
+  const { toStreams, toUpgrades } = await import('../support/http2-bridge.ts');
+  const sessions = new Map<string, Promise<ClientHttp2Session>>();
+  const sessionTo = (address: string): Promise<ClientHttp2Session> => {
+    const { port } = new URL(address);
+    let session = sessions.get(port);
+    if (session === undefined) {
+      session = toUpgrades(Number(port)).then((bridge) => http2.connect(`http://127.0.0.1:${bridge}`));
+      sessions.set(port, session);
+    }
+    return session;
+  };
+  return {
+    async server() {
+      const http = http2.createServer({ settings: { maxConcurrentStreams: 1000 } });
+      const server = new WebSocketServer({ server: http, ...defaults });
+      server.on('connection', (socket) => {
+        socket.on('error', () => {});
+        socket.on('message', (data, isBinary) => socket.send(data as Buffer, { binary: isBinary }));
+      });
+      http.listen(0, '127.0.0.1');
+      await once(http, 'listening');
+      return toStreams(http2.connect(`http://127.0.0.1:${(http.address() as AddressInfo).port}`));
+    },
+    async client(address) {
+      const socket = new WebSocket(address, { ...defaults, http2: await sessionTo(address) });
+      let last = '';
+      socket.on('message', (data, isBinary) => {
+        last = isBinary ? '' : data.toString();
+        socket.send(data as Buffer, { binary: isBinary });
+      });
+      socket.on('error', () => {});
+      return new Promise((resolve) =>
+        socket.on('close', () => {
+          if (socket.fallbackReason !== undefined) throw new Error(socket.fallbackReason);
+          resolve(last);
+        }),
+      );
     },
   };
 }
@@ -166,6 +211,7 @@ async function bun(): Promise<Peer> {
 export const peers: Record<string, () => Promise<Peer>> = {
   tidings,
   'tidings-http': tidingsOnHttp,
+  'tidings-http2': tidingsOnHttp2,
   ws,
   faye,
   undici,
