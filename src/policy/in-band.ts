@@ -3,8 +3,7 @@
  * about to use; to Node's HTTP parser that is a parse error, reported as `clientError`.
  */
 
-import type { Server as HttpServer } from 'node:http';
-import type { Server as HttpsServer } from 'node:https';
+import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { clearTimeout, setTimeout } from '../clock.ts';
 import { listenFirst } from '../listen-first.ts';
@@ -20,7 +19,7 @@ type ParseError = Error & { rawPacket?: Buffer };
  * @param policy the file, as `buildPolicyFile` makes it
  * @returns undoes it
  */
-export function answerInBand(server: HttpServer | HttpsServer, policy: string): () => void {
+export function answerInBand(server: EventEmitter, policy: string): () => void {
   const answer = encodePolicyAnswer(policy);
   /** By connection: how many bytes of the request have come. */
   const progress = new WeakMap<Socket, number>();

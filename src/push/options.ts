@@ -1,6 +1,7 @@
 /** The options of a push server and what they are when left out. */
 
 import type { Server as HttpServer } from 'node:http';
+import type { Http2SecureServer, Http2Server } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { Log, LogLevel } from '../log-fields.ts';
 import type { PolicyServerOptions } from '../policy/index.ts';
@@ -188,8 +189,11 @@ export type { OpenTelemetry } from './tracing/otel.ts';
 
 /** What a PushServer is made with. All of it is optional. */
 export interface PushServerOptions {
-  /** An HTTP(S) server to share; its other requests and upgrades are left alone. Or give `port`. */
-  server?: HttpServer | HttpsServer;
+  /**
+   * A server of `node:http`, `node:https` or `node:http2` to share (docs/http2.md); its other requests, upgrades and streams are
+   * left alone. Or give `port`.
+   */
+  server?: HttpServer | HttpsServer | Http2Server | Http2SecureServer;
   /** A port of its own; 0 for any free one. */
   port?: number;
   /** Default: all interfaces. Only with `port`. */

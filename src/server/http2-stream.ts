@@ -3,9 +3,9 @@
  * else is the same.
  */
 
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants, Http2ServerRequest, type Http2Stream, type ServerHttp2Stream } from 'node:http2';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Writable } from 'node:stream';
 import { fieldsOf } from '../protocol/handshake.ts';
 
 /** Whether it is a stream that waits for its response, or has had it. */
@@ -19,10 +19,19 @@ export function requestOf(
   headers: Record<string, unknown>,
   rawHeaders: string[],
 ): IncomingMessage {
-  // What HTTP/1.1 says in Host (RFC 9113 §8.3.1).
-  headers['host'] ??= headers[':authority'];
+  nameHost(headers);
   const request = new Http2ServerRequest(stream, headers as never, {}, rawHeaders as never);
   return request as unknown as IncomingMessage;
+}
+
+/** HTTP/2 says in `:authority` what HTTP/1.1 says in Host (RFC 9113 §8.3.1), which is what everybody reads. */
+export function nameHost(headers: Record<string, unknown>): void {
+  if (':authority' in headers) headers['host'] ??= headers[':authority'];
+}
+
+/** What the body of a response is written to, and knows how full it is: with HTTP/2 that is the stream, not the response. */
+export function bodyOf(response: ServerResponse): Writable {
+  return (response as { stream?: ServerHttp2Stream }).stream ?? response;
 }
 
 /** Says that the stream is a WebSocket. */

@@ -7,6 +7,7 @@
  * in front of what follows, without the fields that ask, and Node begins anew on the same socket.
  */
 import http, { type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Http2SecureServer, Http2Server } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -26,12 +27,14 @@ type CarryingSocket = Duplex & { _httpMessage?: ServerResponse | null };
 
 /** @param head what came behind the request's head */
 export function answerPlainly(
-  server: HttpServer | HttpsServer,
+  server: HttpServer | HttpsServer | Http2Server | Http2SecureServer,
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
 ): void {
-  const { maxHeadersCount } = server;
+  // One of HTTP/2 that takes HTTP/1.1 as well serves it in the same way.
+  const own = server as HttpServer;
+  const { maxHeadersCount } = own;
   const limit = typeof maxHeadersCount === 'number' ? 2 * maxHeadersCount : DEFAULT_RAW_HEADERS;
   if (limit > 0 && request.rawHeaders.length >= limit) {
     // Node may have dropped a field that says where the request ends.
@@ -39,7 +42,7 @@ export function answerPlainly(
     return;
   }
   socket.unshift(Buffer.concat([Buffer.from(headOf(request), 'latin1'), head]));
-  inTurn(socket, () => beginAnew(server, socket));
+  inTurn(socket, () => beginAnew(own, socket));
 }
 
 /** Calls `answer` once the requests before it on the connection are answered; not at all where it ends with them. */

@@ -116,7 +116,7 @@ class Router {
     if (route !== undefined) inTurn(socket, () => route.upgrade(request, socket, head));
     else if (seen?.hasOthers || this.#hasOthers()) leave(socket);
     else if (isOurs && this.#refusesOthers()) inTurn(socket, () => refuse(socket, 400));
-    else answerPlainly(this.#server as HttpServer, request, socket, head);
+    else answerPlainly(this.#server, request, socket, head);
   };
 
   /**

@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { nextTick } from '../clock.ts';
+import { bodyOf } from '../server/http2-stream.ts';
 import { untaken } from '../server/node-insides.ts';
 import type { Traffic } from '../server/traffic.ts';
 import type { TransportKind } from '../server/transport.ts';
@@ -23,6 +24,7 @@ export interface Wrapping {
 
 export class HttpReceiver implements Receiver {
   readonly #response: ServerResponse;
+  readonly #body: Writable;
   readonly #wrapping: Wrapping;
   readonly #traffic: Traffic;
   #left: number;
@@ -30,6 +32,7 @@ export class HttpReceiver implements Receiver {
   /** The headers that all of SockJS shares are on the response already. */
   constructor(response: ServerResponse, wrapping: Wrapping, traffic: Traffic) {
     this.#response = response;
+    this.#body = bodyOf(response);
     this.#wrapping = wrapping;
     this.#traffic = traffic;
     this.#left = wrapping.limit;
@@ -41,16 +44,16 @@ export class HttpReceiver implements Receiver {
 
   /** Tells the session when the connection breaks or can be written to again. */
   bind(session: SockJsSession): void {
-    this.#response.on('close', () => session.interrupted(this));
-    this.#response.on('drain', () => session.drained(this));
+    this.#body.on('close', () => session.interrupted(this));
+    this.#body.on('drain', () => session.drained(this));
   }
 
   get isWritable(): boolean {
-    return !this.#response.writableNeedDrain;
+    return !this.#body.writableNeedDrain;
   }
 
   get bufferedAmount(): number {
-    return this.#response.writableLength;
+    return this.#body.writableLength;
   }
 
   get backlog(): number {
@@ -72,9 +75,10 @@ export class HttpReceiver implements Receiver {
    * is written in one turn is one chunk, unless the socket is corked already; one packet it is either way.
    */
   #write(text: string): void {
-    const { socket } = this.#response;
+    // With HTTP/2 it is a DATA frame of its own, and all of a turn is one packet.
+    const socket = this.#body === this.#response ? this.#response.socket : null;
     socket?.cork();
-    this.#response.write(text);
+    this.#body.write(text);
     if (socket) nextTick(uncork, socket);
   }
 
@@ -83,7 +87,7 @@ export class HttpReceiver implements Receiver {
   }
 
   destroy(): void {
-    this.#response.destroy();
+    this.#body.destroy();
   }
 }
 

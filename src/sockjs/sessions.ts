@@ -2,6 +2,7 @@
 import { monotonicNow } from '../clock.ts';
 import { Admission, type AdmissionRules, HandshakeEndError } from '../server/admission.ts';
 import { asError } from '../server/handler-calls.ts';
+import { bodyOf } from '../server/http2-stream.ts';
 import type { Traffics } from '../server/traffic.ts';
 import type { Attributes, Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import type { Bus } from './bus.ts';
@@ -175,7 +176,7 @@ export class HttpSessions implements Sessions, LocalSessions {
     else {
       this.#isUser(known, exchange)
         .then((isUser) => {
-          if (response.destroyed) return;
+          if (bodyOf(response).destroyed) return;
           if (isUser) attach();
           else answer(response, 404, NO_SESSION);
         })
@@ -186,7 +187,7 @@ export class HttpSessions implements Sessions, LocalSessions {
   async #look(neighbours: Neighbours, exchange: Exchange, wrapping: Wrapping): Promise<void> {
     const { response, id } = exchange;
     const remote = await neighbours.find(id, this.#whoOf(exchange));
-    if (response.destroyed) return;
+    if (bodyOf(response).destroyed) return;
     if (remote === undefined || this.#sessions.has(id)) {
       this.#begin(exchange, wrapping);
       return;
@@ -278,9 +279,9 @@ export class HttpSessions implements Sessions, LocalSessions {
 
   #opened(exchange: Exchange, wrapping: Wrapping, session: SockJsSession, admission: Admission): void {
     const { request, response, id } = exchange;
-    if (this.#isClosing || response.destroyed) {
+    if (this.#isClosing || bodyOf(response).destroyed) {
       this.#forget(id);
-      if (!response.destroyed) answer(response, 503, 'This instance is going away.');
+      if (!bodyOf(response).destroyed) answer(response, 503, 'This instance is going away.');
       admission.tell(undefined, new HandshakeEndError('GONE', 'The client or this instance has gone'));
       return;
     }

@@ -3,11 +3,12 @@
  * page, and the transports of `/<server>/<session>/`. All other requests stay the application's.
  */
 import { randomInt } from 'node:crypto';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
 import { asksForWebSocket } from '../protocol/handshake.ts';
 import { attempt } from '../server/handler-calls.ts';
+import { nameHost } from '../server/http2-stream.ts';
 import { checkInterceptors } from '../server/options.ts';
 import { OriginPolicy, type Origins, originOf } from '../server/origin.ts';
 import { answerPlainly, inTurn } from '../server/plain-request.ts';
@@ -15,7 +16,7 @@ import { refuse } from '../server/refusal.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { type Traffics, trafficByKind } from '../server/traffic.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
-import { addRoute } from '../server/upgrade-router.ts';
+import { addRoute, type UpgradableServer } from '../server/upgrade-router.ts';
 import type { WebSocketServerOptions } from '../server/websocket-server.ts';
 import type { Bus } from './bus.ts';
 import type { Fence } from './fence.ts';
@@ -38,7 +39,7 @@ export const DEFAULT_HEARTBEAT_DELAY = 25_000;
 export const DEFAULT_DISCONNECT_DELAY = 5_000;
 
 export interface SockJsOptions {
-  server: Server;
+  server: UpgradableServer;
   /** Path of the endpoint, such as `/sockjs/socketServer`; without a slash at the end. */
   prefix: string;
   interceptors?: readonly Interceptor[];
@@ -107,7 +108,7 @@ export interface Changes {
 }
 
 export class SockJsServer {
-  readonly #server: Server;
+  readonly #server: UpgradableServer;
   readonly #prefix: string;
   #origins: OriginPolicy;
   readonly #jsessionid: boolean;
@@ -215,6 +216,7 @@ export class SockJsServer {
     if (event !== 'request' && event !== 'checkContinue') return false;
     const [request, response] = args as [IncomingMessage, ServerResponse];
     if (this.#pathOf(request) === undefined) return false;
+    nameHost(request.headers);
     if (event === 'checkContinue') response.writeContinue();
     this.#request(request, response);
     return true;
