@@ -17,6 +17,45 @@ interface Pooled {
 }
 
 const pool = new Set<Pooled>();
+/** What the server has said of WebSockets, or will. */
+const answers = new WeakMap<ClientHttp2Session, Promise<string | undefined>>();
+
+/**
+ * Waits until the server has said whether it takes WebSockets on streams (RFC 8441 §3).
+ *
+ * @returns why there can be none; undefined where there can
+ */
+export function obstacle(session: ClientHttp2Session): Promise<string | undefined> {
+  let answer = answers.get(session);
+  if (answer === undefined) {
+    answer = ask(session);
+    answers.set(session, answer);
+  }
+  return answer;
+}
+
+function ask(session: ClientHttp2Session): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const lost = (error?: Error): void => done(error?.message ?? 'the HTTP/2 session has ended');
+    const done = (reason: string | undefined): void => {
+      session.removeListener('close', lost);
+      session.removeListener('error', lost);
+      resolve(reason);
+    };
+    // The settings of a server come before anything else of it (RFC 9113 §3.4), so before an answer to this.
+    const look = (): void => {
+      session.ping((error) => {
+        if (error !== null) done(error.message);
+        else if (session.remoteSettings.enableConnectProtocol) done(undefined);
+        else done('the server does not take WebSockets on streams (no ENABLE_CONNECT_PROTOCOL)');
+      });
+    };
+    session.once('close', lost);
+    session.once('error', lost);
+    if (session.connecting) session.once('connect', look);
+    else look();
+  });
+}
 
 /** A place for one stream in a session to the target's host. `release` it when the stream has closed. */
 export function sessionTo(

@@ -7,6 +7,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node
 import { nextTick } from '../clock.ts';
 import type { ClientHeaders } from './client-request.ts';
 import type { Target } from './client-target.ts';
+import { obstacle } from './http2-sessions.ts';
 import { cancelOnDestroy } from './http2-stream.ts';
 
 export interface StreamRequestHooks {
@@ -74,18 +75,11 @@ export class StreamRequest {
     const session = this.#session;
     if (session.closed || session.destroyed) {
       nextTick(() => this.#impossible('the HTTP/2 session is closed'));
-    } else if (session.remoteSettings?.enableConnectProtocol) nextTick(() => this.#send());
-    else {
-      session.once('close', this.#onLost);
-      session.once('error', this.#onLost);
-      // The settings of a server come before anything else of it (RFC 9113 §3.4).
-      const look = (): void => {
-        session.ping((error) => {
-          if (error === null) this.#decide();
-        });
-      };
-      if (session.connecting) session.once('connect', look);
-      else look();
+    } else {
+      void obstacle(session).then((reason) => {
+        if (reason === undefined) this.#send();
+        else this.#impossible(reason);
+      });
     }
     return this;
   }
@@ -98,19 +92,8 @@ export class StreamRequest {
     else this.#stream.close(constants.NGHTTP2_CANCEL);
   }
 
-  readonly #onLost = (error?: Error): void => {
-    this.#impossible(error?.message ?? 'the HTTP/2 session has ended');
-  };
-
-  #decide(): void {
-    if (this.#session.remoteSettings.enableConnectProtocol) this.#send();
-    else this.#impossible('the server does not take WebSockets on streams (no ENABLE_CONNECT_PROTOCOL)');
-  }
-
   #send(): void {
     if (this.#isOver || this.#stream !== undefined) return;
-    this.#session.removeListener('close', this.#onLost);
-    this.#session.removeListener('error', this.#onLost);
     const fields: Record<string, unknown> = {};
     for (const [name, value] of Object.entries(this.#headers.with({}))) {
       if (!OF_HTTP1.includes(name.toLowerCase())) fields[name.toLowerCase()] = value;
@@ -174,7 +157,5 @@ export class StreamRequest {
 
   #leave(): void {
     this.#isOver = true;
-    this.#session.removeListener('close', this.#onLost);
-    this.#session.removeListener('error', this.#onLost);
   }
 }
