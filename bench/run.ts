@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
 import { count, exceeded, gateScenarios } from './gate.ts';
+import { benchHttp2 } from './http2.ts';
 import { countLogins, LOGIN_LIMIT } from './logins.ts';
 import { measureRow, type RowResult } from './measure.ts';
 import { summarizeProfile } from './report/profile.ts';
@@ -22,6 +23,7 @@ gate [WORD…] counts system calls and allocations instead and exits with 1 if t
 with words, only in scenarios whose names have one of them.
 workers measures what two workers of \`tidings serve\` carry, against one: by the CPU time of the busiest process at the same
 load for each worker (--conns pages of each, default 500; --rounds, default 5; --time, default 5).
+http2 compares WebSockets over TLS by HTTP/1.1 and on streams of HTTP/2.
 Without a scenario: all rows. SCENARIO: echo, broadcast, handshakes, idle, fanout, resp, codec, or a table:
   events           message events as with ws: what somebody gets who changes one import
   sends            what an application sends: in another turn, with callbacks, large, compressed
@@ -83,6 +85,14 @@ if (process.platform !== 'linux') {
 const base = values.base === undefined ? undefined : resolve(values.base);
 if (base !== undefined && values.report) wrong('--report is of one tidings, without --base');
 await buildBench({ base });
+if (positionals[0] === 'http2') {
+  await benchHttp2(
+    numberOf('rounds') ?? (values.short ? 1 : 5),
+    numberOf('time') ?? (values.short ? 0.2 : 1.5),
+    values.short,
+  );
+  process.exit();
+}
 if (positionals[0] === 'gate') process.exit(await runGate(positionals.slice(1)));
 if (positionals[0] === 'workers') process.exit(await runWorkers());
 const chosen = choose();

@@ -61,6 +61,7 @@ const groups: [string, string, [string, string, string][]][] = [
     [
       ['configuration', 'Configuration', '配置'],
       ['deploy', 'Deployment', '部署'],
+      ['http2', 'HTTP/2', 'HTTP/2'],
       ['redis', 'Redis', 'Redis'],
       ['metrics', 'Metrics', '指标'],
       ['logs', 'Logs', '日志'],

@@ -257,7 +257,11 @@ test('two servers beside each other have a path each, and after their end stream
 });
 
 test('a reader that stands still holds up its own stream only, and what waits for it is bounded', async () => {
-  const { wss, port } = await start({ maxBackpressure: 1_000_000, backpressurePolicy: 'close', closeTimeout: 100 });
+  const { wss, port } = await start({
+    maxBackpressure: 1_000_000,
+    backpressurePolicy: 'close',
+    closeTimeout: 100,
+  });
   const session = await connect(port);
   const slow = await ask(session);
   slow.stream.pause();
