@@ -87,9 +87,17 @@ const groups: [string, string, [string, string, string][]][] = [
 ];
 
 /** What package.json exports, as the reference has it. The one with a slash has pages of its own below it. */
-const modules = ['', '/ws/', '/protocol', '/redis', '/policy', '/client', '/client/core', '/bell'].map(
-  (name) => `tidings${name}`,
-);
+const modules = [
+  '',
+  '/ws/',
+  '/protocol',
+  '/redis',
+  '/policy',
+  '/page-scripts',
+  '/client',
+  '/client/core',
+  '/bell',
+].map((name) => `tidings${name}`);
 
 /** Pages of docs/ that the bar names. */
 export const listed = groups.flatMap(([, , pages]) => pages.map(([name]) => fileOf(name)));

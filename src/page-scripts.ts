@@ -1,6 +1,8 @@
 /**
  * `tidings/page-scripts`: the script files for pages, to be served by an application. They are in the code, not read from
  * files: they are there in a bundle, too, where nothing is beside it.
+ *
+ * @module tidings/page-scripts
  */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -10,6 +12,7 @@ import { requestTarget } from './server/request-target.ts';
 /** The client, the same without SockJS and inbox, `<tidings-bell>`, and what `share: true` fetches. */
 export type PageScriptName = 'tidings.js' | 'tidings-core.js' | 'tidings-bell.js' | 'tidings-share.js';
 
+/** A script file for pages, as it is served. */
 export interface PageScript {
   /** UTF-8. */
   body: Buffer;
@@ -17,6 +20,7 @@ export interface PageScript {
   etag: string;
 }
 
+/** Where an application serves the scripts. */
 export interface PageScriptsOptions {
   /** The path that the scripts are below. Default `/`: `tidings.js` is at `/tidings.js`. */
   prefix?: string;

@@ -154,6 +154,7 @@ export interface IntakeMessage {
   replaces?: string;
   /** As W3C Trace Context has them. */
   traceparent?: string;
+  /** Goes with `traceparent` (W3C Trace Context). */
   tracestate?: string;
 }
 

@@ -60,6 +60,7 @@ export interface PublishSettings {
    * given. Default: the active span of OpenTelemetry, where `tracing` is on.
    */
   traceparent?: string;
+  /** Goes with `traceparent`. */
   tracestate?: string;
   /** With a time it is sent later: see `ScheduleSettings`. */
   at?: undefined;

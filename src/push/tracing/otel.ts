@@ -35,6 +35,7 @@ export interface OtelSpanOptions {
 
 /** The module `@opentelemetry/api`: `import * as api from '@opentelemetry/api'`. */
 export interface OpenTelemetry {
+  /** Its tracers. */
   trace: {
     getTracer(
       name: string,
@@ -44,8 +45,11 @@ export interface OpenTelemetry {
     getSpanContext(context: never): OtelSpanContext | undefined;
     setSpanContext(context: never, spanContext: never): OtelContext;
   };
+  /** Which span is active. */
   context: { active(): OtelContext };
+  /** A context without a span. */
   ROOT_CONTEXT: OtelContext;
+  /** Reads a `tracestate` header. */
   createTraceState(text?: string): OtelTraceState;
 }
 
