@@ -60,6 +60,7 @@ const groups: [string, string, [string, string, string][]][] = [
     '运行',
     [
       ['configuration', 'Configuration', '配置'],
+      ['cli', 'The command line', '命令行'],
       ['deploy', 'Deployment', '部署'],
       ['http2', 'HTTP/2', 'HTTP/2'],
       ['redis', 'Redis', 'Redis'],

@@ -193,7 +193,7 @@ async function speaks(
   assert.deepEqual(listener.lines, [data]);
 
   assert.match(await refusal([user, '{"a":']), /not sent/);
-  assert.match(await refusal([user, '1'], { TIDINGS_ADMIN_TOKEN: 'another' }), /not sent.*403/s);
+  assert.match(await refusal([user, '1'], { TIDINGS_ADMIN_TOKEN: 'another' }), /not sent.*401/s);
 
   // The line is cut, and there is mail before it is there again.
   through.isDown = true;
