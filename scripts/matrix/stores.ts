@@ -94,11 +94,9 @@ function fetch({ package: own, program }: Store, place: string): void {
         ['ld-linux-x86-64.so.2', 'ld-linux-aarch64.so.1'].map((file) => join(folder, file)),
       )
       .find((file) => existsSync(join(root, file)));
-    // Under the name of a server, and with the libraries of its own release, if it has brought that release's loader.
-    const run =
-      loader === undefined
-        ? `LD_LIBRARY_PATH=${libraries} exec -a redis-server "$here/root/${program}" "$@"`
-        : `exec "$here/root/${loader}" --argv0 redis-server --library-path ${libraries} "$here/root/${program}" "$@"`;
+    if (loader === undefined) throw new Error('there is no loader for this processor');
+    // Under the name of a server, and with the loader and the libraries of its own release.
+    const run = `exec "$here/root/${loader}" --argv0 redis-server --library-path ${libraries} "$here/root/${program}" "$@"`;
     writeFileSync(
       join(fresh, 'redis-server'),
       `#!/bin/bash\nhere=$(dirname "$(readlink -f "$0")")\n${run}\n`,

@@ -3,6 +3,7 @@
  * to every page all the time. Nothing is lost, and nobody waits.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
@@ -129,6 +130,50 @@ for (const name of ['nginx', 'haproxy'] as const) {
       t.diagnostic(
         `waited at most: ${pages.map(({ name: who, longest }) => `${who} ${Math.round(longest)} ms`).join(', ')}`,
       );
+    });
+
+    test('lets in at once who comes while an instance ends', async (t) => {
+      const ports = [await freePort(), await freePort()];
+      const [ending] = await Promise.all(
+        ports.map(async (port) => {
+          const args = [
+            '--port',
+            String(port),
+            '--policy-port',
+            'off',
+            '--query-user',
+            'user',
+            '--drain',
+            '60000',
+          ];
+          const program = tidings(t, ['serve', ...args, '--proxies', '127.0.0.1']);
+          await program.line(/listening on (http:)/);
+          return program;
+        }),
+      );
+      const proxy = await startProxy(name, { targets: ports });
+      t.after(() => proxy.stop());
+      const status = async (port: number): Promise<number | undefined> =>
+        (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.status;
+      await until('the way through', async () => (await status(proxy.port)) === 200);
+      const pages = Array.from(
+        { length: 50 },
+        () => new WebSocket(`ws://127.0.0.1:${ports[0]}/socketServer?user=old`),
+      );
+      t.after(() => {
+        for (const page of pages) page.terminate();
+      });
+      for (const page of pages) page.on('error', () => {});
+      await until('old pages', () => pages.every(({ readyState }) => readyState === WebSocket.OPEN));
+      ending!.process.kill('SIGTERM');
+      await until('the end to begin', async () => (await status(ports[0]!)) === 503);
+      for (let i = 0; i < 8; i++) {
+        const page = new WebSocket(`ws://127.0.0.1:${proxy.port}/socketServer?user=new`);
+        t.after(() => page.terminate());
+        // Fails where the proxy hands the refusal on.
+        await once(page, 'open');
+      }
+      assert.equal(await status(ports[0]!), 503);
     });
   });
 }
