@@ -169,5 +169,5 @@ test('without the package jose, --jwks says once what to install, and ends', asy
     );
   });
   assert.equal(status, 1);
-  assert.match(output, /^tidings serve: .*npm install jose\n$/);
+  assert.match(output, /^\S+ error start-failed: .*npm install jose.*\n$/);
 });
