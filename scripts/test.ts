@@ -41,10 +41,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.exit(1);
   });
 }
-await pool(files, async (file) => {
-  report.began(file);
-  report.ended(await runFile(file, counts.has(file) ? covered() : process.env));
-});
+await pool(
+  files,
+  async (file) => {
+    report.began(file);
+    report.ended(await runFile(file, counts.has(file) ? covered() : process.env));
+  },
+  // A browser is several processes, and pages give up what takes too long.
+  (file) => (file.includes('browser/') ? 4 : 1),
+);
 report.conclude();
 if (report.failed) process.exitCode = 1;
 if (report.lacks(LACKING) && process.env.CI === 'true') fail('CI=true: every test must run');

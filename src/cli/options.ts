@@ -186,6 +186,16 @@ export function checked<T>(
   return { ...option, parse };
 }
 
+/** A secret with a space in it would be two short ones: on the command line each is given by itself. */
+function checkWhole(option: Option<unknown>, texts: string[], files: Files): void {
+  for (const text of texts.filter((each) => /[ \t]/.test(each))) {
+    const value = option.parse([text], files);
+    if (Array.isArray(value) && value.length > 1) {
+      throw new UsageError('must be without spaces; several are given by the option several times');
+    }
+  }
+}
+
 /** The key of a setting in the config file, and in its name in the environment. */
 export function sharedKey(key: string, { sharedAs }: Pick<Option<unknown>, 'sharedAs'>): string {
   return sharedAs ?? key;
@@ -241,6 +251,7 @@ export function readSettings<O extends Options>(
       throw new UsageError(`--${flagName(key)} is given more than once`);
     }
     try {
+      if (fromFlag !== undefined && option.isSecret) checkWhole(option, fromFlag, files);
       values[key] = texts === undefined ? option.fallback : option.parse(texts, files);
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;

@@ -321,6 +321,7 @@ differs(
   200,
 );
 
+heldBy('`server` of `node:http2`', 'test/server/http2-client.test.ts', 'carries as many WebSockets');
 heldBy('A handshake may take for ever', 'test/server/admission.test.ts', 'handshakeTimeout');
 
 differs(
