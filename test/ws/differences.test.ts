@@ -322,6 +322,7 @@ differs(
 );
 
 heldBy('`server` of `node:http2`', 'test/server/http2-client.test.ts', 'carries as many WebSockets');
+heldBy("`others: 'ignore'`", 'test/server/plain-request.test.ts', 'unless all say `others: ignore`');
 heldBy('A handshake may take for ever', 'test/server/admission.test.ts', 'handshakeTimeout');
 
 differs(
