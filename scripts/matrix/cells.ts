@@ -78,7 +78,11 @@ const WITHOUT_STORE = ['test/pubsub/', 'push/delivery', 'push/push-server', 'pus
 /** Ports, files, processes. */
 const OF_A_USER = [
   'test/policy/',
-  'test/cli/',
+  'cli/serve',
+  'cli/service-manager',
+  'cli/configuration',
+  'cli/log.',
+  'cli/program',
   'push/listening',
   'store/redis-store',
   'server/raw-',
