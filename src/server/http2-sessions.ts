@@ -62,7 +62,7 @@ export function sessionTo(
   target: Target,
   made: object,
 ): { session: ClientHttp2Session; release: () => void } {
-  const origin = target.socketPath ?? target.url.origin + target.url.host;
+  const origin = target.socketPath ?? `${target.url.protocol}//${target.url.host}`;
   let pooled: Pooled | undefined;
   for (const each of pool) {
     if (each.origin === origin && isUsable(each) && isSame(each.made, made)) pooled = each;
