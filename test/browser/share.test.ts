@@ -49,12 +49,15 @@ describe('tabs that share a connection', needs('chromium'), () => {
         await new Promise((resolve) => setTimeout(resolve, PACE));
       }
     })();
-    await until('messages', () => sent.length > 10);
-    await act();
-    const count = sent.length;
-    await until('messages afterwards', () => sent.length > count + 10);
-    isOver = true;
-    await sending;
+    try {
+      await until('messages', () => sent.length > 10);
+      await act();
+      const count = sent.length;
+      await until('messages afterwards', () => sent.length > count + 10);
+    } finally {
+      isOver = true;
+      await sending;
+    }
     for (const tab of tabs) {
       const had = () => seenBy(tab).then((seen) => seen.slice(before.get(tab)));
       await until('all messages', async () => (await had()).length >= sent.length);
@@ -237,7 +240,11 @@ describe('tabs that share a connection', needs('chromium'), () => {
     const reason = ({ page }: Tab) => page.evaluate('client.state.reason');
     for (const tab of tabs) await until('the end', () => reason(tab));
     const reasons = await Promise.all(tabs.map(reason));
-    assert.deepEqual(reasons.sort(), ['only there', 'the account is closed', 'the account is closed']);
+    // A tab that took the lead before it heard of it has asked once more, and was told what is so now.
+    const why = ['the account is closed', 'the application does not let this user in'];
+    assert.equal(reasons.filter((each) => each === 'only there').length, 1, String(reasons));
+    assert.equal(reasons.filter((each) => why.includes(each as string)).length, 2, String(reasons));
+    assert.ok(reasons.includes('the account is closed'), String(reasons));
     // Whoever tries again is told what is so now.
     const [tab] = tabs as [Tab];
     await tab.page.evaluate('client.connect()');
@@ -410,9 +417,17 @@ async function processOf({ browser }: Site, { page }: Tab): Promise<number> {
       processInfo.filter(({ type }) => type === 'renderer').map(({ id, cpuTime }) => [id, cpuTime]),
     );
   };
-  const before = await usage();
-  await page.evaluate('for (const end = Date.now() + 300; Date.now() < end; );');
-  const busy = [...(await usage())].map(([pid, time]) => [pid, time - (before.get(pid) ?? 0)] as const);
-  await session.detach();
-  return busy.sort(([, a], [, b]) => b - a)[0]![0];
+  // On a busy machine another one may have been busier: the same must be it twice, by far.
+  for (let last = 0; ; ) {
+    const before = await usage();
+    await page.evaluate('for (const end = Date.now() + 300; Date.now() < end; );');
+    const busy = [...(await usage())].map(([pid, time]) => [pid, time - (before.get(pid) ?? 0)] as const);
+    const [first, second] = busy.sort(([, a], [, b]) => b - a);
+    const [pid, time] = first!;
+    if (pid === last && time > 2 * (second?.[1] ?? 0)) {
+      await session.detach();
+      return pid;
+    }
+    last = pid;
+  }
 }
