@@ -118,6 +118,13 @@ onEachStore('a user is followed on whichever instance his pages are, until nobod
   await until('the message', () => JSON.stringify(page.received).includes('unheard'));
   assert.equal(shown.events.length, before);
   assert.equal(JSON.stringify(other.received).includes('"topical":"hush"'), true);
+  // Who looks on changes nothing of what is counted: two messages to alice's page, and two of the topic to both.
+  const { samples } = two.push.metrics().find(({ name }) => name === 'tidings_deliveries_total')!;
+  assert.deepEqual(Object.fromEntries(samples.map(({ labels, value }) => [labels['source'], value])), {
+    live: 6,
+    log: 0,
+    transient: 4,
+  });
   await one.push.close();
   await two.push.close();
 });

@@ -80,12 +80,13 @@ export class Taps {
       message.call(lobby, transport, data, isBinary);
     });
     const publish = fanOut.publish;
-    cover(fanOut, 'publish', ((group, frame) => {
-      publish.call(fanOut, group, frame);
+    cover(fanOut, 'publish', (group, frame) => {
+      const count = publish.call(fanOut, group, frame);
       for (const session of this.#sessions) {
         if (this.#isInGroup(session, group)) listener.frame(session, frame.payload, frame.isBinary, false);
       }
-    }) as FanOut['publish']);
+      return count;
+    });
     subscribe('tidings:session:open', this.#onOpen);
     subscribe('tidings:session:end', this.#onClose);
     subscribe('tidings:session:close', this.#onClose);
