@@ -153,6 +153,13 @@ onEachStore(
       Object.values(told[1]!.refusals).reduce((sum, count) => sum + count, 0),
       1,
     );
+    // Both are of this process.
+    await until('a late event loop to be told', async () => {
+      const end = Date.now() + 60;
+      while (Date.now() < end);
+      const delays = (await one.push.instances()).map(({ loopDelay }) => loopDelay);
+      return delays.length === 2 && delays.every((delay) => delay > 30);
+    });
     const [first, second] = await Promise.all([one.push.instances(), one.push.instances()]);
     assert.equal(first, second);
     await two.push.close();

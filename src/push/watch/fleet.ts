@@ -1,5 +1,6 @@
 /** All instances, each with what it is doing: every one answers for itself. */
 import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+import { loopDelay } from '../../metrics/event-loop.ts';
 import type { Family } from '../../metrics/family.ts';
 import type { WatchBus } from './bus.ts';
 import type { Health } from './health.ts';
@@ -48,17 +49,18 @@ export interface InstanceReport extends Stats {
   cpuSeconds: number;
   /** Memory of its process. */
   memoryBytes: number;
-  /** How late its event loop was: the 99th percentile, in milliseconds. */
+  /** How late its event loop was: the 99th percentile of the worst ten seconds of the last minute, in milliseconds. */
   loopDelay: number;
 }
 
 export function reportOf(stats: Stats, health: Health, families: readonly Family[]): InstanceReport {
-  const samples = (name: string) => families.find((family) => family.name === name)?.samples ?? [];
+  const samples = (name: string) => {
+    const family = families.find((each) => each.name === name);
+    if (family === undefined) throw new Error(`there is no metric ${name}`);
+    return family.samples;
+  };
   const sum = (name: string): number => samples(name).reduce((total, { value }) => total + value, 0);
   const refusals = samples('tidings_refusals_total').filter(({ value }) => value > 0);
-  const late = samples('tidings_event_loop_delay_seconds').find(
-    ({ labels }) => labels['quantile'] === '0.99',
-  );
   return {
     ...stats,
     version: samples('tidings_build_info')[0]?.labels['version'] ?? '',
@@ -76,7 +78,7 @@ export function reportOf(stats: Stats, health: Health, families: readonly Family
     refusals: Object.fromEntries(refusals.map(({ labels, value }) => [String(labels['reason']), value])),
     cpuSeconds: sum('tidings_cpu_seconds_total'),
     memoryBytes: sum('tidings_resident_memory_bytes'),
-    loopDelay: (late?.value ?? 0) * 1000,
+    loopDelay: loopDelay().p99,
   };
 }
 
