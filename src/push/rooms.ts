@@ -21,7 +21,7 @@ import { Renewals } from './door/renewal.ts';
 import { clientAddress } from './door/request.ts';
 import { TopicRights } from './door/topic-rights.ts';
 import { permittedUntil } from './door/topic-ticket.ts';
-import { explain, printable } from './explain.ts';
+import { explain, explainFully, printable } from './explain.ts';
 import { Inbox } from './inbox/inbox.ts';
 import type { PushServerOptions } from './options.ts';
 import { AckedNews } from './pages/acked-news.ts';
@@ -379,7 +379,12 @@ export class Rooms {
     });
     this.#broadcasts = new Broadcasts(this.registry, this.listeners, mayDeliver, this.router.counts);
     this.watchBus = new WatchBus(broker);
-    this.following = new Following(this.watchBus);
+    this.following = new Following(this.watchBus, (error) =>
+      log('error', `who follows a user threw: ${explainFully(error)}`, {
+        event: 'handler-failed',
+        error: explain(error),
+      }),
+    );
     this.#followed = new Followed(instance, this.watchBus, {
       registry: this.registry,
       lobby: this.lobby,

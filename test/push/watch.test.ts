@@ -192,6 +192,29 @@ test('a flood is counted, not told; and so many may follow at once', async () =>
   assert.throws(() => push.follow('a\nb', () => {}), TypeError);
 });
 
+test('who follows and throws or rejects, when told or at the end, is logged, and ends nothing', async () => {
+  const failures: unknown[] = [];
+  const { push, url } = await startPush({
+    log: (level, _message, { event, error }) => level === 'error' && failures.push([event, error]),
+  });
+  const fail = (what: string) => () => {
+    throw new Error(what);
+  };
+  push.follow('alice', fail('told'), { ended: fail('ended') });
+  push.follow('alice', async () => fail('told late')(), { ended: async () => fail('ended late')() });
+  const seen = watch(push, 'alice', true);
+  const page = await Page.open(url, 'alice');
+  await seen.has('sent', /welcome/);
+  await push.send('alice', 'still here');
+  await until('the message', () => page.data('inbox').length === 1);
+  await push.close();
+  const told = new Set(failures.map((failure) => String(failure)));
+  assert.deepEqual(
+    told,
+    new Set(['told', 'told late', 'ended', 'ended late'].map((what) => `handler-failed,Error: ${what}`)),
+  );
+});
+
 test('of a frame, tickets are never shown, and data only where it may be', () => {
   const shown = (frame: unknown, withData: boolean) =>
     shownFrame(JSON.stringify(frame), false, true, withData).text;

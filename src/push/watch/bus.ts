@@ -56,6 +56,7 @@ export class WatchBus {
     try {
       message = JSON.parse(payload.toString());
     } catch {
+      // Of no instance.
       return;
     }
     const { kind, from, said } = message ?? {};

@@ -1,6 +1,7 @@
 /** Following a user: what goes to and comes from his sessions, on whichever instances they are, for one who looks on. */
 import { randomBytes } from 'node:crypto';
 import { clearInterval, setInterval } from '../../clock.ts';
+import { attempt } from '../../server/handler-calls.ts';
 import type { WatchBus } from './bus.ts';
 import { FOLLOW_LEASE, type FollowedEvent } from './followed.ts';
 
@@ -33,12 +34,16 @@ export class Following {
   readonly #bus: WatchBus;
   readonly #followers = new Map<string, { told: OnFollowed; end(): void; ended: (() => void) | undefined }>();
 
-  constructor(bus: WatchBus) {
+  readonly #failed: (error: unknown) => void;
+
+  /** @param failed is told what those who are told have thrown */
+  constructor(bus: WatchBus, failed: (error: unknown) => void) {
     this.#bus = bus;
+    this.#failed = failed;
     bus.on('followed', ({ id, events, dropped }) => {
       const follower = typeof id === 'string' ? this.#followers.get(id) : undefined;
-      if (!Array.isArray(events) || !Number.isSafeInteger(dropped)) return;
-      follower?.told(events.filter(isEvent), dropped as number);
+      if (follower === undefined || !Array.isArray(events) || !Number.isSafeInteger(dropped)) return;
+      attempt(() => follower.told(events.filter(isEvent), dropped as number), this.#failed);
     });
   }
 
@@ -60,7 +65,7 @@ export class Following {
   close(): void {
     for (const { end, ended } of [...this.#followers.values()]) {
       end();
-      ended?.();
+      attempt(() => ended?.(), this.#failed);
     }
   }
 }
