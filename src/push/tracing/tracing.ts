@@ -165,22 +165,22 @@ export class Tracing {
       trace: storedForm(creation),
       stored: ({ id, offset, epoch, duplicate }) =>
         this.#guarded(() => {
-          storing?.end();
+          if (storing !== undefined) this.#end(storing);
           span.setAttribute('messaging.message.id', id);
           span.setAttribute('tidings.offset', offset);
           span.setAttribute('tidings.epoch', epoch);
           if (duplicate) span.setAttribute('tidings.duplicate', true);
-          span.end();
+          this.#end(span);
         }),
       scheduled: (id) =>
         this.#guarded(() => {
           span.setAttribute('tidings.scheduled.id', id);
-          span.end();
+          this.#end(span);
         }),
       failed: (error) =>
         this.#guarded(() => {
-          if (storing !== undefined) endFailed(storing, error);
-          endFailed(span, error);
+          if (storing !== undefined) this.#endFailed(storing, error);
+          this.#endFailed(span, error);
         }),
     };
   }
@@ -202,9 +202,9 @@ export class Tracing {
           this.#guarded(() => {
             span.setAttribute('messaging.batch.message_count', sent + duplicates + failed);
             if (failed > 0) span.setStatus({ code: FAILED, message: `${failed} of them were not stored` });
-            span.end();
+            this.#end(span);
           }),
-        failed: (error) => this.#guarded(() => endFailed(span, error)),
+        failed: (error) => this.#guarded(() => this.#endFailed(span, error)),
       };
     });
   }
@@ -216,7 +216,7 @@ export class Tracing {
     if (this.#api === undefined) return;
     this.#guarded(() => {
       const span = this.#consume('receive', stored.channel, message);
-      span?.end();
+      if (span !== undefined) this.#end(span);
     });
   }
 
@@ -233,7 +233,7 @@ export class Tracing {
         'tidings.recovered': !isLive,
       });
       if (span === undefined) return;
-      span.end();
+      this.#end(span);
       if (isTidings && isInbox(channel)) this.#await(channel, message, reader, span);
     });
   }
@@ -241,7 +241,10 @@ export class Tracing {
   /** It was written to so many pages together. */
   published(channel: string, message: Outgoing, pages: number): void {
     if (this.#api === undefined || pages === 0) return;
-    this.#guarded(() => this.#consume('deliver', channel, message, { 'tidings.sessions': pages })?.end());
+    this.#guarded(() => {
+      const span = this.#consume('deliver', channel, message, { 'tidings.sessions': pages });
+      if (span !== undefined) this.#end(span);
+    });
   }
 
   /** A device has everything up to this position. */
@@ -256,7 +259,7 @@ export class Tracing {
         if (each.offset > offset) return true;
         const links = { links: [{ context: each.creation }], startTime: each.time };
         const attributes = { 'messaging.message.id': each.id, 'tidings.offset': each.offset };
-        this.#start('ack', channel, Kind.consumer, each.context, links, attributes).end();
+        this.#end(this.#start('ack', channel, Kind.consumer, each.context, links, attributes));
         return false;
       });
       this.#waitingCount += left.length - written.length;
@@ -363,6 +366,20 @@ export class Tracing {
     return api.setSpanContext(ROOT_CONTEXT as never, this.#spanContextOf(trace) as never);
   }
 
+  #endFailed(span: OtelSpan, error: unknown): void {
+    const thrown = error instanceof Error ? error : new Error(explain(error));
+    span.recordException(thrown);
+    span.setStatus({ code: FAILED, message: explain(error) });
+    span.setAttribute('error.type', thrown.name);
+    this.#end(span);
+  }
+
+  /** Only now it is known to have worked: processors get a span at its end, too. */
+  #end(span: OtelSpan): void {
+    span.end();
+    this.#trouble.worked();
+  }
+
   /** Whatever OpenTelemetry or one of its processors throws ends no message. */
   #guarded<T>(call: () => T): T | undefined {
     try {
@@ -372,14 +389,6 @@ export class Tracing {
       return undefined;
     }
   }
-}
-
-function endFailed(span: OtelSpan, error: unknown): void {
-  const thrown = error instanceof Error ? error : new Error(explain(error));
-  span.recordException(thrown);
-  span.setStatus({ code: FAILED, message: explain(error) });
-  span.setAttribute('error.type', thrown.name);
-  span.end();
 }
 
 /** Nothing is traced here, but what was given is there for other instances. */

@@ -247,13 +247,26 @@ test('what is never acknowledged leaves no span open and takes bounded memory', 
   await push.close();
 });
 
-test('whatever OpenTelemetry throws ends no message, and is told once', async () => {
+test('whatever OpenTelemetry throws ends no message, and is told once, and that it works again', async () => {
+  let isBroken = true;
+  let isStartBroken = true;
+  const fail = (): void => {
+    if (isBroken) throw new Error('no span');
+  };
   const broken = {
     ...api,
     trace: {
       getTracer: () => ({
-        startSpan() {
-          throw new Error('no span');
+        startSpan(...args: Parameters<api.Tracer['startSpan']>) {
+          if (isStartBroken) fail();
+          const span = api.trace.getTracer('tidings').startSpan(...args);
+          const end = span.end.bind(span);
+          return Object.assign(span, {
+            end() {
+              fail();
+              end();
+            },
+          });
         },
       }),
       setSpan: api.trace.setSpan.bind(api.trace),
@@ -266,7 +279,16 @@ test('whatever OpenTelemetry throws ends no message, and is told once', async ()
   await push.send('alice', 'one', { traceparent: PARENT });
   await push.sendMany(['alice'], 'two');
   await until('both', () => page.messages().length === 2);
+  // What fails at the end of a span has not worked before.
+  isStartBroken = false;
+  await push.send('alice', 'three', { traceparent: PARENT });
+  await push.sendMany(['alice'], 'four');
+  await until('all', () => page.messages().length === 4);
   assert.deepEqual(log, ['warn: a span could not be made: Error: no span']);
+  isBroken = false;
+  await push.send('alice', 'five', { traceparent: PARENT });
+  await push.send('alice', 'six', { traceparent: PARENT });
+  assert.deepEqual(log.slice(1), ['warn: spans are made again']);
   await push.close();
 });
 
