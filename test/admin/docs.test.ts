@@ -1,6 +1,6 @@
 /** docs/admin.md is true: it lists every request and every error, and its commands do what it says. */
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -12,6 +12,7 @@ import { errorAnswers } from '../../src/admin/openapi.ts';
 import { adminRoutes } from '../../src/admin/routes.ts';
 import { PushServer } from '../../src/push/index.ts';
 import { blocks } from '../support/markdown.ts';
+import { needs } from '../support/programs.ts';
 import { adminOf } from './support.ts';
 
 const page = readFileSync('docs/admin.md', 'utf8');
@@ -39,9 +40,7 @@ test('it lists every error, with its status', () => {
   assert.deepEqual(documented.sort(), actual.sort());
 });
 
-const skip = spawnSync('curl', ['--version']).error !== undefined && 'curl is not there';
-
-test('its commands do what it says', { skip }, async (t) => {
+test('its commands do what it says', needs('curl'), async (t) => {
   const push = new PushServer({ log: () => {} });
   await push.ready;
   const server = createServer(adminOf(push, { tokens: ['secret'] })).listen(0, '127.0.0.1');

@@ -12,7 +12,7 @@ import type { Broker } from '../../src/pubsub/store/broker.ts';
 import { onEachStore } from '../push/stores.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
-import { find } from '../support/programs.ts';
+import { needs } from '../support/programs.ts';
 
 interface Site {
   push: PushServer;
@@ -59,10 +59,8 @@ const CONNECT = `
 `;
 
 onEachStore('the inbox of a page in Chromium', async (broker, t) => {
-  if (find('chromium') === undefined && process.env['CI'] !== 'true') {
-    t.skip('chromium is not installed');
-    return;
-  }
+  const { skip } = needs('chromium');
+  if (skip) return t.skip(skip);
   const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
   const script = outputFiles[0]!.text;
   const sites = [await site(t, broker(), script), await site(t, broker(), script)];

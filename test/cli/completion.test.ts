@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { commands, main } from '../../src/cli/main.ts';
 import { flagName } from '../../src/cli/options.ts';
+import { needs } from '../support/programs.ts';
 
 const run = promisify(execFile);
 let folder: string;
@@ -29,10 +30,6 @@ before(async () => {
   }
 });
 after(() => rmSync(folder, { recursive: true }));
-
-const has = (shell: string): { skip: string | false } => ({
-  skip: spawnSync(shell, ['--version']).status === 0 ? false : `there is no ${shell}`,
-});
 
 const names = [...commands.map(({ name }) => name), 'help'];
 const flagsOf = (name: string): string[] => {
@@ -65,7 +62,7 @@ async function bash(...words: string[]): Promise<string[]> {
   return stdout.split('\n').filter((line) => line !== '');
 }
 
-test('bash completes commands, options and values', has('bash'), async () => {
+test('bash completes commands, options and values', needs('bash'), async () => {
   for (const [typed, expected] of CASES) {
     const completions = await bash(...typed.split(' '));
     assert.deepEqual(
@@ -82,13 +79,13 @@ test('bash completes commands, options and values', has('bash'), async () => {
   for (const { name } of commands) assert.deepEqual(await bash(name, '--'), flagsOf(name), name);
 });
 
-test('bash has nothing to say against the script', has('bash'), async () => {
+test('bash has nothing to say against the script', needs('bash'), async () => {
   await run('bash', ['-n', fileOf('bash')]);
   const { stdout } = await run('bash', ['--norc', '-u', '-e', '-c', `source "${fileOf('bash')}"; echo well`]);
   assert.equal(stdout, 'well\n');
 });
 
-test('fish completes commands, options and values', has('fish'), async () => {
+test('fish completes commands, options and values', needs('fish'), async () => {
   const complete = async (typed: string): Promise<string[]> => {
     const script = `source ${fileOf('fish')}; complete -C 'tidings ${typed}'`;
     const { stdout, stderr } = await run('fish', ['--no-config', '-c', script], { cwd: folder });
@@ -104,7 +101,7 @@ test('fish completes commands, options and values', has('fish'), async () => {
   assert.deepEqual((await complete('serve --')).sort(), flagsOf('serve').sort());
 });
 
-test('zsh completes commands, options and values', has('zsh'), async () => {
+test('zsh completes commands, options and values', needs('zsh'), async () => {
   // Typed in a terminal of its own: what stands in the line when it is completed is what is printed.
   const typed = CASES.filter(([, expected]) => expected.length === 1 && expected[0] !== 'keys.pem');
   const script = `

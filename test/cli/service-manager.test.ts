@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
+import { environmentName } from '../../src/cli/options.ts';
 import { serveOptions } from '../../src/cli/serve-options.ts';
 import { tidings } from '../support/cli.ts';
 import { freePort, until } from '../support/net.ts';
@@ -69,11 +70,11 @@ test('systemd understands each line of the units', needs('systemd'), () => {
 });
 
 test('the settings of the sample are settings, and it is given time to drain', () => {
-  const settings = [...readFileSync('deploy/systemd/tidings.env', 'utf8').matchAll(/^TIDINGS_(\w+)=(.*)$/gm)];
+  const settings = [...readFileSync('deploy/systemd/tidings.env', 'utf8').matchAll(/^(TIDINGS_\w+)=(.*)$/gm)];
   assert.ok(settings.length > 5);
-  const known = Object.keys(serveOptions).map((name) => name.replaceAll(/[A-Z]/g, '_$&').toUpperCase());
+  const known = Object.keys(serveOptions).map(environmentName);
   for (const [, name] of settings) assert.ok(known.includes(name!), name);
-  const drain = Number(settings.find(([, name]) => name === 'DRAIN')![2]);
+  const drain = Number(settings.find(([, name]) => name === 'TIDINGS_DRAIN')![2]);
   const unit = readFileSync('deploy/systemd/tidings.service', 'utf8');
   assert.ok(Number(unit.match(/^TimeoutStopSec=(\d+)$/m)![1]) * 1000 > drain + 10_000);
 });

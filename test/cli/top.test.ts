@@ -1,6 +1,6 @@
 /** `tidings top`: a fleet as its instances tell of themselves, on a terminal, on one that only prints, and for scripts. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,7 +9,7 @@ import { fleetTable, type Report, refusalsLine, totalOf } from '../../src/cli/fl
 import { Screen, type Terminal } from '../../src/cli/screen.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
-import { typescript, uncovered } from '../support/programs.ts';
+import { needs, typescript, uncovered } from '../support/programs.ts';
 
 function report(instance: string, more: Partial<Report> = {}): Report {
   return {
@@ -146,8 +146,6 @@ test('for scripts: one line of JSON, of all instances, or of the one that knows 
   assert.match(refused.stderr, /TIDINGS_ADMIN_TOKEN/);
 });
 
-const hasScript = { skip: spawnSync('script', ['--version']).status === 0 ? false : 'there is no script(1)' };
-
 /** The program on a terminal of its own. */
 function onTerminal(t: TestContext, args: string[], environment: Record<string, string>) {
   const command = [process.execPath, ...typescript, 'src/cli.ts', ...args].join(' ');
@@ -162,35 +160,39 @@ function onTerminal(t: TestContext, args: string[], environment: Record<string, 
   return terminal;
 }
 
-test('on a terminal it is drawn in place; q ends it, and the terminal is as it was', hasScript, async (t) => {
-  let sessions = 7;
-  let isAway = false;
-  const url = await serve(t, (_, response) => {
-    if (isAway) return void response.destroy();
-    response.end(JSON.stringify([report('first', { sessions }), report('second')]));
-  });
-  const terminal = onTerminal(t, ['top', '--interval', '100', '--url', url], { TERM: 'xterm' });
-  await until('the table', () => /first +7/.test(terminal.text));
-  assert.ok(terminal.text.includes('\u001b[?1049h'));
-  sessions = 8;
-  await until('the change', () => /first +8/.test(terminal.text));
-  assert.equal(terminal.text.match(/instance +sessions/g)?.length, 1, 'the head is not drawn again');
-  isAway = true;
-  await until('what is wrong', () => /no answer from .*this is how it was/.test(terminal.text));
-  isAway = false;
-  sessions = 9;
-  await until('it goes on', () => /first +9/.test(terminal.text));
-  terminal.child.stdin.write('q');
-  assert.equal((await terminal.exited)[0], 0);
-  assert.ok(
-    terminal.text.trimEnd().endsWith('\u001b[?25h\u001b[?1049l'),
-    JSON.stringify(terminal.text.slice(-60)),
-  );
-});
+test(
+  'on a terminal it is drawn in place; q ends it, and the terminal is as it was',
+  needs('script'),
+  async (t) => {
+    let sessions = 7;
+    let isAway = false;
+    const url = await serve(t, (_, response) => {
+      if (isAway) return void response.destroy();
+      response.end(JSON.stringify([report('first', { sessions }), report('second')]));
+    });
+    const terminal = onTerminal(t, ['top', '--interval', '100', '--url', url], { TERM: 'xterm' });
+    await until('the table', () => /first +7/.test(terminal.text));
+    assert.ok(terminal.text.includes('\u001b[?1049h'));
+    sessions = 8;
+    await until('the change', () => /first +8/.test(terminal.text));
+    assert.equal(terminal.text.match(/instance +sessions/g)?.length, 1, 'the head is not drawn again');
+    isAway = true;
+    await until('what is wrong', () => /no answer from .*this is how it was/.test(terminal.text));
+    isAway = false;
+    sessions = 9;
+    await until('it goes on', () => /first +9/.test(terminal.text));
+    terminal.child.stdin.write('q');
+    assert.equal((await terminal.exited)[0], 0);
+    assert.ok(
+      terminal.text.trimEnd().endsWith('\u001b[?25h\u001b[?1049l'),
+      JSON.stringify(terminal.text.slice(-60)),
+    );
+  },
+);
 
 test(
   'Ctrl-C ends it as q does; a terminal that only prints gets no control characters',
-  hasScript,
+  needs('script'),
   async (t) => {
     const url = await serve(t, (_, response) => response.end(JSON.stringify([report('first')])));
     const drawn = onTerminal(t, ['top', '--interval', '100', '--url', url], { TERM: 'xterm' });
@@ -205,7 +207,7 @@ test(
   },
 );
 
-test('a token that is not valid ends it, with the terminal as it was', hasScript, async (t) => {
+test('a token that is not valid ends it, with the terminal as it was', needs('script'), async (t) => {
   let asked = 0;
   const url = await serve(t, (_, response) => {
     if (asked++ === 0) response.end(JSON.stringify([report('first')]));

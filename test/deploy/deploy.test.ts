@@ -11,16 +11,16 @@ import { createRequire } from 'node:module';
 import { describe, test } from 'node:test';
 import { validate } from 'dockerfile-utils';
 import { parse, parseAllDocuments } from 'yaml';
+import { environmentName } from '../../src/cli/options.ts';
 import { serveOptions } from '../../src/cli/serve-options.ts';
 import { PushServer } from '../../src/index.ts';
+import { needs } from '../support/programs.ts';
 
 const require = createRequire(import.meta.url);
 const text = (path: string): string => readFileSync(`deploy/${path}`, 'utf8');
 
 /** Names in the environment of every option of `tidings serve`. */
-const NAMES = Object.keys(serveOptions).map(
-  (name) => `TIDINGS_${name.replaceAll(/[A-Z]/g, '_$&').toUpperCase()}`,
-);
+const NAMES = Object.keys(serveOptions).map(environmentName);
 const known = (name: string): void => assert.ok(NAMES.includes(name), `${name} is no setting`);
 
 describe('the Dockerfile', () => {
@@ -164,7 +164,8 @@ describe('the manifests of Kubernetes', () => {
   });
 });
 
-describe('the Helm chart', { skip: hasGo() ? false : 'there is no go, whose templates Helm has' }, () => {
+// Helm's templates are Go's.
+describe('the Helm chart', needs('go'), () => {
   const values = parse(text('helm/tidings/values.yaml')) as Record<string, object>;
   const render = (more: Record<string, object>): string => {
     const input = { Release: { Name: 'tidings' }, Values: { ...values, ...more } };
@@ -199,7 +200,3 @@ describe('the Helm chart', { skip: hasGo() ? false : 'there is no go, whose temp
     assert.equal(env.find(({ name }) => name === 'TIDINGS_TOPICS')!.value, 'news, "odd": *');
   });
 });
-
-function hasGo(): boolean {
-  return spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0;
-}

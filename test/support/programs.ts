@@ -29,6 +29,10 @@ export const programs = {
   go: { names: ['go'], package: 'golang-go' },
   promtool: { names: ['promtool'], package: 'prometheus' },
   prometheus: { names: ['prometheus'], package: 'prometheus' },
+  bash: { names: ['bash'], package: 'bash' },
+  zsh: { names: ['zsh'], package: 'zsh' },
+  fish: { names: ['fish'], package: 'fish' },
+  script: { names: ['script'], package: 'bsdutils' },
   mono: { names: ['mcs'], package: MONO },
 } satisfies Record<string, Program>;
 
