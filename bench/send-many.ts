@@ -1,7 +1,7 @@
 /**
  * One message to a million users, through a real Redis: messages a second, and the memory of the process meanwhile.
  *
- *     node --expose-gc --import tsx bench/send-many.ts [--users 1000000] [--later] [--key] [--json]
+ *     node --expose-gc --import ./scripts/typescript.mjs bench/send-many.ts [--users 1000000] [--later] [--key] [--json]
  *
  * `--later`: they are scheduled, and then all due at once and sent by the same process; `--key`: with an idempotency key.
  */

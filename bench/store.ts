@@ -2,7 +2,7 @@
  * What the store costs Redis: CPU for each message and each page, memory, and how long it does nothing else, by a real
  * Redis' own figures (INFO, SLOWLOG).
  *
- *     node --import tsx bench/store.ts [--base ../before] [--rounds 5] [--only WORD] [--json]
+ *     node --import ./scripts/typescript.mjs bench/store.ts [--base ../before] [--rounds 5] [--only WORD] [--json]
  *
  * `--base` is another checkout: its broker is measured in the same rounds, by turns.
  */

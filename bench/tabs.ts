@@ -1,4 +1,7 @@
-/** `node --import tsx bench/tabs.ts`: what ten tabs of a user cost the server, each by itself and as one session. Of a build. */
+/**
+ * `node --import ./scripts/typescript.mjs bench/tabs.ts`: what ten tabs of a user cost the server, each by itself and as one
+ * session. Of a build.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';

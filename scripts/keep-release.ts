@@ -1,5 +1,5 @@
 /**
- * `node --import tsx scripts/keep-release.ts [COMMIT]`: packs what stood at a commit (default: HEAD), and keeps of the
+ * `node --import ./scripts/typescript.mjs scripts/keep-release.ts [COMMIT]`: packs what stood at a commit (default: HEAD), and keeps of the
  * package what runs, as test/releases/tidings-VERSION.tgz. Tests have instances of that version and of this one serve the
  * same users: run it for each release, and say in test/releases/README.md of which commit.
  */

@@ -11,14 +11,6 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CACHE = join(ROOT, 'node_modules/.cache/tidings-typescript');
 const DIGEST = 40;
 
-export function isInstalled() {
-  try {
-    return require.resolve('@swc/wasm-typescript') !== '';
-  } catch {
-    return false;
-  }
-}
-
 export function load(url, context, nextLoad) {
   if (!url.startsWith('file:') || !/\.ts(?:\?|$)/.test(url) || url.includes('/node_modules/')) {
     return nextLoad(url, context);
@@ -50,8 +42,10 @@ function withoutTypes(path, text) {
 }
 
 function stripped(path, text) {
+  // Only where something is to be made: to load it takes long.
+  const { transformSync } = require('@swc/wasm-typescript');
   try {
-    return require('@swc/wasm-typescript').transformSync(text, { mode: 'strip-only', filename: path }).code;
+    return transformSync(text, { mode: 'strip-only', filename: path }).code;
   } catch (problem) {
     // No Error, but an object with its properties.
     const { message = problem, snippet = '', startLine = 1 } = problem;

@@ -3,12 +3,8 @@
  * line and column is where it was, and no source map is needed for a stack trace or for coverage.
  */
 import module from 'node:module';
-import { isInstalled, load } from './typescript-hooks.mjs';
+import { load } from './typescript-hooks.mjs';
 
-if (!isInstalled()) {
-  console.error('@swc/wasm-typescript is missing: npm ci');
-  await import('tsx');
-}
 // In this thread where Node can (22.15 and later), which costs least; else Node asks the hooks in a thread of theirs.
-else if (module.registerHooks) module.registerHooks({ load });
+if (module.registerHooks) module.registerHooks({ load });
 else module.register('./typescript-hooks.mjs', import.meta.url);

@@ -48,7 +48,6 @@ describe('what is too long, above sockjs-client in Chromium', {
   ): Promise<{ used: string; got: string[]; code?: number }> {
     const tab = await browser.newPage();
     try {
-      await tab.addInitScript('globalThis.__name = (named) => named');
       await tab.goto(`http://${base}/`);
       return await tab.evaluate(
         ({ transport, texts }) =>

@@ -48,8 +48,6 @@ describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...nee
 
   /** A page by hand, as docs/wire.md has it: comes back with its position, asks again for what was not answered. */
   async function open(tab: Tab, user: string, transport: string): Promise<void> {
-    // What tsx puts around functions with a name.
-    await tab.addInitScript('globalThis.__name = (named) => named');
     await tab.goto(`http://${base}/`);
     await tab.evaluate(
       ({ user, transport, texts }) => {
