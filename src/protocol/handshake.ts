@@ -185,21 +185,17 @@ export function fieldsOf(lines: readonly string[]): Record<string, string[]> {
     const checked = headerLine(line);
     const colon = checked.indexOf(':');
     const name = checked.slice(0, colon).toLowerCase();
-    if (ofConnection.has(name)) continue;
+    if (isOfConnection(name)) continue;
     fields[name] ??= [];
     fields[name].push(checked.slice(colon + 1).trim());
   }
   return fields;
 }
 
-const ofConnection = new Set([
-  'connection',
-  'upgrade',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'http2-settings',
-]);
+/** Whether a field, by its name in lower case, means only one connection of HTTP/1.1. */
+export function isOfConnection(name: string): boolean {
+  return /^(?:connection|upgrade|keep-alive|proxy-connection|transfer-encoding|http2-settings)$/.test(name);
+}
 
 /** @throws {TypeError} for a line that holds what would end it */
 export function formatLines(lines: readonly string[]): string {

@@ -7,6 +7,7 @@ import { readTo } from './shared-read.ts';
 
 /** Milliseconds that the other side has to read the answer and to close. */
 const LINGER_MS = 5000;
+const NOTHING = Buffer.alloc(0);
 
 /**
  * Answers with `status` and ends the connection. What the other side still sends is read and thrown away,
@@ -26,29 +27,29 @@ export function refuse(
     return;
   }
   const content = typeof body === 'string' ? Buffer.from(body) : body;
-  if (isStream(socket)) {
-    refuseStream(socket, status, content, headers);
-    return;
-  }
-  const lines: Record<string, string | number | readonly string[] | undefined> = {
+  const fields: Record<string, string | number | readonly string[] | undefined> = {
     Connection: 'close',
     'Content-Type': 'text/html',
     'Content-Length': content.length,
     ...headers,
   };
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
-  for (const [name, value] of Object.entries(lines)) {
+  const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}`];
+  for (const [name, value] of Object.entries(fields)) {
     for (const each of Array.isArray(value) ? value : [value]) {
-      if (each !== undefined) head += line(name, String(each));
+      if (each !== undefined) lines.push(line(name, String(each)));
     }
   }
-  new Refusal(socket).write(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), content]));
+  const refusal = new Refusal(socket);
+  if (isStream(socket)) {
+    // Node ends the stream behind a status that has no content (RFC 9110 §15.4.5).
+    refusal.write(status === 304 ? NOTHING : content, () => refuseStream(socket, status, lines));
+  } else refusal.write(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), content]));
 }
 
 function line(name: string, value: string): string {
   // What an application puts into a header must not become another header, or a body.
   // Nor what becomes one when it is written as latin1: U+010A would be a line feed.
-  return `${name}: ${value}`.replace(/[^\t\x20-\x7e\x80-\xff]+/g, ' ').concat('\r\n');
+  return `${name}: ${value}`.replace(/[^\t\x20-\x7e\x80-\xff]+/g, ' ');
 }
 
 class Refusal implements Expirable {
@@ -59,14 +60,17 @@ class Refusal implements Expirable {
     this.#socket = socket;
   }
 
-  write(answer: Buffer): void {
+  /** @param begin is called before it, when nothing can be thrown any more by the socket */
+  write(answer: Uint8Array, begin?: () => void): void {
     const socket = this.#socket;
     arm(this, LINGER_MS);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => disarm(this));
     if (!readTo(socket)) socket.removeAllListeners('data');
     socket.resume();
-    socket.end(answer);
+    begin?.();
+    if (answer.length > 0) socket.end(answer);
+    else socket.end();
   }
 
   expire(): void {

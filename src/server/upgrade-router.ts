@@ -5,13 +5,12 @@
  * request is answered by the server's own listeners, as if it had not asked.
  */
 import type { Server as HttpServer, IncomingMessage } from 'node:http';
-import type { Http2SecureServer, Http2Server, ServerHttp2Stream } from 'node:http2';
+import type { Http2SecureServer, Http2Server } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
-import type { HeaderFields } from '../protocol/handshake.ts';
 import { asksForWebSocket, connectsWebSocket, hasBody } from '../protocol/handshake.ts';
-import { requestOf } from './http2-stream.ts';
+import { requestOf, type StreamEvent } from './http2-stream.ts';
 import { answerPlainly, inTurn } from './plain-request.ts';
 import { refuse } from './refusal.ts';
 
@@ -24,13 +23,6 @@ export interface Route {
   /** Whether a WebSocket that no route takes is refused, with 400. Otherwise the request is one like any other. */
   refusesOthers?: boolean;
 }
-
-type StreamEvent = [
-  stream: ServerHttp2Stream,
-  headers: Record<string, unknown>,
-  flags: number,
-  rawHeaders: string[],
-];
 
 /** Node asks this from 22.21 and 24.9 on, before it emits `upgrade`; false: it is a request like any other. */
 type ShouldUpgrade = (this: UpgradableServer, request: IncomingMessage) => boolean;
@@ -124,14 +116,21 @@ class Router {
    * listener for `request` would answer it with 405.
    */
   #claimStream(...[stream, headers, , rawHeaders]: StreamEvent): boolean {
-    if (!connectsWebSocket({ method: headers[':method'] as string, headers: headers as HeaderFields }))
-      return false;
+    if (!connectsWebSocket({ method: headers[':method'], headers })) return false;
     const request = requestOf(stream, headers, rawHeaders);
     const route = this.#routes.find((each) => each.matches(request));
     if (route !== undefined) route.upgrade(request, stream, NOTHING);
-    else if (this.#server.listenerCount('stream') === 0 || this.#refusesOthers()) refuse(stream, 404);
-    else return false;
+    else if (this.#hasOtherStreams()) return false;
+    else refuse(stream, this.#refusesOthers() ? 400 : 404);
     return true;
+  }
+
+  /** Whether anybody else may answer streams that ask for something: a listener for requests does not. */
+  #hasOtherStreams(): boolean {
+    const server = this.#server;
+    // Node listens for `request` by a listener for `stream`.
+    const own = server.listenerCount('request') > 0 ? 1 : 0;
+    return server.listenerCount('connect') > 0 || server.listenerCount('stream') > own;
   }
 
   /** An upgrade that nobody here takes (RFC 9110 §7.8): it is as if it had not been asked for. */

@@ -133,7 +133,7 @@ test('RFC 8441 §5: a key is answered where one came, and an offer of compressio
 });
 
 for (const [what, more, endStream, status] of [
-  ['another path', { ':path': '/other' }, false, 404],
+  ['another path', { ':path': '/other' }, false, 400],
   ['no version', { 'sec-websocket-version': '' }, false, 400],
   ['a version of another time', { 'sec-websocket-version': '7' }, false, 426],
   ['an offer that is none', { 'sec-websocket-extensions': ';' }, false, 400],
@@ -169,6 +169,48 @@ test('who is refused gets the status, the fields and the body that were chosen',
   assert.equal(headers['x-why'], 'because');
   assert.deepEqual(headers['set-cookie'], ['a=1']);
   assert.equal(bytes().toString(), 'not you');
+});
+
+test('whatever verifyClient says is answered, and what can be no field is left out', async () => {
+  let answer: [number, string, Record<string, string>] = [401, '', {}];
+  const { port } = await start({
+    verifyClient: (_info: unknown, done: (verified: boolean, ...more: typeof answer) => void) =>
+      done(false, ...answer),
+  });
+  const session = await connect(port);
+  for (const [status, text, given, told = status] of [
+    [200, 'it is still refused', {}, 403],
+    [204, 'the same', {}, 403],
+    [304, 'a body that this status has not', {}],
+    [
+      401,
+      'x',
+      { 'WWW-Authenticate': 'Basic', 'no name': 'x', ':status': '200', 'X-Two': 'a\r\nSet-Cookie: b=1' },
+    ],
+    [599, 'y', {}],
+    [799, 'z', {}, 500],
+  ] as const) {
+    answer = [status, text, given];
+    const { stream, headers } = await ask(session);
+    if (!stream.closed) await once(stream, 'close');
+    assert.equal(headers[':status'], told);
+    assert.equal(headers['set-cookie'], undefined);
+    if (status === 401) assert.equal(headers['www-authenticate'], 'Basic');
+  }
+  assert.equal(session.destroyed, false);
+});
+
+test('who is refused and takes nothing of the answer is cut', async () => {
+  const { port } = await start({
+    interceptors: [{ before: () => Promise.resolve(new Response('x'.repeat(1000), { status: 403 })) }],
+  });
+  const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 0 } });
+  session.on('error', () => {});
+  cleanups.push(() => session.destroy());
+  await once(session, 'remoteSettings');
+  const asked = await ask(session);
+  assert.equal(asked.headers[':status'], 403);
+  await until('the cut', () => asked.stream.closed, 15_000);
 });
 
 test('RFC 8441 §5: the closing handshake ends both sides of the stream', async () => {
@@ -240,6 +282,35 @@ for (const hasRequestListener of [false, true]) {
     assert.equal((await ask(session)).headers[':status'], 200);
     assert.deepEqual(seen, hasRequestListener ? [] : ['/page', '/ws']);
     wss.close();
+  });
+}
+
+for (const others of ['refuse', 'ignore'] as const) {
+  for (const event of ['stream', 'connect'] as const) {
+    test(`a WebSocket for no path of ours is whoever's who listens for ${event}, with others: '${others}'`, async () => {
+      const { port } = await start({ others }, (server) => {
+        if (event === 'connect') {
+          server.on('request', (_, response) => response.end());
+          server.on('connect', (_request, response) =>
+            response.stream.respond({ ':status': 201 }, { endStream: true }),
+          );
+        } else {
+          server.on('stream', (stream, headers) => {
+            if (headers[':path'] === '/theirs') stream.respond({ ':status': 201 }, { endStream: true });
+          });
+        }
+      });
+      const session = await connect(port);
+      assert.equal((await ask(session, { ':path': '/theirs' })).headers[':status'], 201);
+      assert.equal((await ask(session)).headers[':status'], 200);
+    });
+  }
+  test(`with nobody but listeners for requests it is refused, with others: '${others}'`, async () => {
+    const { port } = await start({ others }, (server) =>
+      server.on('request', (_, response) => response.end()),
+    );
+    const { headers } = await ask(await connect(port), { ':path': '/nobodys' });
+    assert.equal(headers[':status'], others === 'refuse' ? 400 : 404);
   });
 }
 
