@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { listenFirst } from '../listen-first.ts';
 import { asksForWebSocket } from '../protocol/handshake.ts';
 import { attempt } from '../server/handler-calls.ts';
-import { nameHost } from '../server/http2-stream.ts';
+import { requestOf, responseTo, type StreamEvent } from '../server/http2-stream.ts';
 import { checkInterceptors } from '../server/options.ts';
 import { OriginPolicy, type Origins, originOf } from '../server/origin.ts';
 import { answerPlainly, inTurn } from '../server/plain-request.ts';
@@ -213,12 +213,22 @@ export class SockJsServer {
 
   #claim(event: string | symbol, args: unknown[]): boolean {
     if (event === 'upgrade') return this.#claimUpgrade(...(args as [IncomingMessage, Duplex, Buffer]));
+    if (event === 'stream') return this.#claimStream(...(args as StreamEvent));
     if (event !== 'request' && event !== 'checkContinue') return false;
     const [request, response] = args as [IncomingMessage, ServerResponse];
     if (this.#pathOf(request) === undefined) return false;
-    nameHost(request.headers);
     if (event === 'checkContinue') response.writeContinue();
     this.#request(request, response);
+    return true;
+  }
+
+  /** A server of HTTP/2 tells of requests as such only where somebody listens for them; a CONNECT comes by the route. */
+  #claimStream(...[stream, headers, , rawHeaders]: StreamEvent): boolean {
+    if (headers[':method'] === 'CONNECT' || this.#pathOf({ url: headers[':path'] }) === undefined)
+      return false;
+    const response = responseTo(stream);
+    if (headers.expect === '100-continue') response.writeContinue();
+    this.#request(requestOf(stream, headers, rawHeaders), response);
     return true;
   }
 
@@ -230,7 +240,7 @@ export class SockJsServer {
   }
 
   /** The part of the path behind the prefix, or undefined for a request that is not ours. */
-  #pathOf(request: IncomingMessage): string | undefined {
+  #pathOf(request: Pick<IncomingMessage, 'url'>): string | undefined {
     const { path } = requestTarget(request);
     if (!path.startsWith(this.#prefix)) return undefined;
     const rest = path.slice(this.#prefix.length);
@@ -244,7 +254,7 @@ export class SockJsServer {
       refuse(socket, 404);
     } else if (isRaw && this.#raw !== undefined) {
       this.#raw(request, socket, head);
-    } else if (request.method === 'GET' && !this.#origins.allows(request)) {
+    } else if (!this.#origins.allows(request)) {
       this.#foreign++;
       refuse(socket, 403);
     } else {

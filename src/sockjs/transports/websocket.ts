@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { monotonicNow } from '../../clock.ts';
+import { connectsWebSocket } from '../../protocol/handshake.ts';
 import { Admission } from '../../server/admission.ts';
 import { refuse } from '../../server/refusal.ts';
 import { requestTarget } from '../../server/request-target.ts';
@@ -151,11 +152,12 @@ export class SockJsWebSockets {
 
   /** @param isRaw for `/websocket`, without SockJS frames */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, isRaw: boolean): void {
-    if (request.method !== 'GET') {
+    // On a stream of HTTP/2 it is a CONNECT (RFC 8441 §5).
+    if (request.method !== 'GET' && !connectsWebSocket(request)) {
       socket.end(
         'HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
       );
-    } else if (this.#options.hixie76 && !isRaw && isHixie76(request)) {
+    } else if (this.#options.hixie76 && !isRaw && request.method === 'GET' && isHixie76(request)) {
       this.#openHixie76(request, socket, head);
     } else {
       (isRaw ? this.#raw : this.#framed).handleUpgrade(request, socket, head, () => {});
