@@ -28,7 +28,7 @@ import { isSameHost, parseLocation, parseTarget, type Target } from './client-ta
 import type { ConnectionOptions } from './connection.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { sessionTo } from './http2-sessions.ts';
+import { placeIn, placeTo } from './http2-sessions.ts';
 import { type CommonOptions, connectionOptions } from './options.ts';
 import { StreamRequest } from './stream-request.ts';
 
@@ -188,9 +188,13 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     const isFirstHost = isSameHost(this.#first, target);
     const lines = this.#headers.with(headers);
     let request: ClientRequest | StreamRequest;
-    if (options.http2 && this.#mayUseHttp2 && (isFirstHost || options.http2 === true)) {
+    const isOfSession = isFirstHost || options.http2 === true;
+    if (options.http2 && this.#mayUseHttp2 && isOfSession) {
       request = this.#askByStream(target, lines, isFirstHost);
-    } else request = this.#askByUpgrade(target, lines, isFirstHost);
+    } else {
+      if (options.http2 && !isOfSession) this.#hooks.fellBack('the HTTP/2 session is of another host');
+      request = this.#askByUpgrade(target, lines, isFirstHost);
+    }
     if (this.#isOver) {
       discard(request);
       return;
@@ -206,11 +210,9 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
 
   #askByStream(target: Target, lines: Record<string, string>, isFirstHost: boolean): StreamRequest {
     const { http2 } = this.#options;
-    const place =
-      typeof http2 === 'object'
-        ? { session: http2, release: () => {} }
-        : sessionTo(target, tlsOptions(this.#options, isFirstHost));
-    const request: StreamRequest = new StreamRequest(target, new ClientHeaders(lines), place, {
+    const book = (): ReturnType<typeof placeIn> =>
+      typeof http2 === 'object' ? placeIn(http2) : placeTo(target, tlsOptions(this.#options, isFirstHost));
+    const request: StreamRequest = new StreamRequest(target, new ClientHeaders(lines), book, {
       response: (response, stream) => {
         if (this.#request !== request) return;
         const status = response.statusCode ?? 0;

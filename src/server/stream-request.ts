@@ -3,11 +3,11 @@
  * `finishRequest` and `redirect`, on a session that may still be on its way.
  */
 import type { IncomingMessage } from 'node:http';
-import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
-import { nextTick } from '../clock.ts';
+import { type ClientHttp2Stream, constants } from 'node:http2';
+import { isOfConnection } from '../protocol/handshake.ts';
 import type { ClientHeaders } from './client-request.ts';
 import type { Target } from './client-target.ts';
-import { obstacle } from './http2-sessions.ts';
+import type { Place } from './http2-sessions.ts';
 import { cancelOnDestroy } from './http2-stream.ts';
 
 export interface StreamRequestHooks {
@@ -17,39 +17,34 @@ export interface StreamRequestHooks {
   failed(error: Error): void;
 }
 
-/** Fields that HTTP/2 forbids, or says otherwise (RFC 9113 §8.2.2, §8.3.1). */
-const OF_HTTP1 = ['connection', 'upgrade', 'host', 'sec-websocket-key'];
-
 export class StreamRequest {
   readonly host: string;
   readonly path: string;
   readonly protocol: 'https:' | 'http:';
   readonly method = 'CONNECT';
+  readonly #authority: string;
   readonly #headers: ClientHeaders;
-  readonly #session: ClientHttp2Session;
-  readonly #release: () => void;
+  readonly #book: () => Promise<Place | string>;
   readonly #hooks: StreamRequestHooks;
   #stream: ClientHttp2Stream | undefined;
-  #isOver = false;
   #hasBegun = false;
+  #isAnswered = false;
+  #isOver = false;
 
   constructor(
     target: Target,
     headers: ClientHeaders,
-    { session, release }: { session: ClientHttp2Session; release: () => void },
+    book: () => Promise<Place | string>,
     hooks: StreamRequestHooks,
   ) {
     this.host = target.hostname;
     this.path = target.path || '/';
     this.protocol = target.isSecure ? 'https:' : 'http:';
-    this.#headers = headers;
-    this.#session = session;
-    this.#release = release;
-    this.#hooks = hooks;
     this.#authority = target.url.host;
+    this.#headers = headers;
+    this.#book = book;
+    this.#hooks = hooks;
   }
-
-  readonly #authority: string;
 
   hasHeader(name: string): boolean {
     return this.#headers.has(name);
@@ -72,35 +67,42 @@ export class StreamRequest {
   end(): this {
     if (this.#hasBegun) return this;
     this.#hasBegun = true;
-    const session = this.#session;
-    if (session.closed || session.destroyed) {
-      nextTick(() => this.#impossible('the HTTP/2 session is closed'));
-    } else {
-      void obstacle(session).then((reason) => {
-        if (reason === undefined) this.#send();
-        else this.#impossible(reason);
-      });
-    }
+    void this.#book().then(
+      (place) => {
+        if (typeof place === 'string') this.#impossible(place);
+        else if (this.#isOver) place.release();
+        else this.#send(place);
+      },
+      (error) => {
+        if (!this.#isOver) this.#fail(error);
+      },
+    );
     return this;
   }
 
   /** Ends it, whatever has become of it. */
   destroy(): void {
     if (this.#isOver) return;
-    this.#leave();
-    if (this.#stream === undefined) this.#release();
-    else this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#isOver = true;
+    this.#stream?.close(constants.NGHTTP2_CANCEL);
   }
 
-  #send(): void {
-    if (this.#isOver || this.#stream !== undefined) return;
+  /** The stream is somebody else's from now on. */
+  handOver(): void {
+    this.#isOver = true;
+  }
+
+  #send({ session, release }: Place): void {
     const fields: Record<string, unknown> = {};
     for (const [name, value] of Object.entries(this.#headers.with({}))) {
-      if (!OF_HTTP1.includes(name.toLowerCase())) fields[name.toLowerCase()] = value;
+      // What HTTP/2 says otherwise (RFC 9113 §8.3.1, RFC 8441 §5), or forbids.
+      const lowerName = name.toLowerCase();
+      if (lowerName === 'host' || lowerName === 'sec-websocket-key' || isOfConnection(lowerName)) continue;
+      fields[lowerName] = value;
     }
     let stream: ClientHttp2Stream;
     try {
-      stream = this.#session.request(
+      stream = session.request(
         {
           ...fields,
           ':method': 'CONNECT',
@@ -112,16 +114,21 @@ export class StreamRequest {
         { endStream: false },
       );
     } catch (error) {
+      release();
       this.#impossible((error as Error).message);
       return;
     }
     this.#stream = stream;
-    stream.once('close', () => this.#closed(stream));
+    stream.once('close', () => {
+      release();
+      this.#closed(stream);
+    });
     stream.on('error', (error) => {
       if (!this.#isOver && stream.rstCode !== constants.NGHTTP2_HTTP_1_1_REQUIRED) this.#fail(error);
     });
     stream.once('response', (headers) => {
       if (this.#isOver) return;
+      this.#isAnswered = true;
       cancelOnDestroy(stream);
       const status = headers[':status'];
       const response = Object.assign(stream, { statusCode: status, headers, httpVersion: '2.0' });
@@ -129,33 +136,25 @@ export class StreamRequest {
     });
   }
 
-  /** The stream is somebody else's from now on. */
-  handOver(): void {
-    this.#leave();
-  }
-
   #closed(stream: ClientHttp2Stream): void {
-    this.#release();
-    if (this.#isOver) return;
     if (stream.rstCode === constants.NGHTTP2_HTTP_1_1_REQUIRED) {
-      this.#leave();
-      this.#hooks.impossible('the server asks for HTTP/1.1');
-    } else this.#fail(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }));
+      this.#impossible('the server asks for HTTP/1.1');
+      return;
+    }
+    // A refusal that came whole is whoever's who listens to it.
+    const isWhole = this.#isAnswered && stream.rstCode === constants.NGHTTP2_NO_ERROR;
+    if (!this.#isOver && !isWhole)
+      this.#fail(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }));
   }
 
   #impossible(reason: string): void {
-    if (this.#isOver || this.#stream !== undefined) return;
-    this.#leave();
-    this.#release();
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.#hooks.impossible(reason);
   }
 
   #fail(error: Error): void {
-    this.#leave();
-    this.#hooks.failed(error);
-  }
-
-  #leave(): void {
     this.#isOver = true;
+    this.#hooks.failed(error);
   }
 }

@@ -132,6 +132,9 @@ test('a refusal is told as ever, and a listener for it can read the answer', asy
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk);
   assert.equal(Buffer.concat(chunks).toString(), 'no');
+  // What came whole is the listener's: nothing is told of it.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(websocket.readyState, 0);
   websocket.terminate();
   assert.equal((await ending).code, 1006);
 });
@@ -162,6 +165,10 @@ test('redirects are followed on the session, and elsewhere by HTTP/1.1', async (
   const away = new WebSocket(`ws://127.0.0.1:${port}/away`, options);
   await once(away, 'open');
   assert.equal(away.url, there);
+  assert.deepEqual(
+    [here.fallbackReason, away.fallbackReason],
+    [undefined, 'the HTTP/2 session is of another host'],
+  );
   for (const each of [here, away]) each.terminate();
 });
 
@@ -305,6 +312,28 @@ describe('with TLS', needs('openssl'), () => {
     }
     assert.deepEqual([sessions.size, wss.clients.size], [3, 8]);
     for (const each of all) each.terminate();
+  });
+
+  test('also where many come at once, before anybody knows how many those may be', async () => {
+    const settings = { maxConcurrentStreams: 3 };
+    const { wss, port, sessions } = await serve(http2.createSecureServer({ ...keys(), settings }));
+    const options = { http2: true, ca: certificates.ca };
+    const all = Array.from({ length: 20 }, () => new WebSocket(`wss://localhost:${port}/`, options));
+    // Some are not wanted any more before they have a place.
+    const left = all.splice(0, 5);
+    const endings = left.map((each) => outcome(each));
+    for (const each of left) each.terminate();
+    await Promise.all([...endings, ...all.map((each) => once(each, 'open'))]);
+    assert.deepEqual([sessions.size, wss.clients.size], [5, 15]);
+    assert.ok(all.every(({ fallbackReason }) => fallbackReason === undefined));
+    for (const each of all) each.close();
+    await until('their end', () => sessions.size === 0);
+  });
+
+  test('options that no connection can be made with fail it, and nothing else', async () => {
+    const { port } = await serve(http2.createSecureServer(keys()));
+    const websocket = new WebSocket(`wss://localhost:${port}/`, { http2: true, ca: 'no certificate' });
+    assert.equal((await outcome(websocket)).code, 1006);
   });
 
   test('after GOAWAY those that are open live on, and the next has a session of its own', async () => {
