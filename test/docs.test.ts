@@ -1,12 +1,11 @@
 /** What the pages of docs/ have in common: their links, their place in the site, and their Chinese texts. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { listed } from '../site/pages.ts';
-import { slug } from '../site/slug.ts';
 import { englishOf, isStale, translations } from '../site/translated.ts';
-import { blocks } from './support/markdown.ts';
+import { blocks, deadLinks } from './support/markdown.ts';
 
 const pages = ['.', 'docs'].flatMap((folder) =>
   readdirSync(folder)
@@ -14,19 +13,6 @@ const pages = ['.', 'docs'].flatMap((folder) =>
     .map((name) => join(folder, name)),
 );
 const read = (file: string): string => readFileSync(file, 'utf8');
-/** Links in blocks of code are none. */
-const prose = (file: string): string => read(file).replace(/^```.*?^```/gms, '');
-
-function anchorsOf(file: string): Set<string> {
-  const anchors = new Set<string>();
-  for (const [, heading] of prose(file).matchAll(/^#+ (.*)$/gm)) {
-    const plain = slug(heading!.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1'));
-    let anchor = plain;
-    for (let count = 1; anchors.has(anchor); count++) anchor = `${plain}-${count}`;
-    anchors.add(anchor);
-  }
-  return anchors;
-}
 
 /** Blocks of code without their comments, which are translated; and of pictures made of text only that they are there. */
 const code = (file: string): string[][] =>
@@ -37,15 +23,7 @@ const code = (file: string): string[][] =>
 
 test('links inside the repository lead to a file, and to a heading of it', () => {
   assert.ok(pages.length > 20);
-  for (const file of pages) {
-    for (const [, path, anchor] of prose(file).matchAll(/\]\(([^)#\s]*)(?:#([^)\s]+))?\)/g)) {
-      if (/^[a-z]+:/.test(path!)) continue;
-      const target = path === '' ? file : join(dirname(file), decodeURI(path!));
-      assert.ok(existsSync(target), `${file}: ${path}`);
-      if (anchor !== undefined && target.endsWith('.md'))
-        assert.ok(anchorsOf(target).has(decodeURI(anchor)), `${file}: ${target} has no heading #${anchor}`);
-    }
-  }
+  assert.deepEqual(deadLinks('.', pages), []);
 });
 
 test('every page of docs/ has its place at the side of the site', () => {

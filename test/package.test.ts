@@ -10,9 +10,10 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { deadLinks } from './support/markdown.ts';
 import { type InstalledPackage, installPackage } from './support/package.ts';
 import { uncovered } from './support/programs.ts';
 
@@ -306,53 +307,10 @@ test('a stack trace names our functions and files, in which one finds them', asy
   assert.match(stack, /at (?:Object\.)?checkNames \(.*tidings.dist.cjs.parts.base\.js:\d+:\d+\)/);
 });
 
-/** What is at the end of links, of images too, in Markdown and in the HTML in it. */
-function* targetsIn(text: string): Iterable<string> {
-  const code = /^(`{3,}|~{3,})[^\n]*\n[\s\S]*?^\1|`[^`\n]*`/gm;
-  const prose = text.replace(code, '');
-  const patterns = [/\]\(<?([^)\s>]+)/g, /^\[[^\]]+\]:\s*(\S+)/gm, /\b(?:src|href|srcset)="([^"]+)"/g];
-  for (const pattern of patterns) for (const [, target = ''] of prose.matchAll(pattern)) yield target;
-}
-
-/** As sites that show Markdown make the names of headings. */
-function anchorsOf(text: string): Set<string> {
-  const named = [...text.matchAll(/\b(?:id|name)="([^"]+)"/g)].map(([, id = '']) => id);
-  const headings = [...text.matchAll(/^#+\s+(.*?)\s*$/gm)].map(([, heading = '']) =>
-    heading
-      .replace(/\]\([^)]*\)/g, '')
-      .replace(/<[^>]+>/g, '')
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-      .replace(/\s/g, '-'),
-  );
-  const counts = new Map<string, number>();
-  const unique = headings.map((heading) => {
-    const count = counts.get(heading) ?? 0;
-    counts.set(heading, count + 1);
-    return count === 0 ? heading : `${heading}-${count}`;
-  });
-  return new Set([...named, ...unique]);
-}
-
 test('links of the documents in the package lead somewhere', () => {
   const documents = filesOf('.').filter((file) => file.endsWith('.md'));
   assert.ok(documents.length > 10);
-  const dead: string[] = [];
-  for (const file of documents) {
-    for (const target of targetsIn(readFileSync(join(root, file), 'utf8'))) {
-      if (/^[a-z][a-z0-9+.-]*:/i.test(target)) continue;
-      const [path = '', anchor] = target.split('#');
-      const found = path === '' ? join(root, file) : join(root, dirname(file), decodeURI(path));
-      if (relative(root, found).startsWith('..') || !existsSync(found)) dead.push(`${file}: ${target}`);
-      else if (
-        anchor &&
-        found.endsWith('.md') &&
-        !anchorsOf(readFileSync(found, 'utf8')).has(decodeURI(anchor))
-      )
-        dead.push(`${file}: ${target}`);
-    }
-  }
-  assert.deepEqual(dead, []);
+  assert.deepEqual(deadLinks(root, documents), []);
 });
 
 test('installing it runs nothing', () => {
