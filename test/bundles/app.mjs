@@ -14,8 +14,7 @@ const push = new PushServer({
   interceptors: [queryUser('operator')],
   log: (level, message) => console.error(level, message),
 });
-await push.ready;
-http.listen(0, '127.0.0.1', () => console.log(`listening on ${http.address().port}`));
+push.ready.then(() => http.listen(0, '127.0.0.1', () => console.log(`listening on ${http.address().port}`)));
 process.on('message', async ({ user, data }) => {
   await push.send(user, data);
   await push.mark(user, { as: 'read' });

@@ -6,7 +6,15 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
@@ -41,6 +49,10 @@ before(async () => {
   for (const file of readdirSync('test/bundles').filter((name) => !name.endsWith('.ts'))) {
     copyFileSync(join('test/bundles', file), join(installed.folder, file));
   }
+  // The same in CommonJS.
+  const app = readFileSync('test/bundles/app.mjs', 'utf8');
+  const required = app.replace(/^import (.*) from (.*);$/gm, 'const $1 = require($2);');
+  writeFileSync(join(installed.folder, 'app.cjs'), required);
 });
 after(async () => {
   installed?.remove();
