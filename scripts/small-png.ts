@@ -1,6 +1,8 @@
-/** Makes a screenshot's PNG small: at most 256 colours, those that it has most of, as what a page shows needs no more. */
+/** Makes a screenshot's PNG small: few colours, as what a page shows needs no more. */
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
 
+/** How many colours it keeps. */
+const COLORS = 64;
 const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
 
 /** @param png of 8 bits for each of red, green, blue (and alpha, which is dropped), not interlaced: as browsers make it */
@@ -8,10 +10,7 @@ export function smallPng(png: Buffer): Buffer {
   const { width, height, pixels } = decode(png);
   const counts = new Map<number, number>();
   for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
-  const palette = [...counts]
-    .toSorted((a, b) => b[1] - a[1])
-    .slice(0, 256)
-    .map(([color]) => color);
+  const palette = choose(counts);
   const indices = new Map<number, number>(palette.map((color, i) => [color, i]));
   const rows = Buffer.alloc((width + 1) * height);
   pixels.forEach((pixel, i) => {
@@ -31,22 +30,38 @@ export function smallPng(png: Buffer): Buffer {
     SIGNATURE,
     chunk('IHDR', header),
     chunk('PLTE', colors),
-    chunk('IDAT', deflateSync(rows, { level: 9 })),
+    chunk('IDAT', deflateSync(rows, { level: 9, memLevel: 9 })),
     chunk('IEND', Buffer.alloc(0)),
   ]);
+}
+
+/** One after another, the colour whose pixels would be the most wrong in all: much that is a bit off, or little by far. */
+function choose(counts: ReadonlyMap<number, number>): number[] {
+  const palette: number[] = [];
+  const errors = new Map([...counts].map(([color, count]) => [color, count * distance(0, 0xffffff)]));
+  while (palette.length < COLORS && errors.size > 0) {
+    const [[color]] = [...errors].toSorted((a, b) => b[1] - a[1]) as [[number, number]];
+    palette.push(color);
+    errors.delete(color);
+    for (const [other, error] of errors)
+      errors.set(other, Math.min(error, counts.get(other)! * distance(color, other)));
+  }
+  return palette;
 }
 
 function nearest(palette: readonly number[], color: number): number {
   let best = 0;
   let least = Number.POSITIVE_INFINITY;
   palette.forEach((other, i) => {
-    const distance =
-      ((other >> 16) - (color >> 16)) ** 2 +
-      (((other >> 8) & 255) - ((color >> 8) & 255)) ** 2 +
-      ((other & 255) - (color & 255)) ** 2;
-    if (distance < least) [best, least] = [i, distance];
+    const away = distance(color, other);
+    if (away < least) [best, least] = [i, away];
   });
   return best;
+}
+
+function distance(one: number, other: number): number {
+  const between = (shift: number): number => ((one >> shift) & 255) - ((other >> shift) & 255);
+  return between(16) ** 2 + between(8) ** 2 + between(0) ** 2;
 }
 
 /** PNG, third edition: chunks, and the filters of its rows. */
