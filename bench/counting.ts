@@ -1,12 +1,19 @@
 /**
  * `node --import ./scripts/typescript.mjs bench/counting.ts`: nanoseconds of processor time that counting takes, by itself. In
- * a server they are too few to be seen between two runs.
+ * a server they are too few to be seen between two runs. And milliseconds that it takes to collect the metrics, with real
+ * sessions.
  */
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { PushServer, queryUser } from '../src/index.ts';
 import { DeliveryCounts } from '../src/push/delivery/delivery-counts.ts';
 import { Traffic } from '../src/server/traffic.ts';
+import { WebSocket } from '../src/ws.ts';
+import { median } from './statistics.ts';
 
 const TIMES = 5_000_000;
 const ROUNDS = 9;
+const SESSIONS = 2_000;
 
 /** The least of some rounds, as what else runs here only adds to it. */
 function nanoseconds(count: (i: number) => void): string {
@@ -52,3 +59,34 @@ const rows: [what: string, count: (i: number) => void][] = [
 ];
 for (const [what, count] of rows) console.log(`${what}: ${nanoseconds(count)} ns`);
 if (sum === 0 || counts.live === 0 || traffic.framesIn === 0) process.exitCode = 1;
+
+const push = new PushServer({
+  port: 0,
+  host: '127.0.0.1',
+  interceptors: [queryUser('user')],
+  limits: { sessionsPerUser: SESSIONS },
+  log: () => {},
+});
+await push.ready;
+const milliseconds = (): number =>
+  median(
+    Array.from({ length: 200 }, () => {
+      const before = performance.now();
+      push.metrics();
+      return performance.now() - before;
+    }),
+  );
+milliseconds();
+const without = milliseconds();
+const { port } = push.address() as AddressInfo;
+const pages: WebSocket[] = [];
+while (pages.length < SESSIONS) {
+  const page = new WebSocket(`ws://127.0.0.1:${port}/socketServer?user=alice`);
+  await once(page, 'open');
+  pages.push(page);
+}
+const each = (milliseconds() - without) / SESSIONS;
+console.log(`the metrics without a session: ${without.toFixed(2)} ms`);
+console.log(`and for each 100,000 sessions: ${(each * 100_000).toFixed(1)} ms more`);
+for (const page of pages) page.terminate();
+await push.close({ drain: 0 });

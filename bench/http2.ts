@@ -55,10 +55,9 @@ export async function benchHttp2(rounds: number, seconds: number, isShort: boole
       const reference = median(figures.get('ws, HTTP/1.1')!);
       for (const [way, values] of figures) {
         const own = median(values);
+        const around = (spread(values) * 100).toFixed(0).padStart(3);
         const ratio = (reference / own).toFixed(2);
-        console.log(
-          `  ${way.padEnd(24)} ${own.toFixed(2).padStart(8)} ±${(spread(values) * 100).toFixed(0).padStart(3)} %   ws ÷ ${ratio}`,
-        );
+        console.log(`  ${way.padEnd(24)} ${own.toFixed(2).padStart(8)} ±${around} %   ws ÷ own ${ratio}`);
       }
     }
   } finally {
