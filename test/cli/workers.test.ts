@@ -88,11 +88,12 @@ test(
   patient,
   async (t) => {
     const { url, program } = await start(t);
-    const all = await pages(t, url, 20);
+    // One after another: where many come at once, the worker that is free first has the next.
+    const all: Page[] = [];
+    for (let i = 0; i < 20; i++) all.push(...(await pages(t, url, 1, () => `u${i}`)));
     const onFirst = all.filter((page) => page.instance() === 'w-1').length;
     assert.equal(all.filter((page) => page.instance() === 'w-2').length, 20 - onFirst);
-    // The one that is free first has the next.
-    assert.ok(onFirst >= 2 && onFirst <= 18, String(onFirst));
+    assert.ok(onFirst >= 5 && onFirst <= 15, String(onFirst));
     // A connection for each request, so that both are asked.
     for (let i = 0; i < 4; i++) {
       const response = await fetch(`${url}/metrics`, { headers: { Connection: 'close' } });
