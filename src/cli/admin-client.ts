@@ -4,13 +4,14 @@ import { flag, type Option, secret, text, UsageError } from './options.ts';
 
 /** One of those that the server has: its list may come from the same environment or file. Scopes are the server's to know. */
 function token(): Option<string | undefined> {
-  const parse = (texts: string[]): string => {
-    const all = texts.flatMap((each) => each.split(/\s+/)).filter((each) => each !== '');
+  const parse = (all: string[]): string => {
     const mine = all.find((each) => !SCOPED.test(each)) ?? all[0];
     if (mine === undefined) throw new UsageError('is empty');
+    if (/\s/.test(mine)) throw new UsageError('must be without spaces');
     return mine.replace(SCOPED, '');
   };
-  return secret({ ...text('TOKEN', "The server's admin token"), sharedAs: 'adminToken', parse });
+  const alone = text('TOKEN', "The server's admin token");
+  return secret({ ...alone, sharedAs: 'adminToken', separator: /\s+/, parse });
 }
 
 /** Before a token: what it may be used for. */

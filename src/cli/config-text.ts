@@ -8,10 +8,17 @@ export type Kind = 'flag' | 'value' | 'list';
 
 const DEFAULT_NAME = 'tidings.json';
 
+/** What is said of a setting. */
+export interface Texts {
+  texts: string[];
+  /** Each item of a list is a text by itself; otherwise one text has all. */
+  areApart: boolean;
+}
+
 export interface ConfigText {
   name: string;
   /** The texts of a setting; undefined where the file does not have it. @throws {UsageError} for a kind of value that can't be */
-  textsOf(key: string, kind: Kind): string[] | undefined;
+  textsOf(key: string, kind: Kind): Texts | undefined;
 }
 
 /**
@@ -33,13 +40,14 @@ export function configText(path: string | undefined, known: ReadonlySet<string>,
     textsOf(key, kind) {
       const value = settings.get(key);
       if (value === undefined) return undefined;
-      const items: unknown[] = Array.isArray(value) && kind === 'list' ? value : [value];
+      const areApart = Array.isArray(value) && kind === 'list';
+      const items: unknown[] = areApart ? value : [value];
       const fits = items.every(
         (item) =>
           typeof item === 'string' ||
           (kind === 'flag' ? typeof item === 'boolean' : typeof item === 'number' && isExact(item)),
       );
-      if (fits) return items.map(String);
+      if (fits) return { texts: items.map(String), areApart };
       throw new UsageError(`${name}: "${key}" must be ${KINDS[kind]}`);
     },
   };

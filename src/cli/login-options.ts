@@ -5,6 +5,7 @@ import {
   file,
   fileList,
   integer,
+  LINES,
   list,
   type Option,
   reloaded,
@@ -12,9 +13,6 @@ import {
   type TextFile,
   text,
 } from './options.ts';
-
-/** A secret may have spaces, but is one line. */
-const LINES = /[\r\n]+/;
 
 export const secretOptions = {
   secret: reloaded(

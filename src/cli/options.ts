@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { closest } from '../option-names.ts';
-import { configText, type Kind } from './config-text.ts';
+import { configText, type Kind, type Texts } from './config-text.ts';
 import { isOfKubernetes } from './environment.ts';
 import { Files } from './files.ts';
 import { UsageError } from './usage-error.ts';
@@ -29,6 +29,8 @@ export interface Option<T> {
   sharedAs?: string;
   /** No message shows its value. */
   isSecret?: boolean;
+  /** What is between several in one text; `parse` gets them apart. */
+  separator?: RegExp;
   /** When a new value counts that a running server is given; left out: when it is started again. */
   reload?: Reload;
   /** @throws {UsageError} that ends a sentence such as "--port 'x' …" */
@@ -91,7 +93,7 @@ export function file(placeholder: string, help: string): Option<TextFile | undef
 
 /** The same of several. */
 export function fileList(placeholder: string, help: string): Option<TextFile[]> {
-  const names = list(placeholder, help, /[\r\n]+/);
+  const names = list(placeholder, help, LINES);
   const parse = (texts: string[], files: Files): TextFile[] =>
     names.parse(texts, files).map((name) => read(name, files));
   return { ...names, fallback: [], parse };
@@ -143,18 +145,29 @@ export function flag(help: string): Option<boolean> {
   return { kind: 'flag', placeholder: '', help, fallback: false, shown: '', parse };
 }
 
-/** May be repeated; `separator` splits one text into several. */
+/** May be repeated; `separator` is between several in one text. */
 export function list(placeholder: string, help: string, separator: RegExp): Option<string[]> {
-  const parse = (texts: string[]): string[] => {
-    const items = texts.flatMap((text) => {
-      const parts = text.split(separator).filter((item) => item.trim() !== '');
-      if (parts.length === 0) throw new UsageError('is empty');
-      return parts;
-    });
+  const parse = (items: string[]): string[] => {
     if (new Set(items).size < items.length) throw new UsageError('names the same twice');
     return items;
   };
-  return { kind: 'list', placeholder, help, fallback: [], shown: '', parse };
+  return { kind: 'list', placeholder, help, fallback: [], shown: '', separator, parse };
+}
+
+/** Between items that may have blanks, such as secrets and names of files. */
+export const LINES = /[\r\n]+/;
+
+/**
+ * What is in one text. Who gives each item by itself means one of it, blanks and all: of two words would otherwise come two
+ * items, such as two short tokens. Commas and line breaks are between items nevertheless, where the list has them.
+ *
+ * @throws {UsageError} where there is nothing
+ */
+function itemsOf(text: string, separator: RegExp, isByItself: boolean): string[] {
+  const parts = text.split(isByItself && !separator.test(',') ? LINES : separator);
+  const items = parts.filter((item) => item.trim() !== '');
+  if (items.length === 0) throw new UsageError('is empty');
+  return separator.test(' ') ? items.map((item) => item.trim()) : items;
 }
 
 /** For what one call is about: see `isOfOneCall`. */
@@ -186,13 +199,24 @@ export function checked<T>(
   return { ...option, parse };
 }
 
-/** A secret with a space in it would be two short ones: on the command line each is given by itself. */
-function checkWhole(option: Option<unknown>, texts: string[], files: Files): void {
-  for (const text of texts.filter((each) => /[ \t]/.test(each))) {
-    const value = option.parse([text], files);
-    if (Array.isArray(value) && value.length > 1) {
-      throw new UsageError('must be without spaces; several are given by the option several times');
-    }
+/** What somebody has said of a setting. */
+interface Said extends Texts {
+  source: Source;
+  /** Such as `--port`. */
+  where: string;
+}
+
+/** @throws {UsageError} naming where it stands */
+function settingOf<T>(option: Option<T>, { where, texts, areApart }: Said, files: Files): T {
+  const { separator, isSecret } = option;
+  try {
+    const items =
+      separator === undefined ? texts : texts.flatMap((text) => itemsOf(text, separator, areApart));
+    return option.parse(items, files);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const shown = isSecret ? '' : ` '${texts.join(' ')}'`;
+    throw new UsageError(`${where}${shown} ${error.message}`);
   }
 }
 
@@ -234,30 +258,27 @@ export function readSettings<O extends Options>(
     const fromFlag = given[flagName(key)];
     const shared = sharedKey(key, option);
     const fromEnvironment = option.isOfOneCall ? undefined : variables.get(environmentName(shared));
-    const [source, where, texts]: [Source, string, string[] | undefined] =
+    const inFile = (): Said | undefined => {
+      if (option.isOfOneCall) return undefined;
+      const found = file.textsOf(shared, option.sharedAs === undefined ? option.kind : 'list');
+      return found && { source: 'file', where: `${file.name}: "${shared}"`, ...found };
+    };
+    const said: Said | undefined =
       fromFlag !== undefined
-        ? ['flag', `--${flagName(key)}`, fromFlag]
+        ? { source: 'flag', where: `--${flagName(key)}`, texts: fromFlag, areApart: true }
         : fromEnvironment !== undefined
-          ? ['environment', environmentName(shared), [fromEnvironment]]
-          : [
-              'file',
-              `${file.name}: "${shared}"`,
-              option.isOfOneCall
-                ? undefined
-                : file.textsOf(shared, option.sharedAs === undefined ? option.kind : 'list'),
-            ];
-    sources[key] = texts === undefined ? 'default' : source;
+          ? {
+              source: 'environment',
+              where: environmentName(shared),
+              texts: [fromEnvironment],
+              areApart: false,
+            }
+          : inFile();
     if (option.sharedAs !== undefined && fromFlag !== undefined && fromFlag.length > 1) {
       throw new UsageError(`--${flagName(key)} is given more than once`);
     }
-    try {
-      if (fromFlag !== undefined && option.isSecret) checkWhole(option, fromFlag, files);
-      values[key] = texts === undefined ? option.fallback : option.parse(texts, files);
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      const shown = option.isSecret ? '' : ` '${texts?.join(' ')}'`;
-      throw new UsageError(`${where}${shown} ${error.message}`);
-    }
+    sources[key] = said?.source ?? 'default';
+    values[key] = said === undefined ? option.fallback : settingOf(option, said, files);
   }
   return {
     values: values as Values<O>,

@@ -116,11 +116,11 @@ const OF_SERVE: Record<string, string[] | 'any'> = {
   presence: ['user:alice', 'inbox'],
   origins: ['x', 'https://a/b', 'https://*.a', '*,https://a'],
   proxies: ['x', '10.0.0.0/33', '::1/129', '1.2.3'],
-  adminToken: ['ä', 'read=', 'T T'],
+  adminToken: ['ä', 'read=', 'T T', 'two words'],
   adminPort: ['x', '65536', '-1', '1.5'],
   adminHost: 'any',
   policyPort: ['x', '65536', '-1', '1.5', 'OFF'],
-  policyAllow: ['x', 'a:b:', 'a:99999', 'a:1-'],
+  policyAllow: ['x', 'a:b:', 'a:99999', 'a:1-', 'a:80 b:80'],
   limit: [
     'x',
     'x=1',

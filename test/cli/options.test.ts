@@ -77,6 +77,26 @@ test('a list takes repetition, separators, and a JSON list', (t) => {
   assert.deepEqual(read(['--config', path]).values.origins, ['a', 'b']);
 });
 
+test('what is given by itself is one item, blanks and all; in one text blanks are between items', (t) => {
+  const own = { audience: list('NAME', '', /\s+/), secrets: secret(list('SECRET', '', /[\r\n]+/)) };
+  const from = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
+    readSettings(own, args, new Set(Object.keys(own)), environment).values;
+  assert.deepEqual(from(['--audience', 'my api', '--audience= b ']).audience, ['my api', 'b']);
+  assert.deepEqual(from(['--config', config(t, { audience: ['my api', 'b'] })]).audience, ['my api', 'b']);
+  assert.deepEqual(from(['--config', config(t, { audience: 'my api' })]).audience, ['my', 'api']);
+  assert.deepEqual(from([], { TIDINGS_AUDIENCE: 'my api\nb' }).audience, ['my', 'api', 'b']);
+  // What a shell has read from a file.
+  assert.deepEqual(from(['--audience', 'my api\nb\n']).audience, ['my api', 'b']);
+  for (const args of [
+    ['--secrets', ' a b\nc'],
+    ['--config', config(t, { secrets: [' a b\nc'] })],
+  ]) {
+    assert.deepEqual(from(args).secrets, [' a b', 'c']);
+  }
+  // Where commas may be between them, blanks are as well.
+  assert.deepEqual(read(['--origins', 'a, b c']).values.origins, ['a', 'b', 'c']);
+});
+
 test('a single value that is given twice is refused, and so is a list that names the same twice', (t) => {
   for (const [args, file, message] of [
     [['--port', '1', '--port=2'], {}, /^--port '1 2' is given more than once$/],
@@ -264,6 +284,12 @@ test('the token of those who call is one of those that the server has, by one na
   assert.equal(from(['--token', 'read==='], { TIDINGS_ADMIN_TOKEN: 'T' }), 'read===');
   assert.equal(from(['--config', config(t, { adminToken: ['control=C', 'T'] })]), 'T');
   assert.equal(from(['--config', config(t, { adminToken: 'T' })]), 'T');
+  for (const args of [
+    ['--token', 'two words'],
+    ['--config', config(t, { adminToken: ['two words'] })],
+  ]) {
+    assert.throws(() => from(args), /oken"? must be without spaces$/);
+  }
   assert.throws(() => from([], { TIDINGS_TOKEN: 'T' }), /TIDINGS_TOKEN is called TIDINGS_ADMIN_TOKEN now/);
   assert.throws(() => from(['--token', 'A', '--token', 'B']), /--token is given more than once$/);
   assert.throws(() => from([], { TIDINGS_ADMIN_TOKEN: ' ' }), /TIDINGS_ADMIN_TOKEN is empty/);
