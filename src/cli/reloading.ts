@@ -14,9 +14,9 @@ export interface ReloadingParts {
   /** Of the demo; see `withDemo`. */
   demoToken: string;
   log: Log;
-  /** That is begun, and over, with whatever success. */
-  begins?(): void;
-  ends?(): void;
+  /** That is begun, and over, with whatever success; but for what is still under way at the end. */
+  begins(): void;
+  ends(): void;
   /** Has all go on by these settings, which were read from these files. Rejects where that can't be; then nothing has changed. */
   take(settings: ServeSettings, files: Files): Promise<void>;
 }
@@ -72,9 +72,10 @@ export class Reloading {
     await this.#begun;
     while (this.#isAsked && !this.#isOver) {
       this.#isAsked = false;
-      this.#parts.begins?.();
+      this.#parts.begins();
       await this.#reload();
-      this.#parts.ends?.();
+      // What has said meanwhile that it ends is not ready again.
+      if (!this.#isOver) this.#parts.ends();
     }
     this.#isRunning = false;
   }

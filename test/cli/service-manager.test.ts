@@ -2,16 +2,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { environmentName } from '../../src/cli/options.ts';
+import { environmentName, readSettings } from '../../src/cli/options.ts';
+import { Reloading } from '../../src/cli/reloading.ts';
 import { serveOptions } from '../../src/cli/serve-options.ts';
 import { tidings } from '../support/cli.ts';
 import { freePort, until } from '../support/net.ts';
 import { needs, typescript } from '../support/programs.ts';
+import { startRedis } from '../support/redis.ts';
 
 const DEFAULTS = ['serve', '--query-user', 'user', '--policy-port', 'off'];
 
@@ -96,9 +98,82 @@ test('it says when it is ready, that it lives, and that it ends', needs('systemd
   program.process.kill('SIGTERM');
   await until('the end', () => ears.heard.some((text) => text.startsWith('STOPPING=1')));
   assert.equal(await program.status(), 0);
-  const order = ears.heard.filter((text) => !text.startsWith('WATCHDOG')).map((text) => text.split('=')[0]);
-  assert.deepEqual(order, ['READY', 'STOPPING']);
+  assert.deepEqual(states(ears.heard), ['READY', 'STOPPING']);
   assert.equal(program.stderr.includes('service-manager'), false);
+});
+
+/** Without signs of life: the first word of each message. */
+const states = (heard: string[]): string[] =>
+  heard.filter((text) => !text.startsWith('WATCHDOG')).map((text) => text.split('=')[0]!);
+
+test('it says when it takes settings anew, with the time, and that it is ready again; also with workers, and where they are wrong', {
+  ...needs('systemd', 'python', 'redis'),
+  timeout: 120_000,
+}, async (t) => {
+  const redis = await startRedis();
+  t.after(() => redis.stop());
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-reload-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'tidings.json');
+  for (const args of [[], ['--redis', redis.url, '--workers', '2']]) {
+    writeFileSync(path, '{"topics": "a"}');
+    const ears = await listener(t);
+    const environment = { NOTIFY_SOCKET: ears.path };
+    const program = tidings(t, [...DEFAULTS, '--port', '0', '--drain', '0', '--config', path, ...args], {
+      environment,
+    });
+    await until('readiness', () => states(ears.heard).length === 1, 60_000);
+    for (const [i, content] of ['{"topics": "b"}', '{'].entries()) {
+      writeFileSync(path, content);
+      const asked = process.hrtime.bigint() / 1000n;
+      program.process.kill('SIGHUP');
+      const count = 3 + 2 * i;
+      await until('readiness again', () => states(ears.heard).length === count, 60_000);
+      const [begun = '', over = ''] = ears.heard.slice(count - 2);
+      // Only what was said later than the signal is an answer to it.
+      assert.ok(BigInt(/^RELOADING=1\nMONOTONIC_USEC=(\d+)\n/.exec(begun)![1]!) >= asked, begun);
+      assert.equal(over, ears.heard[0]);
+    }
+    program.process.kill('SIGTERM');
+    assert.equal(await program.status(), 0, program.stderr);
+    await until('the end', () => states(ears.heard).includes('STOPPING'));
+    const reload = ['RELOADING', 'READY'];
+    assert.deepEqual(states(ears.heard), ['READY', ...reload, ...reload, 'STOPPING']);
+    assert.match(program.stderr, / reloaded: .*--topics.* reload-failed: /s);
+  }
+});
+
+test('it is not ready again where it is told to end while it takes settings anew', async (t) => {
+  const said: string[] = [];
+  let go!: () => void;
+  const taken = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-reload-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'tidings.json');
+  writeFileSync(path, '{"topics": "a"}');
+  const given = readSettings(serveOptions, ['--config', path], new Set(Object.keys(serveOptions)), {});
+  let isOver = false;
+  const reloading = new Reloading({
+    given,
+    demoToken: '',
+    log: () => {
+      isOver = true;
+    },
+    begins: () => said.push('begins'),
+    ends: () => said.push('ends'),
+    take: () => taken,
+  });
+  writeFileSync(path, '{"topics": "b"}');
+  reloading.begin();
+  reloading.ask();
+  await until('the beginning', () => said.length > 0);
+  reloading.end();
+  go();
+  await until('that it is taken', () => isOver);
+  await new Promise(setImmediate);
+  assert.deepEqual(said, ['begins']);
 });
 
 test('a process that hangs gives no sign of life', needs('systemd', 'python'), async (t) => {
@@ -168,7 +243,15 @@ for line in sys.stdin:
   print('ended',os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]),flush=True)
 `;
 
+/** Process id and command line of each. */
+const childrenOf = (parent: number): string =>
+  execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(parent)], { encoding: 'utf8' }).replace(
+    /^ +/gm,
+    '',
+  );
+
 interface Started {
+  pid: number;
   output(): string;
   end(): Promise<number>;
   status(): Promise<number>;
@@ -203,6 +286,7 @@ async function supervisor(t: TestContext, where: (string | undefined)[]) {
       return code;
     };
     return {
+      pid: running,
       output: () => text,
       status,
       end: () => {
@@ -225,6 +309,30 @@ describe('a socket that systemd hands over', needs('python'), () => {
     await listens(started, new RegExp(`listening on http://127.0.0.1:${ports[0]}/`));
     assert.equal((await fetch(`http://127.0.0.1:${ports[0]}/healthz`)).status, 200);
     await assert.rejects(fetch(`http://127.0.0.1:${unused}/healthz`));
+    assert.equal(await started.end(), 0);
+  });
+
+  test('is served by several workers, and by one that comes later', needs('redis'), async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.stop());
+    const { ports, start } = await supervisor(t, [undefined]);
+    const started = await start(['--drain', '0', '--redis', redis.url, '--workers', '2', '--instance', 'w']);
+    await listens(started, new RegExp(`listening on http://127.0.0.1:${ports[0]}/`));
+    const url = `http://127.0.0.1:${ports[0]}/healthz`;
+    const served = async (): Promise<string[]> => {
+      const names = new Set<string>();
+      for (let i = 0; i < 6; i++) {
+        // One that was handed to the worker that has just died is answered by nobody.
+        const init = { headers: { Connection: 'close' }, signal: AbortSignal.timeout(3_000) };
+        const response = await fetch(url, init).catch(() => undefined);
+        if (response !== undefined) names.add(((await response.json()) as { instance: string }).instance);
+      }
+      return [...names].sort();
+    };
+    await until('both', async () => (await served()).join() === 'w-1,w-2');
+    const worker = /^(\d+) .*src\/cli\.ts/m.exec(childrenOf(started.pid))![1]!;
+    process.kill(Number(worker), 'SIGKILL');
+    await until('a third one', async () => (await served()).includes('w-3'), 60_000);
     assert.equal(await started.end(), 0);
   });
 
