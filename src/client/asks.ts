@@ -3,7 +3,8 @@ import type { ErrorFrame } from '../push/talk/wire.ts';
 import { encode } from './encode.ts';
 import { randomId } from './identity.ts';
 import type { Part } from './part.ts';
-import { type Talk, TOO_BIG } from './talk.ts';
+import { TOO_BIG } from './reconnect.ts';
+import type { Talk } from './talk.ts';
 
 /** Waiting for an answer; more are refused. */
 const MAX_UNDER_WAY = 1_000;

@@ -1,7 +1,7 @@
 /** A hello that is longer than the server takes is cut in half: what it doesn't name is joined by frames of its own. */
 import type { Hello } from '../push/talk/wire.ts';
-import { NONSENSE } from './reconnect.ts';
-import { type Talk, TOO_BIG } from './talk.ts';
+import { NONSENSE, TOO_BIG } from './reconnect.ts';
+import type { Talk } from './talk.ts';
 
 export function addLongHello({ add, connection }: Talk): void {
   /** Characters that a hello may have, as far as is known. */

@@ -50,6 +50,8 @@ export function reconnectDelay(
   return Math.min(isFixed ? delay : random * span, MAX_DELAY);
 }
 
+/** A frame of ours was too long (RFC 6455 §7.4.1). */
+export const TOO_BIG = 1009;
 /** What the client closes with when the server says what can't be understood (RFC 6455 §7.4.1). */
 export const NONSENSE = 1007;
 /** Told to slow down, that somebody must repair something first, or nonsense. */

@@ -30,9 +30,6 @@ import { pageStorage } from './storage.ts';
 import { createTopics, refusal } from './topics.ts';
 import { textOf, webSocketTransport } from './transport.ts';
 
-/** RFC 6455 §7.4.1: a frame of ours was too long. */
-export const TOO_BIG = 1009;
-
 const STRANGE = 'the server sent no frame of tidings.1';
 
 /** Close codes after which the client stays away, as `error` events call them. */

@@ -16,8 +16,7 @@ import {
   type WirePosition,
 } from '../../push/talk/wire.ts';
 import { encode } from '../encode.ts';
-import { isFinal } from '../reconnect.ts';
-import { TOO_BIG } from '../talk.ts';
+import { isFinal, TOO_BIG } from '../reconnect.ts';
 import type { Transport, TransportFactory } from '../transport.ts';
 import { ANEW, ENDED, type Saying } from './words.ts';
 
