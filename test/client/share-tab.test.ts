@@ -1,6 +1,6 @@
 /** Tabs that share, in one process: locks are made up here, channels and what goes through them are real. */
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, type TestContext, test } from 'node:test';
 import type { ClientTools } from '../../src/client/share/client-tools.ts';
 import type { Lock } from '../../src/client/share/locks.ts';
 import { createTab } from '../../src/client/share/tab.ts';
@@ -12,18 +12,27 @@ const HELLO = JSON.stringify({ type: 'hello', device: 'd', positions: { inbox: a
 
 let locks: Map<string, { isOver: boolean; granted(): void; lost(had: boolean): void }[]>;
 let open: Transport[];
-const page = globalThis as { addEventListener?: unknown; removeEventListener?: unknown };
+/** Why the server lets nobody in; undefined: it does. */
+let refusal: string | undefined;
+const page = globalThis as { addEventListener?: unknown; removeEventListener?: unknown; document?: unknown };
 
 beforeEach(() => {
   locks = new Map();
   open = [];
+  refusal = undefined;
   page.addEventListener = page.removeEventListener = () => {};
 });
 afterEach(() => {
   for (const transport of open) transport.close();
   delete page.addEventListener;
   delete page.removeEventListener;
+  delete page.document;
 });
+
+/** No tab is seen, so that none asks after a leader that is silent. */
+const hide = (): void => {
+  page.document = { visibilityState: 'hidden' };
+};
 
 /** In order of asking, each grant in a turn of its own. */
 const lock: Lock = (name, isSteal, granted, lost) => {
@@ -51,7 +60,9 @@ const lock: Lock = (name, isSteal, granted, lost) => {
 interface FakeTab {
   frames: string[];
   closes: number[];
+  reasons: string[];
   dials: { sent: string[]; events: TransportEvents }[];
+  connect(): void;
   transport(): Transport;
   messages(): number[];
   isIn(): boolean;
@@ -61,6 +72,7 @@ interface FakeTab {
 function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async () => undefined): FakeTab {
   const frames: string[] = [];
   const closes: number[] = [];
+  const reasons: string[] = [];
   const dials: FakeTab['dials'] = [];
   let last = 3;
   let transport: Transport;
@@ -69,7 +81,7 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
     dial(_url, _protocols, events) {
       const sent: string[] = [];
       dials.push({ sent, events });
-      queueMicrotask(() => events.open());
+      queueMicrotask(() => (refusal === undefined ? events.open() : events.close(4503, refusal)));
       return {
         close() {},
         send(text) {
@@ -103,7 +115,10 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
         const { type, offset } = JSON.parse(String(data));
         if (type === 'message') last = offset;
       },
-      close: (code) => closes.push(code),
+      close(code, reason) {
+        closes.push(code);
+        reasons.push(reason);
+      },
     });
     open.push(transport);
   };
@@ -111,7 +126,9 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
   return {
     frames,
     closes,
+    reasons,
     dials,
+    connect,
     transport: () => transport,
     messages: () =>
       frames
@@ -253,7 +270,105 @@ test('where the tickets of all tabs are late, whose comes first leads, and nobod
   assert.deepEqual([b!.asked.length, c!.asked.length, c!.dials.length], [1, 1, 1]);
 });
 
-test('a connection that is lost is told to all', async () => {
+/** Nobody grows impatient: where something goes on, it is because of an answer. */
+function patient(t: TestContext): void {
+  hide();
+  const { setTimeout } = globalThis;
+  t.mock.method(globalThis, 'setTimeout', (call: () => void, ms: number) =>
+    ms < 500 ? setTimeout(call, ms) : undefined,
+  );
+}
+
+test('whose session has ended is known to all before one of them asks the server again', async (t) => {
+  patient(t);
+  const [a, b] = await two('why');
+  const c = tab('why');
+  await until(
+    'the third to follow',
+    () => c.frames.filter((text) => text.includes('"welcome"')).length === 2,
+  );
+  refusal = 'not now';
+  a.dials[0]!.events.close(4503, 'the account is closed');
+  await until('all to know', () => [b, c].every(({ closes }) => closes.length === 1));
+  assert.deepEqual(
+    [a, b, c].map(({ reasons }) => reasons),
+    [['the account is closed'], ['the account is closed'], ['the account is closed']],
+  );
+  // What is so now is told to who tries again.
+  b.connect();
+  await until('it', () => b.reasons.length === 2);
+  assert.equal(b.reasons[1], 'not now');
+});
+
+test('whose frame no server takes is told so before another one leads', async (t) => {
+  patient(t);
+  const [a, b] = await two('too-big');
+  const c = tab('too-big');
+  await until(
+    'the third to follow',
+    () => c.frames.filter((text) => text.includes('"welcome"')).length === 2,
+  );
+  b.transport().send(JSON.stringify({ type: 'publish', channel: 'news', data: 1, ref: 'r' }));
+  const { sent, events } = a.dials[0]!;
+  await until('the frame', () => sent.some((text) => text.includes('"publish"')));
+  events.close(1009, '');
+  await until('another leader', () => c.dials.length + a.dials.length === 3);
+  assert.deepEqual([a.closes, b.closes, c.closes], [[], [1009], []]);
+});
+
+/** A tab that says nothing more, once the leader has taken it in. */
+async function silent(scope: string, leader: FakeTab): Promise<void> {
+  const channel = new BroadcastChannel(groupOf(scope));
+  const isIn = new Promise<void>((resolve) => {
+    channel.onmessage = ({ data: [, , says] }) => {
+      if (Array.isArray(says) && says.some(([to]) => to === 'silent')) resolve();
+    };
+  });
+  // It is there.
+  lock(
+    `${groupOf(scope)}:silent`,
+    false,
+    () => {},
+    () => {},
+  );
+  channel.postMessage([0, 'silent', HELLO]);
+  leader.dials[0]!.events.message(message(4));
+  await isIn;
+  channel.close();
+}
+
+test('a tab that does not answer holds the others up for a while only', async () => {
+  hide();
+  const [a, b] = await two('silent');
+  await silent('silent', a);
+  a.dials[0]!.events.close(4501, 'over');
+  await until('another leader', () => b.dials.length === 2);
+  assert.deepEqual([a.closes, b.closes], [[4501], []]);
+});
+
+test('a lock that is stolen while it is handed over is no loss to the tab, which queues for it already', async () => {
+  const [a, b] = await two('stolen');
+  await silent('stolen', a);
+  a.dials[0]!.events.close(4501, 'over');
+  a.connect();
+  const queue = locks.get(groupOf('stolen'))!;
+  assert.equal(queue.length, 3);
+  const free = lock(
+    groupOf('stolen'),
+    true,
+    () => {},
+    () => {},
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(queue.length, 3);
+  free();
+  await until('another leader', () => b.dials.length === 2);
+  b.transport().close();
+  await until('the first again', () => a.dials.length === 2);
+});
+
+test('a connection that is lost is told to all', async (t) => {
+  patient(t);
   const [a, b] = await two('lost');
   a.dials[0]!.events.close(1006, '');
   await until('both to know', () => b.closes.length === 1);

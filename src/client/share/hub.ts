@@ -340,6 +340,8 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   void start();
 
   return {
+    /** The tabs that it speaks to, its own among them. */
+    guests: (): Iterable<string> => guests.keys(),
     check,
     ping,
 

@@ -10,6 +10,7 @@ import { isFinal } from '../reconnect.ts';
 import type { TransportEvents, TransportFactory } from '../transport.ts';
 import { isHidden } from '../wake.ts';
 import type { ClientTools } from './client-tools.ts';
+import { handOver } from './hand-over.ts';
 import { createHub, type Hub } from './hub.ts';
 import type { Lock } from './locks.ts';
 import { ENDED, type HubWords, type Saying, type TabWords } from './words.ts';
@@ -19,9 +20,6 @@ const BATCH = 16;
 /** Milliseconds of silence after which a tab that is seen asks whether the leader is there, and those for an answer. */
 const SILENCE = 500;
 const PATIENCE = 700;
-
-/** Milliseconds that a leader whose connection is lost keeps the lock. */
-const GRACE = 100;
 
 /** A connection of the client that goes through this tab. */
 interface Member {
@@ -93,12 +91,13 @@ export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): T
   };
 
   const say = (saying: Saying): void => {
-    const [to] = saying;
+    const [to, what] = saying;
     const id = member?.id;
     if (isLeader && to !== id) {
       queue.push(saying);
+      if (what && typeof what === 'number') tellEnd(to);
       // Timers of hidden tabs fire once a second, or not at all.
-      if (isHidden() || Date.now() - posted >= BATCH) queue.length > 1 || queueMicrotask(flush);
+      else if (isHidden() || Date.now() - posted >= BATCH) queue.length > 1 || queueMicrotask(flush);
       else batch ??= setTimeout(flush, BATCH);
     }
     if (!to || to === id) hear(saying);
@@ -142,18 +141,14 @@ export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): T
     const { at, events, hello } = me;
     if (typeof what === 'number') {
       if (what > 0) {
-        if (!to && isLeader && free) {
-          // All of them are to hear of it before one has the lock: they come back at moments that are chance.
-          flush();
-          setTimeout(free, GRACE);
-          free = undefined;
-        }
         leave();
         const isRefused = !at.size && isFinal(what);
         events.close(what, (isRefused && why) || about || '');
         why = '';
-      } else if (what < 0) why = about;
-      else {
+      } else if (what < 0) {
+        why = about;
+        post([term, me.id, '']);
+      } else {
         isStaying = true;
         move();
       }
@@ -192,14 +187,19 @@ export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): T
       channel = new BroadcastChannel(name);
       channel.onmessage = heardWords;
     }
-    free ??= lock(name, false, granted, lost);
+    if (!free) request(false);
     heard = Date.now();
     if (!leader) post([0, me.id]);
   };
 
-  const steal = (): void => {
+  /** Gets a new place in the queue for the lock. */
+  const request = (isSteal: boolean): void => {
     free?.();
-    free = lock(name, true, granted, lost);
+    const place = lock(name, isSteal, granted, (had) => {
+      // A place that it has left, or is about to hand over, is no loss.
+      if (free === place) lost(had);
+    });
+    free = place;
   };
 
   /** Leads no more, and does not want to. */
@@ -209,6 +209,14 @@ export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): T
     free = undefined;
     isLeader = false;
     queue = [];
+  };
+
+  /** @param to whom it was said that the connection has ended; empty: all of them */
+  const tellEnd = (to: string): void => {
+    flush();
+    const others = [...(hub as Hub).guests()].filter((id) => id !== own && (!to || id === to));
+    if (channel && free) handOver(new Set(others), channel, free);
+    channel = free = undefined;
   };
 
   /** Leaves the group. What the tab has for itself it keeps. */
@@ -276,7 +284,7 @@ export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): T
         dead();
         own.then(
           () => {
-            if (late === own && !hub) steal();
+            if (late === own && !hub) request(true);
           },
           // The next time that this tab leads, it is told.
           () => {},
@@ -312,7 +320,7 @@ export function createTab({ dial, lock, tools, ticketParameter }: TabOptions): T
         asked = 0;
         heard = now;
         wait = patience;
-        steal();
+        request(true);
       }
     }
     timer = setTimeout(look, wait);

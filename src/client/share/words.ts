@@ -26,5 +26,8 @@ export type Saying = [
 /** Older terms than the newest that a tab knows count for nothing. Nothing said: it is there. Oldest first. */
 export type HubWords = [term: number, hub: string, says: Saying[]];
 
-/** The term of the hub that it is for; 0: of any. A frame; or none, to ask whether anybody is there. */
+/**
+ * The term of the hub that it is for; 0: of any. A frame; an empty one: the tab has gone, or has heard that the hub's
+ * connection has ended; or none, to ask whether anybody is there.
+ */
 export type TabWords = [term: number, tab: string, text?: string];
