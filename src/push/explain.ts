@@ -13,7 +13,8 @@ export function explain(thrown: unknown): string {
 export function explainFully(thrown: unknown): string {
   try {
     if (thrown instanceof Error && typeof thrown.stack === 'string')
-      return printable(thrown.stack.replace(/\n\s+at /g, ' at '));
+      // No \s+, which would look at each of many line breaks again and again.
+      return printable(thrown.stack.replace(/\n {4}at /g, ' at '));
   } catch {
     // A getter has thrown; the text will do.
   }

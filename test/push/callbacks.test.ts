@@ -299,4 +299,13 @@ test('whatever is thrown has a line in the log', () => {
   }
   assert.equal(explain(new Error('a\nb\u001b[2J')), 'Error: a\\u000ab\\u001b[2J');
   assert.ok(explain('x'.repeat(10_000)).length < 3_000);
+  assert.match(explainFully(new Error('plain')), /^Error: plain at \S/);
+});
+
+test('what is thrown may hold as much as a page can send, and has its line at once', () => {
+  for (const part of ['\n', '\n ', ' ', '\n    at ', 'token=', '://']) {
+    const thrown = new Error(`unknown: ${part.repeat(2 ** 20 / part.length)}x`);
+    for (const line of [explain(thrown), explainFully(thrown)])
+      assert.ok(line.length < 15_000, String(line.length));
+  }
 });

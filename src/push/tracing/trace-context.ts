@@ -19,6 +19,7 @@ const NO_SPAN = '0'.repeat(16);
 const MAX_PARENT = 512;
 const MEMBER =
   /^(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})=[ -+\--<>-~]{0,255}[!-+\--<>-~]$/;
+const NOT_OF_A_STATE = /[^\t -~]/;
 const MAX_MEMBERS = 32;
 /** Characters of `tracestate` that are looked at, and of its stored form: the members in front are kept, as the newest. */
 const MAX_STATE = 8_192;
@@ -36,10 +37,11 @@ export function parseTrace(traceparent: unknown, tracestate?: unknown): TraceCon
 
 /** One member that can't be makes all of it worth nothing. */
 function checkedState(state: unknown): string | undefined {
-  if (typeof state !== 'string' || state.length > MAX_STATE) return undefined;
+  if (typeof state !== 'string' || state.length > MAX_STATE || NOT_OF_A_STATE.test(state)) return undefined;
+  // Of what is left, only spaces and tabs are trimmed.
   const members = state
     .split(',')
-    .map((member) => member.replace(/^[ \t]+|[ \t]+$/g, ''))
+    .map((member) => member.trim())
     .filter((member) => member !== '');
   if (members.length === 0 || members.length > MAX_MEMBERS) return undefined;
   if (!members.every((member) => MEMBER.test(member))) return undefined;

@@ -52,6 +52,8 @@ test('§3.3: a tracestate is kept as it is, without empty members and spaces aro
     'a=b=c',
     '=1',
     'a=1\nb=2',
+    'a=1\n',
+    'a=1\u00a0',
     'a=1;b',
     7,
     null,
@@ -60,6 +62,11 @@ test('§3.3: a tracestate is kept as it is, without empty members and spaces aro
     assert.ok(state(bad) === undefined || bad === 'a=1;b', String(bad));
   assert.equal(state(Array.from({ length: 33 }, (_, i) => `k${i}=1`).join()), undefined);
   assert.equal(state('x'.repeat(10_000)), undefined);
+});
+
+test('a tracestate with any number of spaces is looked at once: as many as may come take no time', () => {
+  const wide = `a=1${' \t'.repeat(4_000)}b`;
+  for (let i = 0; i < 2_000; i++) assert.equal(parseTrace(PARENT, wide)!.state, undefined);
 });
 
 test('§3.3.1.5: of a long one the newest members are kept', () => {
