@@ -62,8 +62,8 @@ function doorFamilies({ handshakes, listeners, isDraining }: Rooms): Family[] {
       'tidings_handshakes_pending',
       'Handshakes that are under way, and those that wait for their turn.',
       [
-        [{ state: 'asked' }, handshakes.pending - handshakes.waiting],
-        [{ state: 'waiting' }, handshakes.waiting],
+        [{ state: 'asked' }, handshakes.pending.size - handshakes.waiting.size],
+        [{ state: 'waiting' }, handshakes.waiting.size],
       ],
     ),
     gauge('tidings_draining', 'Whether this instance is going.', Number(isDraining), 'max'),

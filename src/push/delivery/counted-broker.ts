@@ -1,6 +1,7 @@
 /** The store as the push server asks it, with how often it does, and how long that takes: plain numbers, for metrics. */
 import { monotonicNow } from '../../clock.ts';
 import { Histogram, ROUND_TRIPS } from '../../metrics/histogram.ts';
+import { zeros } from '../../metrics/zeros.ts';
 import type { Attendance } from '../../pubsub/store/attendance.ts';
 import type {
   Broker,
@@ -50,8 +51,8 @@ export class CountedBroker implements Broker {
   readonly control: ControlLog;
   readonly schedule: Schedule;
   readonly #broker: Broker;
-  readonly calls: Record<StoreOperation, number>;
-  readonly failures: Record<StoreOperation, number>;
+  readonly calls = zeros(STORE_OPERATIONS);
+  readonly failures = zeros(STORE_OPERATIONS);
   /** Of the calls that were timed. */
   readonly times: Record<StoreKind, Histogram>;
   #untimed = TIMED;
@@ -61,9 +62,6 @@ export class CountedBroker implements Broker {
     this.#broker = broker;
     this.control = broker.control;
     this.schedule = broker.schedule;
-    const zeros = Object.fromEntries(STORE_OPERATIONS.map((operation) => [operation, 0]));
-    this.calls = { ...zeros } as Record<StoreOperation, number>;
-    this.failures = { ...zeros } as Record<StoreOperation, number>;
     this.times = Object.fromEntries(STORE_KINDS.map((kind) => [kind, new Histogram(ROUND_TRIPS)])) as Record<
       StoreKind,
       Histogram

@@ -1,5 +1,6 @@
 /** What was delivered, how long it took, and what could not be continued: plain numbers, for metrics. */
 import { DELAYS, Histogram } from '../../metrics/histogram.ts';
+import { zeros } from '../../metrics/zeros.ts';
 import { MARK_AS, type MarkAs } from '../../pubsub/store/marks.ts';
 import type { GapReason } from '../talk/wire.ts';
 
@@ -55,8 +56,4 @@ export class DeliveryCounts {
     this.marks[as]++;
     this.marked[as] += changed;
   }
-}
-
-function zeros<Name extends string>(names: readonly Name[]): Record<Name, number> {
-  return Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
 }

@@ -54,6 +54,8 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
   const addresses = new Map<HandshakeRequest, string>();
   const underWay = new Set<HandshakeRequest>();
   const waiting = new Map<HandshakeRequest, (answer: Response | undefined) => void>();
+  counts.pending = addresses;
+  counts.waiting = waiting;
   const going = (): Response | undefined => {
     const seconds = drainingFor();
     if (seconds === undefined) return undefined;
@@ -75,9 +77,7 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
         return refusal(429, 'too many sessions from this address', { 'Retry-After': '10' });
       }
       addresses.set(request, address);
-      counts.pending = addresses.size;
       if (limits.handshakes > 0 && underWay.size >= limits.handshakes) {
-        counts.waiting = waiting.size + 1;
         return new Promise((resolve) => waiting.set(request, resolve));
       }
       underWay.add(request);
@@ -91,15 +91,12 @@ function gate({ registry, proxies, barrier, limits, counts, drainingFor, log }: 
       }
       const address = addresses.get(request);
       addresses.delete(request);
-      counts.pending = addresses.size;
       // Who has come in keeps the place until the connection ends.
       if (address !== undefined && error !== undefined) registry.free(address);
       waiting.delete(request);
-      counts.waiting = waiting.size;
       if (!underWay.delete(request)) return;
       for (const [next, proceed] of waiting) {
         waiting.delete(next);
-        counts.waiting = waiting.size;
         const answer = going();
         proceed(answer);
         if (answer !== undefined) continue;

@@ -1,5 +1,6 @@
 /** How handshakes end, by reason: plain numbers, for metrics. */
 import type { Log } from '../../log-fields.ts';
+import { zeros } from '../../metrics/zeros.ts';
 
 /** Why somebody does not come in. docs/metrics.md says more of each. */
 export const REFUSAL_REASONS = [
@@ -42,14 +43,13 @@ export function tellRefused(log: Log, reason: RefusalReason, address: string, us
   log('info', `${who}${from} was not let in: ${reason}`, { event: 'session-refused', reason, address, user });
 }
 
+const NONE = { size: 0 };
+
 export class HandshakeCounts {
   /** Those that have become a session. */
   accepted = 0;
-  /** Those that are under way, and of these, those that wait for their turn. */
-  pending = 0;
-  waiting = 0;
-  readonly refused = Object.fromEntries(REFUSAL_REASONS.map((reason) => [reason, 0])) as Record<
-    RefusalReason,
-    number
-  >;
+  /** Those that are under way, and of these, those that wait for their turn: the gate's. */
+  pending: { readonly size: number } = NONE;
+  waiting: { readonly size: number } = NONE;
+  readonly refused = zeros(REFUSAL_REASONS);
 }
