@@ -13,6 +13,7 @@ export interface Arrival {
 
 const arrivals = new WeakMap<HandshakeRequest, Arrival>();
 const NO_PROXIES = trustedProxies([]);
+const CONSOLE = new Logbook('', undefined).log;
 
 export function arrived(request: HandshakeRequest, arrival: Arrival): void {
   arrivals.set(request, arrival);
@@ -20,10 +21,5 @@ export function arrived(request: HandshakeRequest, arrival: Arrival): void {
 
 /** Where there is no gate, no proxy is believed. */
 export function arrivalOf(request: HandshakeRequest): Arrival {
-  return (
-    arrivals.get(request) ?? {
-      address: clientAddress(request, NO_PROXIES),
-      log: new Logbook('', undefined).log,
-    }
-  );
+  return arrivals.get(request) ?? { address: clientAddress(request, NO_PROXIES), log: CONSOLE };
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { arrivalOf } from '../../../src/push/door/arrival.ts';
 import { cookieSession, queryUser, signedTicket } from '../../../src/push/door/interceptors.ts';
 import { originCheck } from '../../../src/push/door/origin.ts';
 import { signTicket } from '../../../src/push/door/ticket.ts';
@@ -150,4 +151,13 @@ test('an open server must be asked for; what is no origin is refused in the list
   assert.equal((await before(originCheck('*'), request)).status, undefined);
   assert.throws(() => originCheck(['app.example.com']), /https:\/\/host/);
   assert.throws(() => originCheck(['https://app.example.com/path']), /https:\/\/host/);
+});
+
+test('without a push server interceptors write to the console, all requests together no more than fits in a log', (t) => {
+  const { mock } = t.mock.method(console, 'error', () => {});
+  for (let i = 0; i < 1_000; i++) {
+    const { log } = arrivalOf({ headers: {}, socket: {} });
+    log('warn', `no answer for request ${i}`, { event: 'application-unclear' });
+  }
+  assert.equal(mock.callCount(), 200);
 });
