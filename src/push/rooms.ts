@@ -450,7 +450,7 @@ export class Rooms {
     );
     await inTime(PATIENCE, Promise.all(newcomers.map(({ ready }) => ready)));
     const { broker } = this.settings;
-    broker.accept?.(next.limits.message);
+    broker.accept(next.limits.message);
     if (isTrial) return;
     change(this.settings, next);
     this.#options = options;

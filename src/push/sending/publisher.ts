@@ -356,7 +356,7 @@ export class Publisher {
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
-    settings: OwnSettings & { trace?: string },
+    settings: OwnSettings,
     isLater = false,
   ): Promise<Receipt> {
     const { idempotencyKey, idempotencyWindow, ttl, replaces, confirm, timeout } = settings;

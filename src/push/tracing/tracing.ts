@@ -110,15 +110,6 @@ export class Tracing {
     }
   }
 
-  get isOn(): boolean {
-    return this.#api !== undefined;
-  }
-
-  /** Messages whose acknowledgement would be traced. */
-  get waiting(): number {
-    return this.#waitingCount;
-  }
-
   #begin(api: OpenTelemetry): void {
     this.#tracer = api.trace.getTracer('tidings', VERSION);
     this.#api = api;

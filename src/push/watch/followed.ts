@@ -65,11 +65,6 @@ export class Followed {
     });
   }
 
-  /** How many are followed from somewhere. */
-  get size(): number {
-    return this.#follows.size;
-  }
-
   close(): void {
     this.#follows.clear();
     this.#changed();

@@ -35,11 +35,6 @@ export class Taps {
     this.#parts = parts;
   }
 
-  /** Sessions that are listened to. */
-  get size(): number {
-    return this.#sessions.size;
-  }
-
   /** Those of a user. */
   of(user: string): Session[] {
     return [...this.#sessions].filter((session) => session.user === user);

@@ -14,7 +14,11 @@ import {
   type ReadableSpan,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
+import { Outgoing } from '../../../src/push/delivery/outgoing.ts';
 import { PushServer } from '../../../src/push/index.ts';
+import { encodeTrace, parseTrace } from '../../../src/push/tracing/trace-context.ts';
+import { Tracing } from '../../../src/push/tracing/tracing.ts';
+import { Trouble } from '../../../src/push/trouble.ts';
 import { adminOf } from '../../admin/support.ts';
 import { until } from '../../support/net.ts';
 import { onEachStore } from '../stores.ts';
@@ -245,6 +249,45 @@ test('what is never acknowledged leaves no span open and takes bounded memory', 
     .filter(({ attributes }) => attributes['messaging.operation.name'] === 'ack');
   assert.ok(acks.length <= 100, String(acks.length));
   await push.close();
+});
+
+/** A message of alice's inbox that is traced, as it is written to a page, and what tells of it. */
+function writing() {
+  const trouble = new Trouble(assert.fail, { event: 'e', message: '' }, { event: 'e', message: '' });
+  const tracing = new Tracing(api, 'here', trouble);
+  const stored = { channel: 'user:alice', epoch: 'e', offset: 5, id: 'i', time: 0, kind: 'text' } as const;
+  const trace = encodeTrace(parseTrace(PARENT)!);
+  const message = () => new Outgoing({ ...stored, payload: Buffer.alloc(0), trace });
+  const reader = (device: string) => ({ id: 's', user: 'alice', device, isTidings: true });
+  const acked = (device: string, epoch = 'e') => {
+    exporter.reset();
+    tracing.acknowledged('user:alice', device, { epoch, offset: 9, id: 'j' });
+    return exporter.getFinishedSpans().length;
+  };
+  return { tracing, message, reader, acked };
+}
+
+test('of ten thousand devices that acknowledge nothing the oldest make room for more', () => {
+  const { tracing, message, reader, acked } = writing();
+  for (let i = 0; i < 10_100; i++) tracing.delivered('user:alice', message(), reader(`d${i}`), true);
+  assert.deepEqual(
+    ['d0', 'd99', 'd100', 'd10099', 'd10099'].map((device) => acked(device)),
+    [0, 0, 1, 1, 0],
+  );
+});
+
+test('a message that goes to very many pages one by one is traced to a hundred of them', () => {
+  const { tracing, message, reader } = writing();
+  const one = message();
+  exporter.reset();
+  for (let i = 0; i < 150; i++) tracing.delivered('user:alice', one, reader('d'), true);
+  assert.equal(exporter.getFinishedSpans().length, 100);
+});
+
+test('what was written of a log that is no more is not acknowledged by a position of another one', () => {
+  const { tracing, message, reader, acked } = writing();
+  tracing.delivered('user:alice', message(), reader('d'), true);
+  assert.deepEqual([acked('d', 'another'), acked('d')], [0, 0]);
 });
 
 test('whatever OpenTelemetry throws ends no message, and is told once, and that it works again', async () => {
