@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import SockJS from 'sockjs-client';
 import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer, TooManyFollowersError } from '../../src/push/index.ts';
+import { healthOf } from '../../src/push/watch/health.ts';
 import { shownFrame } from '../../src/push/watch/shown-frame.ts';
 import { until } from '../support/net.ts';
 import { onEachStore } from './stores.ts';
@@ -247,6 +248,37 @@ test('of a frame, tickets are never shown, and data only where it may be', () =>
   assert.equal(shownFrame(`"${'x'.repeat(5_000)}"`, false, true, true).text!.length, 4_096);
 });
 
+onEachStore(
+  'of a channel it is told how much the store has, up to where, and what devices are behind',
+  async (broker) => {
+    const { push, url } = await startPush({ broker: broker(), retention: { inbox: { maxMessages: 5 } } });
+    const info = (user: string) => push.channelInfo({ user });
+    const { position, ...none } = await info('alice');
+    assert.deepEqual([position.offset, none], [0, { first: 1, messages: 0, devices: [] }]);
+    for (let n = 1; n <= 4; n++) await push.send('alice', n);
+    const page = await Page.open(url, 'alice', { device: 'd', start: 'retained' });
+    await until('all', () => page.data().length === 4);
+    page.say({ type: 'ack', channel: 'inbox', position: page.position() });
+    await until('the acknowledgement', async () => (await info('alice')).devices!.length === 1);
+    for (let n = 5; n <= 8; n++) await push.send('alice', n);
+    const withdrawn = await push.send('alice', 'a mistake');
+    await push.withdraw('alice', { id: withdrawn.id });
+    const { id, offset, epoch } = await push.send('alice', 10);
+    assert.deepEqual(await info('alice'), {
+      position: { id, offset, epoch },
+      first: 6,
+      messages: 4,
+      devices: [{ device: 'd', offset: 4, behind: 6 }],
+    });
+    await push.publish('news', 1);
+    const { first, messages, devices } = await push.channelInfo({ topic: 'news' });
+    assert.deepEqual([first, messages, devices], [1, 1, undefined]);
+    await assert.rejects(push.channelInfo({ topic: 'user:alice' }), TypeError);
+    await assert.rejects(info('a\nb'), TypeError);
+    await push.close();
+  },
+);
+
 test('an instance is ready from its start to its end, but not while its store is away for too long', async () => {
   const { push } = await startPush();
   assert.deepEqual(push.health(), { ready: true });
@@ -259,6 +291,9 @@ test('an instance is ready from its start to its end, but not while its store is
     log: () => {},
   });
   assert.equal(never.health().reason, 'starting');
+  const after = (awayFor: number) => healthOf({ isOpen: true, isDraining: false, awayFor }, 1_000);
+  assert.deepEqual(after(1_000), { ready: true, storeAwayFor: 1_000 });
+  assert.deepEqual(after(1_001), { ready: false, reason: 'store-away', storeAwayFor: 1_001 });
   assert.throws(() => never.health({ storeGrace: -1 }), RangeError);
   assert.throws(() => never.health({ grace: 1 } as object), TypeError);
 });

@@ -106,8 +106,8 @@ test('an answer that is none, is too long, or is to another question is not amon
     { ...report, refusals: null },
   ])
     say('report', { id, report: told });
-  say('report', { id, report: { ...report, instance: 'x'.repeat(20_000) } });
-  say('report', { id: id + 1, report: { ...report, instance: 'late' } });
+  say('report', { id, report: { ...report, instance: 'x'.repeat(20_000) } }, 'long-winded-');
+  say('report', { id: id + 1, report: { ...report, instance: 'late' } }, 'late-comer--');
   say('report', { id, report: { ...report, instance: 'there' } });
   const names = (await asked).map(({ instance }) => instance);
   assert.deepEqual(names, ['here', 'there']);
