@@ -27,6 +27,7 @@ const SHAPES: Shape[] = [
   { name: 'echo 125 B, 64 sockets, 16 outstanding', sockets: 64, depth: 16 },
   { name: 'idle', sockets: 500, depth: 0 },
 ];
+const LOOKS = 8;
 const MESSAGE = Buffer.alloc(125, 'x');
 
 /** What the server tells of itself: microseconds of processor time, and bytes. */
@@ -106,10 +107,14 @@ async function measure(
       for (let i = 0; i < depth; i++) websocket.send(MESSAGE);
     }
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const [begin, first] = [await usageOf(child, false), count];
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    const [end, last] = [await usageOf(child, false), count];
-    figure = (end.cpu - begin.cpu) / (last - first);
+    figure = Number.POSITIVE_INFINITY;
+    // Whatever else the machine does makes a message dearer, never cheaper: so the least of several looks is it.
+    for (let look = 0; look < LOOKS; look++) {
+      const [begin, first] = [await usageOf(child, false), count];
+      await new Promise((resolve) => setTimeout(resolve, (seconds * 1000) / LOOKS));
+      const [end, last] = [await usageOf(child, false), count];
+      figure = Math.min(figure, (end.cpu - begin.cpu) / (last - first));
+    }
   }
   for (const websocket of open) websocket.terminate();
   for (const session of sessions) session.destroy();

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { buildBench } from './build.ts';
 import { count, exceeded, gateScenarios } from './gate.ts';
 import { benchHttp2 } from './http2.ts';
+import { benchWindows } from './http2-windows.ts';
 import { countLogins, LOGIN_LIMIT } from './logins.ts';
 import { measureRow, type RowResult } from './measure.ts';
 import { summarizeProfile } from './report/profile.ts';
@@ -23,7 +24,7 @@ gate [WORD…] counts system calls and allocations instead and exits with 1 if t
 with words, only in scenarios whose names have one of them.
 workers measures what two workers of \`tidings serve\` carry, against one: by the CPU time of the busiest process at the same
 load for each worker (--conns pages of each, default 500; --rounds, default 5; --time, default 5).
-http2 compares WebSockets over TLS by HTTP/1.1 and on streams of HTTP/2.
+http2 compares WebSockets over TLS by HTTP/1.1 and on streams of HTTP/2, and the windows that these may have.
 Without a scenario: all rows. SCENARIO: echo, broadcast, handshakes, idle, fanout, resp, codec, or a table:
   events           message events as with ws: what somebody gets who changes one import
   sends            what an application sends: in another turn, with callbacks, large, compressed
@@ -91,6 +92,7 @@ if (positionals[0] === 'http2') {
     numberOf('time') ?? (values.short ? 0.2 : 1.5),
     values.short,
   );
+  await benchWindows(numberOf('rounds') ?? (values.short ? 1 : 5), values.short ? 2 : 32);
   process.exit();
 }
 if (positionals[0] === 'gate') process.exit(await runGate(positionals.slice(1)));

@@ -22,7 +22,7 @@ import { build, transform } from 'esbuild';
 import { type Plugin, rollup } from 'rollup';
 import { adminDocument } from '../src/admin/routes.ts';
 import { bellBundle, clientBundle, coreBundle, shareBundle } from './client-bundle.ts';
-import { pruneDeclarations } from './declarations.ts';
+import { pruneDeclarations, within } from './declarations.ts';
 import { inlineFiles } from './inline-files.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -108,6 +108,18 @@ function leaveOptional(code: string): string {
   return code.replace(/\bimport\((?!["'`])/g, 'import(/* webpackIgnore: true */ /* @vite-ignore */ ');
 }
 
+/** Indents by tabs, which take less room; not where a text goes over several lines. */
+const tabs: Plugin = {
+  name: 'tabs',
+  renderChunk(code) {
+    const texts = [...within(this.parse(code))].filter(({ type }) => type === 'TemplateElement');
+    const indented = code.replace(/^(?: {2})+/gm, (spaces, at: number) =>
+      texts.some(({ start, end }) => start < at && at <= end) ? spaces : '\t'.repeat(spaces.length / 2),
+    );
+    return { code: indented, map: null };
+  },
+};
+
 /** Of redis-parser, too: so it is in the package as one file, in which that is done as well. */
 const parser: Plugin = {
   name: 'redis-parser',
@@ -155,6 +167,7 @@ async function compileServer(): Promise<void> {
       inlineFiles,
       parser,
       { name: 'builtins', renderChunk: (code) => ({ code: leaveOptional(takeBuiltins(code)), map: null }) },
+      tabs,
     ],
     treeshake: false,
     onwarn: failOnWarning,
@@ -179,7 +192,7 @@ async function compileServer(): Promise<void> {
 async function compilePage(): Promise<void> {
   const bundle = await rollup({
     input: inputOf(PAGE_ENTRIES),
-    plugins: [typescript('es2023'), inlineFiles],
+    plugins: [typescript('es2023'), inlineFiles, tabs],
     onwarn: failOnWarning,
   });
   await bundle.write({
@@ -245,4 +258,4 @@ await copyParser();
 await declarations;
 writeWsModule();
 writeEsModules();
-writeFileSync('dist/openapi.json', `${JSON.stringify(adminDocument(), null, 1)}\n`);
+writeFileSync('dist/openapi.json', `${JSON.stringify(adminDocument())}\n`);

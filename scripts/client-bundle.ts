@@ -1,8 +1,7 @@
 /** How the browser client becomes one script file for a <script> tag: `npm run build` and the tests do it alike. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type BuildOptions, type Plugin, transform } from 'esbuild';
-import { minify } from 'terser';
+import type { BuildOptions, Plugin } from 'esbuild';
 import { CloseCode } from '../src/push/talk/wire.ts';
 
 /** What the global `tidings` has. */
@@ -40,6 +39,8 @@ const smaller: Plugin = {
     const { write = true } = build.initialOptions;
     build.initialOptions.write = false;
     build.onEnd(async ({ outputFiles = [] }) => {
+      // Only where something is to be made: to load it takes long.
+      const { minify } = await import('terser');
       for (const file of outputFiles) {
         const { code = '' } = await minify(file.text, {
           ecma: 2020,
@@ -59,6 +60,7 @@ const minifyRules: Plugin = {
   setup(build) {
     build.onLoad({ filter: /bell.rules\.ts$/ }, async ({ path }) => {
       const { rules } = (await import(path)) as { rules: string };
+      const { transform } = await import('esbuild');
       const { code } = await transform(rules, { loader: 'css', minify: true, target: 'esnext' });
       return { contents: `export const rules = ${JSON.stringify(code.trim())};` };
     });

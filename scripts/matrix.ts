@@ -2,81 +2,33 @@
  * `npm run matrix [-- node=22,24 redis=none|valkey|8 user=nobody] [--whole]`: tests on machines of other kinds. Without
  * words: on each Node that we serve but the one that runs this (`npm test` is on that), without a store, with other
  * stores than the machine's, as a user who is not root; each with the tests that tell most about it. With words: in each
- * cell that can be made of them. `--whole`: the build, and all tests that `npm test` has, in each cell. A store or a user
- * that can't be had is left out, and said; a Node fails the run.
+ * cell that can be made of them. `--whole`: the build, and all tests of the usual and the heavy set, in each cell. All cells
+ * run side by side. A store or a user that can't be had is left out, and said; a Node fails the run.
  */
 import { spawnSync } from 'node:child_process';
 import { delimiter, dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { provide } from '../test/support/programs.ts';
 import { type Cell, cellsOf, nameOf, testsOf, usual } from './matrix/cells.ts';
-import { nodeOf, placeFor } from './matrix/places.ts';
+import { LeftOut, nodeOf, type Place, placeFor } from './matrix/places.ts';
 import { fetchStore } from './matrix/stores.ts';
+import { byLength, isApart, testFiles } from './testing/files.ts';
+import { endAll, runFile } from './testing/one-file.ts';
+import { pool } from './testing/pool.ts';
+import { programsOf } from './testing/programs-of.ts';
+import { Report } from './testing/report.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { whole: { type: 'boolean', default: false } },
 });
 
-interface Result {
-  cell: Cell;
-  /** What became of it. */
-  text: string;
-  isWrong: boolean;
-  seconds: number;
-}
-
-function run(cell: Cell): Result {
-  const began = performance.now();
-  const result = (text: string, isWrong: boolean): Result => ({
-    cell,
-    text,
-    isWrong,
-    seconds: Math.round((performance.now() - began) / 1000),
-  });
-  console.log(`\n# ${nameOf(cell)}`);
-  let node: string;
-  try {
-    node = nodeOf(cell.node);
-  } catch (error) {
-    return result((error as Error).message, true);
-  }
-  try {
-    const bins = cell.redis === 'own' || cell.redis === 'none' ? [] : [fetchStore(cell.redis)];
-    const place = placeFor(cell.user, node);
-    try {
-      const wrong = check(cell, place, bins);
-      return result(wrong ?? 'all is well', wrong !== undefined);
-    } finally {
-      place.remove();
-    }
-  } catch (error) {
-    return result(`left out: ${(error as Error).message}`, false);
-  }
-}
-
-/** @returns what is wrong; undefined if nothing is */
-function check(cell: Cell, place: ReturnType<typeof placeFor>, bins: string[]): string | undefined {
-  const { folder, owner } = place;
-  const env: NodeJS.ProcessEnv = {
-    ...process.env,
-    // Programs that tests start find the same Node and the same store.
-    PATH: [...bins, dirname(place.node), process.env.PATH].join(delimiter),
-    // What is not there is meant not to be there.
-    CI: undefined,
-    NODE_V8_COVERAGE: undefined,
-    ...(cell.redis === 'none' && { TEST_WITHOUT: 'redis' }),
-    ...(owner !== undefined && { HOME: `${folder}/home`, TMPDIR: undefined }),
-  };
-  const node = (...args: string[]): boolean =>
-    spawnSync(place.node, ['--import', './scripts/typescript.mjs', ...args], {
-      ...owner,
-      cwd: folder,
-      env,
-      stdio: 'inherit',
-    }).status === 0;
-  if (values.whole && !node('scripts/build.ts')) return 'the build fails';
-  if (!node('scripts/test.ts', ...(values.whole ? [] : testsOf(cell)))) return 'tests fail';
-  return undefined;
+/** A cell that is ready: which Node runs it, where, with what around it. */
+interface Ready {
+  name: string;
+  place: Place;
+  env: NodeJS.ProcessEnv;
+  files: string[];
 }
 
 let cells: Cell[];
@@ -86,7 +38,92 @@ try {
   console.error((error as Error).message);
   process.exit(2);
 }
-const results = cells.map(run);
+
+/** By the name of the cell; of those that are not wrong, too. */
+const verdicts = new Map<string, string>();
+const ready: Ready[] = [];
+process.on('exit', () => {
+  for (const { place } of ready) place.remove();
+});
+await Promise.all(
+  cells.map(async (cell) => {
+    try {
+      ready.push(prepare(cell, await nodeOf(cell.node)));
+    } catch (error) {
+      const { message } = error as Error;
+      verdicts.set(nameOf(cell), error instanceof LeftOut ? `left out: ${message}` : message);
+      if (!(error instanceof LeftOut)) process.exitCode = 1;
+    }
+  }),
+);
+
+const items = ready
+  .flatMap((cell) => cell.files.map((file) => ({ cell, file })))
+  .sort((a, b) => byLength(a.file, b.file));
+provide(programsOf([...new Set(items.map(({ file }) => file))]));
+
+const report = new Report(items.length);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    endAll();
+    report.conclude();
+    process.exit(1);
+  });
+}
+const passed = new Map<string, number>();
+await pool(
+  items,
+  async ({ cell: { name, place, env }, file }) => {
+    const label = `${name} ${file}`;
+    report.began(label);
+    // What else goes on at the same time may be about time.
+    const outcome = await runFile(file, env, { place, givesWay: true });
+    report.ended({ ...outcome, file: label });
+    passed.set(name, (passed.get(name) ?? 0) + outcome.passed);
+    if (outcome.failures.length > 0) verdicts.set(name, 'tests fail');
+  },
+  ({ file }) => isApart(file),
+);
+report.conclude();
+if (report.failed) process.exitCode = 1;
 console.log('');
-for (const { cell, text, seconds } of results) console.log(`${nameOf(cell)}: ${text} (${seconds} s)`);
-process.exitCode = results.some(({ isWrong }) => isWrong) ? 1 : 0;
+for (const name of cells.map(nameOf))
+  console.log(`${name}: ${verdicts.get(name) ?? `all is well (${passed.get(name)} tests)`}`);
+
+/** @throws where the cell can't be had, or its build fails */
+function prepare(cell: Cell, node: string): Ready {
+  let place: Place;
+  let bins: string[];
+  try {
+    bins = cell.redis === 'own' || cell.redis === 'none' ? [] : [fetchStore(cell.redis)];
+    place = placeFor(cell.user, node);
+  } catch (error) {
+    throw new LeftOut((error as Error).message);
+  }
+  const { folder, owner } = place;
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    // Programs that tests start find the same Node and the same store.
+    PATH: [...bins, dirname(place.node), process.env.PATH].join(delimiter),
+    // What is not there is meant not to be there.
+    CI: undefined,
+    NODE_V8_COVERAGE: undefined,
+    // PostgreSQL is no different where only Redis is: that is tested on the machine as it is.
+    ...(cell.redis !== 'own' && { TEST_WITHOUT: cell.redis === 'none' ? 'redis,postgres' : 'postgres' }),
+    ...(owner !== undefined && { HOME: `${folder}/home`, TMPDIR: undefined }),
+  };
+  if (values.whole) {
+    const options = { ...owner, cwd: folder, env, stdio: 'inherit' } as const;
+    const { status } = spawnSync(
+      place.node,
+      ['--import', './scripts/typescript.mjs', 'scripts/build.ts'],
+      options,
+    );
+    if (status !== 0) {
+      place.remove();
+      throw new Error('the build fails');
+    }
+  }
+  const files = testFiles(values.whole ? { sets: ['usual', 'heavy'] } : { filters: testsOf(cell) });
+  return { name: nameOf(cell), place, env, files };
+}

@@ -10,7 +10,8 @@ import type { Page } from 'playwright-core';
 import { site } from '../src/cli/site.ts';
 import { demoSite } from '../src/demo/index.ts';
 import { memoryBroker, PushServer, queryUser } from '../src/index.ts';
-import { buildClient, launchChromium } from '../test/support/chromium.ts';
+import { launchChromium } from '../test/support/chromium.ts';
+import { placeScripts } from '../test/support/scripts.ts';
 import { smallPng } from './small-png.ts';
 
 const MINUTE = 60_000;
@@ -28,7 +29,7 @@ const MAILS: [minutesAgo: number, from: string, subject: string, text: string][]
   [6, 'Mei', 'Lunch?', 'At twelve, in the garden.\n\nI bring the tea, you bring the cake.'],
 ];
 
-await buildClient();
+await placeScripts();
 const http = createServer().listen(0, '127.0.0.1');
 await once(http, 'listening');
 const push = new PushServer({
@@ -40,7 +41,7 @@ const push = new PushServer({
 const demo = demoSite({ push, instance: 'tidings-1' });
 http.on('request', site({ has: () => false, listener: async () => {} }, { path: '/socketServer', demo }));
 const { port } = http.address() as AddressInfo;
-const browser = await launchChromium();
+const browser = await launchChromium({ windows: true });
 const { now } = Date;
 // Sent one after another, as time went by.
 for (const [ago, from, subject, text] of MAILS) {

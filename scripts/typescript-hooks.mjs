@@ -11,15 +11,29 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CACHE = join(ROOT, 'node_modules/.cache/tidings-typescript');
 const DIGEST = 40;
 
-export function load(url, context, nextLoad) {
-  if (!url.startsWith('file:') || !/\.ts(?:\?|$)/.test(url) || url.includes('/node_modules/')) {
-    return nextLoad(url, context);
+/** A file of ours named by another is where it says: that is known without a look at the disk. */
+export function resolve(specifier, context, nextResolve) {
+  const from = context.parentURL ?? '';
+  if (!/^\.{1,2}\/.*\.ts$/.test(specifier) || !from.startsWith('file:') || from.includes('/node_modules/')) {
+    return nextResolve(specifier, context);
   }
-  const path = fileURLToPath(url);
-  return { format: 'module', source: withoutTypes(path, readFileSync(path, 'utf8')), shortCircuit: true };
+  return { url: new URL(specifier, from).href, format: 'module', shortCircuit: true };
 }
 
-function withoutTypes(path, text) {
+/** Whether it is TypeScript of this project. */
+export function isOurs(url) {
+  return url.startsWith('file:') && /\.ts(?:\?|$)/.test(url) && !url.includes('/node_modules/');
+}
+
+export function load(url, context, nextLoad) {
+  if (!isOurs(url)) return nextLoad(url, context);
+  const source = withoutTypes(url, readFileSync(fileURLToPath(url), 'utf8'));
+  return { format: 'module', source, shortCircuit: true };
+}
+
+/** @param text what is in the file */
+export function withoutTypes(url, text) {
+  const path = fileURLToPath(url);
   const digest = createHash('sha1').update(text).digest('hex');
   const kept = join(CACHE, relative(ROOT, path).replaceAll(/[^\w.-]/g, '_'));
   try {

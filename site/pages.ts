@@ -63,7 +63,9 @@ const groups: [string, string, [string, string, string][]][] = [
       ['cli', 'The command line', '命令行'],
       ['deploy', 'Deployment', '部署'],
       ['http2', 'HTTP/2', 'HTTP/2'],
+      ['postgres', 'PostgreSQL', 'PostgreSQL'],
       ['redis', 'Redis', 'Redis'],
+      ['sources', 'Sources', '消息来源'],
       ['metrics', 'Metrics', '指标'],
       ['logs', 'Logs', '日志'],
       ['tracing', 'Tracing', '链路追踪'],
@@ -77,6 +79,7 @@ const groups: [string, string, [string, string, string][]][] = [
     '深入',
     [
       ['guarantees', 'Guarantees', '保证'],
+      ['prove', 'Proving a server', '验证推送服务器'],
       ['wire', 'The wire', '通信协议'],
       ['performance', 'Performance', '性能'],
       ['conformance', 'Conformance', '协议一致性'],

@@ -23,6 +23,9 @@ export const monotonicNow: () => number = performance.now.bind(performance);
 /** The same clock in milliseconds since 1970. It is not set while the process runs, as `Date` may be. */
 export const steadyNow = (): number => performance.timeOrigin + performance.now();
 
+/** The longest delay of a timer, in milliseconds: 24 days. Node takes a longer one for 1 ms. */
+export const MAX_DELAY = 2 ** 31 - 1;
+
 /** A fake of sinon's has its clock, and that has under `_name` what was there before. */
 function original<T extends object, N extends keyof T & string>(holder: T, name: N): T[N] {
   const { clock } = holder[name] as { clock?: Record<string, unknown> };

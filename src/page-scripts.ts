@@ -4,9 +4,9 @@
  *
  * @module tidings/page-scripts
  */
-import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readBeside } from './beside.ts';
+import { etagOf, isKnown } from './server/etag.ts';
 import { requestTarget } from './server/request-target.ts';
 
 /** The client, the same without SockJS and inbox, `<tidings-bell>`, and what `share: true` fetches. */
@@ -48,7 +48,7 @@ export function pageScript(name: PageScriptName): PageScript {
   let script = scripts.get(name);
   if (script === undefined) {
     const body = READ[name]();
-    script = { body, etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"` };
+    script = { body, etag: etagOf(body) };
     scripts.set(name, script);
   }
   return script;
@@ -80,7 +80,7 @@ export function pageScripts({
       'Cache-Control': 'no-cache',
       ETag: etag,
     };
-    if (request.headers['if-none-match'] === etag) {
+    if (isKnown(request, etag)) {
       response.writeHead(304, headers).end();
     } else {
       response.writeHead(200, { ...headers, 'Content-Length': body.length });

@@ -40,6 +40,11 @@ export class Queue<T> {
     return item;
   }
 
+  clear(): void {
+    this.#items = [];
+    this.#first = 0;
+  }
+
   *[Symbol.iterator](): Generator<T> {
     for (let i = this.#first; i < this.#items.length; i++) yield this.#items[i]!;
   }

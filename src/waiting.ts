@@ -1,5 +1,5 @@
 /** Waiting: for a time, for something within a time, which goes on when it took longer, for one's turn, and for another attempt. */
-import { clearTimeout, monotonicNow, setTimeout } from './clock.ts';
+import { clearImmediate, clearTimeout, monotonicNow, setImmediate, setTimeout } from './clock.ts';
 import { Queue } from './queue.ts';
 
 /** It took longer than it may. */
@@ -10,16 +10,34 @@ export class TimeoutError extends Error {
   }
 }
 
+/**
+ * Calls `late` after some milliseconds, once what has come until then was read. Where the process stood still, timers are
+ * over before it has seen the answer that has been there for long.
+ *
+ * @returns calls it off
+ */
+export function afterReading(milliseconds: number, late: () => void): () => void {
+  let immediate: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    // The loop reads from sockets between timers and this.
+    immediate = setImmediate(late);
+  }, milliseconds);
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(immediate);
+  };
+}
+
 /** What the promise gives. @throws {TimeoutError} where it takes longer, or what the promise rejects with */
 export async function inTime<T>(milliseconds: number, promise: PromiseLike<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+  let callOff = (): void => {};
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new TimeoutError(milliseconds)), milliseconds);
+    callOff = afterReading(milliseconds, () => reject(new TimeoutError(milliseconds)));
   });
   try {
     return await Promise.race([promise, timeout]);
   } finally {
-    clearTimeout(timer);
+    callOff();
   }
 }
 

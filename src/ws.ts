@@ -45,12 +45,12 @@ import type {
   SendCallback,
   WebSocketEvents,
 } from './server/websocket-data.ts';
-import {
-  type CloseOptions,
-  WebSocketServer,
-  type WebSocketServerEvents,
-  type WebSocketServerOptions,
-} from './server/websocket-server.ts';
+import { WebSocketServer } from './server/websocket-server.ts';
+import type {
+  CloseOptions,
+  WebSocketServerEvents,
+  WebSocketServerOptions,
+} from './server/websocket-server-options.ts';
 
 /** Sends the request of a client, which it may have changed before. */
 type FinishRequestCallback = (request: ClientRequest, websocket: WebSocket) => void;

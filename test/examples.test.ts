@@ -1,14 +1,15 @@
 /** Every program in examples/ runs against the package as it is installed, and does what it is there for. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { until } from './support/net.ts';
 import { type InstalledPackage, installPackage } from './support/package.ts';
+import { startPostgres } from './support/postgres.ts';
 import { needs, uncovered } from './support/programs.ts';
 import { startRedis } from './support/redis.ts';
 
@@ -26,7 +27,12 @@ interface Running {
 }
 
 /** @param redis where the program keeps what it sends, in place of its memory */
-async function start(t: TestContext, name: string, redis?: string): Promise<Running> {
+async function start(
+  t: TestContext,
+  name: string,
+  redis?: string,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Running> {
   let program = readFileSync(join('examples', name), 'utf8');
   let file = name;
   if (redis !== undefined) {
@@ -43,7 +49,7 @@ async function start(t: TestContext, name: string, redis?: string): Promise<Runn
   writeFileSync(join(installed.folder, file), program);
   const child = spawn(process.execPath, [file], {
     cwd: installed.folder,
-    env: { ...uncovered, PORT: '0' },
+    env: { ...uncovered, PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', redis === undefined ? 'inherit' : 'ignore'],
   });
   t.after(() => child.kill('SIGKILL'));
@@ -312,6 +318,43 @@ test('tracing.mjs: the request, the message, the page and its acknowledgement ar
   assert.deepEqual(output.split('\n').toSorted(), documented!.split('\n').toSorted());
 });
 
+test(
+  'outbox.mjs: who orders is told of it, once the order is committed, and of no order that is rolled back',
+  needs('postgres'),
+  async (t) => {
+    const server = await startPostgres();
+    t.after(() => server.stop());
+    const database = await server.database();
+    const cli = join(installed.folder, 'node_modules/tidings/dist/cli.js');
+    const { stdout: sql } = spawnSync(process.execPath, [cli, 'source-table', 'postgres'], {
+      encoding: 'utf8',
+    });
+    await server.query(sql, database);
+    const pg = join(installed.folder, 'node_modules/pg');
+    if (!existsSync(pg)) symlinkSync(realpathSync('node_modules/pg'), pg);
+    const { url, stop } = await start(t, 'outbox.mjs', undefined, { DATABASE_URL: database });
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/socketServer?user=alice`);
+    t.after(() => socket.terminate());
+    const messages: unknown[] = [];
+    socket.on('message', (data) => messages.push(JSON.parse(String(data))));
+    await once(socket, 'open');
+    const order = async (what: string): Promise<number> => {
+      const query = new URLSearchParams({ user: 'alice', what });
+      return (await fetch(`${url}/orders?${query}`, { method: 'POST' })).status;
+    };
+    assert.equal(await order('tea'), 201);
+    assert.equal(await order('nothing'), 409);
+    assert.equal(await order('coffee'), 201);
+    await until('both', () => messages.length === 2);
+    assert.deepEqual(
+      messages.map((each) => (each as { what: string }).what),
+      ['tea', 'coffee'],
+    );
+    assert.match(await (await fetch(url)).text(), /tidings\.js/);
+    assert.equal(await stop(), 0);
+  },
+);
+
 test('no example is without its test', () => {
   // embed.mjs is the program of the README, too: test/readme.test.ts. The ws-*.mjs: test/ws/users.test.ts.
   const others = readdirSync('examples').filter((name) => name !== 'embed.mjs' && !name.startsWith('ws-'));
@@ -321,6 +364,7 @@ test('no example is without its test', () => {
     'cookie-session.mjs',
     'express.mjs',
     'languages',
+    'outbox.mjs',
     'react-inbox',
     'spring-mvc',
     'tickets',

@@ -25,6 +25,8 @@ const waiting = 'waiting.ts';
 const names = 'option-names.ts';
 /** What log lines are made of. */
 const logFields = 'log-fields.ts';
+/** What pages of reports have in common. */
+const reports = 'report-page.ts';
 /** Files that go with the code. */
 const beside = 'beside.ts';
 const rooms: Record<string, Room> = {
@@ -43,7 +45,7 @@ const rooms: Record<string, Room> = {
   },
   policy: { rooms: [clock, listenFirst, logFields], builtins: 'all', packages: [] },
   pubsub: {
-    rooms: ['metrics', clock, waiting, names, logFields, 'queue.ts'],
+    rooms: ['metrics', clock, waiting, names, logFields, beside, 'queue.ts'],
     builtins: 'all',
     packages: ['redis-parser'],
   },
@@ -52,7 +54,8 @@ const rooms: Record<string, Room> = {
     builtins: 'all',
     packages: [],
   },
-  check: { rooms: [], builtins: 'all', packages: [] },
+  check: { rooms: [reports], builtins: 'all', packages: [] },
+  prove: { rooms: ['push', 'client', 'ws.ts', 'queue.ts', waiting, reports], builtins: 'all', packages: [] },
   client: { rooms: ['push/talk/wire.ts'], builtins: [], packages: [] },
   demo: { rooms: [...below, 'push', beside], builtins: 'all', packages: [] },
   admin: {
@@ -60,9 +63,23 @@ const rooms: Record<string, Room> = {
     builtins: 'all',
     packages: [],
   },
-  cli: { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', ''], builtins: 'all', packages: [] },
+  // The moments of the admin API's JSON, which is that of sources, too.
+  sources: {
+    rooms: [...below, 'push', 'admin/time.ts', beside, clock, waiting, names, logFields, 'queue.ts'],
+    builtins: 'all',
+    packages: [],
+  },
+  cli: {
+    rooms: [...below, 'push', 'client', 'check', 'prove', 'demo', 'admin', 'sources', ''],
+    builtins: 'all',
+    packages: [],
+  },
   // The entry points of the package, directly in src/.
-  '': { rooms: [...below, 'push', 'client', 'check', 'demo', 'admin', 'cli'], builtins: 'all', packages: [] },
+  '': {
+    rooms: [...below, 'push', 'client', 'check', 'prove', 'demo', 'admin', 'sources', 'cli'],
+    builtins: 'all',
+    packages: [],
+  },
 };
 
 /** What is wrong with the imports of the file at `path`, a path below src/ with forward slashes. */
@@ -204,7 +221,7 @@ test('what runs on a server takes timers from clock.ts, so that no test can stop
   const timer =
     /(?<![.\w])(?:process\.nextTick|performance\.now|(?:set|clear)(?:Timeout|Interval|Immediate)|queueMicrotask)\(/;
   const wrong: string[] = [];
-  for (const room of ['metrics', 'server', 'sockjs', 'policy', 'pubsub', 'push']) {
+  for (const room of ['metrics', 'server', 'sockjs', 'policy', 'pubsub', 'push', 'sources']) {
     for (const file of readdirSync(join('src', room), { recursive: true, encoding: 'utf8' })) {
       if (!file.endsWith('.ts')) continue;
       const source = readFileSync(join('src', room, file), 'utf8');

@@ -1,10 +1,10 @@
 /** What `npm test` says of files that fail, hang, crash or can't run: scripts/testing. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { testFiles } from '../scripts/testing/files.ts';
+import { APART, LONG, SETS, testFiles } from '../scripts/testing/files.ts';
 import { type Outcome, runFile } from '../scripts/testing/one-file.ts';
 import { pool } from '../scripts/testing/pool.ts';
 import { until } from './support/net.ts';
@@ -16,9 +16,12 @@ let files = 0;
 async function outcome(body: string, limit = 60_000): Promise<Outcome> {
   const file = join(folder, `${files++}.test.ts`);
   writeFileSync(file, `import { describe, test } from 'node:test';\n${body}`);
-  return runFile(file, process.env, limit);
+  return runFile(file, process.env, { limit });
 }
 
+/** Test files begin so that wait for what never comes. */
+const WAITING = `import { until } from '${resolve('test/support/net.ts')}';
+  const wait = () => until('a message', () => false);`;
 const errors = ({ failures }: Outcome): string => failures.map(({ error }) => error).join('\n');
 const isAlive = (pid: number): boolean => {
   try {
@@ -58,25 +61,52 @@ describe('a test file', { concurrency: 4 }, () => {
     assert.match(errors(result), /not ready/);
   });
 
-  test('that hangs: in which test, and what it has started ends with it', async () => {
-    const result = await outcome(
-      `import { spawn } from 'node:child_process';
-       test('is fine', () => {});
-       test('waits for ever', () => {
-         console.log(spawn('sleep', ['600']).pid);
-         return new Promise(() => setInterval(() => {}, 1000));
-       });`,
-      4_000,
-    );
-    assert.equal(result.passed, 1);
-    assert.match(errors(result), /did not end within 4 s .*\n {2}waits for ever \(line 4\)$/s);
-    const pid = Number(result.output.match(/\d+/)![0]);
-    await until('its child to end', () => !isAlive(pid));
+  test('with a test that waits in vain: for what', async () => {
+    const result = await outcome(`${WAITING} test('waits', { timeout: 500 }, wait);`);
+    assert.match(errors(result), /timed out after 500ms\nit was waiting for: a message \(\d+ s\)$/m);
   });
 
-  test('that something keeps up after its tests', async () => {
-    const result = await outcome(`test('is fine', () => { setInterval(() => {}, 1000); });`, 4_000);
-    assert.match(errors(result), /did not end .* after the last of its tests/);
+  // Side by side, as each takes all of its time.
+  describe('beyond its time', { concurrency: true }, () => {
+    /** Milliseconds: a machine that is busy takes some of them to start a file. */
+    const PATIENCE = 12_000;
+
+    test('that hangs: in which test, and what it has started ends with it', async () => {
+      const result = await outcome(
+        `import { spawn } from 'node:child_process';
+         test('is fine', () => {});
+         test('waits for ever', () => {
+           console.log(spawn('sleep', ['600']).pid);
+           return new Promise(() => setInterval(() => {}, 1000));
+         });`,
+        PATIENCE,
+      );
+      assert.equal(result.passed, 1);
+      assert.match(
+        errors(result),
+        /did not end within 12 s .*\n {2}waits for ever \(line 4\)\nopen in the process: /s,
+      );
+      const pid = Number(result.output.match(/\d+/)![0]);
+      await until('its child to end', () => !isAlive(pid));
+    });
+
+    test('that something keeps up after its tests', async () => {
+      const result = await outcome(`test('is fine', () => { setInterval(() => {}, 1000); });`, PATIENCE);
+      assert.match(errors(result), /did not end .* after the last of its tests/);
+    });
+
+    test('that waits in vain: for what', async () => {
+      const result = await outcome(`${WAITING} test('waits', wait);`, PATIENCE);
+      assert.match(errors(result), /\n {2}waits .*\nit was waiting for: a message \(\d+ s\)\n/s);
+    });
+
+    test('that does not come back: in which test', async () => {
+      const result = await outcome(
+        `test('counts for ever', () => new Promise(() => setTimeout(() => { for (;;); }, 100)));`,
+        PATIENCE,
+      );
+      assert.match(errors(result), /\n {2}counts for ever \(line 2\)\nits event loop stood still$/);
+    });
   });
 
   test('whose process crashes: in which test', async () => {
@@ -112,20 +142,55 @@ describe('a test file', { concurrency: 4 }, () => {
   });
 });
 
-test('a run of no set is all that is in none; a word finds files of sets, too', () => {
-  const usual = testFiles({ filters: [], sets: [] });
-  assert.ok(usual.includes('test/testing.test.ts'));
-  assert.ok(!usual.some((file) => /test\/(?:browser\/|cli\/|package)/.test(file)));
-  assert.ok(testFiles({ filters: [], sets: ['package'] }).includes('test/package.test.ts'));
-  assert.ok(testFiles({ filters: ['cli/'], sets: [] }).every((file) => file.includes('cli/')));
-  assert.ok(testFiles({ filters: ['no such'], sets: [] }).length === 0);
+test('each file is of one set, and each set has files; a word finds files of all sets', () => {
+  const all = readdirSync('test', { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.test.ts'),
+  );
+  const sets = SETS.map((set) => testFiles({ sets: [set] }));
+  for (const [i, files] of sets.entries()) assert.ok(files.length > 0, SETS[i]);
+  assert.deepEqual(sets.flat().sort(), all.map((file) => join('test', file)).sort());
+  assert.deepEqual(testFiles({ sets: SETS }).sort(), sets.flat().sort());
+  const [usual] = sets;
+  assert.ok(usual!.includes('test/testing.test.ts'));
+  assert.ok(!usual!.some((file) => /test\/(?:browser\/|cli\/|package)/.test(file)));
+  assert.ok(testFiles({ sets: ['package'] }).includes('test/package.test.ts'));
+  const ofCli = testFiles({ filters: ['cli/'] });
+  assert.ok(ofCli.length > 0 && ofCli.every((file) => file.includes('cli/')));
+  assert.deepEqual(testFiles({ filters: ['no such'] }), []);
 });
 
-test('each item of a pool has its turn, in order, and one that fails ends the run', async () => {
-  const begun: number[] = [];
+test('what is said of files is said of files that there are', () => {
+  const files = testFiles({ sets: SETS });
+  for (const part of [...Object.values(APART).flat(), ...LONG]) {
+    assert.ok(
+      files.some((file) => file.startsWith(join('test', part))),
+      part,
+    );
+  }
+});
+
+test('each set has its command, which CONTRIBUTING.md names', () => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
+  for (const set of Object.keys(APART)) {
+    assert.match(scripts[`test:${set}`] ?? '', new RegExp(`scripts/test\\.ts --set ${set}$`));
+    assert.match(readFileSync('CONTRIBUTING.md', 'utf8'), new RegExp(`^npm run test:${set} .*#`, 'm'));
+  }
+});
+
+test('each item of a pool has its turn, in order, the busy ones among the others, and one that fails ends the run', async () => {
   const items = Array.from({ length: 9 }, (_, i) => i);
-  await pool(items, async (item) => void begun.push(item));
-  assert.deepEqual(begun, items);
+  const isBusy = (item: number): boolean => item % 3 === 0;
+  const begun: number[] = [];
+  await pool(items, async (item) => void begun.push(item), isBusy);
+  const [busy, others] = [begun.filter(isBusy), begun.filter((item) => !isBusy(item))];
+  assert.deepEqual([...busy, ...others], [0, 3, 6, 1, 2, 4, 5, 7, 8]);
+
+  // All that are busy wait for one of the others.
+  let came = (): void => {};
+  const another = new Promise<void>((done) => {
+    came = done;
+  });
+  await pool(items, async (item) => (isBusy(item) ? another : came()), isBusy);
   await assert.rejects(
     pool(items, () => Promise.reject(new Error('no'))),
     /no/,

@@ -54,7 +54,13 @@ test('every error of a program, by its class and by its code', () => {
   assert.ok(classes.length > 4 && codes.includes('CONFIRM_TIMEOUT'));
   const ours = codes.filter((code) => !/^(ABORT_ERR|E[A-Z]+_?)/.test(code));
   assert.deepEqual(
-    missing([...classes, ...ours, ...union('RedisErrorCode'), ...union('TicketErrorCode')]),
+    missing([
+      ...classes,
+      ...ours,
+      ...union('RedisErrorCode'),
+      ...union('PostgresErrorCode'),
+      ...union('TicketErrorCode'),
+    ]),
     [],
   );
 });

@@ -11,7 +11,7 @@ const PATIENCE = 60_000;
  * Nothing may be sent any more.
  *
  * @param expected how many messages a connection must have received in the end
- * @throws {Error} which says what is missing or too much
+ * @throws {Error} which says what is missing or too much, or what went wrong on a connection meanwhile
  */
 export async function settle(
   connections: Connection[],
@@ -27,8 +27,18 @@ export async function settle(
       reject(new Error(missing > 0 ? `${missing} messages never came` : 'a ping was never answered'));
     }, patience);
   });
+  // Nobody waits for what can't come any more.
+  const broken = new Promise<never>((_, reject) => {
+    for (const connection of connections) {
+      const { onError } = connection;
+      connection.onError = (error) => {
+        onError(error);
+        reject(error);
+      };
+    }
+  });
   try {
-    await Promise.race([late, Promise.all(connections.map((one) => settleOne(one, expected(one))))]);
+    await Promise.race([late, broken, Promise.all(connections.map((one) => settleOne(one, expected(one))))]);
   } finally {
     clearTimeout(timer);
   }

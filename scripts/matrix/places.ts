@@ -1,8 +1,9 @@
 /** Which Node runs a cell, and where: another user gets a copy of the sources that is his. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 
 export interface Place {
   folder: string;
@@ -12,13 +13,17 @@ export interface Place {
   remove(): void;
 }
 
+/** It is not wrong that this machine can't have it. */
+export class LeftOut extends Error {}
+
 /** @returns the path of a Node of that version, which npm brings. @throws where it can't */
-export function nodeOf(version: string): string {
+export async function nodeOf(version: string): Promise<string> {
   if (version === 'own') return process.execPath;
   const npx = process.platform === 'win32' ? 'npx.cmd' : 'npx';
   const args = ['--yes', '--package', `node@${version}`, '--', 'node', '--print', 'process.execPath'];
-  const { status, stdout, stderr } = spawnSync(npx, args, { encoding: 'utf8', timeout: 300_000 });
-  if (status !== 0) throw new Error(`Node ${version} can't be had from npm:\n${stderr}`);
+  const { stdout } = await promisify(execFile)(npx, args, { timeout: 300_000 }).catch(({ stderr }) => {
+    throw new Error(`Node ${version} can't be had from npm:\n${stderr}`);
+  });
   const path = stdout.trim();
   const actual = execFileSync(path, ['--version'], { encoding: 'utf8' }).trim().slice(1);
   if (!`${actual}.`.startsWith(`${version}.`)) throw new Error(`npm gave Node ${actual} for ${version}`);

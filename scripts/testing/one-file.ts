@@ -1,18 +1,20 @@
 /** Runs one test file as a process of its own, and says what became of it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setPriority, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { typescript } from '../../test/support/programs.ts';
 
 /** Milliseconds after which a file that has not ended has failed. */
-const LIMIT = 5 * 60_000;
-const reporter = fileURLToPath(new URL('events.mjs', import.meta.url));
+const LIMIT = 10 * 60_000;
+/** What Node starts with, as seen from the folder of the sources. */
+const NODE = [
+  ...['--expose-internals', '--import', './scripts/typescript.mjs'],
+  ...['--test-reporter', './scripts/testing/events.mjs'],
+];
 
 /** What events.mjs writes. */
 interface TestEvent {
-  type: 'dequeue' | 'complete' | 'start' | 'pass' | 'fail' | 'diagnostic';
+  type: 'dequeue' | 'complete' | 'start' | 'pass' | 'fail' | 'diagnostic' | 'late';
   name: string;
   nesting: number;
   line?: number;
@@ -43,19 +45,45 @@ export interface Outcome {
   output: string;
 }
 
-/** @param env the environment of the process; it may keep what it starts, which is ended with it */
-export async function runFile(file: string, env: NodeJS.ProcessEnv, limit = LIMIT): Promise<Outcome> {
+/** Where a file runs that does not run as we do. */
+export interface Elsewhere {
+  /** With the sources. */
+  folder: string;
+  node: string;
+  /** Of whom the process is. */
+  owner?: { uid: number; gid: number } | undefined;
+}
+
+/**
+ * @param env the environment of the process; it may keep what it starts, which is ended with it
+ * @param givesWay to others that want the processor
+ */
+export async function runFile(
+  file: string,
+  env: NodeJS.ProcessEnv,
+  { limit = LIMIT, place, givesWay }: { limit?: number; place?: Elsewhere; givesWay?: boolean } = {},
+): Promise<Outcome> {
   const began = performance.now();
   const notes = mkdtempSync(join(tmpdir(), 'tidings-test-'));
   const [events, output] = [join(notes, 'events'), join(notes, 'output')];
   const log = openSync(output, 'a');
   // A group of its own: what a test has left running is ended with it.
-  const child = spawn(process.execPath, [...typescript, '--test-reporter', reporter, resolve(file)], {
+  const { folder, node, owner }: Elsewhere = place ?? { folder: resolve('.'), node: process.execPath };
+  if (owner !== undefined) chownSync(notes, owner.uid, owner.gid);
+  const child = spawn(node, [...NODE, resolve(folder, file)], {
+    ...owner,
+    cwd: folder,
     detached: true,
     stdio: ['ignore', log, log],
-    env: { ...env, TEST_EVENTS: events, NODE_TEST_CONTEXT: undefined },
+    env: {
+      ...env,
+      TEST_EVENTS: events,
+      TEST_ENDS: String(Date.now() + 0.9 * limit),
+      NODE_TEST_CONTEXT: undefined,
+    },
   });
   running.add(child);
+  if (givesWay) giveWay(child.pid);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -79,12 +107,25 @@ export async function runFile(file: string, env: NodeJS.ProcessEnv, limit = LIMI
   const how = late ? `did not end within ${limit / 1000} s and was ended` : ended(status, signal);
   const isCut = late || signal !== null || underWay(told).length > 0;
   if (isCut || (how !== 'ended with status 0' && outcome.failures.length === 0)) {
-    outcome.failures.push({ names: [], line: undefined, error: whatWasOn(how, told) });
+    const hint = late && !told.some(({ type }) => type === 'late') ? ['its event loop stood still'] : [];
+    outcome.failures.push({ names: [], line: undefined, error: [whatWasOn(how, told), ...hint].join('\n') });
   } else if (outcome.passed + outcome.failures.length + outcome.skipped.size === 0) {
     outcome.failures.push({ names: [], line: undefined, error: 'the file has no test' });
   }
   outcome.seconds = (performance.now() - began) / 1000;
   return outcome;
+}
+
+/** Less of a processor's time than others get that want it, too: a third. */
+function giveWay(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    setPriority(pid, 5);
+    // The group is a session of its own: Linux shares time between sessions before it shares it within one.
+    writeFileSync(`/proc/${pid}/autogroup`, '5');
+  } catch {
+    // It has ended, or the system knows no such thing.
+  }
 }
 
 const running = new Set<ChildProcess>();
@@ -162,9 +203,11 @@ function whatWasOn(how: string, events: TestEvent[]): string {
       : began
         ? 'after the last of its tests: something keeps the process up, or goes wrong after them'
         : 'before its first test';
-  const notes = events.filter(({ type, nesting }) => type === 'diagnostic' && nesting === 0);
-  const said = notes
-    .map(({ message = '' }) => message)
-    .filter((message) => /^(?:Error|Warning)/.test(message));
+  const said = events
+    .filter(
+      ({ type, nesting, message = '' }) =>
+        type === 'late' || (type === 'diagnostic' && nesting === 0 && /^(?:Error|Warning)/.test(message)),
+    )
+    .map(({ message }) => message);
   return [`the process ${how}, ${meanwhile}`, ...said].join('\n');
 }

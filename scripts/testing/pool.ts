@@ -2,44 +2,68 @@
 import { availableParallelism, cpus } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Most tests wait most of the time; but even they need a processor when what they wait for has come. */
-const MOST = 5;
-/** Of the processors' time: where less than that is idle, no further file is begun. */
+/** How many are run side by side, by processor: `least` however busy the processors are, more while these have time. */
+interface Lane {
+  least: number;
+  most: number;
+}
+/** Compilers, browsers, programs: a few of them take all the time that there is. */
+const BUSY: Lane = { least: 0.5, most: 2 };
+/** What waits for timers and for others; but even that needs a processor when what it waits for has come. */
+const WAITING: Lane = { least: 2, most: 8 };
+
+/** Of the processors' time: where less than that is idle, no further item is begun. */
 const ENOUGH = 0.2;
-/** Milliseconds over which the processors are watched before one more file is begun. */
+/** Milliseconds over which the processors are watched before one more item is begun. */
 const WINDOW = 200;
 
 /**
- * Calls `run` for each item, in order; ends when all have ended.
+ * Calls `run` for each item; ends when all have ended. Of those that are busy each is begun in its turn, and of the others:
+ * the ones wait while the others work, so that neither are left to the end.
  *
- * @param weight how many others an item counts for
  * @throws what a `run` threw: then no other begins
  */
 export async function pool<Item>(
   items: Item[],
   run: (item: Item) => Promise<void>,
-  weight: (item: Item) => number = () => 1,
+  isBusy: (item: Item) => boolean = () => false,
 ): Promise<void> {
-  const waiting = [...items];
   const processors = availableParallelism();
+  const lane = ({ least, most }: Lane, items: Item[]) => ({
+    least: Math.ceil(least * processors),
+    most: most * processors,
+    ahead: items,
+    running: 0,
+  });
+  const lanes = [
+    lane(BUSY, items.filter(isBusy)),
+    lane(
+      WAITING,
+      items.filter((item) => !isBusy(item)),
+    ),
+  ];
   const running = new Set<Promise<void>>();
   const idle = idleTime();
   const errors: unknown[] = [];
-  let load = 0;
-  while (waiting.length > 0 && errors.length === 0) {
-    const next = weight(waiting[0]!);
-    const hasRoom = running.size < processors || load + next <= processors * MOST;
-    if (hasRoom && (running.size < processors || idle() > ENOUGH)) {
-      load += next;
-      const one = run(waiting.shift()!)
+  for (;;) {
+    const open = lanes.filter(({ ahead }) => ahead.length > 0);
+    if (open.length === 0 || errors.length > 0) break;
+    const hasTime = idle() > ENOUGH;
+    const next =
+      open.find(({ running, least }) => running < least) ??
+      (hasTime ? open.find(({ running, most }) => running < most) : undefined);
+    if (next !== undefined) {
+      next.running++;
+      const one = run(next.ahead.shift()!)
         .catch((error: unknown) => void errors.push(error))
         .finally(() => {
-          load -= next;
+          next.running--;
           running.delete(one);
         });
       running.add(one);
     }
-    if (running.size >= processors) await pause(WINDOW);
+    // What has just begun has yet to show how busy it keeps them.
+    await pause(WINDOW);
   }
   await Promise.all(running);
   if (errors.length > 0) throw errors[0];

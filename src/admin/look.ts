@@ -3,7 +3,7 @@
 import type { Counts } from '../pubsub/store/marks.ts';
 import type { Block, Blocked } from '../push/door/blocks.ts';
 import { asItCame, type Decode } from '../push/payload.ts';
-import type { Pending } from '../push/sending/publisher.ts';
+import type { Pending } from '../push/sending/pending.ts';
 import type { ChannelInfo } from '../push/watch/channel-info.ts';
 import type { Stats } from '../push/watch/stats.ts';
 import { HttpError } from './json-http.ts';

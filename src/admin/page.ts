@@ -1,7 +1,7 @@
 /** The page for operators, `/admin`: three files without secrets. What it shows it asks the admin API for, with a token. */
-import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readBeside } from '../beside.ts';
+import { etagOf, isKnown } from '../server/etag.ts';
 import { requestTarget } from '../server/request-target.ts';
 import { HttpError, sendError } from './json-http.ts';
 
@@ -58,7 +58,7 @@ export function adminPage(): (request: IncomingMessage, response: ServerResponse
 
 function answer(request: IncomingMessage, response: ServerResponse, { type, body, etag }: File): void {
   const headers = { ...HEADERS, 'Content-Type': type, ETag: etag };
-  if (request.headers['if-none-match'] === etag) response.writeHead(304, headers).end();
+  if (isKnown(request, etag)) response.writeHead(304, headers).end();
   else {
     response.writeHead(200, { ...headers, 'Content-Length': body.length });
     response.end(request.method === 'HEAD' ? undefined : body);
@@ -67,8 +67,7 @@ function answer(request: IncomingMessage, response: ServerResponse, { type, body
 
 function readFiles(): Map<string, File> {
   const file = (type: string, body: Buffer): File => {
-    const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
-    return { type: `${type}; charset=utf-8`, body, etag };
+    return { type: `${type}; charset=utf-8`, body, etag: etagOf(body) };
   };
   return new Map([
     ['/admin', file('text/html', readBeside(new URL('page/page.html', import.meta.url)))],

@@ -1,6 +1,6 @@
 /** The part of the admin API that sends: now and later, to one, to many and to all; and what is scheduled. */
 import { asItCame, type Decode, JsonText } from '../push/payload.ts';
-import type { AnySettings, SendManySettings } from '../push/sending/publisher.ts';
+import type { AnySettings, SendManySettings } from '../push/sending/publish-settings.ts';
 import type { ScheduledPage, ScheduledSettings } from '../push/sending/schedule-list.ts';
 import type { UserResult } from '../push/sending/send-many.ts';
 import { textOfField } from '../push/talk/json-field.ts';

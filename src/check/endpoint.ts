@@ -3,7 +3,7 @@
  * reads the peer's answers strictly, and keeps who closed what and how (RFC 6455 §5.5.1, §7).
  */
 import { isUtf8 } from 'node:buffer';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { Compressor, Decompressor, type DeflateSettings } from './deflate.ts';
 import { freshEnding } from './ending.ts';
 import {
@@ -66,7 +66,7 @@ export class Endpoint {
   /** Payload octets of messages before and after compression, sent and received. */
   readonly traffic = { sentMessages: 0, sentPayload: 0, receivedMessages: 0, receivedPayload: 0 };
 
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #listener: EndpointListener;
   readonly #patience: number;
   readonly #parser: FrameParser;
@@ -80,7 +80,7 @@ export class Endpoint {
   #message: { opcode: number; isCompressed: boolean } | undefined;
   #closeWasReceived = false;
 
-  constructor(socket: Socket, listener: EndpointListener, options: EndpointOptions) {
+  constructor(socket: Duplex, listener: EndpointListener, options: EndpointOptions) {
     this.#socket = socket;
     this.#listener = listener;
     this.role = options.role;

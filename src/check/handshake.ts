@@ -1,6 +1,7 @@
-/** The opening handshake of the conformance runner, both sides (RFC 6455 §4), on raw sockets. */
+/** The opening handshake of the conformance runner, both sides (RFC 6455 §4), on raw sockets; `streams.ts` has that of HTTP/2. */
 import { createHash, randomBytes } from 'node:crypto';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 
 const maxHeadOctets = 16_384;
@@ -78,22 +79,31 @@ function hasToken(value: string | undefined, token: string): boolean {
 }
 
 export interface Dialled {
-  socket: Socket;
+  socket: Duplex;
   request: string;
   response: Head;
 }
 
-/** Connects to a ws: or wss: address and upgrades. Rejects, with the reason, on an answer that is no upgrade. */
-export async function dial(
+/**
+ * Asks a ws: or wss: address for a WebSocket. Rejects, with the reason, on an answer that makes none.
+ *
+ * @param offers the value of Sec-WebSocket-Extensions
+ * @param timeout milliseconds
+ */
+export type Dial = (
   url: URL,
   offers: string | undefined,
   timeout: number,
   signal?: AbortSignal,
-): Promise<Dialled> {
+) => Promise<Dialled>;
+
+/** By an upgrade, on a connection of its own. */
+export const dial: Dial = async (url, offers, timeout, signal) => {
   const isSecure = url.protocol === 'wss:' || url.protocol === 'https:';
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = Number(url.port) || (isSecure ? 443 : 80);
-  const socket = isSecure ? connectTls({ host, port, servername: host }) : connectTcp({ host, port });
+  const servername = isIP(host) ? '' : host;
+  const socket = isSecure ? connectTls({ host, port, servername }) : connectTcp({ host, port });
   socket.setNoDelay(true);
   // A broken connection is told by 'close' as well.
   socket.on('error', () => {});
@@ -128,6 +138,36 @@ export async function dial(
   } finally {
     signal?.removeEventListener('abort', abort);
   }
+};
+
+/** A client that asks for a WebSocket. */
+export interface Arrival {
+  readonly socket: Duplex;
+  readonly request: Head;
+  /** Why it is no lawful request; undefined where it is one. */
+  readonly fault: string | undefined;
+  /** Says yes. @returns the head that was sent */
+  accept(extensions: string | undefined): string;
+  /** Answers with 400 and this reason. */
+  refuse(reason: string): void;
+}
+
+/** Reads the request of a connection that has just come. @throws {HandshakeTimeout} */
+export async function arrivalOn(socket: Socket, timeout: number): Promise<Arrival> {
+  const request = await readHead(socket, timeout);
+  return {
+    socket,
+    request,
+    fault: refusalOf(request),
+    accept: (extensions) => acceptUpgrade(socket, request, extensions),
+    refuse(reason) {
+      const body = `${reason}\n`;
+      socket.resume();
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      );
+    },
+  };
 }
 
 /** Answers an upgrade request. Returns the head that was sent. */
@@ -145,7 +185,7 @@ export function acceptUpgrade(socket: Socket, request: Head, extensions: string 
 }
 
 /** Why a request is no WebSocket upgrade (§4.2.1), or undefined where it is one. */
-export function refusalOf(request: Head): string | undefined {
+function refusalOf(request: Head): string | undefined {
   const { startLine, headers } = request;
   if (!/^GET \S+ HTTP\/1\.1$/.test(startLine)) return `not a GET over HTTP/1.1: «${startLine}»`;
   if (!hasToken(headers.get('upgrade'), 'websocket')) return 'no «Upgrade: websocket»';

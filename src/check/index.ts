@@ -4,7 +4,7 @@
  */
 import { allCases, isOfAutobahn, selectCases } from './cases/index.ts';
 import { framesOf } from './frames-text.ts';
-import { dial } from './handshake.ts';
+import { dial as dialByUpgrade } from './handshake.ts';
 import { statusOf } from './interrupt.ts';
 import { FuzzingServer } from './listener.ts';
 import { type NotRun, notRun } from './not-run.ts';
@@ -12,6 +12,7 @@ import { Progress, type ProgressStream } from './progress.ts';
 import { quickPatterns } from './quick-patterns.ts';
 import { writeReport } from './report.ts';
 import { type CaseResult, runAll, whenAborted } from './runner.ts';
+import { Streams } from './streams.ts';
 import { outcomeOf, summarize, summaryLine, table } from './summary.ts';
 
 export { allCases, cases, isOfAutobahn, selectCases } from './cases/index.ts';
@@ -44,6 +45,8 @@ export interface CheckSettings {
   frames?: boolean;
   /** The peer's name in the report. Default: its address. */
   agent?: string;
+  /** On streams of HTTP/2 (RFC 8441), those to a server on one session. Default false. */
+  http2?: boolean;
   /** Where progress is shown, such as `process.stderr`. With JSON it also takes what is no result. Default: nowhere. */
   progress?: ProgressStream | undefined;
   /** Aborted, the check ends with what it has; see `interruptible`. */
@@ -121,11 +124,15 @@ export async function checkServer(address: string, settings: CheckSettings): Pro
   const agent = settings.agent ?? url.host;
   const definitions = chosenCases(settings);
   const { parallel = 8, patience = 5, messages, signal } = settings;
+  const streams = settings.http2 ? new Streams() : undefined;
+  const dial = streams?.dial ?? dialByUpgrade;
   try {
     (await dial(url, undefined, 5000 * patience, signal)).socket.destroy();
   } catch (error) {
+    streams?.close();
     if (!signal?.aborted) {
-      throw new Error(`no WebSocket connection to ${address}: ${(error as Error).message}`);
+      const { message } = error as Error;
+      throw new Error(`no WebSocket connection to ${address}: ${message}`, { cause: error });
     }
   }
   const progress = new Progress(agent, definitions, settings.progress);
@@ -135,11 +142,12 @@ export async function checkServer(address: string, settings: CheckSettings): Pro
     rest = notRun(definitions, progress);
   });
   const results = await runAll(definitions, url, {
-    ...{ agent, parallel, patience, messages, signal },
+    ...{ agent, parallel, patience, messages, signal, dial },
     onStart: (running) => progress.started(running),
     onResult: (result) => progress.finished(result),
   });
   progress.end();
+  streams?.close();
   const status = conclude('server', agent, results, settings, rest);
   return rest && signal ? statusOf(signal) : status;
 }
@@ -158,8 +166,8 @@ export async function checkClients(
   settings: CheckSettings,
 ): Promise<number> {
   const definitions = chosenCases(settings);
-  const { patience = 5, messages, outdir } = settings;
-  const server = new FuzzingServer({ port, host, cases: definitions, patience, messages });
+  const { patience = 5, messages, outdir, http2 } = settings;
+  const server = new FuzzingServer({ port, host, cases: definitions, patience, messages, http2 });
   let status = 0;
   const reported = new Map<string, CaseResult[]>();
   const unreported = new Map<string, Progress>();
@@ -181,7 +189,8 @@ export async function checkClients(
   server.on('result', (result) => progressOf(result.agent).finished(result));
   server.on('report', (agent) => report(agent));
   const { port: actual } = await server.listen();
-  tell(settings, `listening on ws://${host}:${actual}/ with ${definitions.length} cases`);
+  const how = http2 ? ', HTTP/2 without TLS,' : '';
+  tell(settings, `listening on ws://${host}:${actual}/${how} with ${definitions.length} cases`);
   await whenAborted(signal);
   for (const [agent, progress] of [...unreported]) {
     const rest = notRun(definitions, progress);

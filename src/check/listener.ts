@@ -3,11 +3,12 @@
  * echoing, and ask for the report, over the addresses that drivers for the Autobahn suite use.
  */
 import { EventEmitter, once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { CaseDefinition } from './case.ts';
 import { Endpoint } from './endpoint.ts';
-import { acceptUpgrade, type Head, readHead, refusalOf } from './handshake.ts';
+import { type Arrival, arrivalOn } from './handshake.ts';
 import { type CaseResult, type RunningCase, runAgainstClient } from './runner.ts';
+import { createStreamServer } from './streams.ts';
 import { WireLog } from './wire-log.ts';
 
 export interface ListenerOptions {
@@ -19,6 +20,8 @@ export interface ListenerOptions {
   patience: number;
   /** How many messages a compression case sends. Default 1000, as in the Autobahn suite. */
   messages?: number | undefined;
+  /** Whether clients come on streams of HTTP/2, without TLS, and not by upgrades. Default false. */
+  http2?: boolean | undefined;
 }
 
 export interface ListenerEvents {
@@ -34,20 +37,36 @@ class BadRequest extends Error {}
 export class FuzzingServer extends EventEmitter<ListenerEvents> {
   readonly #server: Server;
   readonly #options: ListenerOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #connections = new Set<{ destroy(): void }>();
   /** By agent, then by case number. */
   readonly #results = new Map<string, Map<string, CaseResult>>();
 
   constructor(options: ListenerOptions) {
     super();
     this.#options = options;
-    this.#server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
-      this.#sockets.add(socket);
-      socket.on('close', () => this.#sockets.delete(socket));
+    this.#server = options.http2 ? this.#streams() : this.#upgrades();
+  }
+
+  #upgrades(): Server {
+    return createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
+      this.#connections.add(socket);
+      socket.on('close', () => this.#connections.delete(socket));
       // A broken connection is told by 'close' as well.
       socket.on('error', () => {});
-      void this.#serve(socket);
+      arrivalOn(socket, 5000 * this.#options.patience).then(
+        (arrival) => this.#serve(arrival),
+        () => socket.destroy(),
+      );
     });
+  }
+
+  #streams(): Server {
+    const server = createStreamServer((arrival) => this.#serve(arrival));
+    server.on('session', (session) => {
+      this.#connections.add(session);
+      session.on('close', () => this.#connections.delete(session));
+    });
+    return server;
   }
 
   async listen(): Promise<{ host: string; port: number }> {
@@ -59,7 +78,7 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
 
   async close(): Promise<void> {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const connection of this.#connections) connection.destroy();
     if (this.#server.listening) await once(this.#server, 'close');
   }
 
@@ -68,41 +87,40 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
     return [...(this.#results.get(agent)?.values() ?? [])].sort((a, b) => a.case - b.case);
   }
 
-  async #serve(socket: Socket): Promise<void> {
+  async #serve(arrival: Arrival): Promise<void> {
+    const { fault, request } = arrival;
     try {
-      const head = await readHead(socket, 5000 * this.#options.patience);
-      const refusal = refusalOf(head);
-      if (refusal !== undefined) throw new BadRequest(refusal);
-      const url = new URL(head.startLine.split(' ')[1] ?? '/', 'ws://localhost');
-      await this.#route(socket, head, url);
+      if (fault !== undefined) throw new BadRequest(fault);
+      const url = new URL(request.startLine.split(' ')[1] ?? '/', 'ws://localhost');
+      await this.#route(arrival, url);
     } catch (error) {
-      if (error instanceof BadRequest) refuse(socket, error.message);
-      else socket.destroy();
+      if (error instanceof BadRequest) arrival.refuse(error.message);
+      else arrival.socket.destroy();
     }
   }
 
-  async #route(socket: Socket, head: Head, url: URL): Promise<void> {
+  async #route(arrival: Arrival, url: URL): Promise<void> {
     switch (url.pathname) {
       case '/runCase':
-        await this.#runCase(socket, head, url);
+        await this.#runCase(arrival, url);
         break;
       case '/getCaseCount':
-        this.#tell(socket, head, this.#options.cases.length);
+        this.#tell(arrival, this.#options.cases.length);
         break;
       case '/getCaseInfo': {
         const { id, description } = this.#caseOf(url).definition;
-        this.#tell(socket, head, { id, description });
+        this.#tell(arrival, { id, description });
         break;
       }
       case '/getCaseStatus': {
         const { behavior } = await this.#resultOf(agentOf(url), this.#caseOf(url).definition.id);
-        this.#tell(socket, head, { behavior });
+        this.#tell(arrival, { behavior });
         break;
       }
       case '/updateReports': {
         const agent = agentOf(url);
         this.emit('report', agent, this.resultsOf(agent));
-        this.#tell(socket, head, undefined);
+        this.#tell(arrival, undefined);
         break;
       }
       default:
@@ -110,11 +128,11 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
     }
   }
 
-  async #runCase(socket: Socket, head: Head, url: URL): Promise<void> {
+  async #runCase(arrival: Arrival, url: URL): Promise<void> {
     const { definition, index } = this.#caseOf(url);
     const agent = agentOf(url);
     const { patience, messages } = this.#options;
-    const result = await runAgainstClient(definition, socket, head, {
+    const result = await runAgainstClient(definition, arrival, {
       ...{ agent, index, patience, messages },
       onStart: (running) => this.emit('start', agent, running),
     });
@@ -143,8 +161,9 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
   }
 
   /** Sends one value as JSON, or nothing, and closes. */
-  #tell(socket: Socket, head: Head, value: unknown): void {
-    acceptUpgrade(socket, head, undefined);
+  #tell(arrival: Arrival, value: unknown): void {
+    const { socket, request } = arrival;
+    arrival.accept(undefined);
     const ignore = (): void => {};
     const listener = { onMessage: ignore, onPing: ignore, onPong: ignore, onLate: ignore, onLost: ignore };
     const { patience } = this.#options;
@@ -154,7 +173,7 @@ export class FuzzingServer extends EventEmitter<ListenerEvents> {
       patience,
       log: new WireLog(),
     });
-    endpoint.start(head.rest);
+    endpoint.start(request.rest);
     if (value !== undefined) endpoint.sendMessage(Buffer.from(JSON.stringify(value)), false);
     endpoint.sendClose(1000);
   }
@@ -164,12 +183,4 @@ function agentOf(url: URL): string {
   const agent = url.searchParams.get('agent');
   if (!agent) throw new BadRequest('the agent is missing: ?agent=NAME');
   return agent;
-}
-
-function refuse(socket: Socket, reason: string): void {
-  const body = `${reason}\n`;
-  socket.resume();
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
 }

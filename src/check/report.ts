@@ -1,6 +1,7 @@
 /** Writes the results to a folder: index.json in the Autobahn suite's form, a page to read, a file per case. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { escapeHtml, page } from '../report-page.ts';
 import { groupTitles, isOfAutobahn, subgroupTitles } from './cases/index.ts';
 import type { CaseResult } from './runner.ts';
 import { outcomeOf, summarize, summaryLine } from './summary.ts';
@@ -58,26 +59,12 @@ export function writeReport(folder: string, results: CaseResult[], notRun?: stri
   return join(folder, 'index.html');
 }
 
-function escapeHtml(text: unknown): string {
-  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  return String(text).replace(/[&<>"]/g, (character) => entities[character]!);
-}
-
 const style = `
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #8884; vertical-align: top; overflow-wrap: anywhere; }
 td:first-child { white-space: nowrap; }
 td[class] { min-width: 11rem; }
 th[colspan] { padding-top: 1.2rem; }
-code, pre { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
-.passed { background: #2a92; } .nonStrict { background: #ca03; } .unimplemented { background: #8883; }
-.failed { background: #d223; } .sent { color: #27c; } .received { color: #385; } .runner { color: #888; }`;
-
-function page(title: string, body: string): string {
-  return `<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(title)}</title><style>${style}</style></head>\n<body>\n${body}\n</body>\n</html>\n`;
-}
+.nonStrict { background: #ca03; } .unimplemented { background: #8883; }
+.sent { color: #27c; } .received { color: #385; } .runner { color: #888; }`;
 
 function indexPage(results: CaseResult[], notRun: string | undefined): string {
   const agents = [...new Set(results.map(({ agent }) => agent))].sort();
@@ -121,6 +108,7 @@ behaviour, the second on the closing, then the code that the peer closed with.</
 <tr><th>Case</th><th>What is sent</th>${agents.map((agent) => `<th>${escapeHtml(agent)}</th>`).join('')}</tr>
 ${rows.join('\n')}
 </table>`,
+    style,
   );
 }
 
@@ -186,6 +174,7 @@ ${Object.entries(result.stats)
   .map(([kind, counts]) => `<tr><td>${kind}</td><td><code>${escapeHtml(shorten(counts))}</code></td></tr>`)
   .join('\n')}
 </table>`,
+    style,
   );
 }
 

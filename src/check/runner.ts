@@ -1,11 +1,11 @@
 /** Runs cases: as a client against a server's address, or one connection that came to the listening side. */
 import { setMaxListeners } from 'node:events';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type Behavior, type CaseDefinition, CaseRun, describe } from './case.ts';
 import { answerOffers, type DeflateSettings, formatOffers, readAnswer } from './deflate.ts';
 import { type Ending, freshEnding } from './ending.ts';
 import { Endpoint } from './endpoint.ts';
-import { acceptUpgrade, dial, HandshakeTimeout, type Head } from './handshake.ts';
+import { type Arrival, type Dial, dial as dialByUpgrade, HandshakeTimeout } from './handshake.ts';
 import { type WireEntry, WireLog } from './wire-log.ts';
 
 export interface CaseResult {
@@ -48,6 +48,8 @@ export interface RunOptions {
   messages?: number | undefined;
   /** Aborted, it drops the connections of cases under way. Their results mean nothing then. */
   signal?: AbortSignal | undefined;
+  /** How a server is asked for a WebSocket. Default: by an upgrade. */
+  dial?: Dial | undefined;
   onStart?: ((running: RunningCase) => void) | undefined;
 }
 
@@ -72,6 +74,7 @@ export async function runAgainstServer(
   options: RunOptions,
 ): Promise<CaseResult> {
   const offers = definition.deflate && formatOffers(definition.deflate);
+  const { dial = dialByUpgrade } = options;
   const started = new Date();
   const handshake: Handshake = { request: '', response: '' };
   const run = begin(definition, options);
@@ -92,20 +95,20 @@ export async function runAgainstServer(
   }
 }
 
-/** Runs one case on a connection whose upgrade request, a lawful one, has been read. */
+/** Runs one case on a connection that was asked for lawfully. */
 export async function runAgainstClient(
   definition: CaseDefinition,
-  socket: Socket,
-  request: Head,
+  arrival: Arrival,
   options: RunOptions,
 ): Promise<CaseResult> {
+  const { socket, request } = arrival;
   const started = new Date();
   const handshake: Handshake = { request: request.raw, response: '' };
   const run = begin(definition, options);
   try {
     const agreed =
       definition.deflate && answerOffers(request.headers.get('sec-websocket-extensions'), definition.deflate);
-    handshake.response = acceptUpgrade(socket, request, agreed?.answer);
+    handshake.response = arrival.accept(agreed?.answer);
     return await runOn(run, socket, request.rest, 'server', agreed?.settings, handshake, options);
   } catch (error) {
     socket.destroy();
@@ -122,7 +125,7 @@ function begin(definition: CaseDefinition, { messages, onStart }: RunOptions): C
 
 function runOn(
   run: CaseRun,
-  socket: Socket,
+  socket: Duplex,
   rest: Buffer,
   role: 'server' | 'client',
   deflate: DeflateSettings | undefined,

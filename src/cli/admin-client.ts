@@ -1,6 +1,7 @@
 /** Calls the admin API of a running `tidings serve`. */
 import { JsonText } from '../push/payload.ts';
 import { flag, type Option, secret, text, UsageError } from './options.ts';
+import { trustHint } from './trust-hint.ts';
 
 /** One of those that the server has: its list may come from the same environment or file. Scopes are the server's to know. */
 function token(): Option<string | undefined> {
@@ -119,7 +120,7 @@ export async function callAdminForText(
     });
   } catch (error) {
     const { cause, message } = error as Error & { cause?: Error };
-    throw new AdminError(`no answer from ${target.origin}: ${cause?.message || message}`);
+    throw new AdminError(`no answer from ${target.origin}: ${cause?.message || message}${trustHint(cause)}`);
   }
   const text = await response.text().catch((error: Error) => {
     throw new AdminError(`the answer of ${target.origin} broke off: ${error.message}`);
@@ -128,6 +129,7 @@ export async function callAdminForText(
   try {
     answer = JSON.parse(text);
   } catch {
+    // What V8 says about it quotes the answer, and does not help who has the wrong address.
     const what = `${target.origin} answered ${response.status} without JSON: is it a tidings server?`;
     throw new AdminError(what, response.status);
   }

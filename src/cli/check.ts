@@ -2,7 +2,7 @@
 import type { CheckSettings } from '../check/index.ts';
 import { quickPatterns } from '../check/quick-patterns.ts';
 import { command } from './command.ts';
-import { flag, integer, list, text, UsageError } from './options.ts';
+import { flag, integer, list, once, text, UsageError } from './options.ts';
 
 export const check = command({
   name: 'check',
@@ -17,6 +17,7 @@ export const check = command({
     ['tidings check ws://127.0.0.1:9001/', 'every case; takes minutes'],
     ['tidings check ws://127.0.0.1:9001/ --short --outdir report', 'the quick groups, with an HTML report'],
     ['tidings check ws://127.0.0.1:9001/ --cases 7.1.1 --frames', 'one case, with what went over the wire'],
+    ['tidings check wss://localhost:8443/ --http2 --short', 'the quick groups on streams of HTTP/2'],
     ['tidings check --listen 9001', 'wait for clients'],
   ],
   options: {
@@ -37,6 +38,9 @@ export const check = command({
     }),
     agent: text('NAME', 'What the report calls the server; default: its address'),
     outdir: text('FOLDER', 'Write index.json, index.html and a page per case there'),
+    http2: once(
+      flag('On streams of HTTP/2 (RFC 8441), all of one session; with --listen that is without TLS'),
+    ),
     frames: flag('Show the handshake and the frames of each case that did not pass'),
     json: flag('Print JSON instead of a table'),
     strict: flag('Status 1 also if a case is non-strict or unimplemented'),
@@ -52,6 +56,7 @@ export const check = command({
       messages,
       agent,
       outdir,
+      http2,
       frames,
       json,
       strict: isStrict,
@@ -62,6 +67,7 @@ export const check = command({
       patience,
       messages,
       outdir,
+      http2,
       frames,
       json,
       isStrict,

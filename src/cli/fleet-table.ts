@@ -1,4 +1,5 @@
 /** What instances say of themselves, as a table for people: one row for each, and one for all. */
+import { printable } from '../push/explain.ts';
 import type { Stats } from '../push/watch/stats.ts';
 
 /** What `GET /api/instances` says of one; the last ones are not there where an instance is older. */
@@ -68,7 +69,6 @@ const COLUMNS: [title: string, cell: Cell, show: (value: number) => string, join
   ],
 ];
 
-/** @param width characters of a line */
 export function fleetTable(now: Look, before: Look | undefined): string[] {
   const reports = [...now.reports].sort((a, b) => (a.instance < b.instance ? -1 : 1));
   const rows = reports.map((report) => {
@@ -89,7 +89,7 @@ export function fleetTable(now: Look, before: Look | undefined): string[] {
   ];
   const table = [
     ['instance', ...shown.map((i) => COLUMNS[i]![0]), 'state'],
-    ...reports.map((report, i) => line(plain(report.instance), rows[i]!, stateOf(report))),
+    ...reports.map((report, i) => line(printable(report.instance), rows[i]!, stateOf(report))),
     ...(reports.length > 1 ? [line(`all ${reports.length}`, all, '')] : []),
   ];
   const widths = table[0]!.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
@@ -116,7 +116,7 @@ export function refusalsLine(now: Look, before: Look | undefined): string | unde
   }
   if (sums.size === 0) return undefined;
   const most = [...sums].sort(([, a], [, b]) => b.all - a.all);
-  return `refused: ${most.map(([reason, { all, fresh }]) => `${plain(reason)} ${count(all)}${fresh > 0 ? ` (+${fresh})` : ''}`).join(', ')}`;
+  return `refused: ${most.map(([reason, { all, fresh }]) => `${printable(reason)} ${count(all)}${fresh > 0 ? ` (+${fresh})` : ''}`).join(', ')}`;
 }
 
 function secondsBetween({ time }: Report, before: Report | undefined, elsewhere: number): number {
@@ -130,13 +130,8 @@ function stateOf({ ready, reason, storeAway, storeFaults, draining }: Report): s
     ...(storeAway ? ['store away'] : []),
     ...(storeFaults > 0 ? [`${storeFaults} store faults`] : []),
   ];
-  if (states.length === 0 && ready === false) return `not ready${reason ? `: ${plain(reason)}` : ''}`;
+  if (states.length === 0 && ready === false) return `not ready${reason ? `: ${printable(reason)}` : ''}`;
   return states.join(', ') || 'ready';
-}
-
-/** A terminal is sent no control characters. */
-function plain(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
 }
 
 function count(value: number): string {

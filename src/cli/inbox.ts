@@ -1,4 +1,5 @@
 /** `tidings inbox` and `tidings withdraw`: what a user's inbox has, and taking a message back, through the admin API. */
+import { printable } from '../push/explain.ts';
 import type { InboxMessage, InboxPage } from '../push/inbox/inbox.ts';
 import { textOfField, textsOfElements } from '../push/talk/json-field.ts';
 import { callAdminForText, connection, inPath, printsJson, takeBack, withQuery } from './admin-client.ts';
@@ -86,7 +87,6 @@ function lineOf(message: string): string {
     : typeof data === 'string'
       ? data
       : (textOfField(message, 'data') ?? '');
-  const shown = content.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
   const what = `${state}${archived ? ' archived' : ''}`;
-  return `${offset}  ${new Date(time).toISOString()}  ${id}  ${what.padEnd(6)}  ${shown.slice(0, 200)}`;
+  return `${offset}  ${new Date(time).toISOString()}  ${id}  ${what.padEnd(6)}  ${printable(content.replace(/[\t\n\r]+/g, ' '), 200)}`;
 }

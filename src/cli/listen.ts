@@ -1,8 +1,10 @@
 /** `tidings listen`: what arrives for a user, as lines of JSON. */
 import type { Message } from '../client/full.ts';
+import { printable } from '../push/explain.ts';
 import { textOfField } from '../push/talk/json-field.ts';
 import { command } from './command.ts';
-import { flag, integer, list, secret, text, UsageError } from './options.ts';
+import { flag, integer, list, once, secret, text, UsageError } from './options.ts';
+import { trustHint } from './trust-hint.ts';
 
 export const listen = command({
   name: 'listen',
@@ -15,6 +17,7 @@ export const listen = command({
     'would not help. 4: there was no connection for --give-up. 1: anything else.',
   examples: [
     ['tidings listen --user alice', 'at a server that believes the user’s bare name (--query-user, --demo)'],
+    ['tidings listen --user alice --url https://localhost:8443 --http2', 'on a stream of HTTP/2'],
     ['tidings listen --ticket "$(tidings ticket alice --secret "$SECRET")"', 'at one that wants a ticket'],
   ],
   options: {
@@ -29,11 +32,12 @@ export const listen = command({
       max: 31_536_000,
       fallback: 0,
     }),
+    http2: once(flag('On a stream of HTTP/2 (RFC 8441), or say why there is none and go by HTTP/1.1')),
     json: flag('Print JSON, which it does anyway'),
     retained: flag('Begin with the oldest retained message instead of the next'),
   },
   async run({ values, positionals }) {
-    const { user, ticket, queryUser, topics, retained, giveUp: limit } = values;
+    const { user, ticket, queryUser, topics, retained, http2, giveUp: limit } = values;
     if (positionals.length > 0) throw new UsageError(`'${positionals[0]}'? Say whose messages with --user`);
     if (user === undefined && ticket === undefined) throw new UsageError('give --user or --ticket');
     const note = (text: string): void => console.error(`tidings listen: ${text}`);
@@ -43,9 +47,14 @@ export const listen = command({
     let frame = '';
     /** Why there is no connection, where it is known. */
     let fault: string | undefined;
+    /** How the connection came, where that was asked for. */
+    let way = '';
     class Remembering extends WebSocket {
       constructor(address: string | URL, protocols?: string | string[]) {
-        super(address, protocols);
+        super(address, protocols, { http2 });
+        this.on('open', () => {
+          if (http2) way = this.fallbackReason === undefined ? ' by HTTP/2' : oldWay(this.fallbackReason);
+        });
         this.on('message', (text) => {
           frame = String(text);
         });
@@ -73,7 +82,7 @@ export const listen = command({
     let lost: number | undefined = performance.now();
     client.on('open', (open) => {
       lost = undefined;
-      note(`connected to ${open.instance} as ${open.user}`);
+      note(`connected to ${open.instance} as ${open.user}${way}`);
     });
 
     let status: number | undefined;
@@ -125,12 +134,16 @@ const FINAL: ReadonlyMap<number, string> = new Map([
   [426, 'there is no tidings at this --url and --path'],
 ]);
 
-/** Bytes from the network may be anything: no control characters. */
-function faultOf({ message, code }: Error & { code?: unknown }): string {
+function oldWay(reason: string): string {
+  return ` by HTTP/1.1, as there is no HTTP/2: ${printable(reason)}`;
+}
+
+function faultOf(error: Error & { code?: unknown }): string {
+  const { message, code } = error;
   const [, status] = /^Unexpected server response: (\d+)$/.exec(message) ?? [];
   if (status !== undefined) return `the server answers ${status}`;
   // Where a name has several addresses, the error of all has no message.
-  return (message || String(code)).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  return printable(message || String(code)) + trustHint(error);
 }
 
 /** With the data as they were sent: JavaScript can't hold every number that JSON can. */

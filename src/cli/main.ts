@@ -8,12 +8,16 @@ import { Files } from './files.ts';
 import { inbox, withdraw } from './inbox.ts';
 import { listen } from './listen.ts';
 import { readSettings, sharedKey, UsageError } from './options.ts';
+import { postgresSchema } from './postgres-schema.ts';
+import { prove } from './prove.ts';
 import { cancel, scheduled } from './scheduled.ts';
 import { publish, send } from './send.ts';
 import { serve } from './serve.ts';
 import { block, disconnect, unblock } from './sessions.ts';
+import { sourceTable } from './source-table.ts';
 import { ticket } from './ticket.ts';
 import { top } from './top.ts';
+import { trustHint } from './trust-hint.ts';
 import { isWorker, startOrders } from './worker-orders.ts';
 
 export const commands: Command[] = [
@@ -31,6 +35,9 @@ export const commands: Command[] = [
   ticket,
   top,
   check,
+  prove,
+  sourceTable,
+  postgresSchema,
   completion(() => commands),
 ];
 
@@ -85,7 +92,8 @@ export async function main(args: string[], environment: NodeJS.ProcessEnv = proc
       );
       return 2;
     }
-    console.error(`tidings ${found.name}: ${error instanceof Error ? error.message : String(error)}`);
+    const { message = String(error), cause } = error instanceof Error ? error : {};
+    console.error(`tidings ${found.name}: ${message}${trustHint(cause)}`);
     return 1;
   }
 }

@@ -1,4 +1,4 @@
-/** `tidings send` and `tidings publish`: one message to a user, to many or to a topic, by HTTP or straight through Redis. */
+/** `tidings send` and `tidings publish`: one message to a user, to many or to a topic, by HTTP or straight into the store. */
 import { text as readText } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker, BrokerListener, Receipt } from '../pubsub/store/broker.ts';
@@ -11,14 +11,15 @@ import { atOption, parseAt } from './at.ts';
 import { command } from './command.ts';
 import { limitOption, parseLimits } from './limits.ts';
 import { flag, integer, once, type Settings, secret, text, UsageError } from './options.ts';
-import { redisOptions, redisSettings } from './redis.ts';
 import { type SendToSome, sendToUsers, type Told } from './send-users.ts';
+import { storeOf, storeOptions } from './store.ts';
 
 const options = {
   ...connection,
   redis: secret(text('URL', 'Store it in this Redis directly, without asking an instance')),
-  ...redisOptions,
-  wait: integer('MS', 'Milliseconds to wait for that Redis, and for it to store the message', {
+  postgres: secret(text('URL', 'Store it in this PostgreSQL directly, without asking an instance')),
+  ...storeOptions,
+  wait: integer('MS', 'Milliseconds to wait for that store, and for it to store the message', {
     min: 0,
     max: 3_600_000,
     fallback: 5_000,
@@ -58,7 +59,7 @@ export const send = command({
   description:
     'Sends TEXT to USER and prints the receipt as JSON once the message is stored. Without TEXT, or with -, ' +
     'the message is read from standard input. It goes through the admin API of a running `tidings serve` ' +
-    '(--url, --token), or with --redis straight into the Redis that the instances share.\n\n' +
+    '(--url, --token), or with --redis or --postgres straight into the store that the instances share.\n\n' +
     'With --at it is sent then; the receipt has the id for `tidings cancel`. With --users it goes to all users of a list, ' +
     'which may be a million: how far it is, and what could not be sent, is told on standard error, and a summary is ' +
     'printed at the end. Where that fails half-way, the same call with the --from and the --idempotency-key that it names ' +
@@ -104,8 +105,8 @@ async function deliver(to: 'users' | 'topics', settings: Settings<typeof options
   const at = values.at === undefined ? undefined : parseAt(values.at);
   const data = parseData(await readMessage(message), values.json);
 
-  const receipt = isThroughRedis(settings)
-    ? await storeInRedis(values.redis as string, to, name, data, at, values)
+  const receipt = isStraight(settings)
+    ? await storeStraight(to, name, data, at, values)
     : await callAdmin(values, {
         method: 'POST',
         path: withQuery(`/api/${to}/${inPath(name)}/messages`, { at, ...lifeOf(values) }),
@@ -117,8 +118,9 @@ async function deliver(to: 'users' | 'topics', settings: Settings<typeof options
 }
 
 /** Whichever was named closer to the command line: a tidings.json with "redis" is there for `serve`. */
-function isThroughRedis({ values, sources }: Pick<Settings<typeof options>, 'values' | 'sources'>): boolean {
-  return values.redis !== undefined && !(sources.url === 'flag' && sources.redis !== 'flag');
+function isStraight({ values, sources }: Pick<Settings<typeof options>, 'values' | 'sources'>): boolean {
+  const store = (['redis', 'postgres'] as const).find((name) => values[name] !== undefined);
+  return store !== undefined && !(sources.url === 'flag' && sources[store] !== 'flag');
 }
 
 async function deliverToMany(settings: Settings<typeof manyOptions>): Promise<number> {
@@ -131,8 +133,8 @@ async function deliverToMany(settings: Settings<typeof manyOptions>): Promise<nu
   }
   const at = values.at === undefined ? undefined : parseAt(values.at);
   const data = parseData(await readMessage(positionals[0]), values.json);
-  if (isThroughRedis(settings)) {
-    return withRedis(values.redis as string, data, values, (store) => {
+  if (isStraight(settings)) {
+    return withStore(data, values, (store) => {
       const sendToSome: SendToSome = async (users, key) => {
         const results: Told[] = [];
         const keep = ({ receipt, error }: UserResult, i: number): void => {
@@ -199,8 +201,7 @@ interface Store {
   ): Promise<Receipt | Scheduled>;
 }
 
-async function storeInRedis(
-  url: string,
+async function storeStraight(
   to: 'users' | 'topics',
   name: string,
   data: unknown,
@@ -209,12 +210,11 @@ async function storeInRedis(
 ): Promise<Receipt | Scheduled> {
   const problem = to === 'users' ? userProblem(name) : topicProblem(name);
   if (problem !== undefined) throw new UsageError(problem);
-  return withRedis(url, data, values, (store) => store.to(to, name, at, values.idempotencyKey));
+  return withStore(data, values, (store) => store.to(to, name, at, values.idempotencyKey));
 }
 
 /** The one that writes decides how long the log is kept: with other limits than the default, servers and senders need the same. */
-async function withRedis<T>(
-  url: string,
+async function withStore<T>(
   data: unknown,
   values: Settings<typeof options>['values'],
   work: (store: Store) => Promise<T>,
@@ -225,7 +225,7 @@ async function withRedis<T>(
   const { limits, retention } = parseLimits(limit);
   if (bytes.length > limits.message)
     throw new UsageError(`a message may have at most ${limits.message} bytes`);
-  const broker = await openBroker(url, values);
+  const broker = await brokerOf(values);
   let lastError: Error | undefined;
   const listener: BrokerListener = {
     message() {},
@@ -242,7 +242,8 @@ async function withRedis<T>(
       broker.open(listener),
       sleep(wait, undefined, { signal: timer.signal }).then(() => {
         const why = lastError === undefined ? '' : `: ${lastError.message}`;
-        throw new Error(`no Redis within ${wait} ms, so nothing is stored${why}`);
+        const store = values.redis === undefined ? 'PostgreSQL' : 'Redis';
+        throw new Error(`no ${store} within ${wait} ms, so nothing is stored${why}`);
       }),
     ]);
     return await work({
@@ -272,11 +273,10 @@ async function withRedis<T>(
   }
 }
 
-async function openBroker(url: string, values: Settings<typeof options>['values']): Promise<Broker> {
-  const { redisBroker } = await import('../pubsub/store/redis-broker.ts');
-  try {
-    return redisBroker(url, { ...redisSettings(url, values), publishMaxWait: values.wait });
-  } catch (error) {
-    throw error instanceof TypeError ? new UsageError(`--redis: ${error.message}`) : error;
-  }
+async function brokerOf(values: Settings<typeof options>['values']): Promise<Broker> {
+  const more = { publishMaxWait: values.wait };
+  // One of them is there.
+  return values.redis === undefined
+    ? storeOf(values, await import('../pubsub/store/postgres-broker.ts'), more)!
+    : storeOf(values, await import('../pubsub/store/redis-broker.ts'), more)!;
 }

@@ -1,27 +1,27 @@
 /** One instance of `tidings serve`: the push server with its HTTP side, alone or as one of several workers. */
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { AdminTokens } from '../admin/tokens.ts';
 import { demoSite } from '../demo/index.ts';
-import { memoryBroker, PushServer, redisBroker } from '../index.ts';
+import { memoryBroker, PushServer, postgresBroker, redisBroker, source } from '../index.ts';
 import type { Log } from '../log-fields.ts';
 import type { Family } from '../metrics/index.ts';
 import type { PolicyServer } from '../policy/index.ts';
+import { OwnHttp } from '../server/own-http.ts';
 import { parseLimits } from './limits.ts';
 import type { LogOutput } from './log-output.ts';
 import { UsageError } from './options.ts';
 import { servePolicy } from './policy.ts';
-import { redisSettings } from './redis.ts';
 import { asUsage, changeableOptions, changesOf } from './serve-push.ts';
 import type { ServeSettings } from './serve-settings.ts';
 import type { SocketName } from './service-manager.ts';
 import { type Sites, sites } from './site.ts';
+import { storeOf } from './store.ts';
+import { tlsOf } from './tls-options.ts';
 
-/** A connection that sends half a request is let go as early as one that sends half a handshake. */
-const HTTP_TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
-/** Milliseconds for the answers of HTTP requests that are open at the end. */
-const LAST_ANSWERS = 2_000;
+/** Milliseconds that the sources may take to connect before the server is said to run without them. */
+const SOURCES = 3_000;
 
 export interface InstanceParts {
   name: string;
@@ -42,11 +42,14 @@ export interface Places {
 }
 
 export class Instance {
+  /** Resolves once it is known that a source can never be used, with why; the log has it. */
+  readonly failed: Promise<Error>;
+  #fail!: (error: Error) => void;
   readonly #parts: InstanceParts;
   readonly #push: PushServer;
   readonly #tokens: AdminTokens;
-  readonly #http = createServer(HTTP_TIMES, (request, response) => this.#sites.main(request, response));
-  #adminHttp: Server | undefined;
+  readonly #http: OwnHttp;
+  #adminHttp: OwnHttp | undefined;
   #policy: PolicyServer | undefined;
   #place = '';
   #adminPlace: string | undefined;
@@ -54,8 +57,12 @@ export class Instance {
   #sites: Sites;
 
   private constructor(settings: ServeSettings, parts: InstanceParts) {
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
     this.#settings = settings;
     this.#parts = parts;
+    this.#http = this.#makeHttp('main');
     this.#push = this.#makePush(parts);
     this.#tokens = new AdminTokens(settings.adminToken, settings.adminRate);
     this.#sites = this.#makeSites(settings);
@@ -83,6 +90,10 @@ export class Instance {
     } finally {
       clearTimeout(waiting);
     }
+    // A source that can't be reached now is tried again; one that never can is a mistake in the settings.
+    const ready = Promise.all(this.#settings.source.map((url) => source(this.#push, url).ready));
+    ready.catch((error: Error) => this.#fail(error));
+    await Promise.race([ready, new Promise((resolve) => setTimeout(resolve, SOURCES).unref())]);
   }
 
   get places(): Places {
@@ -113,6 +124,8 @@ export class Instance {
     await this.#push.reload(changesOf(this.#settings, settings), { trial: isTrial });
     if (isTrial) return;
     this.#settings = settings;
+    const tls = tlsOf(settings);
+    if (tls !== undefined) for (const http of this.#servers) http.setSecureContext(tls);
     this.#tokens.set(settings.adminToken);
     this.#push.logLevel = settings.logLevel;
     this.#parts.output.level = settings.logLevel;
@@ -124,13 +137,24 @@ export class Instance {
     const { drain } = this.#settings;
     const told = `ending: clients are told to leave within ${drain} ms (once more to end at once)`;
     this.#parts.output.log('info', told, { event: 'ending', drain });
-    const servers = [this.#http, this.#adminHttp].filter((each) => each !== undefined);
+    const servers = this.#servers;
+    const stop = (http: OwnHttp): Promise<void> => http.stop();
     const early = hasOthers ? servers.map(stop) : undefined;
     await this.#push.close({ drain });
     await this.#policy?.close();
     const closed = early ?? servers.map(stop);
-    await Promise.all(servers.map((http, i) => closeGently(http, closed[i]!)));
+    await Promise.all(servers.map((http, i) => http.closeGently(closed[i]!)));
     await this.#parts.output.flush();
+  }
+
+  get #servers(): OwnHttp[] {
+    return [this.#http, this.#adminHttp].filter((each) => each !== undefined);
+  }
+
+  #makeHttp(side: keyof Sites): OwnHttp {
+    const tls = tlsOf(this.#settings);
+    const http2 = this.#settings.http2 === 'on';
+    return new OwnHttp({ tls, http2 }, (request, response) => this.#sites[side]!(request, response));
   }
 
   async #listen(): Promise<void> {
@@ -139,20 +163,22 @@ export class Instance {
     if (handed.has('admin') && adminPort === undefined) {
       throw new UsageError('systemd has handed over a socket by the name admin: that takes --admin-port');
     }
-    this.#place = await listen(this.#http, this.#settings, handed.get('http'));
+    this.#place = await listen(this.#http.server as Server, this.#settings, handed.get('http'));
     if (this.#sites.admin !== undefined) {
-      this.#adminHttp = createServer(HTTP_TIMES, (request, response) =>
-        this.#sites.admin!(request, response),
+      this.#adminHttp = this.#makeHttp('admin');
+      this.#adminPlace = await listen(
+        this.#adminHttp.server as Server,
+        { host, port: adminPort ?? 0 },
+        handed.get('admin'),
       );
-      this.#adminPlace = await listen(this.#adminHttp, { host, port: adminPort ?? 0 }, handed.get('admin'));
     }
-    const port = portOf(this.#http) ?? this.#settings.port;
-    this.#policy = await servePolicy(this.#http, port, this.#settings, output.log);
+    const http = this.#http.server as Server;
+    this.#policy = await servePolicy(http, portOf(http) ?? this.#settings.port, this.#settings, output.log);
   }
 
   #makePush({ name, output, isWaiting = () => false }: InstanceParts): PushServer {
     const settings = this.#settings;
-    const { path, redis } = settings;
+    const { path } = settings;
     const changeable = changeableOptions(settings);
     if (changeable.interceptors.length === 0) {
       const text = 'no page can sign in: give --secret, --jwks, --auth-url, --query-user or --demo';
@@ -161,11 +187,11 @@ export class Instance {
     return asUsage(
       () =>
         new Served(isWaiting, {
-          server: this.#http,
+          server: this.#http.server,
           path,
           ...(settings.sockjs !== 'off' && { sockjs: { prefix: settings.sockjs } }),
           instance: name,
-          broker: redis === undefined ? memoryBroker() : redisBroker(redis, redisSettings(redis, settings)),
+          broker: storeOf(settings, { redisBroker, postgresBroker }) ?? memoryBroker(),
           lease: settings.lease,
           confirmTimeout: settings.confirmTimeout,
           log: output.write,
@@ -211,18 +237,6 @@ class Served extends PushServer {
     const health = super.health(settings);
     return health.ready && this.#isWaiting() ? { ...health, ready: false, reason: 'starting' } : health;
   }
-}
-
-/** Lets answers that are on their way arrive. */
-async function closeGently(http: Server, closed: Promise<void>): Promise<void> {
-  const timer = setTimeout(() => http.closeAllConnections(), LAST_ANSWERS);
-  await closed;
-  clearTimeout(timer);
-}
-
-/** Accepts nobody any more. Resolves when nobody is there. */
-function stop(http: Server): Promise<void> {
-  return new Promise((resolve) => http.close(() => resolve()));
 }
 
 /**

@@ -8,7 +8,9 @@ import { logOptions } from './log-output.ts';
 import { loginOptions } from './login-options.ts';
 import { checked, flag, integer, list, type Option, reloaded, secret, text } from './options.ts';
 import { policyOptions } from './policy-options.ts';
-import { redisOptions } from './redis.ts';
+import { sourceOption } from './source-option.ts';
+import { storeOptions } from './store.ts';
+import { tlsOptions } from './tls-options.ts';
 import { workersOption } from './workers-option.ts';
 
 /** A path of ours, beside what the site has. */
@@ -41,6 +43,7 @@ function topicPatterns(option: Option<string[]>): Option<string[]> {
 export const serveOptions = {
   host: text('HOST', 'Address to listen on; 0.0.0.0 or :: for all', '127.0.0.1'),
   port: integer('PORT', 'Port to listen on; 0 for any free one', { min: 0, max: 65_535, fallback: 8080 }),
+  ...tlsOptions,
   path: path(text('PATH', 'Path of the WebSocket endpoint', '/socketServer')),
   sockjs: path(text('PREFIX|off', 'Path of the SockJS endpoint', '/sockjs/socketServer')),
   redis: secret(
@@ -49,12 +52,19 @@ export const serveOptions = {
       'The store that the instances share, such as redis://127.0.0.1:6379; without it this process keeps everything in memory',
     ),
   ),
-  ...redisOptions,
+  postgres: secret(
+    text(
+      'URL',
+      'PostgreSQL as that store, such as postgres://tidings@127.0.0.1:5432/app; it needs the package pg',
+    ),
+  ),
+  ...storeOptions,
   instance: checked(
     text('NAME', 'What this instance is called; default: host name, process id and a random part'),
     instanceProblem,
   ),
   workers: workersOption,
+  source: sourceOption,
   watch: flag('Take settings anew when a file that they come from has changed, as on SIGHUP'),
   ...loginOptions,
   ...authOptions,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { hostname } from 'node:os';
-import { announce } from './announcement.ts';
+import { announce, schemeOf } from './announcement.ts';
 import { logOutput } from './log-output.ts';
 import { type Settings, UsageError } from './options.ts';
 import { Reloading } from './reloading.ts';
@@ -39,7 +39,8 @@ async function runAlone(given: Given): Promise<number> {
   const handed = handedSockets();
   const manager = serviceManager(output.log);
   let instance: Instance | undefined;
-  const status = (): string => `listening on http://${instance!.places.http}/`;
+  let hasFailed = false;
+  const status = (): string => `listening on ${schemeOf(settings)}://${instance!.places.http}/`;
   const reloading = new Reloading({
     given,
     demoToken,
@@ -60,7 +61,8 @@ async function runAlone(given: Given): Promise<number> {
       announce(settings, instance.places, output);
       manager.ready(status());
       reloading.begin();
-      await ended;
+      const failed = instance.failed.then(() => true);
+      hasFailed = await Promise.race([ended.then(() => false), failed]);
     }
   } finally {
     reloading.end();
@@ -68,7 +70,7 @@ async function runAlone(given: Given): Promise<number> {
   manager.stopping(`clients are told to leave within ${reloading.settings.drain} ms`);
   await instance.close(false);
   await manager.told();
-  return 0;
+  return hasFailed ? 1 : 0;
 }
 
 async function runWorkers(given: Given, count: number): Promise<number> {
@@ -78,7 +80,7 @@ async function runWorkers(given: Given, count: number): Promise<number> {
   const manager = serviceManager(output.log);
   let workers: Workers | undefined;
   let places: Places | undefined;
-  const status = (): string => `${count} workers listening on http://${places!.http}/`;
+  const status = (): string => `${count} workers listening on ${schemeOf(settings)}://${places!.http}/`;
   const reloading = new Reloading({
     given,
     demoToken,

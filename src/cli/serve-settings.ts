@@ -6,6 +6,7 @@ import { parseLimits } from './limits.ts';
 import { flagName, type Option, type Settings, UsageError } from './options.ts';
 import { parseGrants } from './policy.ts';
 import { serveOptions } from './serve-options.ts';
+import { tlsOf } from './tls-options.ts';
 
 export type ServeSettings = Settings<typeof serveOptions>['values'];
 type Name = keyof typeof serveOptions;
@@ -13,6 +14,7 @@ type Name = keyof typeof serveOptions;
 /** What means nothing without something else. */
 const NEEDS: readonly (readonly [names: Name[], needed: Name[], what: string])[] = [
   [['redisPrefix', 'redisCa', 'redisCert', 'redisKey'], ['redis'], 'Redis'],
+  [['postgresSchema', 'postgresListen'], ['postgres'], 'PostgreSQL'],
   [
     ['recheck', 'authTimeout', 'authGrace', 'authHeaders', 'authCa'],
     ['authUrl'],
@@ -20,6 +22,7 @@ const NEEDS: readonly (readonly [names: Name[], needed: Name[], what: string])[]
   ],
   [['adminHost'], ['adminPort'], 'the port of the admin API'],
   [['adminRate', 'adminFrames'], ['adminToken'], 'who has an admin token'],
+  [['http2'], ['tlsCert'], 'TLS'],
   [['showPresence'], ['presence'], 'topics of which it can be asked who is there'],
 ];
 
@@ -36,7 +39,7 @@ export function checkServe({ values, sources, positionals, files }: Settings<typ
       `--${flagName(idle)} is for ${what}: give --${needed.map(flagName).join(' or --')}, too`,
     );
   }
-  const { port, path, sockjs, policyPort, origins, limit, adminPort, workers, redis } = values;
+  const { port, path, sockjs, policyPort, origins, limit, adminPort, workers, redis, postgres } = values;
   if (path === sockjs || path.startsWith(`${sockjs}/`)) {
     throw new UsageError(`--path ${path} and --sockjs ${sockjs} can't be the same place`);
   }
@@ -51,12 +54,16 @@ export function checkServe({ values, sources, positionals, files }: Settings<typ
   if (adminPort !== undefined && adminPort !== 0 && String(adminPort) === policyPort) {
     throw new UsageError(`--admin-port and --policy-port can't be the same, ${adminPort}`);
   }
-  if (workers !== undefined && redis === undefined) {
-    throw new UsageError('--workers need a store that they share: give --redis, too');
+  if (redis !== undefined && postgres !== undefined) {
+    throw new UsageError('give one of --redis and --postgres: there is one store');
+  }
+  if (workers !== undefined && redis === undefined && postgres === undefined) {
+    throw new UsageError('--workers need a store that they share: give --redis or --postgres, too');
   }
   if (values.watch && !files.hasAny) {
     throw new UsageError('--watch has nothing to look at: the settings come from no file');
   }
+  tlsOf(values);
   parseGrants(values.policyAllow);
   parseLimits(limit);
 }
@@ -92,7 +99,12 @@ export function mergeSettings(before: ServeSettings, next: ServeSettings): Merge
   const names = (Object.keys(serveOptions) as Name[]).filter(
     (name) => !isDeepStrictEqual(before[name], next[name]),
   );
-  const isTaken = (name: Name): boolean => (serveOptions[name] as Option<unknown>).reload !== undefined;
+  const isTaken = (name: Name): boolean => {
+    // A port speaks TLS, or does not, from its first connection to the last.
+    const isOfTls = name === 'tlsCert' || name === 'tlsKey';
+    if (isOfTls && (before[name] === undefined || next[name] === undefined)) return false;
+    return (serveOptions[name] as Option<unknown>).reload !== undefined;
+  };
   const taken = names.filter(isTaken);
   const flag = (name: Name): string => `--${flagName(name)}`;
   return {

@@ -86,7 +86,7 @@ export function site(
     const { path } = requestTarget(request);
     if (demo?.(request, response) || page?.(request, response)) return;
     if (api.has(path)) void api.listener(request, response);
-    else if (path === socketPath) askForUpgrade(response);
+    else if (path === socketPath) askForUpgrade(request, response);
     else if (!isScript(request, response, script)) notFound(response, path);
   };
 }
@@ -95,7 +95,6 @@ function notFound(response: ServerResponse, path: string): void {
   sendError(response, new HttpError(404, 'not_found', `there is nothing at ${path}`));
 }
 
-/** From the sources, before `npm run build`, there are no scripts. */
 function isScript(
   request: IncomingMessage,
   response: ServerResponse,
@@ -104,6 +103,7 @@ function isScript(
   try {
     return script(request, response);
   } catch {
+    // From the sources, before `npm run build`, there are no scripts.
     sendError(response, new HttpError(404, 'not_built', 'the script is made by `npm run build`'));
     return true;
   }

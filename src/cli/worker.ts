@@ -123,6 +123,12 @@ export async function runWorker(
     await say({ type: 'failed', message, status });
     return status;
   }
-  await instance.close(await ending);
-  return 0;
+  const end = await Promise.race([ending, instance.failed]);
+  if (!(end instanceof Error)) {
+    await instance.close(end);
+    return 0;
+  }
+  await say({ type: 'failed', message: end.message, status: 1 });
+  await instance.close(true);
+  return 1;
 }

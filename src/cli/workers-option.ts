@@ -8,7 +8,7 @@ const MOST = 256;
 const written = checked(
   text(
     'N|auto',
-    'Processes that share the port, each an instance of its own; auto: as many as there are cores; needs --redis',
+    'Processes that share the port, each an instance of its own; auto: as many as there are cores; needs --redis or --postgres',
   ),
   (value) => {
     if (value === 'auto') return undefined;

@@ -27,6 +27,8 @@ import type { Talk } from './talk.ts';
 const clock: { now(): number } = globalThis.performance ?? Date;
 /** Milliseconds that looking at the list may take for each message. */
 const MANY = 4;
+/** Milliseconds after which the page is told at the latest. A look can seem long, where the machine has slept meanwhile. */
+const LATEST = 1_000;
 /** Messages that one frame may name. */
 const MAX_NAMED = 1_000;
 
@@ -230,7 +232,7 @@ export function createInbox(talk: Talk, { ask, answered }: Asks): Inbox {
     if (isTelling) return;
     isTelling = true;
     if (cost < MANY) queueMicrotask(tell);
-    else setTimeout(tell, cost * 9);
+    else setTimeout(tell, Math.min(cost * 9, LATEST));
   };
 
   // ── what the server says ─────────────────────────────────────────────────────────────────────────────

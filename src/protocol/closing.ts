@@ -5,7 +5,7 @@
  * (index.ts shows how).
  */
 import type { ProtocolError } from './errors.ts';
-import { encodeClosePayload } from './frame-writer.ts';
+import { encodeClosePayload, MAX_REASON } from './frame-writer.ts';
 
 /** The states of the browser's WebSocket. A connection begins open, when its opening handshake is done. */
 export const OPEN = 1;
@@ -114,5 +114,5 @@ export class Closing {
 /** A reason that was not checked for UTF-8 may have grown when it was decoded, or not be one any more. */
 function echo(code: number, reason: string): Buffer {
   if (code === 1005) return EMPTY;
-  return encodeClosePayload(code, Buffer.byteLength(reason) > 123 ? '' : reason);
+  return encodeClosePayload(code, Buffer.byteLength(reason) > MAX_REASON ? '' : reason);
 }

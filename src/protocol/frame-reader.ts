@@ -14,7 +14,7 @@ import {
   tooManyParts,
 } from './errors.ts';
 import type { FrameReaderOptions, FrameSink, Lender, MessageInflater, ReadMemory } from './frame-sink.ts';
-import { MAX_CONTROL_PAYLOAD, Opcode } from './frame-writer.ts';
+import { MAX_CONTROL_PAYLOAD, MAX_REASON, Opcode } from './frame-writer.ts';
 import { applyMask, readKey, rotateKey, WORDS_FROM, wordsOf } from './mask.ts';
 import { MessageAssembly } from './message-assembly.ts';
 import { PendingMessage } from './pending-message.ts';
@@ -36,8 +36,6 @@ const MAX_INFLATED_PARTIAL = 16 * 1024 * 1024;
 
 /** More is in no buffer, once the end is put to it that a sender takes away. */
 const MAX_COMPRESSED = constants.MAX_LENGTH - 4;
-/** Bytes of the longest close reason. */
-const MAX_REASON = MAX_CONTROL_PAYLOAD - 2;
 
 /** `applyMask` was not run, so nothing is known of the bytes. */
 const UNKNOWN = 0x100;

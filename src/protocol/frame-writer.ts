@@ -12,6 +12,8 @@ export const RSV1 = 0x40;
 
 /** The longest payload of a control frame in bytes (§5.5). */
 export const MAX_CONTROL_PAYLOAD = 125;
+/** Bytes of the longest reason in a close frame, behind its code (§5.5.1). */
+export const MAX_REASON = MAX_CONTROL_PAYLOAD - 2;
 
 /** Bytes of header that a payload of this length needs: 2 to 14. */
 export function headerLength(payloadLength: number, masked: boolean): number {
@@ -84,8 +86,8 @@ export function encodeClosePayload(code?: number, reason?: string | Uint8Array):
   if (reason === undefined || typeof reason === 'string') text = Buffer.from(reason ?? '');
   else if (reason instanceof Uint8Array) text = reason;
   else throw new TypeError('Second argument must be a string or a Uint8Array');
-  if (text.length > MAX_CONTROL_PAYLOAD - 2) {
-    throw new RangeError('The message must not be greater than 123 bytes');
+  if (text.length > MAX_REASON) {
+    throw new RangeError(`The message must not be greater than ${MAX_REASON} bytes`);
   }
   if (!isValidUtf8(text)) throw new TypeError('A close reason must be UTF-8 (RFC 6455 §5.5.1)');
   const payload = Buffer.alloc(2 + text.length);

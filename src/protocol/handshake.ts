@@ -98,6 +98,10 @@ export function connectsWebSocket({ method, headers }: OpeningRequest): boolean 
  */
 export function parseConnect({ headers }: OpeningRequest, hasEnded: boolean): ParsedRequest {
   if (hasEnded) throw new HandshakeError('The stream has ended with the request', 400);
+  // Node would reset the stream with the frame that goes beyond it.
+  if (headers['content-length'] !== undefined) {
+    throw new HandshakeError('The opening handshake has no body', 400);
+  }
   if (!joined(headers[':path'])?.startsWith('/') || !joined(headers[':scheme'])) {
     throw new HandshakeError('An extended CONNECT needs :scheme and :path', 400);
   }
@@ -175,26 +179,31 @@ function addAgreed(lines: string[], protocol: string | undefined, extensions: st
 
 /**
  * Header lines as fields for HTTP/2, without the first line; those that mean only one connection are left out, as HTTP/2
- * forbids them (RFC 9113 §8.2.2).
+ * forbids them (RFC 9113 §8.2.2). Several of one name are one (RFC 9110 §5.3), but for cookies: Node refuses several where
+ * it knows that there should be one.
  *
  * @throws {TypeError} for a line that is none
  */
-export function fieldsOf(lines: readonly string[]): Record<string, string[]> {
-  const fields: Record<string, string[]> = Object.create(null);
+export function fieldsOf(lines: readonly string[]): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = Object.create(null);
   for (const line of lines.slice(1)) {
     const checked = headerLine(line);
     const colon = checked.indexOf(':');
     const name = checked.slice(0, colon).toLowerCase();
     if (isOfConnection(name)) continue;
-    fields[name] ??= [];
-    fields[name].push(checked.slice(colon + 1).trim());
+    const value = checked.slice(colon + 1).trim();
+    const before = fields[name];
+    if (name === 'set-cookie') fields[name] = [before ?? [], value].flat();
+    else fields[name] = before === undefined ? value : `${before}, ${value}`;
   }
   return fields;
 }
 
 /** Whether a field, by its name in lower case, means only one connection of HTTP/1.1. */
 export function isOfConnection(name: string): boolean {
-  return /^(?:connection|upgrade|keep-alive|proxy-connection|transfer-encoding|http2-settings)$/.test(name);
+  return /^(?:connection|upgrade|keep-alive|proxy-connection|te|transfer-encoding|http2-settings)$/.test(
+    name,
+  );
 }
 
 /** @throws {TypeError} for a line that holds what would end it */

@@ -1,5 +1,5 @@
 /** What instances tell one another to do, by the broker's control log: each kind of command has one who carries it out. */
-import type { LogFields } from '../log-fields.ts';
+import type { Log } from '../log-fields.ts';
 import {
   type ControlCommand,
   type ControlListener,
@@ -8,7 +8,8 @@ import {
   RESTORED,
   type RecordChange,
 } from '../pubsub/store/control.ts';
-import { explain, explainFully } from './explain.ts';
+import { explain, explainFully, printable } from './explain.ts';
+import { isRecord } from './is-record.ts';
 
 /**
  * Carries out one kind of command, now: nothing of it may be waited for. Returns how many it was about.
@@ -22,23 +23,28 @@ export interface CommandEvents {
   lapsed(): void;
   /** Every session has to come anew. */
   missed(): void;
-  failed(message: string, fields: LogFields): void;
-  /** A newer instance has said what this one has no word for, and does not do. */
-  unknown(kind: string): void;
 }
 
 export class Commands implements ControlListener {
   readonly name: string;
-  readonly #log: ControlLog;
+  readonly #control: ControlLog;
   readonly #timeout: number | undefined;
+  readonly #log: Log;
   readonly #events: CommandEvents;
   readonly #kinds = new Map<string, CarryOut[]>();
 
   /** @param timeout milliseconds until a command has to be confirmed; undefined for the log's own */
-  constructor(name: string, log: ControlLog, timeout: number | undefined, events: CommandEvents) {
+  constructor(
+    name: string,
+    control: ControlLog,
+    timeout: number | undefined,
+    log: Log,
+    events: CommandEvents,
+  ) {
     this.name = name;
-    this.#log = log;
+    this.#control = control;
     this.#timeout = timeout;
+    this.#log = log;
     this.#events = events;
   }
 
@@ -55,7 +61,7 @@ export class Commands implements ControlListener {
    * @param change a record to change with it, in one step
    */
   say(kind: string, body: Record<string, unknown>, change?: RecordChange): Promise<number> {
-    return this.#log.say(kind, body, {
+    return this.#control.say(kind, body, {
       ...(change !== undefined && { change }),
       ...(this.#timeout !== undefined && { timeout: this.#timeout }),
     });
@@ -63,15 +69,17 @@ export class Commands implements ControlListener {
 
   obey(command: ControlCommand, mark: Mark): number {
     const { kind, body } = command;
-    const isBody = typeof body === 'object' && body !== null && !Array.isArray(body);
     const known = this.#kinds.get(kind);
-    if (known === undefined && kind !== RESTORED) this.#events.unknown(kind);
+    if (known === undefined && kind !== RESTORED) {
+      const what = `a command of the kind ${printable(kind)}, of a newer instance perhaps, is not known here: nothing is done`;
+      this.#log('warn', what, { event: 'command-unknown', kind });
+    }
     let count = 0;
-    for (const carryOut of (isBody && known) || []) {
+    for (const carryOut of (isRecord(body) && known) || []) {
       try {
         count += carryOut(body as Record<string, unknown>, mark, command);
       } catch (error) {
-        this.#events.failed(`the command ${JSON.stringify(kind)} failed here: ${explainFully(error)}`, {
+        this.#log('error', `the command ${JSON.stringify(kind)} failed here: ${explainFully(error)}`, {
           event: 'command-failed',
           command: kind,
           error: explain(error),
@@ -82,10 +90,16 @@ export class Commands implements ControlListener {
   }
 
   lapsed(): void {
+    this.#log('warn', 'the lease is over: nothing is delivered until the store is back', {
+      event: 'lease-over',
+    });
     this.#events.lapsed();
   }
 
   missed(): void {
+    this.#log('warn', 'too much was missed while the store was away: all sessions have to come again', {
+      event: 'sessions-sent-away',
+    });
     this.#events.missed();
   }
 }

@@ -1,6 +1,7 @@
 /** The push server, and how handshakes say who a page's user is. */
 
 export type { Origins } from '../server/origin.ts';
+export type { Resolve, Resolved } from './delivery/references.ts';
 export { type AskApplicationOptions, askApplication } from './door/ask-application.ts';
 export type { Block, Blocked } from './door/blocks.ts';
 export type { BlockSettings, DisconnectSettings } from './door/exclusion.ts';
@@ -27,14 +28,9 @@ export type { AttendanceSettings } from './pages/topic-presence.ts';
 export { PushServer } from './push-server.ts';
 export type { ReloadOptions } from './reload.ts';
 export { ConfirmTimeoutError, MessageGoneError } from './sending/confirmations.ts';
-export type {
-  Pending,
-  PublishSettings,
-  ScheduleSettings,
-  SendManySettings,
-  SendReceipt,
-} from './sending/publisher.ts';
-export type { Resolve, Resolved } from './sending/references.ts';
+export type { Pending } from './sending/pending.ts';
+export type { PublishSettings, ScheduleSettings, SendManySettings } from './sending/publish-settings.ts';
+export type { SendReceipt } from './sending/publisher.ts';
 export type { Scheduled } from './sending/schedule.ts';
 export type { ScheduledMessage, ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
 export type { SentMany, UserResult } from './sending/send-many.ts';

@@ -24,6 +24,8 @@ const OPTIONS: Names<PushServerOptions> = {
   server: true,
   port: true,
   host: true,
+  tls: true,
+  http2: true,
   path: true,
   sockjs: true,
   instance: true,
@@ -104,6 +106,9 @@ export function checkOptions(options: PushServerOptions): void {
   // An Express application looks much like a server.
   if (server !== undefined && (typeof server !== 'object' || typeof server?.on !== 'function')) {
     throw new TypeError('server must be what createServer of node:http has given: createServer(app)');
+  }
+  if (options.tls !== undefined && (server !== undefined || options.port === undefined)) {
+    throw new TypeError('tls is for a `port` of its own: a `server` has TLS, or has not');
   }
   if (broker !== undefined && typeof broker?.publish !== 'function') {
     throw new TypeError("broker must be one, such as redisBroker('redis://127.0.0.1:6379')");

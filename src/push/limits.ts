@@ -1,4 +1,5 @@
 /** Which limits make no sense, by themselves or together; and what follows from them. */
+import { MAX_DELAY } from '../clock.ts';
 import { checkNames } from '../option-names.ts';
 import { DEFAULT_HEARTBEAT, DEFAULT_LIMITS, type Heartbeat, type Limits } from './options.ts';
 
@@ -8,8 +9,6 @@ const NEVER_OFF: readonly (keyof Limits)[] = ['message', 'outbox', 'subscription
 const FRAME = 4096;
 /** Bytes of a topic in `hello`: its name, as a position's key and in `topics`, and the position. */
 const HELLO_TOPIC = 4096;
-/** Longest delay of a timer. */
-const MAX_DELAY = 2 ** 31 - 1;
 const MAX_QUEUED_FRAMES = 1000;
 
 /** @throws {TypeError} saying which limit can't be, and why */

@@ -31,13 +31,14 @@ export class PushMetrics implements Observed {
       ...sendingFamilies(rooms),
       ...deliveryFamilies(rooms),
       ...storeFamilies(rooms),
-      ...this.histograms().map(({ name, help, of }) => histogram(name, help, of)),
+      ...rooms.parts.families(),
+      ...histogramsOf(rooms).map(({ name, help, of }) => histogram(name, help, of)),
       ...processFamilies(),
     ];
   }
 
   histograms(): ReturnType<Observed['histograms']> {
-    return histogramsOf(this.#rooms);
+    return [...histogramsOf(this.#rooms), ...this.#rooms.parts.histograms()];
   }
 
   close(): void {
@@ -46,7 +47,7 @@ export class PushMetrics implements Observed {
   }
 }
 
-function doorFamilies({ handshakes, listeners, isDraining }: Rooms): Family[] {
+function doorFamilies({ handshakes, listeners, life }: Rooms): Family[] {
   const { turnedAway } = listeners;
   const refusals = REFUSAL_REASONS.map(
     (reason): Labelled => [{ reason }, handshakes.refused[reason] + (turnedAway[reason] ?? 0)],
@@ -66,7 +67,7 @@ function doorFamilies({ handshakes, listeners, isDraining }: Rooms): Family[] {
         [{ state: 'waiting' }, handshakes.waiting.size],
       ],
     ),
-    gauge('tidings_draining', 'Whether this instance is going.', Number(isDraining), 'max'),
+    gauge('tidings_draining', 'Whether this instance is going.', Number(life.isDraining), 'max'),
   ];
 }
 
@@ -105,6 +106,16 @@ function sessionFamilies({ registry, lobby, listeners, settings }: Rooms): Famil
       'tidings_sockjs_http_sessions',
       "SockJS's sessions over HTTP, also those that are over and kept for late requests.",
       listeners.httpSessions,
+    ),
+    gauge(
+      'tidings_http2_connections',
+      'Connections of HTTP/2 that have WebSockets on them.',
+      listeners.streams.connections,
+    ),
+    gauge(
+      'tidings_http2_websockets',
+      'WebSockets on streams of HTTP/2, open or asked for.',
+      listeners.streams.websockets,
     ),
   ];
 }

@@ -3,18 +3,19 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Http2SecureServer, Http2Server } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
+import type { TlsOptions } from 'node:tls';
 import type { Log, LogLevel } from '../log-fields.ts';
 import type { PolicyServerOptions } from '../policy/index.ts';
 import type { Broker, Retention } from '../pubsub/store/broker.ts';
 import type { Origins } from '../server/origin.ts';
 import type { Attributes, Handler, HandshakeRequest, Interceptor } from '../server/transport.ts';
 import type { SockJsOptions } from '../sockjs/index.ts';
+import type { Resolve } from './delivery/references.ts';
 import type { TopicOptions } from './delivery/topic-options.ts';
 import type { Refusals } from './door/refusals.ts';
 import type { TicketSecret } from './door/ticket.ts';
 import type { ExpiryOptions } from './pages/logins.ts';
 import type { Session } from './pages/session.ts';
-import type { Resolve } from './sending/references.ts';
 import type { OpenTelemetry } from './tracing/otel.ts';
 
 /** All bounds of a push server. 0 turns one off, except where it says otherwise. */
@@ -198,6 +199,13 @@ export interface PushServerOptions {
   port?: number;
   /** Default: all interfaces. Only with `port`. */
   host?: string;
+  /**
+   * Options of `tls.createServer`, such as `{ cert, key }`: the port speaks TLS, and HTTP/2 beside HTTP/1.1 (docs/http2.md).
+   * `reload({ tls })` renews the certificate. Only with `port`. Default: no TLS.
+   */
+  tls?: TlsOptions;
+  /** Whether a port of its own with TLS offers HTTP/2. Default true. */
+  http2?: boolean;
   /** Default `/socketServer`. */
   path?: string;
   /** For pages that can't use WebSocket; below `prefix`, such as `/sockjs/socketServer`. Default: none. */

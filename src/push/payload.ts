@@ -22,6 +22,16 @@ export class JsonText {
   }
 }
 
+/**
+ * The same data for `encodeData`, as it is now: whatever the application does to it later.
+ *
+ * @throws as `encodeData`
+ */
+export function keptData(data: unknown): string | Uint8Array | JsonText {
+  if (typeof data === 'string' || data instanceof JsonText) return data;
+  return data instanceof Uint8Array ? Buffer.from(data) : new JsonText(jsonOf(data), true);
+}
+
 /** @throws {TypeError} for what JSON has no form of, and what a `toJSON` or a getter throws */
 export function encodeData(data: unknown): Payload {
   if (typeof data === 'string') return { kind: 'text', bytes: Buffer.from(data) };
@@ -34,9 +44,14 @@ export function encodeData(data: unknown): Payload {
       ? { kind: 'text', bytes: Buffer.from(JSON.parse(data.text) as string) }
       : { kind: 'json', bytes: Buffer.from(data.text) };
   }
+  return { kind: 'json', bytes: Buffer.from(jsonOf(data)) };
+}
+
+/** @throws {TypeError} for what JSON has no form of, and what a `toJSON` or a getter throws */
+function jsonOf(data: unknown): string {
   const json = JSON.stringify(data) as string | undefined;
   if (json === undefined) throw new TypeError(`data of type ${typeof data} has no form in JSON`);
-  return { kind: 'json', bytes: Buffer.from(json) };
+  return json;
 }
 
 /** What was given to `encodeData`; null for what is gone. */

@@ -23,14 +23,14 @@ import type { AttendanceSettings } from './pages/topic-presence.ts';
 import type { Decode } from './payload.ts';
 import type { ReloadOptions } from './reload.ts';
 import { Rooms } from './rooms.ts';
+import { type Pending, pendingOf } from './sending/pending.ts';
 import type {
   AnySettings,
-  Pending,
   PublishSettings,
   ScheduleSettings,
   SendManySettings,
-  SendReceipt,
-} from './sending/publisher.ts';
+} from './sending/publish-settings.ts';
+import type { SendReceipt } from './sending/publisher.ts';
 import type { Scheduled } from './sending/schedule.ts';
 import type { ScheduledPage, ScheduledSettings } from './sending/schedule-list.ts';
 import type { SentMany, UserResult } from './sending/send-many.ts';
@@ -43,8 +43,6 @@ import { DEFAULT_STORE_GRACE, type Health, type HealthSettings, healthOf } from 
 import type { Stats } from './watch/stats.ts';
 
 const DEFAULT_PENDING_LIMIT = 100;
-/** Users that `online` tells of in one call. */
-const MAX_ONLINE = 10_000;
 
 const OBSERVE: Names<ObserveSettings> = { histograms: true };
 const CLOSE: Names<{ drain?: number }> = { drain: true };
@@ -75,12 +73,13 @@ export class PushServer<T = unknown> {
    */
   constructor(options: PushServerOptions = {}) {
     this.#rooms = new Rooms(options);
+    this.#rooms.parts.belongTo(this);
     this.#metrics = new PushMetrics(this.#rooms);
     this.#fleet = new Fleet(this.#rooms.watchBus, () =>
       reportOf(this.stats(), this.health(), this.metrics()),
     );
     this.instance = this.#rooms.settings.instance;
-    this.ready = this.#rooms.open();
+    this.ready = this.#rooms.life.open();
     // Whoever does not ask still gets the log line.
     this.ready.catch(() => {});
   }
@@ -300,8 +299,8 @@ export class PushServer<T = unknown> {
 
   /** @throws {TimeoutError} where the store takes longer than a command may */
   #reached(): Promise<void> {
-    const { settings, storeReached } = this.#rooms;
-    return inTime(settings.confirmTimeout ?? DEFAULT_CONFIRM_TIMEOUT, storeReached);
+    const { settings, life } = this.#rooms;
+    return inTime(settings.confirmTimeout ?? DEFAULT_CONFIRM_TIMEOUT, life.storeReached);
   }
 
   /**
@@ -344,9 +343,8 @@ export class PushServer<T = unknown> {
   // ── looking ────────────────────────────────────────────────────────────────────────────────────
 
   /** The user's sessions on all instances. Those of an instance that died vanish after `presenceTtl`. */
-  async sessions(user: string): Promise<PresenceEntry[]> {
-    await this.#rooms.presence.flush();
-    return this.#rooms.router.broker.presence(user);
+  sessions(user: string): Promise<PresenceEntry[]> {
+    return this.#rooms.userPresence.sessions(user);
   }
 
   /**
@@ -357,25 +355,9 @@ export class PushServer<T = unknown> {
    */
   online(user: string): Promise<boolean>;
   online(users: readonly string[]): Promise<Set<string>>;
-  async online(who: string | readonly string[]): Promise<boolean | Set<string>> {
-    if (typeof who === 'string') return (await this.#online([who])).has(who);
-    if (!Array.isArray(who)) throw new TypeError('users is an array of names');
-    if (who.length > MAX_ONLINE) throw new RangeError(`online tells of at most ${MAX_ONLINE} users at once`);
-    for (const user of who) {
-      const problem = userProblem(user);
-      if (problem !== undefined) throw new TypeError(problem);
-    }
-    return this.#online([...new Set<string>(who)]);
-  }
-
-  async #online(users: readonly string[]): Promise<Set<string>> {
-    const isHere = (user: string): boolean => this.#rooms.registry.of(user).size > 0;
-    const elsewhere = users.filter((user) => !isHere(user));
-    if (elsewhere.length === 0) return new Set(users);
-    // Who has just gone from here is not to be found there.
-    await this.#rooms.presence.flush();
-    const found = await this.#rooms.router.broker.online(elsewhere);
-    return new Set(users.filter((user) => found.has(user) || isHere(user)));
+  online(who: string | readonly string[]): Promise<boolean | Set<string>> {
+    const { userPresence } = this.#rooms;
+    return typeof who === 'string' ? userPresence.isOnline(who) : userPresence.online(who);
   }
 
   /**
@@ -395,7 +377,7 @@ export class PushServer<T = unknown> {
    * @param decode what becomes of data; by default what was given to `send`
    */
   pending(user: string, limit: number = DEFAULT_PENDING_LIMIT, decode?: Decode): Promise<Pending> {
-    return this.#rooms.publisher.pending(user, limit, decode);
+    return pendingOf(this.#rooms.router.broker, user, limit, decode);
   }
 
   /**
@@ -438,7 +420,7 @@ export class PushServer<T = unknown> {
 
   /** What this instance is doing at this moment, for monitoring. It costs nothing. */
   stats(): Stats {
-    const { settings, registry, router, publisher, lobby, isDraining } = this.#rooms;
+    const { settings, registry, router, publisher, lobby, life } = this.#rooms;
     return {
       instance: settings.instance,
       sessions: registry.size,
@@ -447,7 +429,7 @@ export class PushServer<T = unknown> {
       opened: lobby.count,
       storeAway: router.isAway,
       storeFaults: router.broker.faultCount ?? 0,
-      draining: isDraining,
+      draining: life.isDraining,
     };
   }
 
@@ -483,7 +465,8 @@ export class PushServer<T = unknown> {
     checkNames('health', settings, HEALTH);
     const { storeGrace = DEFAULT_STORE_GRACE } = settings;
     checkMilliseconds('storeGrace', storeGrace);
-    const { isOpen, isDraining, router } = this.#rooms;
+    const { life, router } = this.#rooms;
+    const { isOpen, isDraining } = life;
     return healthOf({ isOpen, isDraining, awayFor: router.awayFor }, storeGrace);
   }
 
@@ -535,7 +518,7 @@ export class PushServer<T = unknown> {
    */
   async reload(changes: ReloadOptions, settings: { trial?: boolean } = {}): Promise<void> {
     checkNames('reload', settings, RELOAD);
-    return this.#rooms.reload(changes, settings.trial === true);
+    return this.#rooms.reloads.reload(changes, settings.trial === true);
   }
 
   /**
@@ -552,6 +535,6 @@ export class PushServer<T = unknown> {
     const { drain = 0 } = settings;
     checkMilliseconds('drain', drain);
     this.#metrics.close();
-    return this.#rooms.close(drain);
+    return this.#rooms.life.close(drain);
   }
 }

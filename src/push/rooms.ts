@@ -1,31 +1,29 @@
 /** The rooms of a push server, and who of them knows whom. What an application calls is in `push-server`. */
-import { clearInterval, monotonicNow, setInterval } from '../clock.ts';
 import { isUnusable } from '../pubsub/store/broker.ts';
-import { watchTurns } from '../server/tick.ts';
 import type { HandshakeRequest } from '../server/transport.ts';
-import { inTime, within } from '../waiting.ts';
 import { Commands } from './commands.ts';
-import { Broadcasts } from './delivery/broadcasts.ts';
+import { Complaints } from './complaints.ts';
 import { Pacer } from './delivery/pacer.ts';
-import { ChannelRouter, type Doorbell } from './delivery/router.ts';
+import { References } from './delivery/references.ts';
+import { ChannelRouter } from './delivery/router.ts';
 import { Barrier } from './door/barrier.ts';
-import { Complaints } from './door/complaints.ts';
 import { Exclusion } from './door/exclusion.ts';
 import { admission } from './door/gate.ts';
-import { HandshakeCounts, type RefusalReason } from './door/handshake-counts.ts';
+import { HandshakeCounts } from './door/handshake-counts.ts';
 import { Listeners } from './door/listeners.ts';
 import { Lobby } from './door/lobby.ts';
 import { Rechecks } from './door/recheck.ts';
 import { RecheckCommand } from './door/recheck-command.ts';
 import { Renewals } from './door/renewal.ts';
 import { clientAddress } from './door/request.ts';
-import { TopicRights } from './door/topic-rights.ts';
+import { TopicRights, type TopicRightsEvents } from './door/topic-rights.ts';
 import { permittedUntil } from './door/topic-ticket.ts';
-import { explain, explainFully, printable } from './explain.ts';
+import { explain, printable } from './explain.ts';
 import { Inbox } from './inbox/inbox.ts';
+import { Life } from './life.ts';
 import type { PushServerOptions } from './options.ts';
 import { AckedNews } from './pages/acked-news.ts';
-import { Drain, SERVICE_RESTART } from './pages/drain.ts';
+import { Broadcasts } from './pages/broadcasts.ts';
 import { Endings } from './pages/endings.ts';
 import { InstanceName } from './pages/instance-name.ts';
 import { Logins } from './pages/logins.ts';
@@ -37,55 +35,43 @@ import { SockJsBus } from './pages/sockjs-bus.ts';
 import { SockJsFence } from './pages/sockjs-fence.ts';
 import { TopicPresence } from './pages/topic-presence.ts';
 import { TopicTerms } from './pages/topic-terms.ts';
-import { type ReloadOptions, reloadedOptions } from './reload.ts';
+import { UserPresence } from './pages/user-presence.ts';
+import { Parts } from './parts.ts';
+import { Reloads } from './reload.ts';
 import { Acknowledger } from './sending/acknowledger.ts';
 import { Publisher } from './sending/publisher.ts';
 import { ReferenceChannel } from './sending/reference-channel.ts';
-import { References } from './sending/references.ts';
 import { Scheduler } from './sending/scheduler.ts';
-import { change, changeableOf, type Settings, settingsOf } from './settings.ts';
+import { type Settings, settingsOf } from './settings.ts';
 import { Dialogue } from './talk/dialogue.ts';
-import { BROADCAST, CloseCode } from './talk/wire.ts';
+import { BROADCAST } from './talk/wire.ts';
 import { Tracing } from './tracing/tracing.ts';
 import { Trouble } from './trouble.ts';
 import { WatchBus } from './watch/bus.ts';
 import { Followed } from './watch/followed.ts';
 import { Following } from './watch/following.ts';
 
-const SWEEP_INTERVAL = 1_000;
-/** Milliseconds at the end: for what the store is to be told of pages, of SockJS sessions, and for it to close. */
-const LAST_WORDS = 2_000;
-const LAST_CLAIMS = 500;
-const LAST_OF_STORE = 2_400;
-/** Milliseconds that new interceptors have to get ready. */
-const PATIENCE = 10_000;
-
 export class Rooms {
   readonly settings: Settings;
+  readonly reloads: Reloads;
   // sending
   readonly publisher: Publisher;
   readonly scheduler: Scheduler;
   readonly referenceChannel: ReferenceChannel | undefined;
   readonly #acknowledger: Acknowledger;
-  readonly tracing: Tracing;
   // inbox
   readonly inbox: Inbox;
   // delivery
   readonly router: ChannelRouter;
   readonly #broadcasts: Broadcasts;
-  readonly #pacer = new Pacer();
   // pages
   readonly registry: SessionRegistry;
-  readonly presence: Presence;
   readonly topicPresence: TopicPresence;
+  readonly userPresence: UserPresence;
   /** Where pages may be told who is on topics. */
   readonly #presenceWatch: PresenceWatch | undefined;
-  readonly #name: InstanceName;
-  readonly #ackedNews: AckedNews;
   readonly #logins: Logins;
   readonly #topicTerms: TopicTerms;
-  readonly #bus: SockJsBus | undefined;
-  #drain: Drain | undefined;
   // talk
   readonly #dialogue: Dialogue;
   // door
@@ -95,23 +81,13 @@ export class Rooms {
   readonly exclusion: Exclusion;
   readonly topicRights: TopicRights;
   readonly recheckCommand: RecheckCommand;
-  readonly #rechecks: Rechecks;
-  /** How many were turned away unheard, when that was told last. */
-  #turnedAway: Listeners['turnedAway'] = {};
   // watch
   readonly watchBus: WatchBus;
   readonly following: Following;
-  readonly #followed: Followed;
 
-  /** When the store has been reached for the first time. */
-  readonly storeReached: Promise<void>;
-  /** It listens, and has reached the store. */
-  isOpen = false;
-  #options: PushServerOptions;
-  #reloading: Promise<unknown> = Promise.resolve();
-  readonly #sweeper: NodeJS.Timeout;
-  readonly #stopWatching: () => void;
-  #closing: Promise<void> | undefined;
+  /** What the application has put beside these rooms. */
+  readonly parts: Parts;
+  readonly life: Life;
 
   /**
    * Begins to listen, and to connect to the store.
@@ -121,21 +97,15 @@ export class Rooms {
   constructor(options: PushServerOptions) {
     const settings = settingsOf(options);
     const { instance, rules, limits, broker, topics, retentions, proxies, confirmTimeout, log } = settings;
-    this.#options = options;
     this.settings = settings;
-    const commands = new Commands(instance, broker.control, confirmTimeout, {
-      lapsed: () => {
-        log('warn', 'the lease is over: nothing is delivered until the store is back', {
-          event: 'lease-over',
-        });
-        this.lobby.cutWaiting();
-      },
-      missed: () => this.#sendAllAway(),
-      failed: (message, fields) => log('error', message, fields),
-      unknown: (kind) => {
-        const what = `a command of the kind ${printable(kind)}, of a newer instance perhaps, is not known here: nothing is done`;
-        log('warn', what, { event: 'command-unknown', kind });
-      },
+    this.parts = new Parts(limits);
+    this.reloads = new Reloads(options, settings, ({ tls }) => {
+      this.listeners.changed(settings);
+      if (tls !== undefined) this.listeners.renewTls(tls);
+    });
+    const commands = new Commands(instance, broker.control, confirmTimeout, log, {
+      lapsed: () => this.lobby.cutWaiting(),
+      missed: () => endings.endAll('this instance was away for too long'),
     });
     const complaints = new Complaints();
     const references =
@@ -149,7 +119,7 @@ export class Rooms {
           error: explain(error),
         });
       });
-    this.tracing = new Tracing(
+    const tracing = new Tracing(
       options.tracing,
       instance,
       new Trouble(
@@ -167,13 +137,14 @@ export class Rooms {
         limits,
         control: commands,
         lease: settings.lease,
-        tracing: this.tracing,
+        tracing,
         retentionOf: (channel) => retentions.of(channel),
+        allRetentions: () => retentions.all,
       },
       {
         acknowledged: (cursor) => {
           this.publisher.confirmations.acknowledged(cursor);
-          if (this.router.mayDeliver()) this.#ackedNews.tell(cursor);
+          if (this.router.mayDeliver()) ackedNews.tell(cursor);
         },
         marked: (channel, marked) => this.publisher.confirmations.marked(channel, marked),
         broadcast: (message) => this.#broadcasts.hand(message),
@@ -220,16 +191,12 @@ export class Rooms {
       worked: () => acks.worked(),
     });
     this.referenceChannel =
-      references && new ReferenceChannel(references, this.publisher, (n) => this.router.pause(n));
+      references && new ReferenceChannel(references, this.publisher, (n) => this.router.pause(n), log);
 
     this.registry = new SessionRegistry(limits);
-    this.#name = new InstanceName(instance, broker, () =>
-      log('error', `another instance is named ${instance}, too: give each a name of its own`, {
-        event: 'instance-name-taken',
-      }),
-    );
-    this.#ackedNews = new AckedNews(this.registry);
-    this.presence = new Presence(
+    const name = new InstanceName(instance, broker, log);
+    const ackedNews = new AckedNews(this.registry);
+    const presence = new Presence(
       broker,
       settings.presenceTtl,
       new Trouble(
@@ -238,11 +205,12 @@ export class Rooms {
         { event: 'presence-back', message: 'presence is told to the store again' },
       ),
     );
-    this.topicPresence = new TopicPresence(instance, broker, this.presence, topics);
+    this.userPresence = new UserPresence(broker, presence, this.registry);
+    this.topicPresence = new TopicPresence(instance, broker, presence, topics);
     if (options.authorize?.presence !== undefined) {
       const watch = new PresenceWatch({
         broker,
-        presence: this.presence,
+        presence,
         grace: settings.presenceGrace,
         every: settings.presenceTtl / 3,
         mayDeliver,
@@ -252,13 +220,13 @@ export class Rooms {
           { event: 'topic-presence-back', message: 'who has come to topics is told again' },
         ),
       });
-      this.presence.onTopics = (topics) => watch.say(topics);
+      presence.onTopics = (topics) => watch.say(topics);
       this.#presenceWatch = watch;
     }
     this.#logins = new Logins(
       settings.expiry,
       limits,
-      (session) => dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended'),
+      (session) => void rechecks.loginIsOver(session),
       (session, before, now) => {
         for (const topic of before)
           if (!now.includes(topic)) this.#dialogue.take(session, topic, 'unsubscribed');
@@ -270,57 +238,28 @@ export class Rooms {
     );
     const endings = new Endings(this.registry, dismiss);
 
-    this.topicRights = new TopicRights(broker.control, commands, {
-      taken: (user, topic, reason, mark) => {
-        endings.take(user, topic, mark);
-        return this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason));
-      },
-      given: (user, topic) => this.#ofUser(user, (session) => this.#dialogue.give(session, topic)),
-      changed: (change, user, topic) =>
-        log('info', `the topic ${topic} was ${change}: ${user}`, {
-          event: 'topic-rights-changed',
-          change,
-          user,
-          topic,
-        }),
-    });
-    this.exclusion = new Exclusion(broker.control, commands, endings, {
-      ended: (count, { user }) => {
-        const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
-        log('info', `${count} session${count === 1 ? '' : 's'} ${whose} ended by command`, {
-          event: 'sessions-ended',
-          sessions: count,
-          user,
-        });
-      },
-      blocked: (who, until) => {
-        const [name, user] = 'user' in who ? [who.user, who.user] : ['a login', undefined];
-        const end = new Date(until);
-        const isForEver = Number.isNaN(end.getTime());
-        log('info', `${name} is blocked${isForEver ? '' : ` until ${end.toISOString()}`}`, {
-          event: 'user-blocked',
-          user,
-          until: isForEver ? undefined : end.toISOString(),
-        });
-      },
-      unblocked: (who) => {
-        const [name, user] = 'user' in who ? [who.user, who.user] : ['a login', undefined];
-        log('info', `${name} is not blocked any more`, { event: 'user-unblocked', user });
-      },
-    });
+    const takeTopic: TopicRightsEvents['taken'] = (user, topic, reason, mark) => {
+      endings.take(user, topic, mark);
+      return this.#ofUser(user, (session) => this.#dialogue.take(session, topic, reason));
+    };
+    const giveTopic = (user: string, topic: string): number =>
+      this.#ofUser(user, (session) => this.#dialogue.give(session, topic));
+    this.topicRights = new TopicRights(broker.control, commands, { taken: takeTopic, given: giveTopic }, log);
+    this.exclusion = new Exclusion(broker.control, commands, endings, log);
     const barrier = new Barrier(this.exclusion.blocks, endings);
-    this.#rechecks = new Rechecks({ dismiss, barrier, log });
+    const rechecks = new Rechecks({
+      dismiss,
+      left: (expires) => this.#logins.left(expires),
+      barrier,
+      log,
+    });
     this.recheckCommand = new RecheckCommand({
       instance,
       broker,
       commands,
-      rechecks: this.#rechecks,
+      rechecks,
       registry: this.registry,
-      failed: (error) =>
-        log('warn', `what came of asking again could not be told: ${explain(error)}`, {
-          event: 'recheck-untold',
-          error: explain(error),
-        }),
+      log,
     });
     const renewals = new Renewals(rules, this.#logins, barrier, limits, log);
     this.#dialogue = this.#makeDialogue(renewals);
@@ -332,10 +271,9 @@ export class Rooms {
       counts: this.handshakes,
       barrier,
       router: this.router,
-      presence: this.presence,
+      presence,
       logins: this.#logins,
-      rechecks: this.#rechecks,
-      pacer: this.#pacer,
+      rechecks,
       dialogue: this.#dialogue,
       rules,
       handler: options.handler ?? {},
@@ -345,18 +283,7 @@ export class Rooms {
       log,
       logbook: settings.logbook,
     });
-    this.#bus =
-      options.sockjs &&
-      new SockJsBus(
-        instance,
-        broker,
-        settings.presenceTtl,
-        new Trouble(
-          log,
-          { event: 'sockjs-failing', message: 'SockJS sessions could not be told to the store' },
-          { event: 'sockjs-back', message: 'SockJS sessions are told to the store again' },
-        ),
-      );
+    const bus = options.sockjs && new SockJsBus(instance, broker, settings.presenceTtl, log);
     this.listeners = new Listeners(options, settings, {
       interceptors: admission({
         registry: this.registry,
@@ -368,31 +295,59 @@ export class Rooms {
         barrier,
         limits,
         counts: this.handshakes,
-        drainingFor: () => this.#drain && Math.ceil(this.#drain.time / 1000),
+        drainingFor: () => this.life.drainingFor,
       }),
       handler: this.lobby,
       addressOf,
       overfull: (transport) => this.lobby.overfull(transport),
-      bus: this.#bus,
+      bus,
       fence: new SockJsFence(broker.control, endings),
       log,
     });
     this.#broadcasts = new Broadcasts(this.registry, this.listeners, mayDeliver, this.router.counts);
     this.watchBus = new WatchBus(broker);
-    this.following = new Following(this.watchBus, (error) =>
-      log('error', `who follows a user threw: ${explainFully(error)}`, {
-        event: 'handler-failed',
-        error: explain(error),
-      }),
-    );
-    this.#followed = new Followed(instance, this.watchBus, {
+    this.following = new Following(this.watchBus, log);
+    const followed = new Followed(instance, this.watchBus, {
       registry: this.registry,
       lobby: this.lobby,
       fanOut: this.listeners,
     });
-    this.#sweeper = setInterval(() => this.#sweep(monotonicNow()), SWEEP_INTERVAL).unref();
-    this.#stopWatching = watchTurns(mayDeliver);
-    this.storeReached = this.router.open(this.listeners);
+    const said = options.references?.channel;
+    const keys = said === undefined ? undefined : this.referenceChannel?.doorbell(said);
+    this.life = new Life({
+      settings,
+      registry: this.registry,
+      listeners: this.listeners,
+      router: this.router,
+      scheduler: this.scheduler,
+      acknowledger: this.#acknowledger,
+      presence,
+      tracing,
+      name,
+      bus,
+      parts: this.parts,
+      doorbells: [
+        keys,
+        bus,
+        name,
+        this.recheckCommand,
+        this.#presenceWatch,
+        this.scheduler,
+        ...this.watchBus.doorbells,
+      ].filter((each) => each !== undefined),
+      sweeps: [
+        broker,
+        this.lobby,
+        this.router,
+        this.#logins,
+        this.#topicTerms,
+        rechecks,
+        this.#presenceWatch,
+        settings.logbook,
+        followed,
+      ].filter((each) => each !== undefined),
+      ends: [this.following, followed, ackedNews],
+    });
   }
 
   #makeDialogue(renewals: Renewals): Dialogue {
@@ -403,7 +358,7 @@ export class Rooms {
       heartbeat,
       rules,
       router: this.router,
-      pacer: this.#pacer,
+      pacer: new Pacer(),
       acknowledger: this.#acknowledger,
       topics,
       isRevoked: (user, topic) => this.topicRights.isRevoked(user, topic),
@@ -420,160 +375,11 @@ export class Rooms {
       dismiss: (session, code, reason) => this.lobby.dismiss(session, code, reason),
       greeted: (session) => {
         this.lobby.greeted(session);
-        this.#drain?.tell(session);
+        this.life.greeted(session);
       },
       opened: (session) => this.#broadcasts.join(session),
       warn: (message, fields) => log('warn', message, fields),
     });
-  }
-
-  /**
-   * From here on these options hold, and those that were there before where they say nothing.
-   *
-   * @param isTrial only look whether that is possible
-   * @throws {TypeError} or {RangeError} for what can't be; then nothing has changed. What an interceptor's `ready` rejects with
-   */
-  reload(changes: ReloadOptions, isTrial: boolean): Promise<void> {
-    const turn = this.#reloading.then(() => this.#reload(changes, isTrial));
-    this.#reloading = turn.catch(() => {});
-    return turn;
-  }
-
-  async #reload(changes: ReloadOptions, isTrial: boolean): Promise<void> {
-    const options = reloadedOptions(this.#options, changes);
-    const next = changeableOf(options);
-    if (next.rules.authorize.presence !== undefined && this.#presenceWatch === undefined) {
-      throw new TypeError('authorize.presence is to be there from the start: it can not be added by reload');
-    }
-    const newcomers = next.rules.interceptors.filter(
-      (each) => !this.settings.rules.interceptors.includes(each),
-    );
-    await inTime(PATIENCE, Promise.all(newcomers.map(({ ready }) => ready)));
-    const { broker } = this.settings;
-    broker.accept(next.limits.message);
-    if (isTrial) return;
-    change(this.settings, next);
-    this.#options = options;
-    this.listeners.changed(this.settings);
-  }
-
-  get isDraining(): boolean {
-    return this.#drain !== undefined;
-  }
-
-  /** Resolves when it listens and the store has been reached. Rejects, and logs, where it can't listen. */
-  async open(): Promise<void> {
-    const doorbells = [
-      this.#references(),
-      this.#bus,
-      this.#name,
-      this.recheckCommand,
-      this.#presenceWatch,
-      this.scheduler,
-      ...this.watchBus.doorbells,
-    ];
-    const storeReached = this.storeReached
-      .then(() => Promise.all(doorbells.map((each) => each && this.router.listen(each))))
-      .then(() => {
-        if (this.#closing === undefined) this.scheduler.start();
-        return this.#name.say();
-      });
-    try {
-      const others = (this.#options.interceptors ?? []).map(({ ready }) => ready);
-      await Promise.all([storeReached, this.listeners.listen(), this.tracing.ready, ...others]);
-      this.isOpen = true;
-      if (this.#closing === undefined)
-        this.settings.log('info', 'the push server runs and has reached its store', {
-          event: 'started',
-        });
-    } catch (error) {
-      if (this.#closing === undefined)
-        this.settings.log('error', `the push server could not start: ${explain(error)}`, {
-          event: 'start-failed',
-          error: explain(error),
-        });
-      throw error;
-    }
-  }
-
-  /** @param drain milliseconds over which sessions are spread */
-  close(drain: number): Promise<void> {
-    this.#closing ??= this.#close(drain);
-    return this.#closing;
-  }
-
-  async #close(drain: number): Promise<void> {
-    const { log, logbook } = this.settings;
-    const began = monotonicNow();
-    const sessions = this.registry.size;
-    log('info', `${sessions} sessions are told to leave within ${drain} ms`, {
-      event: 'draining',
-      sessions,
-      drain,
-    });
-    this.#drain = new Drain(this.registry, drain);
-    this.listeners.stop();
-    await this.#drain.run();
-    clearInterval(this.#sweeper);
-    this.following.close();
-    this.#followed.close();
-    this.#ackedNews.close();
-    this.#stopWatching();
-    // A store that does not answer must not keep us: what it is not told, its clients will say again, or it expires.
-    const told = [this.#acknowledger.flush(), this.presence.flush(), this.scheduler.close()];
-    await within(LAST_WORDS, Promise.all(told));
-    await this.listeners.close();
-    if (this.#bus !== undefined) await within(LAST_CLAIMS, this.#bus.close());
-    await within(LAST_OF_STORE, this.router.close());
-    logbook.flush();
-    const milliseconds = Math.round(monotonicNow() - began);
-    log('info', `the push server has ended, after ${milliseconds} ms`, { event: 'closed', milliseconds });
-  }
-
-  #sweep(now: number): void {
-    this.settings.broker.sweep();
-    this.lobby.sweep(now);
-    this.router.sweep(now);
-    this.#logins.sweep(now);
-    this.#topicTerms.sweep(now);
-    this.#rechecks.sweep(now);
-    this.#presenceWatch?.sweep(now);
-    this.settings.logbook.sweep(now);
-    this.#followed.sweep(now);
-    this.#tellTurnedAway();
-  }
-
-  /** Those whom nobody was asked about, by reason, in one line. */
-  #tellTurnedAway(): void {
-    const before = this.#turnedAway;
-    const now = this.listeners.turnedAway;
-    this.#turnedAway = now;
-    for (const [reason, count = 0] of Object.entries(now)) {
-      const more = count - (before[reason as RefusalReason] ?? 0);
-      if (more <= 0) continue;
-      const { log } = this.settings;
-      log('info', `${more} requests for a session were turned away: ${reason}`, {
-        event: 'requests-turned-away',
-        reason,
-        requests: more,
-      });
-    }
-  }
-
-  /** Where other programs say keys. */
-  #references(): Doorbell | undefined {
-    const channel = this.#options.references?.channel;
-    if (channel === undefined) return undefined;
-    const heard = (payload: Buffer): void => {
-      this.referenceChannel!.store(channel, ReferenceChannel.keyOf(payload)).catch((error) => {
-        this.settings.log('error', `a reference on ${channel} was not stored: ${explain(error)}`, {
-          event: 'reference-lost',
-          channel,
-          error: explain(error),
-        });
-      });
-    };
-    return { channel, heard };
   }
 
   #onStoreState(isAway: boolean, error: Error | undefined): void {
@@ -588,19 +394,6 @@ export class Rooms {
     log('warn', 'the store is back', { event: 'store-back' });
     this.publisher.confirmations.lookAgain();
     this.scheduler.lookAgain();
-  }
-
-  /** Nobody can say who of them should have been ended. Who may comes back. */
-  #sendAllAway(): void {
-    this.settings.log(
-      'warn',
-      'too much was missed while the store was away: all sessions have to come again',
-      { event: 'sessions-sent-away' },
-    );
-    for (const session of [...this.registry.everyone()]) {
-      const code = session.isTidings ? CloseCode.DRAIN : SERVICE_RESTART;
-      this.lobby.dismiss(session, code, 'this instance was away for too long');
-    }
   }
 
   #ofUser(user: string, call: (session: Session) => boolean): number {

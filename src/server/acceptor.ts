@@ -30,10 +30,11 @@ import * as diagnostics from './diagnostics.ts';
 import type { Encode } from './fan-out.ts';
 import { attempt } from './handler-calls.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { acceptStream, isStream } from './http2-stream.ts';
+import { acceptStream, cut, isStream, nameHost } from './http2-stream.ts';
 import { type CommonOptions, checkMilliseconds, connectionOptions } from './options.ts';
 import { refuse } from './refusal.ts';
 import { shareReads } from './shared-read.ts';
+import { admitStream, StreamCounts } from './stream-accounts.ts';
 import { throwLater } from './throw-later.ts';
 import { Traffic } from './traffic.ts';
 import type { Handler, Interceptor } from './transport.ts';
@@ -118,6 +119,7 @@ export class Acceptor {
   readonly #host: AcceptorHost;
   /** That of all connections that were accepted. */
   readonly traffic = new Traffic();
+  readonly streams = new StreamCounts();
   /** Requests about which no interceptor was asked: broken, for no path of ours, or while we are closing. */
   readonly turnedAway = { malformed: 0, path: 0, closing: 0 };
   #settings: Settings;
@@ -147,6 +149,11 @@ export class Acceptor {
    */
   accept(request: IncomingMessage, socket: Duplex, head: Buffer, callback: UpgradeCallback): void {
     socket.on('error', destroySocket);
+    if (isStream(socket)) {
+      nameHost(request.headers);
+      if (!admitStream(socket)) return;
+      this.streams.add(socket);
+    }
     let parsed: ParsedRequest;
     try {
       parsed = isStream(socket) ? parseConnect(request, socket.endAfterHeaders) : parseRequest(request);
@@ -215,7 +222,7 @@ export class Acceptor {
   ): void {
     // It has gone while it was being asked about.
     if (!socket.readable || !socket.writable) {
-      socket.destroy();
+      cut(socket);
       admission?.tell(undefined, new HandshakeEndError('GONE', 'The client has gone'));
       return;
     }

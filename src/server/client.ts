@@ -28,7 +28,7 @@ import { isSameHost, parseLocation, parseTarget, type Target } from './client-ta
 import type { ConnectionOptions } from './connection.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { placeIn, placeTo } from './http2-sessions.ts';
+import { placeIn, placeTo, type Wish } from './http2-sessions.ts';
 import { type CommonOptions, connectionOptions } from './options.ts';
 import { StreamRequest } from './stream-request.ts';
 
@@ -188,11 +188,11 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     const isFirstHost = isSameHost(this.#first, target);
     const lines = this.#headers.with(headers);
     let request: ClientRequest | StreamRequest;
-    const isOfSession = isFirstHost || options.http2 === true;
-    if (options.http2 && this.#mayUseHttp2 && isOfSession) {
+    const obstacle = this.#obstacle(isFirstHost);
+    if (options.http2 && this.#mayUseHttp2 && obstacle === undefined) {
       request = this.#askByStream(target, lines, isFirstHost);
     } else {
-      if (options.http2 && !isOfSession) this.#hooks.fellBack('the HTTP/2 session is of another host');
+      if (options.http2 && obstacle !== undefined) this.#hooks.fellBack(obstacle);
       request = this.#askByUpgrade(target, lines, isFirstHost);
     }
     if (this.#isOver) {
@@ -208,10 +208,20 @@ export class ClientHandshake<W extends HandshakeTarget> implements Expirable {
     else request.end();
   }
 
+  /** Why HTTP/2 is not even asked for. */
+  #obstacle(isFirstHost: boolean): string | undefined {
+    const { http2, agent, createConnection } = this.#options;
+    if (http2 !== true) return isFirstHost ? undefined : 'the HTTP/2 session is of another host';
+    // It may lead through a proxy, past which nobody must go.
+    if (agent) return 'an agent makes connections of HTTP/1.1';
+    return createConnection ? 'createConnection makes connections of HTTP/1.1' : undefined;
+  }
+
   #askByStream(target: Target, lines: Record<string, string>, isFirstHost: boolean): StreamRequest {
     const { http2 } = this.#options;
-    const book = (): ReturnType<typeof placeIn> =>
-      typeof http2 === 'object' ? placeIn(http2) : placeTo(target, tlsOptions(this.#options, isFirstHost));
+    const made = tlsOptions(this.#options, isFirstHost);
+    const book = (wish: Wish): ReturnType<typeof placeIn> =>
+      typeof http2 === 'object' ? placeIn(http2) : placeTo(target, made, wish);
     const request: StreamRequest = new StreamRequest(target, new ClientHeaders(lines), book, {
       response: (response, stream) => {
         if (this.#request !== request) return;

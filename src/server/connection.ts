@@ -5,7 +5,7 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { monotonicNow, setTimeout } from '../clock.ts';
+import { setTimeout } from '../clock.ts';
 import { CLOSED, CLOSING, Closing, OPEN } from '../protocol/closing.ts';
 import type { ProtocolError } from '../protocol/errors.ts';
 import { Opcode } from '../protocol/frame-writer.ts';
@@ -13,13 +13,16 @@ import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { arm, disarm, type Expirable } from './deadlines.ts';
 import { catchUp, type SharedFrames } from './fan-out.ts';
 import type { Heartbeat, Pulse } from './heartbeat.ts';
+import { afterClose, isOfHttp2 } from './http2-stream.ts';
 import { Intake, type IntakeHost, type IntakeOptions } from './intake.ts';
 import { untaken } from './node-insides.ts';
-import { Outbox, type SendCallback } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
+import type { SendCallback } from './send-callbacks.ts';
 import { type MessageOptions, Sender, type SenderHost, type SenderOptions } from './sender.ts';
 import { throwLater } from './throw-later.ts';
 import type { SendResult } from './transport.ts';
+import { WriteProgress } from './write-progress.ts';
 
 export { CLOSED, CLOSING, type MessageOptions as SendOptions, OPEN };
 
@@ -81,13 +84,8 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   readonly #outbox: Outbox;
   readonly #intake: Intake;
   readonly #sender: Sender;
-  /** Of what waits to be written: how far it was, and since when, on the monotonic clock. */
-  #lastProgress = -1;
-  #progressAt = 0;
-  /** While the socket's timeout is ours: how long that is, and the application's. */
-  #timeouts: { own: number; others: number } | null = null;
-  /** When the write that is under way was found to be stuck, on the monotonic clock. */
-  #stuckSince = Number.NEGATIVE_INFINITY;
+  /** While the peer has been found to have more to read than it takes. */
+  #progress: WriteProgress | null = null;
   #hasFailed = false;
   deadline: Expirable['deadline'] = null;
 
@@ -117,7 +115,8 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
       socket.setTimeout(0);
       socket.setNoDelay(true);
     }
-    socket.on('close', onClose);
+    if (isOfHttp2(socket)) afterClose(socket, () => this.socketClosed());
+    else socket.on('close', onClose);
     socket.on('error', onError);
     socket.on('drain', onDrain);
     socket.on('end', onEnd);
@@ -400,46 +399,8 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   excuse(ms: number): boolean {
     if (this.#intake.isHeld) return true;
     if (!this.#outbox.isBacklogged) return false;
-    const { socket } = this;
-    const { progress } = this.#outbox;
-    if (progress === undefined) {
-      // When this time is over, Node looks at what the kernel has taken of the write that is under way.
-      if (this.#timeouts === null) {
-        const plain = socket as Socket;
-        const own = Math.ceil(ms / 3);
-        this.#timeouts = { own, others: plain.timeout ?? 0 };
-        plain.setTimeout(own, onStuck);
-      }
-      return true;
-    }
-    const now = monotonicNow();
-    if (progress !== this.#lastProgress) {
-      this.#lastProgress = progress;
-      this.#progressAt = now;
-    }
-    return now - this.#progressAt < ms;
-  }
-
-  /** Nothing moved for `ms`. If it was this process that stood still, what has come meanwhile is seen by the next time. */
-  stuck(ms: number): void {
-    const now = monotonicNow();
-    // With progress in between, the next time comes two of them later at the soonest.
-    if (now - this.#stuckSince < 1.5 * ms) {
-      this.pulseLost();
-      return;
-    }
-    this.#stuckSince = now;
-    (this.socket as Socket).setTimeout(ms, onStuck);
-  }
-
-  #giveTimeoutBack(): void {
-    if (this.#timeouts === null) return;
-    const { own, others } = this.#timeouts;
-    const socket = this.socket as Socket;
-    this.#timeouts = null;
-    socket.removeListener('timeout', onStuck);
-    // The application may have set another one meanwhile.
-    if (socket.timeout === own) socket.setTimeout(others);
+    this.#progress ??= new WriteProgress(this.socket, this.#outbox, this);
+    return this.#progress.isWithin(ms);
   }
 
   ping(): void {
@@ -469,7 +430,8 @@ export class Connection<O> implements IntakeHost, SenderHost, Expirable, Pulse {
   }
 
   socketDrained(): void {
-    this.#giveTimeoutBack();
+    this.#progress?.end();
+    this.#progress = null;
     this.#payPong();
     this.#sender.settle();
   }
@@ -502,10 +464,6 @@ function onEnd(this: ConnectedSocket): void {
 
 function onError(this: ConnectedSocket, error: Error): void {
   this[kConnection]!.socketFailed(error);
-}
-
-function onStuck(this: ConnectedSocket & Socket): void {
-  this[kConnection]!.stuck(this.timeout!);
 }
 
 function onDrain(this: ConnectedSocket): void {

@@ -2,7 +2,7 @@
  * Times by which something must have happened: the opening handshake, the closing handshake, a refusal
  * being read. They don't keep the process going.
  */
-import { clearTimeout, setTimeout } from '../clock.ts';
+import { clearTimeout, MAX_DELAY, setImmediate, setTimeout } from '../clock.ts';
 
 export interface Expirable {
   /** Owned by this module. Starts as null. */
@@ -11,16 +11,13 @@ export interface Expirable {
   expire(): void;
 }
 
-/** Milliseconds: 24 days. Node takes a longer time for 1 ms. */
-const LONGEST = 2 ** 31 - 1;
-
 /**
  * Gives `item` this many milliseconds from now; an earlier deadline of the item is forgotten. More than 24 days,
  * or Infinity, is no limit.
  */
 export function arm(item: Expirable, ms: number): void {
   disarm(item);
-  if (ms > LONGEST) return;
+  if (ms > MAX_DELAY) return;
   item.deadline = setTimeout(expire, ms, item).unref();
 }
 
@@ -30,7 +27,12 @@ export function disarm(item: Expirable): void {
   item.deadline = null;
 }
 
+/** Where the process stood still, what came in time is read first, and may disarm the item. */
 function expire(item: Expirable): void {
-  item.deadline = null;
-  item.expire();
+  const over = item.deadline;
+  setImmediate(() => {
+    if (item.deadline !== over) return;
+    item.deadline = null;
+    item.expire();
+  });
 }

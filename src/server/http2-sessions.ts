@@ -5,13 +5,25 @@
 
 import { type ClientHttp2Session, connect, type SecureClientSessionOptions } from 'node:http2';
 import { isIP } from 'node:net';
+import { monotonicNow } from '../clock.ts';
 import type { Target } from './client-target.ts';
+import { STREAM_WINDOW, widen } from './http2-stream.ts';
 
 /** Room for one stream in a session. */
 export interface Place {
   readonly session: ClientHttp2Session;
-  /** To be called once, when the stream has closed or is not wanted any more. */
-  release(): void;
+  /**
+   * To be called once, when the stream has closed or is not wanted any more.
+   *
+   * @param use `full` where the server has refused it, `suspect` where it was not answered: nobody else gets this session
+   */
+  release(use?: 'full' | 'suspect'): void;
+}
+
+/** Somebody who waits for a place. */
+export interface Wish {
+  /** Set while he waits: he wants none any more. */
+  giveUp?: (() => void) | undefined;
 }
 
 interface Pooled {
@@ -22,6 +34,9 @@ interface Pooled {
   /** Those that are open, and those that wait to hear whether they may be. */
   streams: number;
 }
+
+/** Milliseconds from which on it is suspicious that a server has said nothing. */
+export const SILENCE = 1_000;
 
 const pool = new Set<Pooled>();
 /** What the server has said of WebSockets, or will. */
@@ -34,27 +49,43 @@ export async function placeIn(session: ClientHttp2Session): Promise<Place | stri
 }
 
 /** A place in a session to the target's host, or why there can be none. */
-export async function placeTo(target: Target, made: object): Promise<Place | string> {
+export async function placeTo(target: Target, made: object, wish: Wish): Promise<Place | string> {
   const origin = target.socketPath ?? `${target.url.protocol}//${target.url.host}`;
+  const begun = monotonicNow();
   for (;;) {
     const known = [...pool].find(
       (each) => each.origin === origin && isUsable(each) && isSame(each.made, made),
     );
     const pooled = known ?? open(target, origin, made);
     pooled.streams++;
-    const release = (): void => {
-      if (--pooled.streams > 0) return;
-      pool.delete(pooled);
-      pooled.session.close();
+    let isReleased = false;
+    const release: Place['release'] = (use) => {
+      if (isReleased) return;
+      isReleased = true;
+      leave(pooled, use);
     };
+    wish.giveUp = () => release(monotonicNow() - begun >= SILENCE ? 'suspect' : undefined);
     const reason = await obstacle(pooled.session);
-    if (reason === undefined && pooled.streams <= pooled.session.remoteSettings.maxConcurrentStreams!) {
-      return { session: pooled.session, release };
-    }
+    wish.giveUp = undefined;
+    if (isReleased) return 'it is not wanted any more';
+    const { maxConcurrentStreams: most = 0 } = pooled.session.remoteSettings;
+    if (reason === undefined && pooled.streams <= most) return { session: pooled.session, release };
+    const hasRoomForNone = most === 0 && !pooled.session.destroyed;
     // More came to it than it turned out to have room for: another one, then.
     release();
     if (reason !== undefined) return reason;
+    if (hasRoomForNone) return 'the server takes no streams now (MAX_CONCURRENT_STREAMS is 0)';
   }
+}
+
+function leave(pooled: Pooled, use: 'full' | 'suspect' | undefined): void {
+  const { session } = pooled;
+  if (use !== undefined) pool.delete(pooled);
+  if (--pooled.streams > 0) return;
+  pool.delete(pooled);
+  // What does not answer takes no leave either.
+  if (use === 'suspect' || session.connecting) session.destroy();
+  else session.close();
 }
 
 /**
@@ -73,17 +104,19 @@ function obstacle(session: ClientHttp2Session): Promise<string | undefined> {
 
 function ask(session: ClientHttp2Session): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const lost = (error?: Error): void => done(error?.message ?? 'the HTTP/2 session has ended');
+    const lost = (error?: Error): void => done(error?.message ?? ENDED);
     const done = (reason: string | undefined): void => {
       session.removeListener('close', lost);
       session.removeListener('error', lost);
+      session.removeListener('connect', look);
       resolve(reason);
     };
     const takesThem = (): boolean => session.remoteSettings.enableConnectProtocol === true;
     // The settings of a server come before anything else of it (RFC 9113 §3.4), so before an answer to this.
     const look = (): void => {
       if (takesThem()) done(undefined);
-      else session.ping(() => done(takesThem() ? undefined : NO_STREAMS));
+      else if (session.destroyed) lost();
+      else session.ping(() => done(takesThem() ? undefined : session.destroyed ? ENDED : NO_STREAMS));
     };
     session.once('close', lost);
     session.once('error', lost);
@@ -92,6 +125,7 @@ function ask(session: ClientHttp2Session): Promise<string | undefined> {
   });
 }
 
+const ENDED = 'the HTTP/2 session has ended';
 const NO_STREAMS = 'the server does not take WebSockets on streams (no ENABLE_CONNECT_PROTOCOL)';
 
 function isUsable({ session, streams }: Pooled): boolean {
@@ -103,6 +137,7 @@ function open(target: Target, origin: string, made: object): Pooled {
   const { hostname, port, isSecure, socketPath } = target;
   const host = hostname.includes(':') ? `[${hostname}]` : hostname;
   const settings: SecureClientSessionOptions & { path?: string } = {
+    settings: { enablePush: false, initialWindowSize: STREAM_WINDOW },
     ...(isSecure && !isIP(hostname) && { servername: hostname }),
     ...made,
     ...(socketPath !== undefined && { path: socketPath }),
@@ -111,6 +146,7 @@ function open(target: Target, origin: string, made: object): Pooled {
   const pooled = { session, origin, made, streams: 0 };
   // Each stream is told as well.
   session.on('error', () => {});
+  session.once('connect', () => widen(session));
   for (const event of ['goaway', 'close'] as const) session.on(event, () => pool.delete(pooled));
   pool.add(pooled);
   return pooled;
@@ -118,5 +154,12 @@ function open(target: Target, origin: string, made: object): Pooled {
 
 function isSame(a: object, b: object): boolean {
   const names = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<never>;
-  return [...names].every((name) => a[name] === b[name]);
+  return [...names].every((name) => isSameValue(a[name], b[name]));
+}
+
+/** Bytes, such as those of certificates, by what is in them; anything else that is no text is only the same as itself. */
+function isSameValue(a: unknown, b: unknown): boolean {
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0;
+  if (!Array.isArray(a) || !Array.isArray(b)) return a === b;
+  return a.length === b.length && a.every((each, i) => isSameValue(each, b[i]));
 }

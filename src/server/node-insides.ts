@@ -50,7 +50,7 @@ function findPlaces(): { buffer: symbol; callback: symbol } | undefined {
  * @returns what had been read already, null for nothing; undefined where it can't be done, and nothing was changed
  */
 export function readInto(socket: object, buffer: Uint8Array, onRead: OnRead): Buffer | null | undefined {
-  if (places === undefined || !(socket instanceof Socket) || socket instanceof TLSSocket) return undefined;
+  if (places === undefined || !isPlain(socket)) return undefined;
   const open = socket as Socket & Insides;
   const { _handle: handle } = open;
   if (!isReadable(handle) || open[places.buffer] || open.listenerCount('data') > 0) return undefined;
@@ -72,8 +72,13 @@ function isReadable(handle: Handle | null | undefined): handle is Handle {
   );
 }
 
+/** Whether it is a socket of which Node can tell how far a write is. */
+export function isPlain(socket: unknown): socket is Socket {
+  return socket instanceof Socket && !(socket instanceof TLSSocket);
+}
+
 /** Bytes of the write under way that the kernel has not taken; 0 where that can't be known. */
 export function untaken(socket: unknown): number {
-  if (!(socket instanceof Socket)) return 0;
+  if (!isPlain(socket)) return 0;
   return (socket as unknown as Insides)._handle?.writeQueueSize ?? 0;
 }

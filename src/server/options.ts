@@ -1,4 +1,5 @@
 /** Options that servers and clients share, and what a connection makes of them. */
+import { MAX_DELAY } from '../clock.ts';
 import { isValidCloseCode } from '../protocol/close-codes.ts';
 import { encodeClosePayload } from '../protocol/frame-writer.ts';
 import type { ConnectionOptions } from './connection.ts';
@@ -43,14 +44,11 @@ export interface CommonOptions {
   partial?: boolean | undefined;
 }
 
-/** The longest that a timer of Node's can run; it takes anything longer for 1 ms. */
-const MAX_MILLISECONDS = 2 ** 31 - 1;
-
 /** @throws {RangeError} unless it is undefined, or milliseconds that a timer can run */
 export function checkMilliseconds(name: string, value: number | undefined): void {
   if (value == null) return;
-  if (typeof value !== 'number' || !(value >= 0 && value <= MAX_MILLISECONDS)) {
-    throw nonsense(name, value, `a number of milliseconds from 0 to ${MAX_MILLISECONDS}`);
+  if (typeof value !== 'number' || !(value >= 0 && value <= MAX_DELAY)) {
+    throw nonsense(name, value, `a number of milliseconds from 0 to ${MAX_DELAY}`);
   }
 }
 
@@ -81,7 +79,7 @@ export function checkInterceptors(value: readonly Interceptor[] | undefined): vo
 }
 
 /** @throws {RangeError} unless it is undefined, or a code that a close frame can carry (RFC 6455 §7.4) */
-export function checkCloseCode(name: string, value: number | undefined): void {
+function checkCloseCode(name: string, value: number | undefined): void {
   if (value == null || isValidCloseCode(value)) return;
   throw nonsense(name, value, 'a close code that may be sent (RFC 6455 §7.4)');
 }

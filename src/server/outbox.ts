@@ -9,23 +9,20 @@
  * While a read is being handed out, that moment comes with the last message of the read: sixteen requests that
  * came together are answered in one write.
  */
-import { AsyncResource } from 'node:async_hooks';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { monotonicNow, nextTick } from '../clock.ts';
 import { encodeFrame, headerLength, writeHeader } from '../protocol/frame-writer.ts';
 import { applyMask, randomKey, readKey, WORDS_FROM, wordsOf } from '../protocol/mask.ts';
 import { asBuffer } from './data.ts';
-import { borrow, copied, isShared, release, retain, sharedBuffer } from './memory.ts';
+import { borrow, copied, isShared, retain, sharedBuffer } from './memory.ts';
+import { isPlain } from './node-insides.ts';
+import { callAll, inItsContext, releasing, type SendCallback } from './send-callbacks.ts';
 import { SlicedWriter } from './sliced-writer.ts';
 import { guard } from './socket-guard.ts';
 import { throwLater } from './throw-later.ts';
 import { endTurnSoon, flushAtEndOfTurn, isLastTurn, lookAgain, turn } from './tick.ts';
 import type { Traffic } from './traffic.ts';
-
-/** Called once: without an error when the frame was handed to the operating system. */
-export type SendCallback = (error?: Error) => void;
 
 /** Frames that are ready for the wire. */
 export interface EncodedFrames {
@@ -43,7 +40,7 @@ export interface ReadSource {
 /** Room for all that one read into the shared buffer brings, answered at once. */
 const SLAB_BYTES = sharedBuffer.length + 16 * 1024;
 /** Payloads up to here are copied into the slab; longer ones cost more to copy than an entry of a writev. */
-export const COPY_LIMIT = 16 * 1024;
+const COPY_LIMIT = 16 * 1024;
 /** UTF-8 takes at most three bytes for a UTF-16 unit. */
 const COPY_LIMIT_CHARS = Math.floor(COPY_LIMIT / 3);
 /** What is put off is written without waiting for the end of the turn from here on. */
@@ -139,8 +136,7 @@ export class Outbox {
     this.#masks = masks;
     this.#traffic = traffic;
     this.#generateMask = generateMask;
-    this.#sliced =
-      socket instanceof Socket && !(socket instanceof TLSSocket) ? null : new SlicedWriter(socket, owner);
+    this.#sliced = isPlain(socket) ? null : new SlicedWriter(socket, owner);
   }
 
   /** Bytes that the kernel has not taken. */
@@ -168,11 +164,19 @@ export class Outbox {
     return this.#pendingBytes > 0;
   }
 
+  /** Of a stream that is no plain socket: whether it is still to be given something. Its own `drain` comes between slices. */
+  get hasMore(): boolean {
+    return this.#sliced !== null && this.#sliced.waitingBytes > 0;
+  }
+
   /** True while the peer reads more slowly than we write; the socket emits `drain` when that is over. */
   get isBacklogged(): boolean {
     const { socket } = this;
     if (this.#sliced !== null) {
-      return this.#sliced.waitingBytes > 0 || (socket.writableNeedDrain && socket.writableLength > 0);
+      // As many may wait for the end of the write that is under way as would wait in the stream itself.
+      const { waitingBytes } = this.#sliced;
+      if (waitingBytes >= socket.writableHighWaterMark) return true;
+      return socket.writableNeedDrain && socket.writableLength > 0;
     }
     if (!this.#mayBeBacklogged) return false;
     this.#mayBeBacklogged = socket.writableNeedDrain;
@@ -487,19 +491,6 @@ export class Outbox {
   }
 }
 
-/** A callback that is called later runs in the async context of whoever gave it. */
-export function inItsContext(callback: SendCallback): SendCallback {
-  const resource = new AsyncResource('tidings.send');
-  return (error) => resource.runInAsyncScope(callback, undefined, error);
-}
-
-function releasing(loan: Uint8Array, callback: SendCallback | undefined): SendCallback {
-  return (error) => {
-    release(loan);
-    if (callback !== undefined) callback(error);
-  };
-}
-
 function writeAll(
   socket: Duplex,
   pieces: Buffer[],
@@ -511,16 +502,4 @@ function writeAll(
   const wasTaken = socket.write(pieces[last]!, done);
   socket.uncork();
   return wasTaken;
-}
-
-/** Each on its own: what one of them throws surfaces as such, and the others are called. */
-function callAll(callbacks: SendCallback[], error?: Error | null): void {
-  for (const callback of callbacks) {
-    try {
-      // null where there is none, as Node has it.
-      callback(error as Error | undefined);
-    } catch (thrown) {
-      throwLater(thrown);
-    }
-  }
 }

@@ -2,8 +2,9 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { arm, disarm, type Expirable } from './deadlines.ts';
-import { isStream, refuseStream } from './http2-stream.ts';
+import { asksForHead, cut, isStream, refuseStream } from './http2-stream.ts';
 import { readTo } from './shared-read.ts';
+import { chargeRefusal } from './stream-accounts.ts';
 
 /** Milliseconds that the other side has to read the answer and to close. */
 const LINGER_MS = 5000;
@@ -13,7 +14,7 @@ const NOTHING = Buffer.alloc(0);
  * Answers with `status` and ends the connection. What the other side still sends is read and thrown away,
  * as a socket closed with unread bytes would be reset, and the answer could be lost with it.
  *
- * @param headers any of the default ones can be replaced
+ * @param headers any of the default ones can be replaced, in any spelling
  */
 export function refuse(
   socket: Duplex,
@@ -22,15 +23,16 @@ export function refuse(
   headers: Readonly<Record<string, string | number | readonly string[] | undefined>> = {},
 ): void {
   if (socket.destroyed) return;
-  if (!socket.writable) {
-    socket.destroy();
+  if (!socket.writable && !asksForHead(socket)) {
+    cut(socket);
     return;
   }
   const content = typeof body === 'string' ? Buffer.from(body) : body;
-  const fields: Record<string, string | number | readonly string[] | undefined> = {
-    Connection: 'close',
-    'Content-Type': 'text/html',
-    'Content-Length': content.length,
+  const given = new Set(Object.keys(headers).map((name) => name.toLowerCase()));
+  const fields: typeof headers = {
+    ...(!given.has('connection') && { Connection: 'close' }),
+    ...(!given.has('content-type') && { 'Content-Type': 'text/html' }),
+    ...(!given.has('content-length') && { 'Content-Length': content.length }),
     ...headers,
   };
   const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}`];
@@ -41,8 +43,10 @@ export function refuse(
   }
   const refusal = new Refusal(socket);
   if (isStream(socket)) {
-    // Node ends the stream behind a status that has no content (RFC 9110 §15.4.5).
-    refusal.write(status === 304 ? NOTHING : content, () => refuseStream(socket, status, lines));
+    chargeRefusal(socket);
+    // Node ends the stream itself where the answer has no content (RFC 9110 §9.3.2, §15.4.5).
+    const hasContent = status !== 304 && !asksForHead(socket);
+    refusal.write(hasContent ? content : NOTHING, () => refuseStream(socket, status, lines));
   } else refusal.write(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), content]));
 }
 
@@ -64,7 +68,7 @@ class Refusal implements Expirable {
   write(answer: Uint8Array, begin?: () => void): void {
     const socket = this.#socket;
     arm(this, LINGER_MS);
-    socket.on('error', () => socket.destroy());
+    socket.on('error', () => cut(socket));
     socket.once('close', () => disarm(this));
     if (!readTo(socket)) socket.removeAllListeners('data');
     socket.resume();
@@ -74,6 +78,6 @@ class Refusal implements Expirable {
   }
 
   expire(): void {
-    this.#socket.destroy();
+    cut(this.#socket);
   }
 }

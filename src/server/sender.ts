@@ -12,8 +12,9 @@ import { Queue } from '../queue.ts';
 import { asBuffer } from './data.ts';
 import { catchUp, type Encode, type Member, type SharedFrames, shareFrame } from './fan-out.ts';
 import { copied } from './memory.ts';
-import { inItsContext, type Outbox, type SendCallback } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
 import type { PreparedMessage } from './prepared-message.ts';
+import { inItsContext, type SendCallback } from './send-callbacks.ts';
 import type { SendResult, Transport } from './transport.ts';
 import { call, type LineHost, type Waiting, WaitingLine, waiting, waitingShared } from './waiting-line.ts';
 
@@ -345,7 +346,7 @@ export class Sender implements LineHost {
 
   /** Something that was waited for is over: says so if all of it is. */
   settle(): void {
-    if (!this.#tellsDrain || this.isBusy || !this.#host.isOpen) return;
+    if (!this.#tellsDrain || this.isBusy || this.#outbox.hasMore || !this.#host.isOpen) return;
     this.#tellsDrain = false;
     this.#host.drained();
   }

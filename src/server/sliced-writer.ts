@@ -3,8 +3,9 @@
  * beginning and the end of a write there, so that without slices a long message to a slow peer would look like
  * one that is stuck.
  */
-import type { Duplex } from 'node:stream';
+import type { Writable } from 'node:stream';
 import { Queue } from '../queue.ts';
+import { type Held, heldWith } from './http2-stream.ts';
 
 export type WriteDone = (error?: Error | null) => void;
 
@@ -14,10 +15,20 @@ interface Waiting {
 }
 
 const SLICE_BYTES = 64 * 1024;
+/**
+ * Node refuses streams and then ends a session with all it has where it holds 10 MB for it, if the application has not given
+ * more (`maxSessionMemory`). So a thousand streams that stand still must not hold that much: each slice is a part of the room
+ * that is left, and small where there is none.
+ */
+const SESSION_ROOM = 3 * 1024 * 1024;
+const PART = 16;
+const LEAST_SLICE = 4 * 1024;
 
 export class SlicedWriter {
-  readonly #socket: Duplex;
+  readonly #socket: Writable;
   readonly #owner: { socketDrained(): void } | undefined;
+  /** What others have under way on the same session of HTTP/2. */
+  readonly #held: Held | undefined;
   readonly #queue = new Queue<Waiting>();
   /** What is being written, of which `#at` bytes were given to the stream. */
   #current: Waiting | null = null;
@@ -28,9 +39,10 @@ export class SlicedWriter {
   /** Counts slices that the stream has written. */
   written = 0;
 
-  constructor(socket: Duplex, owner: { socketDrained(): void } | undefined) {
+  constructor(socket: Writable, owner: { socketDrained(): void } | undefined) {
     this.#socket = socket;
     this.#owner = owner;
+    this.#held = heldWith(socket);
   }
 
   /** @param bytes stay as they are until `done` */
@@ -68,13 +80,16 @@ export class SlicedWriter {
   #writeSlice(): void {
     const current = this.#current!;
     const { bytes, done } = current;
-    const end = Math.min(this.#at + SLICE_BYTES, bytes.length);
+    const held = this.#held;
+    const end = Math.min(this.#at + (held === undefined ? SLICE_BYTES : roomOf(held)), bytes.length);
     const slice = this.#at === 0 && end === bytes.length ? bytes : bytes.subarray(this.#at, end);
     this.#at = end;
     this.waitingBytes -= slice.length;
     const isLast = end === bytes.length;
+    if (held !== undefined) held.bytes += slice.length;
     this.#give(slice, (error) => {
       this.written++;
+      if (held !== undefined) held.bytes -= slice.length;
       if (isLast) done?.(error);
       // Otherwise it was handed over.
       if (this.#current === current) this.#goOn(isLast, error);
@@ -118,4 +133,8 @@ export class SlicedWriter {
     this.waitingBytes = 0;
     for (let next = this.#queue.take(); next !== undefined; next = this.#queue.take()) next.done?.(error);
   }
+}
+
+function roomOf({ bytes }: Held): number {
+  return Math.min(SLICE_BYTES, Math.max(LEAST_SLICE, Math.floor((SESSION_ROOM - bytes) / PART)));
 }

@@ -35,7 +35,7 @@ export interface Transport {
   readonly readyState: 0 | 1 | 2 | 3;
   /** Bytes accepted by `send` that the network has not taken yet. */
   readonly bufferedAmount: number;
-  /** In no unit: 0 where nothing waits, and falls whenever the network takes something, also of what is under way. */
+  /** In no unit: falls whenever the network takes something, also of what is under way, as far as that can be known. */
   readonly backlog: number;
   /** What interceptors have put there: who it is, and until when. */
   readonly attributes: Attributes;

@@ -7,7 +7,8 @@ import type { MessageDeflate } from '../protocol/permessage-deflate.ts';
 import { Queue } from '../queue.ts';
 import { asBuffer } from './data.ts';
 import type { SharedFrames } from './fan-out.ts';
-import { inItsContext, type Outbox, type SendCallback } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import { inItsContext, type SendCallback } from './send-callbacks.ts';
 import { throwLater } from './throw-later.ts';
 
 /** Something that waits for its turn. */

@@ -4,11 +4,10 @@
  * that waits.
  */
 
-import type { Server as HttpServer, IncomingMessage } from 'node:http';
-import type { Http2SecureServer, Http2Server } from 'node:http2';
-import type { Server as HttpsServer } from 'node:https';
-import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { clearTimeout, nextTick, setTimeout } from '../clock.ts';
 import {
   Acceptor,
@@ -16,98 +15,25 @@ import {
   DEFAULT_HANDSHAKE_TIMEOUT,
   type UpgradeCallback,
 } from './acceptor.ts';
-import type { VerifyClient } from './admission.ts';
 import type { Sendable } from './data.ts';
 import * as diagnostics from './diagnostics.ts';
 import { TypedEmitter } from './emitter.ts';
 import { Audience, type Member } from './fan-out.ts';
 import { checkClose, checkCount, checkInterceptors, checkMilliseconds, checkOthers } from './options.ts';
 import { PreparedMessage } from './prepared-message.ts';
-import { createRawListener } from './raw-listener.ts';
-import type { RequestHeadLimits } from './request-head.ts';
+import { createRawListener, type RawListener } from './raw-listener.ts';
 import { requestTarget } from './request-target.ts';
 import { throwLater } from './throw-later.ts';
+import { withCertificate } from './tls-port.ts';
 import { Topics } from './topics.ts';
 import type { Traffic } from './traffic.ts';
-import type { Handler } from './transport.ts';
 import { addRoute, type UpgradableServer } from './upgrade-router.ts';
 import { type Company, connectionOf, WebSocket } from './websocket.ts';
-
-/** The class of the connections, and that of the requests of an http.Server which has its own. */
-export interface WebSocketServerOptions<
-  T extends typeof WebSocket = typeof WebSocket,
-  U extends typeof IncomingMessage = typeof IncomingMessage,
-> extends Omit<AcceptorOptions, 'verifyClient' | 'handleProtocols' | 'WebSocket' | 'handler'>,
-    RequestHeadLimits {
-  /** Says who may come in. Default: everybody. Interceptors can do more. */
-  verifyClient?: VerifyClient<InstanceType<U>> | null | undefined;
-  /** Chooses one of the client's subprotocols, or none. Default: the first. */
-  handleProtocols?: ((protocols: Set<string>, request: InstanceType<U>) => string | false) | null | undefined;
-  /** The class of the connections. Default: WebSocket. It is constructed with `(null, undefined, options)`. */
-  WebSocket?: T | undefined;
-  /** Called in place of `message` events, and beside `connection` and `close`: the quick way. */
-  handler?: Handler<InstanceType<T>> | undefined;
-  /** Listen on this port, for nothing else than WebSockets. 0: any free one. */
-  port?: number | undefined;
-  /** The address to listen on. Default: all. */
-  host?: string | undefined;
-  /** Connections that the operating system keeps until they are accepted. Default 511. */
-  backlog?: number | undefined;
-  /** Serve the upgrades of this server of `node:http` or `node:https`, and the streams of one of `node:http2` (RFC 8441). */
-  server?: HttpServer<U> | HttpsServer<U> | Http2Server | Http2SecureServer | undefined;
-  /** Serve what `handleUpgrade` is called with. */
-  noServer?: boolean | undefined;
-  /** Only requests for this path. Default: any. */
-  path?: string | undefined;
-  /**
-   * What becomes of a WebSocket request to an http.Server that no WebSocketServer there takes, where nobody else listens
-   * for `upgrade`. `refuse`, as in ws: 400. `ignore`: the server's `request` listeners answer it, if all there say so.
-   * Default `refuse`.
-   */
-  others?: 'refuse' | 'ignore' | undefined;
-  /** Keep `clients`. Default true. */
-  clientTracking?: boolean | undefined;
-  /** Connections that a port of ours has at once; one more is cut before it has said anything. Default: no limit. */
-  maxConnections?: number | undefined;
-  /** See raw-listener.ts: takes over connections that begin with `<`. */
-  markup?: ((socket: Socket, chunk: Buffer) => boolean) | undefined;
-  /**
-   * Requests on a port of ours that don't ask for a WebSocket. What came behind the head is still to be read from the
-   * socket, which is paused. Default: answered with 426.
-   */
-  request?: ((request: IncomingMessage, socket: Socket) => void) | undefined;
-}
-
-/** How `close` ends the clients. */
-export interface CloseOptions {
-  /** The close code for the clients. Default 1001. */
-  code?: number | undefined;
-  /** The reason for the clients, at most 123 bytes. Default: none. */
-  reason?: string | undefined;
-  /** Milliseconds over which the clients are closed one by one, so that they don't all come back at once. Default 0. */
-  drain?: number | undefined;
-  /** Milliseconds after which clients that are still there are cut. Default: each has its closing handshake's `closeTimeout`. */
-  deadline?: number | undefined;
-}
-
-/** Events of a WebSocketServer, with the arguments of their listeners. */
-export interface WebSocketServerEvents<
-  W extends WebSocket = WebSocket,
-  R extends IncomingMessage = IncomingMessage,
-> {
-  /** A client has come in. */
-  connection: [websocket: W, request: R];
-  /** The lines of the 101 response, which may be added to. */
-  headers: [headers: string[], request: R];
-  /** The port is open. */
-  listening: [];
-  /** The server and all its clients are closed. */
-  close: [];
-  /** The port could not be opened, or was lost. */
-  error: [error: Error];
-  /** With a listener, refusing a malformed handshake is left to it. */
-  wsClientError: [error: Error, socket: Duplex, request: R];
-}
+import type {
+  CloseOptions,
+  WebSocketServerEvents,
+  WebSocketServerOptions,
+} from './websocket-server-options.ts';
 
 type State = 'running' | 'closing' | 'closed';
 
@@ -119,7 +45,7 @@ interface Inside {
   everybody: Audience | undefined;
   /** What the port's address is asked of. */
   server: NetServer | null;
-  ownListener: ReturnType<typeof createRawListener> | null;
+  ownListener: RawListener | null;
   detach: (() => void) | null;
   state: State;
   /** The object that `close` was called on, while its last clients are waited for. */
@@ -133,6 +59,9 @@ const kInside = Symbol('inside');
 
 /** Module-internal: what came and went by all connections of a server. */
 export let trafficOf: (server: WebSocketServer) => Traffic;
+
+/** Module-internal: see Acceptor. */
+export let streamsOf: (server: WebSocketServer) => Acceptor['streams'];
 
 /** Module-internal: see Acceptor. */
 export let turnedAwayBy: (server: WebSocketServer) => Acceptor['turnedAway'];
@@ -168,6 +97,7 @@ export class WebSocketServer<
 
   static {
     trafficOf = (server) => server[kInside].acceptor.traffic;
+    streamsOf = (server) => server[kInside].acceptor.streams;
     turnedAwayBy = (server) => server[kInside].acceptor.turnedAway;
   }
 
@@ -188,7 +118,11 @@ export class WebSocketServer<
     this.clients = (this.options.clientTracking ? new Set() : undefined) as Set<InstanceType<T>>;
     checkInterceptors(options.interceptors);
     checkOthers(options.others);
+    if (options.tls && port == null) {
+      throw new TypeError('"tls" is for a "port" of its own: a "server" has TLS, or has not');
+    }
     checkCount('maxConnections', options.maxConnections);
+    checkCount('maxStreams', options.maxStreams);
     checkCount('maxHeadBytes', options.maxHeadBytes);
     checkCount('maxHeadFields', options.maxHeadFields);
     // Wherever the acceptor and its connections have to call, they call what is here by name.
@@ -245,9 +179,27 @@ export class WebSocketServer<
     return this[kInside].server === null ? null : this[kInside].server.address();
   }
 
+  /**
+   * Renews the certificate of a port of our own: for connections that come from now on.
+   *
+   * @param options as of `tls`
+   * @throws {Error} for what can't be one, which changes nothing, and without `tls`
+   */
+  setSecureContext(options: SecureContextOptions): void {
+    const listener = this[kInside].ownListener;
+    if (listener === null || !('setSecureContext' in listener)) {
+      throw new Error('There is no port of its own that speaks TLS');
+    }
+    withCertificate(() => (listener as RawListener & TlsServer).setSecureContext(options));
+  }
+
   static #listen(wss: WebSocketServer, port: number, callback: (() => void) | undefined): void {
     const { host, backlog, maxHeadBytes, maxHeadFields, markup, request, handshakeTimeout } = wss.options;
+    const { tls, http2, maxStreams } = wss.options;
     const listener = createRawListener({
+      tls: tls ?? undefined,
+      http2: http2 !== false,
+      maxStreams,
       handshakeTimeout: handshakeTimeout ?? DEFAULT_HANDSHAKE_TIMEOUT,
       maxHeadBytes,
       maxHeadFields,

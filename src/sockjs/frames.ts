@@ -36,6 +36,7 @@ export function parse(text: string, allowSingle = false): Received {
   try {
     value = JSON.parse(text);
   } catch {
+    // The protocol has these words for it, and no others.
     return { error: 'Broken JSON encoding.' };
   }
   if (allowSingle && typeof value === 'string') return { messages: [value] };

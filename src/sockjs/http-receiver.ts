@@ -5,8 +5,9 @@
 import type { ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { nextTick } from '../clock.ts';
-import { bodyOf } from '../server/http2-stream.ts';
-import { untaken } from '../server/node-insides.ts';
+import { afterClose, bodyOf, cut } from '../server/http2-stream.ts';
+import { isPlain, untaken } from '../server/node-insides.ts';
+import { SlicedWriter } from '../server/sliced-writer.ts';
 import type { Traffic } from '../server/traffic.ts';
 import type { TransportKind } from '../server/transport.ts';
 import type { Receiver, SockJsSession } from './session.ts';
@@ -25,6 +26,11 @@ export interface Wrapping {
 export class HttpReceiver implements Receiver {
   readonly #response: ServerResponse;
   readonly #body: Writable;
+  /** Null on a plain socket. */
+  readonly #sliced: SlicedWriter | null;
+  #session: SockJsSession | undefined;
+  /** Once all slices are written, it is to end. */
+  #isEnding = false;
   readonly #wrapping: Wrapping;
   readonly #traffic: Traffic;
   #left: number;
@@ -33,6 +39,8 @@ export class HttpReceiver implements Receiver {
   constructor(response: ServerResponse, wrapping: Wrapping, traffic: Traffic) {
     this.#response = response;
     this.#body = bodyOf(response);
+    const isToldOf = this.#body === response && isPlain(response.socket);
+    this.#sliced = isToldOf ? null : new SlicedWriter(this.#body, this);
     this.#wrapping = wrapping;
     this.#traffic = traffic;
     this.#left = wrapping.limit;
@@ -44,16 +52,26 @@ export class HttpReceiver implements Receiver {
 
   /** Tells the session when the connection breaks or can be written to again. */
   bind(session: SockJsSession): void {
-    this.#body.on('close', () => session.interrupted(this));
+    this.#session = session;
+    afterClose(this.#body, () => session.interrupted(this));
     this.#body.on('drain', () => session.drained(this));
   }
 
+  /** Calls back when all of it, to its end, has left this process; never where the connection breaks before. */
+  whenWritten(callback: () => void): void {
+    const { socket } = this.#response;
+    // Node tells of a response by HTTP/1.1 that it is finished also where it was cut off.
+    this.#body.once('finish', () => {
+      if (this.#body !== this.#response || !socket?.destroyed) callback();
+    });
+  }
+
   get isWritable(): boolean {
-    return !this.#body.writableNeedDrain;
+    return !this.#body.destroyed && !this.#body.writableNeedDrain && !this.#sliced?.waitingBytes;
   }
 
   get bufferedAmount(): number {
-    return this.#body.writableLength;
+    return this.#body.writableLength + (this.#sliced?.waitingBytes ?? 0);
   }
 
   get backlog(): number {
@@ -78,16 +96,24 @@ export class HttpReceiver implements Receiver {
     // With HTTP/2 it is a DATA frame of its own, and all of a turn is one packet.
     const socket = this.#body === this.#response ? this.#response.socket : null;
     socket?.cork();
-    this.#body.write(text);
+    if (this.#sliced === null) this.#body.write(text);
+    else this.#sliced.write(Buffer.from(text));
     if (socket) nextTick(uncork, socket);
   }
 
   end(): void {
-    this.#response.end();
+    if (this.#sliced?.waitingBytes) this.#isEnding = true;
+    else this.#response.end();
+  }
+
+  /** All slices are written. */
+  socketDrained(): void {
+    if (this.#isEnding) this.#response.end();
+    else this.#session?.drained(this);
   }
 
   destroy(): void {
-    this.#body.destroy();
+    cut(this.#body);
   }
 }
 

@@ -2,8 +2,8 @@
  * `/iframe*.html`: the page that lets a page of another origin use transports of this one. It relays for
  * whoever frames it, so only allowed origins may.
  */
-import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { etagOf, isKnown } from '../server/etag.ts';
 import { cacheForever } from './http.ts';
 
 const PAGE = (clientUrl: string) => `<!DOCTYPE html>
@@ -38,7 +38,7 @@ export class IframePage {
       throw new TypeError(`sockjs clientUrl: ${JSON.stringify(clientUrl)} is no path and no http(s) URL`);
     }
     this.#body = PAGE(clientUrl);
-    this.#etag = `"${createHash('sha256').update(this.#body).digest('base64url').slice(0, 22)}"`;
+    this.#etag = etagOf(this.#body);
     this.permit(origins);
   }
 
@@ -53,7 +53,7 @@ export class IframePage {
     cacheForever(response);
     response.setHeader('ETag', this.#etag);
     if (this.#ancestors !== undefined) response.setHeader('Content-Security-Policy', this.#ancestors);
-    if (request.headers['if-none-match'] === this.#etag) {
+    if (isKnown(request, this.#etag)) {
       response.writeHead(304).end();
       return;
     }

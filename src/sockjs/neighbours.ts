@@ -5,17 +5,16 @@
  */
 
 import { createHash } from 'node:crypto';
-import { clearTimeout, setTimeout } from '../clock.ts';
 import type { Attributes } from '../server/transport.ts';
-import { within } from '../waiting.ts';
+import { afterReading, within } from '../waiting.ts';
 import type { Bus } from './bus.ts';
 import type { Credentials } from './credentials.ts';
 import type { Fence } from './fence.ts';
-import type { Receiver } from './session.ts';
+import { type Receiver, wayOf } from './session.ts';
 
 /**
- * Of the time that a session waits for a receiver: for the store, and for another instance's answer. With twice that a
- * frame counts as lost, before the session ends for want of a receiver.
+ * Of the time that a session waits for a receiver: for the store, and for another instance's answer. With twice that, and
+ * what the frame takes over the slowest line, it counts as lost, before the session ends for want of a receiver.
  */
 const PATIENCE = 0.4;
 
@@ -43,14 +42,16 @@ export interface RemoteSession {
   tooLong(): void;
   /**
    * The next frame for the client; undefined where there will be none. Aborting the signal says that the client
-   * has gone.
+   * has gone, perhaps without all of the frame.
    */
   receive(signal: AbortSignal): Promise<RemoteFrame | undefined>;
 }
 
 export interface RemoteFrame {
   text: string;
-  /** It was written to the client. Until this is said, the session counts it as lost. */
+  /** Milliseconds for the client to take it. */
+  patience: number;
+  /** It was written to the client. If this is not said in time, the session counts it as lost. */
   taken(): void;
 }
 
@@ -120,13 +121,22 @@ export class Neighbours {
         signal.addEventListener('abort', gone);
         const patience = this.#heartbeatDelay + this.#patience;
         const answer = await this.#ask(instance, { type: 'receive', id, who }, patience, signal);
-        signal.removeEventListener('abort', gone);
-        if (answer?.frame === undefined) return undefined;
+        if (signal.aborted) return undefined;
+        const frame = answer?.frame;
         // It may have been on its way for long, and what it belongs to is over. Older instances don't say what that is.
-        if (answer.stamp !== undefined && this.#fence?.mayPass(answer.stamp) === false) return undefined;
+        const isOver = answer?.stamp !== undefined && this.#fence?.mayPass(answer.stamp) === false;
+        if (frame === undefined || isOver) {
+          signal.removeEventListener('abort', gone);
+          if (answer?.ok !== false) gone();
+          return undefined;
+        }
         return {
-          text: answer.frame,
-          taken: () => this.#say(instance, { from: this.#bus.instance, n, type: 'taken' }),
+          text: frame,
+          patience: timeFor(frame, this.#patience),
+          taken: () => {
+            signal.removeEventListener('abort', gone);
+            this.#say(instance, { from: this.#bus.instance, n, type: 'taken' });
+          },
         };
       },
     };
@@ -160,7 +170,7 @@ export class Neighbours {
         this.#receivers.get(key)?.lost();
         const attributes = this.#local.attributesOf(envelope.id) ?? {};
         const receiver: RemoteReceiver = new RemoteReceiver(
-          2 * this.#patience,
+          this.#patience,
           (frame) => {
             const stamp = frame === undefined ? undefined : this.#fence?.stamp(attributes);
             this.#answer(envelope, { ok: frame !== undefined, frame, stamp });
@@ -228,9 +238,9 @@ class RemoteReceiver implements Receiver {
   readonly #patience: number;
   readonly #deliver: (frame: string | undefined) => void;
   readonly #over: () => void;
-  #timer: NodeJS.Timeout | undefined;
+  #callOff = (): void => {};
 
-  /** @param patience milliseconds for a frame to be taken */
+  /** @param patience milliseconds, as for any answer */
   constructor(patience: number, deliver: (frame: string | undefined) => void, over: () => void) {
     this.#patience = patience;
     this.#deliver = deliver;
@@ -240,7 +250,7 @@ class RemoteReceiver implements Receiver {
   send(frame: string): boolean {
     this.#deliver(frame);
     // What is not taken in time may be lost, and with it the session.
-    this.#timer = setTimeout(() => this.lost(), this.#patience);
+    this.#callOff = afterReading(timeFor(frame, this.#patience), () => this.lost());
     return false;
   }
 
@@ -258,9 +268,14 @@ class RemoteReceiver implements Receiver {
   }
 
   forget(): void {
-    clearTimeout(this.#timer);
+    this.#callOff();
     this.#over();
   }
+}
+
+/** Milliseconds for a frame to get to another instance, and from there to its client, however slow his line. */
+function timeFor(frame: string, patience: number): number {
+  return 2 * patience + wayOf(Buffer.byteLength(frame));
 }
 
 /** Anybody who can reach the store can say anything: `undefined` for what is none of ours. */

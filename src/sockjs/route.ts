@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { arm, disarm, type Expirable } from '../server/deadlines.ts';
 import { GatheredBytes } from '../server/gathered-bytes.ts';
 import { asError } from '../server/handler-calls.ts';
+import { bodyOf, cut } from '../server/http2-stream.ts';
 import { within } from '../waiting.ts';
 import { parse } from './frames.ts';
 import type { Wrapping } from './http-receiver.ts';
@@ -50,7 +51,7 @@ export function answer(response: ServerResponse, status: number, text: string, t
 /** Something that the application gave us has thrown: its client gets an answer, and the process goes on. */
 export function fail(response: ServerResponse, thrown: unknown): void {
   process.emitWarning(asError(thrown));
-  if (response.headersSent) response.destroy();
+  if (response.headersSent) cut(bodyOf(response));
   else answer(response, 500, 'Internal error.');
 }
 
@@ -93,7 +94,7 @@ export async function deliver(
     return;
   }
   const limit = longestText(sessions.maxMessage) * factor;
-  const body = await bodyOf(request, limit);
+  const body = await readBody(request, limit);
   if (body === undefined) return;
   if (body === 'too long') {
     (session ?? remote)!.tooLong();
@@ -130,11 +131,11 @@ export function longestText(maxMessage: number): number {
 }
 
 /** Undefined where the client went away inside it, or took too long. What follows one that is too long is thrown away. */
-function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | 'too long' | undefined> {
+function readBody(request: IncomingMessage, limit: number): Promise<Buffer | 'too long' | undefined> {
   return new Promise((resolve) => {
     const body = new GatheredBytes();
     let isTooLong = false;
-    const deadline: Expirable = { deadline: null, expire: () => request.destroy() };
+    const deadline: Expirable = { deadline: null, expire: () => cut(bodyOf(request)) };
     arm(deadline, BODY_TIMEOUT);
     request.on('data', (chunk: Buffer) => {
       isTooLong ||= body.length + chunk.length > limit;

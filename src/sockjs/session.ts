@@ -63,6 +63,11 @@ const MAX_HELD = 1000;
  */
 const SLOWEST = 8;
 
+/** Milliseconds that so many bytes take over that line. */
+export function wayOf(bytes: number): number {
+  return bytes / SLOWEST;
+}
+
 /** Messages of one request, while the application reads nothing. */
 interface Held {
   texts: string[];
@@ -85,8 +90,9 @@ export class SockJsSession implements Transport {
   readonly #handler: Handler<Transport>;
   readonly #limits: SessionLimits;
   #receiver: Receiver | undefined;
-  /** The receiver before, as long as the network may not have taken all of it. */
+  /** The receiver before, as long as the client may not have all of it, and how many bytes that were. */
   #former: Receiver | undefined;
+  #formerBytes = 0;
   #isPaused = false;
   /** What has come while it was paused. */
   #held: Queue<Held> | undefined;
@@ -123,7 +129,15 @@ export class SockJsSession implements Transport {
 
   get backlog(): number {
     const { backlog = 0 } = this.#receiver ?? this.#former ?? {};
-    return this.#queuedBytes + backlog;
+    return this.#queuedBytes + backlog + this.#onTheWay(backlog > 0);
+  }
+
+  /** Of an ended response: what the client may not have yet. It gets less when all of it has left, as over the slowest line. */
+  #onTheWay(isLeaving: boolean): number {
+    if (this.#former === undefined) return 0;
+    if (isLeaving) return this.#formerBytes;
+    const arrival = this.deadline - this.#limits.disconnectDelay;
+    return Math.max(0, Math.min(this.#formerBytes, (arrival - monotonicNow()) * SLOWEST));
   }
 
   /** The first receiver: sends the open frame. The caller then calls `begin`. */
@@ -339,8 +353,8 @@ export class SockJsSession implements Transport {
     if (receiver === undefined || receiver.send(frame)) return;
     this.#receiver = undefined;
     this.#former = receiver;
-    const way = Math.max(frame.length, receiver.bufferedAmount) / SLOWEST;
-    this.deadline = monotonicNow() + this.#limits.disconnectDelay + way;
+    this.#formerBytes = Math.max(Buffer.byteLength(frame), receiver.bufferedAmount);
+    this.deadline = monotonicNow() + this.#limits.disconnectDelay + wayOf(this.#formerBytes);
     receiver.end();
   }
 

@@ -1,8 +1,9 @@
 /** The HTTP sessions of one SockJS server: opening them, finding them, letting go of them. */
 import { monotonicNow } from '../clock.ts';
 import { Admission, type AdmissionRules, HandshakeEndError } from '../server/admission.ts';
+import { arm, disarm, type Expirable } from '../server/deadlines.ts';
 import { asError } from '../server/handler-calls.ts';
-import { bodyOf } from '../server/http2-stream.ts';
+import { bodyOf, cut } from '../server/http2-stream.ts';
 import type { Traffics } from '../server/traffic.ts';
 import type { Attributes, Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import type { Bus } from './bus.ts';
@@ -198,10 +199,13 @@ export class HttpSessions implements Sessions, LocalSessions {
     response.once('close', () => gone.abort());
     const frame = await remote.receive(gone.signal);
     if (frame === undefined) {
-      response.destroy();
+      cut(bodyOf(response));
       return;
     }
-    response.once('finish', () => frame.taken());
+    const deadline: Expirable = { deadline: null, expire: () => receiver.destroy() };
+    arm(deadline, frame.patience);
+    response.once('close', () => disarm(deadline));
+    receiver.whenWritten(() => frame.taken());
     receiver.send(frame.text);
     receiver.end();
   }

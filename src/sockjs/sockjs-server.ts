@@ -17,7 +17,7 @@ import { requestTarget } from '../server/request-target.ts';
 import { type Traffics, trafficByKind } from '../server/traffic.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../server/transport.ts';
 import { addRoute, type UpgradableServer } from '../server/upgrade-router.ts';
-import type { WebSocketServerOptions } from '../server/websocket-server.ts';
+import type { WebSocketServerOptions } from '../server/websocket-server-options.ts';
 import type { Bus } from './bus.ts';
 import type { Fence } from './fence.ts';
 import { cors, methodNotAllowed, neverCache, notFound, preflight, stickyCookie } from './http.ts';
@@ -324,16 +324,16 @@ function sessionPath(path: string): [path: string, transport: string, id: string
   return match === null ? undefined : [path, match[2]!, match[1]!];
 }
 
+function policyOf(origins: Origins | OriginPolicy | undefined): OriginPolicy {
+  return origins instanceof OriginPolicy ? origins : new OriginPolicy(origins);
+}
+
 /**
  * Whether the page behind a request may use it. A browser sends no Origin with a GET of the same origin, nor with what
  * an element loads: a foreign page could read a `jsonp` session with its visitor's cookies, or open sessions in his name
  * by images. So these are judged by Sec-Fetch-Site (Fetch Metadata) or else by their Referer. Where there is neither,
  * a script or frame is refused, and anything else comes from a program or from a very old browser.
  */
-function policyOf(origins: Origins | OriginPolicy | undefined): OriginPolicy {
-  return origins instanceof OriginPolicy ? origins : new OriginPolicy(origins);
-}
-
 function isAllowed(request: IncomingMessage, origins: OriginPolicy, isElement: boolean): boolean {
   if (originOf(request) !== undefined || origins.list === undefined) return origins.allows(request);
   const { referer, cookie, 'sec-fetch-site': site } = request.headers;

@@ -1,31 +1,23 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
-import { adminOf } from './support.ts';
+import { adminOf, serving } from './support.ts';
 
 const MAX_BODY = 1000;
 const broker = memoryBroker();
 const push = new PushServer({ broker, topics: { 'room:*': { presence: true } } });
 const api = adminOf(push, { tokens: ['open-sesame'], maxBody: MAX_BODY });
 const closed = adminOf(push, { tokens: [], maxBody: MAX_BODY });
-const server = createServer((request, response) => {
-  void (request.headers['x-no-token'] === undefined ? api : closed)(request, response);
-});
-server.keepAliveTimeout = 0;
-let origin = '';
+let server: Awaited<ReturnType<typeof serving>>;
 
 before(async () => {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server = await serving((request, response) => {
+    void (request.headers['x-no-token'] === undefined ? api : closed)(request, response);
+  });
 });
 after(async () => {
   server.close();
-  server.closeAllConnections();
   await push.close();
 });
 
@@ -35,7 +27,7 @@ async function call(path: string, init: RequestInit = {}) {
     'Content-Type': 'application/json',
     ...init.headers,
   };
-  const response = await fetch(origin + path, { method: 'POST', ...init, headers });
+  const response = await fetch(server.url + path, { method: 'POST', ...init, headers });
   assert.match(response.headers.get('content-type') ?? '', /^application\/json/);
   const body = (await response.json()) as Record<string, unknown>;
   return { status: response.status, headers: response.headers, body, error: body.error };

@@ -1,9 +1,8 @@
 /** Calls of the admin API, each of whose answers is held to the OpenAPI document. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { RequestListener } from 'node:http';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import { serving } from './support.ts';
 
 interface Described {
   content?: Record<string, unknown>;
@@ -52,15 +51,9 @@ export class CheckedCalls {
   }
 
   static async start(listener: RequestListener): Promise<CheckedCalls> {
-    const server = createServer(listener).listen(0, '127.0.0.1');
-    server.keepAliveTimeout = 0;
-    await once(server, 'listening');
-    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const document = (await (await fetch(`${origin}/openapi.json`)).json()) as Document;
-    return new CheckedCalls(document, origin, () => {
-      server.close();
-      server.closeAllConnections();
-    });
+    const { url, close } = await serving(listener);
+    const document = (await (await fetch(`${url}/openapi.json`)).json()) as Document;
+    return new CheckedCalls(document, url, close);
   }
 
   close(): void {

@@ -1,34 +1,26 @@
 /** The admin API, for what is sent later and to many. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
-import { adminOf } from './support.ts';
+import { adminOf, serving } from './support.ts';
 
 const MAX_BODY = 1000;
 const broker = memoryBroker();
 const push = new PushServer({ broker, limits: { scheduled: 100, message: MAX_BODY } });
-const server = createServer(adminOf(push, { maxBody: MAX_BODY }));
-server.keepAliveTimeout = 0;
-let origin = '';
+let server: Awaited<ReturnType<typeof serving>>;
 
 before(async () => {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server = await serving(adminOf(push, { maxBody: MAX_BODY }));
 });
 after(async () => {
   server.close();
-  server.closeAllConnections();
   await push.close();
 });
 
 async function call(method: string, path: string, body?: string, headers: Record<string, string> = {}) {
-  const response = await fetch(origin + path, {
+  const response = await fetch(server.url + path, {
     method,
     headers: { Authorization: 'Bearer T', 'Content-Type': 'application/json', ...headers },
     ...(body !== undefined && { body }),
@@ -141,6 +133,8 @@ test('what can not be is refused, and nothing is sent', async () => {
     ['{"users":["zoe"]}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"dta":2}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"at":"tomorrow"}', 400, 'bad_request'],
+    ['{"users":["zoe"],"data":1,"at":"2030-02-29T18:00:00Z"}', 400, 'bad_request'],
+    ['{"users":["zoe"],"data":1,"at":"2030-13-01"}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"at":true}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"at":-5}', 400, 'bad_request'],
     ['{"users":["zoe"],"data":1,"at":"-5"}', 400, 'bad_request'],

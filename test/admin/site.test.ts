@@ -1,12 +1,11 @@
 /** What is answered on the port that pages connect to, and on that of operators, where there is one. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { AdminTokens } from '../../src/admin/tokens.ts';
 import { sites } from '../../src/cli/site.ts';
 import { PushServer } from '../../src/push/index.ts';
+import { serving } from './support.ts';
 
 const push = new PushServer({ log: () => {} });
 const { main } = sites({
@@ -20,19 +19,14 @@ const { main } = sites({
   hasAdminPort: false,
   path: '/socketServer',
 });
-const server = createServer(main);
-let url = '';
-let port = 0;
+let [url, port] = ['', 0];
+let close: () => void;
 
 before(async () => {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ({ port } = server.address() as AddressInfo);
-  url = `http://127.0.0.1:${port}`;
+  ({ url, port, close } = await serving(main));
 });
 after(async () => {
-  server.close();
-  server.closeAllConnections();
+  close();
   await push.close();
 });
 

@@ -1,5 +1,7 @@
-/** The admin API of a push server, as `tidings serve` has it. */
-import type { IncomingMessage, RequestListener } from 'node:http';
+/** The admin API of a push server, as `tidings serve` has it, and a server for it. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { adminApi, listenerOf } from '../../src/admin/api.ts';
 import { adminRoutes, type RouteSettings } from '../../src/admin/routes.ts';
 import { AdminTokens } from '../../src/admin/tokens.ts';
@@ -26,4 +28,15 @@ export function adminOf(
       ...(addressOf && { addressOf }),
     }),
   );
+}
+
+/** Answers on a port of its own, until `close`. Connections stay, however long nobody asks. */
+export async function serving(
+  listener: RequestListener,
+): Promise<{ url: string; port: number; close(): void }> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  server.keepAliveTimeout = 0;
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, port, close: () => server.close().closeAllConnections() };
 }

@@ -1,23 +1,17 @@
 /** Who may ask the admin API, how often, and what is written down of it. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { RequestListener } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Guesses } from '../../src/admin/pace.ts';
 import { AdminTokens } from '../../src/admin/tokens.ts';
 import { PushServer } from '../../src/push/index.ts';
 import { until } from '../support/net.ts';
-import { type AdminSettings, adminOf } from './support.ts';
+import { type AdminSettings, adminOf, serving } from './support.ts';
 
 async function listen(t: TestContext, listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { url, close } = await serving(listener);
+  t.after(close);
+  return url;
 }
 
 async function start(t: TestContext, settings: AdminSettings) {

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { PageWire } from '../../bench/pages/job.ts';
 import { Page } from '../../bench/pages/page.ts';
+import { until } from '../support/net.ts';
 
 const position = (offset: number) => ({ epoch: 'e', offset, id: `i${offset}` });
 const message = (n: number): string =>
@@ -93,6 +94,6 @@ test('it is settled when the last acknowledgement has its answer, which may stan
   assert.equal(page.last, 2);
   assert.equal(page.isSettled, false);
   answer();
-  while (!page.isSettled) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('it to be settled', () => page.isSettled);
   assert.deepEqual(errors, []);
 });

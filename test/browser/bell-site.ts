@@ -5,11 +5,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createRequire } from 'node:module';
 import type { AddressInfo, Socket } from 'node:net';
 import { basename } from 'node:path';
-import { build } from 'esbuild';
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { bellBundle, shareBundle } from '../../scripts/client-bundle.ts';
 import { PushServer, queryUser, signedTicket } from '../../src/index.ts';
 import { recordErrors } from '../support/chromium.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 /** Milliseconds; the machine may have other things to do. */
 const PATIENCE = 60_000;
@@ -30,6 +30,7 @@ export interface Site {
   up(): Promise<void>;
   /** The errors of all pages, once: scripts, content policy, uncaught rejections. */
   errors(): string[];
+  closePages(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -43,10 +44,8 @@ export interface PageOptions extends BrowserContextOptions {
 
 export async function startSite(browser: Browser): Promise<Site> {
   const scripts = new Map<string, string>();
-  for (const bundle of [bellBundle, shareBundle]) {
-    const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
-    scripts.set(`/${basename(bundle.outfile)}`, outputFiles[0]!.text);
-  }
+  for (const bundle of [bellBundle, shareBundle])
+    scripts.set(`/${basename(bundle.outfile)}`, await scriptOf(bundle));
   const pages = new Map<string, string>();
   const errors: string[] = [];
   const contexts = new Set<BrowserContext>();
@@ -111,8 +110,12 @@ export async function startSite(browser: Browser): Promise<Site> {
       await once(http, 'listening');
     },
     errors: () => [...errors.splice(0), ...all.flatMap((mine) => mine.splice(0))],
-    async stop() {
+    async closePages() {
       for (const context of contexts) await context.close();
+      contexts.clear();
+    },
+    async stop() {
+      await site.closePages();
       await push.close({ drain: 0 });
       http.closeAllConnections();
       http.close();

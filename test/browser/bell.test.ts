@@ -21,7 +21,11 @@ describe('the bell', needs('chromium'), () => {
     await site?.stop();
     await browser?.close();
   });
-  afterEach(() => assert.deepEqual(site.errors(), []));
+  afterEach(async () => {
+    // Or they would tell of what later tests do to their server.
+    await site.closePages();
+    assert.deepEqual(site.errors(), []);
+  });
 
   /** A user whom no other test knows. */
   const newUser = (): string => `user-${++users}`;
@@ -721,7 +725,7 @@ describe('the bell', needs('chromium'), () => {
           user: name,
           'title-badge': '',
           notifications: '',
-          toast: '300',
+          toast: '30000',
         }))
           bell.setAttribute(key, value);
         document.querySelector('main')!.append(bell);

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
 import { clientBundle } from '../../scripts/client-bundle.ts';
 import { nonsense, welcomes } from '../client/nonsense.ts';
@@ -12,6 +11,7 @@ import { at, ScriptedServer } from '../client/scripted-server.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 describe('the client in Chromium', needs('chromium'), () => {
   let browser: Browser;
@@ -21,8 +21,7 @@ describe('the client in Chromium', needs('chromium'), () => {
   let errors: string[];
 
   before(async () => {
-    const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
-    const script = outputFiles[0]!.text;
+    const script = await scriptOf(clientBundle);
     http = createServer((request, response) => {
       const isScript = request.url === '/tidings.js';
       response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');

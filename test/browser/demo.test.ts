@@ -6,10 +6,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
-import { buildClient, launchChromium, recordErrors } from '../support/chromium.ts';
+import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
+import { placeScripts } from '../support/scripts.ts';
 import { axe, bellOf } from './bell-site.ts';
 import { Balancer, type Instance, startInstance } from './instances.ts';
 
@@ -27,7 +28,7 @@ describe('the mail demo', needs('redis', 'chromium'), () => {
   let browser: Browser;
 
   before(async () => {
-    await buildClient();
+    await placeScripts();
     redis = await startRedis();
     [one, two, browser] = await Promise.all([
       startInstance('one', ['--redis', redis.url]),

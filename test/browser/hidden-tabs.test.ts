@@ -4,20 +4,19 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { build } from 'esbuild';
 import type { Page } from 'playwright-core';
 import { clientBundle } from '../../scripts/client-bundle.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 test(
   'nine tabs over SockJS, eight of them hidden: the ninth loads, and nobody has lost anything',
   needs('chromium'),
   async (t) => {
-    const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
-    const script = outputFiles[0]!.text;
+    const script = await scriptOf(clientBundle);
     const http = createServer((request, response) => {
       const isScript = request.url === '/tidings.js';
       response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');

@@ -5,7 +5,6 @@ import { readFileSync } from 'node:fs';
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import { build } from 'esbuild';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { clientBundle } from '../../scripts/client-bundle.ts';
 import { PushServer, queryUser } from '../../src/index.ts';
@@ -13,6 +12,7 @@ import { type Certificates, makeCertificates } from '../support/certificates.ts'
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 const TABS = 10;
 
@@ -29,7 +29,7 @@ describe('a site on HTTP/2 in Chromium', needs('chromium', 'openssl'), () => {
   let upgrades = 0;
 
   before(async () => {
-    const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
+    const script = await scriptOf(clientBundle);
     certificates = makeCertificates();
     server = createSecureServer({
       cert: readFileSync(certificates.certFile),
@@ -42,7 +42,7 @@ describe('a site on HTTP/2 in Chromium', needs('chromium', 'openssl'), () => {
       response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html; charset=utf-8');
       response.end(
         isScript
-          ? outputFiles[0]!.contents
+          ? script
           : '<!doctype html><link rel="icon" href="data:,"><script src="/tidings.js"></script><body>',
       );
     });

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
-import { build } from 'esbuild';
 import type { BrowserContext, Page } from 'playwright-core';
 import { clientBundle } from '../../scripts/client-bundle.ts';
 import { PushServer, queryUser } from '../../src/index.ts';
@@ -13,6 +12,7 @@ import { onEachStore } from '../push/stores.ts';
 import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 interface Site {
   push: PushServer;
@@ -61,8 +61,7 @@ const CONNECT = `
 onEachStore('the inbox of a page in Chromium', async (broker, t) => {
   const { skip } = needs('chromium');
   if (skip) return t.skip(skip);
-  const { outputFiles } = await build({ ...clientBundle, sourcemap: false, write: false });
-  const script = outputFiles[0]!.text;
+  const script = await scriptOf(clientBundle);
   const sites = [await site(t, broker(), script), await site(t, broker(), script)];
   const [first, second] = sites as [Site, Site];
   const browser = await launchChromium();

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
 import { until } from '../support/net.ts';
-import { typescript } from '../support/programs.ts';
+import { programFile } from '../support/program-file.ts';
 
 export interface Instance {
   readonly name: string;
@@ -14,7 +14,7 @@ export interface Instance {
 
 export async function startInstance(name: string, args: string[] = []): Promise<Instance> {
   const command = [
-    'src/cli.ts',
+    programFile,
     'serve',
     '--demo',
     '--port',
@@ -25,7 +25,7 @@ export async function startInstance(name: string, args: string[] = []): Promise<
     name,
     ...args,
   ];
-  const child: ChildProcess = spawn(process.execPath, [...typescript, ...command], {
+  const child: ChildProcess = spawn(process.execPath, command, {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

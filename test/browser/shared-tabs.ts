@@ -1,14 +1,14 @@
 /** A site whose pages share a connection, in a Chromium with back-forward cache and throttled timers. */
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename } from 'node:path';
-import { build } from 'esbuild';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { clientBundle, shareBundle } from '../../scripts/client-bundle.ts';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { until } from '../support/net.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 /** A host name that is no secure origin. */
 export const INSECURE = 'intranet.test';
@@ -38,6 +38,8 @@ export class Site {
   context!: BrowserContext;
   /** Content-Security-Policy of pages. */
   policy = '';
+  /** Answers that pages stand still for; undefined: for none. */
+  #held: ServerResponse[] | undefined;
 
   private constructor(http: Server, push: PushServer, browser: Browser) {
     this.http = http;
@@ -47,11 +49,13 @@ export class Site {
 
   static async start(options: Partial<PushServerOptions> = {}): Promise<Site> {
     const scripts = new Map<string | undefined, string>();
-    for (const bundle of [clientBundle, shareBundle]) {
-      const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
-      scripts.set(`/${basename(bundle.outfile)}`, outputFiles[0]!.text);
-    }
+    for (const bundle of [clientBundle, shareBundle])
+      scripts.set(`/${basename(bundle.outfile)}`, await scriptOf(bundle));
     const http = createServer((request, response) => {
+      if (request.url === '/standstill' && site.#held) {
+        site.#held.push(response);
+        return;
+      }
       const script = scripts.get(request.url);
       response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html; charset=utf-8');
       response.setHeader('Cache-Control', 'max-age=60');
@@ -61,6 +65,7 @@ export class Site {
     await once(http, 'listening');
     const push = await serve(http, options);
     const browser = await launchChromium({
+      windows: true,
       ignoreDefaultArgs: NATURAL,
       args: [
         '--headless=new',
@@ -91,6 +96,24 @@ export class Site {
         constructor(...args) { super(...args); globalThis.socket = this; }
       }
     `);
+  }
+
+  /** The page stands still, with all that its scripts have to do, until `act` has ended. */
+  async standstill({ page }: Tab, act: () => Promise<unknown>): Promise<void> {
+    const held: ServerResponse[] = [];
+    this.#held = held;
+    const isOver = page.evaluate(`{
+      const request = new XMLHttpRequest();
+      request.open('GET', '/standstill', false);
+      request.send();
+    }`);
+    try {
+      await act();
+    } finally {
+      this.#held = undefined;
+      for (const response of held) response.end();
+    }
+    await isOver;
   }
 
   url(host = 'localhost'): string {

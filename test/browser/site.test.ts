@@ -21,7 +21,7 @@ const TYPES: Record<string, string> = {
   '.svg': 'image/svg+xml',
 };
 
-describe('the site of docs/', { timeout: 300_000, ...needs('chromium') }, () => {
+describe('the site of docs/', { timeout: 540_000, ...needs('chromium') }, () => {
   let http: Server;
   let browser: Browser;
   let page: Page;

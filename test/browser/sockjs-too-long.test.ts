@@ -13,7 +13,7 @@ const MESSAGE = 100_000;
 const LONGEST = ['"'.repeat(MESSAGE), '邮'.repeat(Math.floor(MESSAGE / 3)), '\\'.repeat(MESSAGE)];
 
 describe('what is too long, above sockjs-client in Chromium', {
-  timeout: 300_000,
+  timeout: 540_000,
   ...needs('chromium'),
 }, () => {
   let browser: Browser;

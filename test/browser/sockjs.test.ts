@@ -4,10 +4,11 @@ import type { Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { SockJsServer } from '../../src/sockjs/index.ts';
-import { buildClient, launchChromium, recordErrors } from '../support/chromium.ts';
+import { launchChromium, recordErrors } from '../support/chromium.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
+import { placeScripts } from '../support/scripts.ts';
 import { ANY_ORIGIN, everyCharacter, startPage, TRANSPORTS, wellFormed } from './sockjs-page.ts';
 
 const TEXTS: string[] = [
@@ -149,7 +150,7 @@ describe('sockjs-client in Chromium', needs('chromium'), () => {
 });
 
 test('the demo receives mail where the browser has no WebSocket', needs('chromium'), async (t) => {
-  await buildClient();
+  await placeScripts();
   const program = tidings(t, ['serve', '--demo', '--port', '0', '--policy-port', 'off']);
   const [url = ''] = await program.line(/^listening on (http:\S+)\/$/m);
   await program.line(/^listening on http:\S+\/sockjs\/socketServer$/m);

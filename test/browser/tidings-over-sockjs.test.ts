@@ -19,7 +19,7 @@ const TEXTS: string[] = [
   ...everyCharacter(0x1000),
 ];
 
-describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...needs('chromium') }, () => {
+describe('tidings.1 above sockjs-client in Chromium', { timeout: 540_000, ...needs('chromium') }, () => {
   let browser: Browser;
   let http: Server;
   let push: PushServer;
@@ -125,7 +125,7 @@ describe('tidings.1 above sockjs-client in Chromium', { timeout: 300_000, ...nee
               }
             ).state,
         );
-      await until('a welcome', async () => (await look()).opens === 1, 60_000);
+      await until('a welcome', async () => (await look()).opens >= 1, 60_000);
       for (const [i, text] of TEXTS.entries()) {
         await push.send(user, text);
         if (i % 7 !== 3) continue;

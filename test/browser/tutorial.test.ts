@@ -172,7 +172,7 @@ function steps(page: string): Step[] {
 }
 
 test('the Chinese page leads from an empty folder to two instances behind nginx with metrics', {
-  timeout: 240_000,
+  timeout: 540_000,
   ...needs('chromium', 'redis', 'nginx'),
 }, async (t) => {
   const home = mkdtempSync(join(tmpdir(), 'tidings-tutorial-'));

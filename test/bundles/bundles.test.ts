@@ -23,7 +23,7 @@ import { createContext, runInContext } from 'node:vm';
 import commonjsPlugin from '@rollup/plugin-commonjs';
 import { nodeResolve } from '@rollup/plugin-node-resolve';
 import { build as esbuild } from 'esbuild';
-import { type Plugin, rollup } from 'rollup';
+import { type Plugin, type RollupBuild, rollup } from 'rollup';
 import { build as viteBuild } from 'vite';
 import webpack from 'webpack';
 import { WebSocket } from 'ws';
@@ -71,11 +71,17 @@ const esbuildTo =
     assert.deepEqual(warnings, []);
   };
 
+/** By entry: what is read is the same, in whichever form it is written. */
+const rolled = new Map<string, Promise<RollupBuild>>();
+
 const rollupTo =
   (format: 'esm' | 'cjs'): Bundle =>
   async (entry, file) => {
-    const plugins = [nodeResolve({ preferBuiltins: true, exportConditions: ['node'] }), commonjs()];
-    const bundle = await rollup({ input: entry, plugins, onwarn: () => {} });
+    if (!rolled.has(entry)) {
+      const plugins = [nodeResolve({ preferBuiltins: true, exportConditions: ['node'] }), commonjs()];
+      rolled.set(entry, rollup({ input: entry, plugins, onwarn: () => {} }));
+    }
+    const bundle = await rolled.get(entry)!;
     await bundle.write({ file, format, inlineDynamicImports: true });
   };
 

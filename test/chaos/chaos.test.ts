@@ -40,6 +40,25 @@ describe('npm run chaos', { ...needs('redis'), timeout: 900_000 }, () => {
     assert.ok(rewound.gaps > 0 && rewound.told > 0);
   });
 
+  test(
+    'on PostgreSQL what is committed is seen once, and what a promoted standby lacks is told',
+    needs('postgres'),
+    async () => {
+      const names = 'postgres-transactions,postgres-lossy-promotion';
+      const { status, results: both } = await results(
+        '--store',
+        'postgres',
+        '--scenario',
+        names,
+        '--messages',
+        '200',
+      );
+      assert.equal(status, 0, JSON.stringify(both));
+      const [lossy] = both as [Result];
+      assert.ok(lossy.gaps > 0 && lossy.told > 0);
+    },
+  );
+
   for (const broken of ['recovery', 'doorbell']) {
     test(`without a guarantee (--broken ${broken}) it finds losses and ends with status 1`, async () => {
       const { status, results: found, failed } = await results('--scenario', '1', '--broken', broken);
@@ -72,6 +91,8 @@ describe('npm run chaos', { ...needs('redis'), timeout: 900_000 }, () => {
     assert.equal((await run('--scenario', 'client-cut,typo')).status, 2);
     assert.equal((await run('--messages', 'many')).status, 2);
     assert.equal((await run('--broken', 'everything')).status, 2);
+    assert.equal((await run('--store', 'redis,paper')).status, 2);
+    assert.equal((await run('--store', 'postgres', '--scenario', 'sentinel-failover')).status, 2);
     const { status, output } = await run('--help');
     assert.equal(status, 0);
     assert.match(output, /--seed/);

@@ -2,8 +2,8 @@
  * A program: one instance with a push server, as an application embeds it. The runner starts several as child
  * processes. Besides the sockets it takes `POST /send/<stream>`, for the data's key `POST /reference/<user>`, and
  * `POST /disconnect/<user>`, `/block/<user>` and `/unblock/<user>`; it lists an inbox on `GET /inbox/<user>`,
- * tells its memory on `GET /memory`, and how many handshakes were under way at once since it was last asked on
- * `GET /handshakes`.
+ * tells how it is on `GET /stats`, with its memory, once it has collected it, on `GET /memory`, and how many handshakes were
+ * under way at once since it was last asked on `GET /handshakes`.
  */
 import { createServer, type IncomingMessage } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
@@ -14,13 +14,14 @@ import {
   PushServer,
   type PushServerOptions,
   queryUser,
-  redisBroker,
+  source,
 } from '../../src/index.ts';
 import type { InstanceSettings } from './instances.ts';
 import { type Misbehaviour, misbehave, misbehaviours } from './misbehaviour.ts';
+import { brokerOf } from './store-target.ts';
 
 const settings = JSON.parse(process.env['CHAOS_INSTANCE']!) as InstanceSettings;
-const { port, path, store, redis, drain, options, handshakeTime, isFaulty } = settings;
+const { port, path, store, drain, options, handshakeTime, isFaulty, sources = [] } = settings;
 let underWay = 0;
 let peak = 0;
 
@@ -29,7 +30,8 @@ const http = createServer((request, response) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   };
   const [, verb, stream] = decodeURIComponent(request.url ?? '').split('/');
-  if (verb === 'memory') {
+  if (verb === 'stats') answer(200, push.stats());
+  else if (verb === 'memory') {
     globalThis.gc?.();
     answer(200, { ...process.memoryUsage(), cpu: process.cpuUsage(), ...push.stats() });
   } else if (verb === 'handshakes') {
@@ -127,7 +129,7 @@ function unencodable(key: string): { user: string; data: unknown } | undefined {
 
 const push = new PushServer({
   server: http,
-  broker: redisBroker(store, redis),
+  broker: brokerOf(store),
   interceptors: [
     queryUser('user'),
     ...(handshakeTime === undefined ? [] : [lookup]),
@@ -137,6 +139,8 @@ const push = new PushServer({
   ...(isFaulty && faulty),
   ...options,
 });
+
+for (const url of sources) source(push, url);
 
 async function read(request: IncomingMessage): Promise<{ data: unknown; key: string; replaces?: string }> {
   const chunks: Buffer[] = [];

@@ -5,26 +5,28 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import type { PushServerOptions, RedisBrokerOptions } from '../../src/index.ts';
-import type { RedisTarget } from '../../src/pubsub/redis/target.ts';
+import { inlineFilesOfSources } from '../../scripts/inline-files.ts';
+import type { PushServerOptions } from '../../src/index.ts';
 import { freePort } from '../support/net.ts';
+import type { StoreTarget } from './store-target.ts';
 
 export interface InstanceSettings {
   port: number;
   /** Of a Unix socket at which it can be reached, too. */
   path?: string;
-  store: RedisTarget;
-  redis: RedisBrokerOptions;
+  store: StoreTarget;
   /** Milliseconds that SIGTERM gives sessions to go. */
   drain: number;
   options: PushServerOptions;
   /** Milliseconds that an interceptor takes over each handshake, as one with a session store does. */
   handshakeTime?: number;
+  /** URLs of sources that it reads. */
+  sources?: string[];
   /** The application's callbacks throw, reject and hang for whoever asks for it by name (see instance.ts). */
   isFaulty?: boolean;
 }
 
-/** How a system's instances are started. */
+/** How instances are started. */
 export interface Program {
   file: string;
   args: string[];
@@ -48,6 +50,7 @@ export function instanceProgram(): Promise<Program> {
       platform: 'node',
       target: 'es2023',
       logLevel: 'warning',
+      plugins: [inlineFilesOfSources],
     });
     return { file: process.execPath, args: ['--expose-gc', file] };
   })();

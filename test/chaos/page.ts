@@ -8,11 +8,11 @@ import {
   type WebSocketConstructor,
   webSocketTransport,
 } from '../../src/client/full.ts';
+import type { Sighting } from '../../src/prove/ledger.ts';
 import { WebSocket } from '../../src/ws.ts';
-import type { Sighting } from './ledger.ts';
 import type { Numbered } from './publisher.ts';
 
-/** What every system's pages have. */
+/** What every page has. */
 export interface Page {
   readonly user: string;
   /** By stream (`user:<name>` or a topic): what it saw. */

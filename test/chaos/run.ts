@@ -1,29 +1,28 @@
 /** `npm run chaos`: breaks things on purpose and counts what pages have lost. */
 import { parseArgs } from 'node:util';
-import { instanceProgram } from './instances.ts';
-import { type Breakage, breakages, openPage } from './page.ts';
+import { runBeside } from './beside.ts';
+import { type Breakage, breakages } from './page.ts';
 import { machine, summary, table } from './report.ts';
-import { type Result, run } from './scenario.ts';
-import { scenarios } from './scenarios/index.ts';
-import type { System } from './stage.ts';
+import { type Result, run, storesOf } from './scenario.ts';
+import { named, scenarios } from './scenarios/index.ts';
+import type { Plan } from './stage.ts';
+import { type StoreKind, storeKinds } from './store-target.ts';
 import { measureUnitCosts } from './unit-costs.ts';
-
-/** Those that the peers are put through, too. */
-const peerScenarios = [1, 3, 4, 6, 7];
 
 const HELP = `usage: npm run chaos -- [options]
 
-Starts real instances, a real Redis and real pages, publishes numbered messages with idempotency keys, breaks
+Starts real instances, a real Redis or PostgreSQL and real pages, publishes numbered messages with idempotency keys, breaks
 something, and counts what each page has lost, seen twice or seen out of order. A message counts as promised once
 its send has resolved.
 
   --scenario NAME,…  only these (names or numbers); default: all
+  --store NAME,…     what the instances share: ${storeKinds.join(', ')}. Several are played side by side. Default: redis,
+                     postgres and memory; with --scenario or --broken, redis. With PostgreSQL, and without --scenario, only those
+                     scenarios in which something is asked of the store; with a Cluster and with memory, all that can be
   --short            the form that CI runs: fewer messages and faults
   --messages N       messages per scenario at the least (default 3000; with --short 300)
   --time S           seconds of the random scenario (default 60; with --short 8)
   --seed N           repeat the choices of a random scenario (default: chosen at random, and printed)
-  --peer NAME        tidings (default), socket.io or socket.io-streams: without a promise of more than at most once,
-                     of scenarios ${peerScenarios.join(', ')}
   --broken WHAT      break a guarantee on purpose, to see that losses are found: ${breakages.join(', ')}
   --json             the results as one JSON object
   --list             the scenarios
@@ -35,12 +34,12 @@ Exit status 1 on any message lost, duplicated or reordered, and on any gap that 
 const { values } = parseArgs({
   options: {
     scenario: { type: 'string' },
+    store: { type: 'string' },
     short: { type: 'boolean', default: false },
     messages: { type: 'string' },
     time: { type: 'string' },
     seed: { type: 'string' },
     broken: { type: 'string' },
-    peer: { type: 'string', default: 'tidings' },
     json: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     'unit-costs': { type: 'boolean', default: false },
@@ -51,9 +50,26 @@ if (values.help) {
   console.log(HELP);
   process.exit(0);
 }
+const isNarrow = values.scenario ?? values.broken ?? (values['unit-costs'] || values.list || undefined);
+const stores = (values.store?.split(',') ??
+  (isNarrow ? ['redis'] : ['redis', 'postgres', 'memory'])) as StoreKind[];
+for (const one of stores)
+  if (!storeKinds.includes(one)) wrong(`--store takes ${storeKinds.join(', ')}, not ${one}`);
+if (stores.length > 1) {
+  const at = process.argv.findIndex((arg) => arg.startsWith('--store'));
+  const args = process.argv.slice(2);
+  if (at !== -1) args.splice(at - 2, process.argv[at] === '--store' ? 2 : 1);
+  process.exit(await runBeside(stores, args));
+}
+const [store] = stores as [StoreKind];
+/** With this store, and called after it. */
+const playable = scenarios
+  .filter((scenario) => storesOf(scenario).includes(store))
+  .map((scenario) => named(scenario, store));
+
 if (values.list) {
-  for (const { number, name, expects, what } of scenarios)
-    console.log(`${String(number ?? '').padStart(2)} ${name.padEnd(22)} ${expects.padEnd(9)} ${what}`);
+  for (const { number, name, expects, what } of playable)
+    console.log(`${String(number ?? '').padStart(2)} ${name.padEnd(25)} ${expects.padEnd(9)} ${what}`);
   process.exit(0);
 }
 
@@ -82,30 +98,20 @@ function count(name: 'messages' | 'time' | 'seed', fallback: number): number {
 
 const wanted = values.scenario?.split(',');
 for (const one of wanted ?? []) {
-  if (!scenarios.some(({ name, number }) => name === one || String(number) === one))
-    wrong(`there is no scenario ${one} (see --list)`);
+  if (!playable.some(({ name, number }) => name === one || String(number) === one))
+    wrong(`there is no scenario ${one} with ${store} (see --list)`);
 }
 const isShort = values.short;
-const chosen = scenarios.filter(({ name, number }) =>
+const chosen = playable.filter(({ name, number, happensTo }) =>
   wanted === undefined
-    ? values.peer === 'tidings' || peerScenarios.includes(number ?? 0)
+    ? store !== 'postgres' || happensTo === undefined
     : wanted.includes(name) || wanted.includes(String(number)),
 );
 if (values.broken !== undefined && !breakages.includes(values.broken as Breakage))
   wrong(`--broken takes ${breakages.join(' or ')}`);
 
-const tidings: System = { name: 'tidings', instance: instanceProgram, open: openPage };
-const system = await systemNamed(values.peer);
-
-async function systemNamed(name: string): Promise<System> {
-  if (name === 'tidings') return tidings;
-  if (name !== 'socket.io' && name !== 'socket.io-streams') wrong(`there is no peer ${name}`);
-  const { socketIo } = await import('../../bench/chaos/socketio.ts');
-  return socketIo(name === 'socket.io' ? 'pubsub' : 'streams');
-}
-
-const plan = {
-  system,
+const plan: Plan = {
+  store,
   isShort,
   messages: count('messages', isShort ? 300 : 3000),
   time: count('time', isShort ? 8 : 60),
@@ -114,7 +120,7 @@ const plan = {
   ...(values.broken !== undefined && { broken: values.broken as Breakage }),
 };
 
-if (!values.json) console.log(`${system.name}\n`);
+if (!values.json) console.log(`${store}\n`);
 const started = performance.now();
 const results: Result[] = [];
 const failed: string[] = [];
@@ -131,9 +137,7 @@ for (const scenario of chosen) {
 }
 const seconds = Math.round((performance.now() - started) / 1000);
 if (values.json) {
-  console.log(
-    JSON.stringify({ system: system.name, machine: machine(), seed: plan.seed, seconds, results, failed }),
-  );
+  console.log(JSON.stringify({ store, machine: machine(), seed: plan.seed, seconds, results, failed }));
 } else {
   console.log(`\n${table(results)}\n\n${machine()}; ${seconds} s, seed ${plan.seed}`);
   console.log(failed.length === 0 ? 'all as promised' : `FAILED: ${failed.join(', ')}`);

@@ -1,6 +1,7 @@
 /** A scenario, and how one is judged. */
-import type { Account } from './ledger.ts';
+import type { Account } from '../../src/prove/ledger.ts';
 import { type Plan, type Setting, Stage } from './stage.ts';
+import type { StoreKind } from './store-target.ts';
 
 export interface Scenario {
   /** Its number in the list of the issue; what goes beyond has none. */
@@ -13,8 +14,25 @@ export interface Scenario {
    * `either`: the store may lose something, and then every page that misses it is told.
    */
   expects: 'complete' | 'told' | 'either';
+  /**
+   * What something happens to: `pages`, `instances`, or a `store` that stands alone (default). So it can be played with every
+   * store; with those that outlive an instance; or with Redis and PostgreSQL.
+   */
+  happensTo?: 'pages' | 'instances' | 'store';
+  /** Those it can be played with, where it is not as `happensTo` says. */
+  stores?: readonly StoreKind[];
   setting?: Setting | ((plan: Plan) => Setting);
   play(stage: Stage): Promise<void>;
+}
+
+const PLAYABLE: Record<NonNullable<Scenario['happensTo']>, readonly StoreKind[]> = {
+  pages: ['redis', 'postgres', 'cluster', 'memory'],
+  instances: ['redis', 'postgres', 'cluster'],
+  store: ['redis', 'postgres'],
+};
+
+export function storesOf({ stores, happensTo = 'store' }: Scenario): readonly StoreKind[] {
+  return stores ?? PLAYABLE[happensTo];
 }
 
 export interface Result extends Account {

@@ -3,10 +3,10 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectOptions } from '../../src/client/core.ts';
-import { PushServer, type PushServerOptions, type RedisBrokerOptions, redisBroker } from '../../src/index.ts';
-import type { RedisTarget } from '../../src/pubsub/redis/target.ts';
+import { PushServer, type PushServerOptions } from '../../src/index.ts';
+import { type Account, account, total } from '../../src/prove/ledger.ts';
+import { TcpProxy } from '../../src/prove/proxy.ts';
 import { until } from '../support/net.ts';
-import { type RedisServer, startRedis } from '../support/redis.ts';
 import {
   type ClusterGroup,
   type SentinelGroup,
@@ -14,24 +14,18 @@ import {
   startSentinels,
 } from '../support/redis-groups.ts';
 import { directSocket } from './direct.ts';
-import { Instance, type Program } from './instances.ts';
-import { type Account, account, total } from './ledger.ts';
-import { type Breakage, lastOf, type Page, type PageOptions } from './page.ts';
-import { TcpProxy } from './proxy.ts';
+import { type Feed, type FeedKind, feeds } from './feeds.ts';
+import { Instance, instanceProgram } from './instances.ts';
+import { LonePostgres } from './lone-postgres.ts';
+import { type Breakage, lastOf, openPage, type Page } from './page.ts';
 import { Publisher, type Send } from './publisher.ts';
-
-/** What is put to the proof: tidings, or a peer. */
-export interface System {
-  name: string;
-  /** Milliseconds after which a page that is not level has lost what it lacks. Default 60,000. */
-  patience?: number;
-  instance(): Promise<Program>;
-  open(options: PageOptions): Page;
-}
+import { brokerOf, type StoreKind, type StoreTarget } from './store-target.ts';
+import { type LoneStore, startLone } from './stores.ts';
 
 /** The long form proves more; the short one is for every change. */
 export interface Plan {
-  system: System;
+  /** Of stores that stand alone. */
+  store: StoreKind;
   messages: number;
   isShort: boolean;
   seed: number;
@@ -46,12 +40,14 @@ export interface Setting {
   /** Default 2. */
   instances?: number;
   /**
-   * `volatile` (default): a Redis that keeps nothing on disk; `durable`: with an append-only file that is written
-   * before each answer; or a group of servers, which instances reach without a proxy.
+   * One that stands alone, behind a proxy: `volatile` (default), which may lose everything when it is killed, or `durable`,
+   * which keeps what it has confirmed. Or a group of Redis servers, which instances reach without a proxy.
    */
-  redis?: 'volatile' | 'durable' | 'sentinels' | 'cluster';
+  store?: 'volatile' | 'durable' | 'sentinels' | 'cluster';
   /** Who sends: a process that only sends, or the instances themselves (default), in turn. */
   sender?: 'own' | 'instances';
+  /** Messages are sent to a source, and the instances read them there. Default: they are sent to the store. */
+  feed?: FeedKind;
   users?: number;
   /** Of each user. Default 2. */
   pages?: number;
@@ -82,24 +78,18 @@ export interface Setting {
   isFaulty?: boolean;
 }
 
-const QUICK: RedisBrokerOptions = {
-  reconnectMinDelay: 20,
-  reconnectMaxDelay: 500,
-  commandTimeout: 3000,
-  probeInterval: 1000,
-  probeTimeout: 1000,
-};
 interface Store {
-  redis?: RedisServer;
+  lone?: LoneStore;
   sentinels?: SentinelGroup;
   cluster?: ClusterGroup;
 }
 
-async function startStore(kind: NonNullable<Setting['redis']>): Promise<Store> {
+async function startStore(plan: Plan, kind: NonNullable<Setting['store']>): Promise<Store> {
+  if (plan.store === 'memory') return {};
+  if (plan.store === 'cluster') return { cluster: await startCluster() };
   if (kind === 'sentinels') return { sentinels: await startSentinels() };
   if (kind === 'cluster') return { cluster: await startCluster() };
-  const durable = ['--appendonly', 'yes', '--appendfsync', 'always'];
-  return { redis: await startRedis(kind === 'durable' ? durable : []) };
+  return { lone: await startLone(plan.store, kind === 'durable') };
 }
 
 /** Pages that connect at once at the beginning. A listener's queue is not endless. */
@@ -117,7 +107,7 @@ export class Stage {
   readonly front: TcpProxy;
   /** The moments at which pages came, at the proxy or as they dialled. */
   readonly arrivals: number[];
-  /** Between the instances and a Redis that stands alone. */
+  /** Between the instances and a store that stands alone. */
   readonly back: TcpProxy;
   readonly publisher: Publisher;
   /** What a scenario wants to have said beside the figures. */
@@ -126,7 +116,7 @@ export class Stage {
   readonly failures: string[] = [];
   /** Milliseconds from a fault, or its end where it has one, until every page had a message sent after that. */
   readonly recoveries: number[] = [];
-  /** Where new connections to a Redis that stands alone go, once that isn't where it began. */
+  /** Where new connections to a store that stands alone go, once that isn't where it began. */
   storePort: number | undefined;
   readonly #setting: Setting;
   readonly #store: Store;
@@ -135,8 +125,9 @@ export class Stage {
   /** By user: messages that are not the publisher's, which a scenario has sent. */
   readonly foreignSent = new Map<string, number>();
   readonly #stops: (() => Promise<void>)[] = [];
-  #startBeside: (store: RedisTarget) => Promise<Instance> = () => Promise.reject(new Error('not set yet'));
+  #startBeside: (store: StoreTarget) => Promise<Instance> = () => Promise.reject(new Error('not set yet'));
   #ownSender: PushServer | undefined;
+  #feed: Feed | undefined;
   #turn = 0;
 
   private constructor(plan: Plan, setting: Setting, front: TcpProxy, back: TcpProxy, store: Store) {
@@ -161,21 +152,22 @@ export class Stage {
 
   /** With everything started, every page connected, and the first messages seen by all. */
   static async set(plan: Plan, setting: Setting = {}): Promise<Stage> {
-    const store = await startStore(setting.redis ?? 'volatile');
+    const store = await startStore(plan, setting.store ?? 'volatile');
     let stage: Stage | undefined;
     const back = await TcpProxy.start(() => {
-      const port = stage?.storePort ?? store.redis?.port;
+      const port = stage?.storePort ?? store.lone?.port;
       return port === undefined ? [] : [port];
     });
-    // A connection that subscribes does nothing else.
-    back.label = (chunk) => (/\bS?SUBSCRIBE\b/i.test(chunk.toString('latin1')) ? 'subscriber' : undefined);
+    if (store.lone !== undefined) back.label = store.lone.label;
     const front = await TcpProxy.start(() => stage!.#running.map(({ port, path }) => path ?? port));
     stage = new Stage(plan, setting, front, back, store);
     try {
-      const program = await plan.system.instance();
+      const { lone } = store;
+      const own = lone instanceof LonePostgres ? lone.server : undefined;
+      if (setting.feed !== undefined) stage.#feed = await feeds[setting.feed](own);
+      const program = await instanceProgram();
       const settings = {
         store: stage.store,
-        redis: QUICK,
         drain: setting.drain ?? 1000,
         options: {
           retention: { inbox: { maxMessages: 100_000 }, topic: { maxMessages: 100_000 } },
@@ -183,14 +175,17 @@ export class Stage {
         },
         ...(setting.handshakeTime !== undefined && { handshakeTime: setting.handshakeTime }),
         ...(setting.isFaulty && { isFaulty: true }),
+        ...(stage.#feed !== undefined && { sources: stage.#feed.urls }),
       };
       stage.#startBeside = (store) => Instance.start(program, { ...settings, store });
       back.refuses = setting.outageAtStart ?? false;
-      const starting = Array.from({ length: setting.instances ?? 2 }, (_, i) =>
-        Instance.start(program, {
-          ...settings,
-          ...(setting.isThin && { path: join(tmpdir(), `tidings-chaos-${process.pid}-${i}.sock`) }),
-        }),
+      const starting = Array.from(
+        { length: plan.store === 'memory' ? 1 : (setting.instances ?? 2) },
+        (_, i) =>
+          Instance.start(program, {
+            ...settings,
+            ...(setting.isThin && { path: join(tmpdir(), `tidings-chaos-${process.pid}-${i}.sock`) }),
+          }),
       );
       if (back.refuses) {
         await new Promise((resolve) => setTimeout(resolve, OUTAGE));
@@ -211,14 +206,19 @@ export class Stage {
     }
   }
 
-  get store(): RedisTarget {
-    const { sentinels, cluster } = this.#store;
-    return sentinels?.target ?? cluster?.target ?? `redis://127.0.0.1:${this.back.port}`;
+  get store(): StoreTarget {
+    const { lone, sentinels, cluster } = this.#store;
+    if (this.plan.store === 'memory') return { kind: 'memory' };
+    return lone?.at(this.back.port) ?? { kind: 'redis', target: (sentinels ?? cluster)!.target };
   }
 
   /** The one that stands alone. */
-  get redis(): RedisServer {
-    return this.#store.redis!;
+  get feed(): Feed {
+    return this.#feed!;
+  }
+
+  get lone(): LoneStore {
+    return this.#store.lone!;
   }
 
   get sentinels(): SentinelGroup {
@@ -240,7 +240,7 @@ export class Stage {
 
   /** Sessions of all instances. */
   async sessions(): Promise<number> {
-    const answers = await Promise.all(this.#running.map((one) => one.ask<{ sessions: number }>('/memory')));
+    const answers = await Promise.all(this.#running.map((one) => one.ask<{ sessions: number }>('/stats')));
     return answers.reduce((sum, { sessions }) => sum + sessions, 0);
   }
 
@@ -256,7 +256,7 @@ export class Stage {
    * @param earlier the page of the same device that was there before: what both see counts as seen by one
    */
   open(user: string, client: ConnectOptions = {}, earlier?: Page): Page {
-    const page = this.plan.system.open({
+    const page = openPage({
       failed: (what) => this.check(false, `a page was told of an error: ${what}`),
       url: `ws://127.0.0.1:${this.front.port}/socketServer`,
       user,
@@ -276,8 +276,10 @@ export class Stage {
 
   /** Resolves when the message is promised. */
   readonly send: Send = (stream, data, idempotencyKey) => {
-    if (this.#setting.sender === 'own') {
-      this.#ownSender ??= new PushServer({ broker: redisBroker(this.store, QUICK), log: () => {} });
+    if (this.#feed !== undefined)
+      return this.#feed.send(stream, data, idempotencyKey).then(() => ({ duplicate: false }));
+    if (this.#setting.sender === 'own' && this.plan.store !== 'memory') {
+      this.#ownSender ??= new PushServer({ broker: brokerOf(this.store), log: () => {} });
       return stream.startsWith('user:')
         ? this.#ownSender.send(stream.slice('user:'.length), data, { idempotencyKey })
         : this.#ownSender.publish(stream, data, { idempotencyKey });
@@ -351,11 +353,7 @@ export class Stage {
   /** Whether each page gets so many messages more than are promised now. */
   #arrived(pages: Page[], more: number): Promise<boolean> {
     const goals = new Map([...this.publisher.promised].map(([stream, n]) => [stream, n + more]));
-    return until(
-      'all pages to have everything',
-      () => this.isLevelWith(goals, pages),
-      this.plan.system.patience ?? PATIENCE,
-    ).then(
+    return until('all pages to have everything', () => this.isLevelWith(goals, pages), PATIENCE).then(
       () => true,
       () => false,
     );
@@ -394,7 +392,7 @@ export class Stage {
   }
 
   /** One more instance, which the pages of the stage do not come to, with a way of its own to the store. */
-  async beside(store: RedisTarget): Promise<Instance> {
+  async beside(store: StoreTarget): Promise<Instance> {
     const instance = await this.#startBeside(store);
     this.atEnd(() => instance.kill());
     return instance;
@@ -410,9 +408,10 @@ export class Stage {
     for (const page of this.pages) page.close();
     await Promise.all(this.instances.map((instance) => instance.kill()));
     await this.#ownSender?.close();
+    await this.#feed?.stop();
     await Promise.all([this.front.close(), this.back.close()]);
-    const { redis, sentinels, cluster } = this.#store;
-    await (redis ?? sentinels ?? cluster)?.stop();
+    const { lone, sentinels, cluster } = this.#store;
+    await (lone ?? sentinels ?? cluster)?.stop();
     for (const stop of this.#stops) await stop();
   }
 }

@@ -96,6 +96,9 @@ const OF_SERVE: Record<string, string[] | 'any'> = {
   sockjs: ['x', '/', '/a/', '/a?b', 'OFF', '/socketServer'],
   redis: ['x', 'http://h', 'redis://h:99999', 'redis://h/x'],
   redisPrefix: 'any',
+  postgres: ['x', 'http://h', 'redis://h', 'postgres://u:p@ss/w@h/db', 'postgres://u:%@h/db'],
+  postgresSchema: ['', 'a.b', 'x'.repeat(49), 'a"b'],
+  postgresListen: ['x', 'http://h'],
   instance: ['x'.repeat(300), 'a\u0001b'],
   workers: ['0', '-1', '257', '1.5', 'all', 'AUTO', '2k'],
   secret: ['short', 'x'.repeat(15)],
@@ -121,6 +124,14 @@ const OF_SERVE: Record<string, string[] | 'any'> = {
   adminHost: 'any',
   policyPort: ['x', '65536', '-1', '1.5', 'OFF'],
   policyAllow: ['x', 'a:b:', 'a:99999', 'a:1-', 'a:80 b:80'],
+  source: [
+    'x',
+    'http://h/',
+    'postgres://u:se/cret@h/d',
+    'mysql://h/',
+    'mysql://h/d?tabel=x',
+    'postgres://h/d?poll=0',
+  ],
   limit: [
     'x',
     'x=1',
@@ -136,6 +147,8 @@ const OF_SERVE: Record<string, string[] | 'any'> = {
 /** What has to be there for an option to mean something. */
 const BESIDE: Record<string, string[]> = {
   redisPrefix: ['--redis=redis://127.0.0.1:1'],
+  postgresSchema: ['--postgres=postgres://127.0.0.1:1/x'],
+  postgresListen: ['--postgres=postgres://127.0.0.1:1/x'],
   jwtAlgorithms: [`--jwt-secret=${'x'.repeat(32)}`],
   jwtCookie: [`--jwt-secret=${'x'.repeat(32)}`],
   authHeaders: ['--auth-url=http://127.0.0.1:1/'],
@@ -145,10 +158,15 @@ async function refusal(args: string[]): Promise<{ status: number | string; said:
   const lines: unknown[][] = [];
   const { error } = console;
   console.error = (...line) => lines.push(line);
+  let patience: NodeJS.Timeout | undefined;
   try {
-    const running = new Promise<string>((resolve) => setTimeout(resolve, 5_000, 'it runs'));
+    // Only what is not refused takes that long: the first of these loads the whole server, on a machine that may be slow.
+    const running = new Promise<string>((resolve) => {
+      patience = setTimeout(resolve, 60_000, 'it runs');
+    });
     return { status: await Promise.race([main(args, {}), running]), said: lines.join('\n') };
   } finally {
+    clearTimeout(patience);
     console.error = error;
   }
 }
@@ -183,7 +201,9 @@ test('what contradicts itself, or has no effect, is refused', async () => {
     [['--port=8123', '--policy-port=8123'], /--port and --policy-port can't be the same, 8123/],
     [['--path=/x', '--sockjs=/x'], /can't be the same place/],
     [['--path=/x/websocket', '--sockjs=/x'], /can't be the same place/],
-    [['--workers=2'], /--workers need a store that they share: give --redis, too/],
+    [['--workers=2'], /--workers need a store that they share: give --redis or --postgres, too/],
+    [['--redis=redis://h', '--postgres=postgres://h'], /give one of --redis and --postgres/],
+    [['--postgres-schema=x'], /--postgres-schema is for PostgreSQL: give --postgres, too/],
     [['--watch'], /--watch has nothing to look at/],
     [['--admin-port=8123', '--policy-port=8123'], /--admin-port and --policy-port can't be the same/],
     [['--redis-prefix=x'], /--redis-prefix is for Redis: give --redis, too/],

@@ -54,7 +54,7 @@ test('`tidings inbox` lists what there is, in words or as JSON', async (t) => {
   assert.match(lines[1]!, /unseen {2}\{"subject":"second"\}$/);
   assert.deepEqual(lines.slice(2), ['2 unseen, 2 unread, 3 in all', 'there are more: --before 2']);
   const rest = (await call('inbox', 'al ice/', '--before', '2')).output;
-  assert.match(rest, /first \[31m line and more\n2 unseen/);
+  assert.match(rest, /first\\u001b\[31m line and more\n2 unseen/);
 
   const exact = '{"id":1724442618569203714,"price":10.00}';
   const { status: sent } = await call('send', 'bob', '--json', exact);

@@ -8,7 +8,8 @@ import { WebSocket } from 'ws';
 import { logOutput } from '../../src/cli/log-output.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
-import { needs, typescript } from '../support/programs.ts';
+import { programFile } from '../support/program-file.ts';
+import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 
 const SERVE = ['serve', '--port', '0', '--policy-port', 'off', '--query-user', 'u', '--drain', '100'];
@@ -99,7 +100,7 @@ test('a level leaves out what is below, but never where it listens', async (t) =
 
 for (const format of ['text', 'json']) {
   test(`a reader of ${format} that goes away ends nothing`, async (t) => {
-    const args = [...typescript, 'src/cli.ts', ...SERVE, '--log-format', format, '--log-level', 'debug'];
+    const args = [programFile, ...SERVE, '--log-format', format, '--log-level', 'debug'];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     t.after(() => child.kill('SIGKILL'));
     let text = '';

@@ -164,7 +164,7 @@ test('without the package jose, --jwks says once what to install, and ends', asy
     'http://127.0.0.1:1/keys',
   ];
   const [status, output] = await new Promise<[unknown, string]>((resolve) => {
-    execFile(process.execPath, args, { cwd: folder, timeout: 30_000 }, (error, stdout, stderr) =>
+    execFile(process.execPath, args, { cwd: folder, timeout: 120_000 }, (error, stdout, stderr) =>
       resolve([error?.code, stdout + stderr]),
     );
   });

@@ -6,16 +6,16 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
-import { build } from 'esbuild';
 import { WebSocket } from 'ws';
 import { clientBundle } from '../../scripts/client-bundle.ts';
 import type { ConnectOptions, Client as PageClient } from '../../src/client/index.ts';
-import { TcpProxy } from '../chaos/proxy.ts';
+import { TcpProxy } from '../../src/prove/proxy.ts';
 import { type Program, tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { release, releases } from '../support/releases.ts';
+import { scriptOf } from '../support/scripts.ts';
 
 const TOKEN = 'token';
 
@@ -102,8 +102,7 @@ class FleetPage {
 
 async function stage(t: TestContext, file: string) {
   const old = release(t, file);
-  const { outputFiles } = await build({ ...clientBundle, write: false });
-  const scripts = { old: old.script, new: outputFiles[0]!.text };
+  const scripts = { old: old.script, new: await scriptOf(clientBundle) };
   assert.notEqual(scripts.old, scripts.new);
   const redis = await startRedis();
   t.after(() => redis.stop());

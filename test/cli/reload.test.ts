@@ -12,6 +12,7 @@ import { serveOptions } from '../../src/cli/serve-options.ts';
 import { signTicket } from '../../src/index.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
+import { programFile } from '../support/program-file.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 
@@ -197,7 +198,7 @@ test('--watch: a file that is replaced is taken anew by itself, also one that th
 
 test('workers take settings anew all together or not at all, and one that comes later has those of then', {
   ...needs('redis'),
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const redis = await startRedis();
   t.after(() => redis.stop());
@@ -228,10 +229,29 @@ test('workers take settings anew all together or not at all, and one that comes 
   const lines = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(program.process.pid)], {
     encoding: 'utf8',
   });
-  const [worker] = lines.split('\n').filter((line) => line.includes('src/cli.ts'));
+  const [worker, other] = lines.split('\n').filter((line) => line.includes(programFile));
   process.kill(Number.parseInt(worker!, 10), 'SIGKILL');
   await said('worker-ready');
   assert.deepEqual([await statuses(old), await statuses(young)], [[401], [101]]);
+
+  // One that hangs can't take them, so nobody does; when it goes on, all can.
+  const hanging = Number.parseInt(other!, 10);
+  process.kill(hanging, 'SIGSTOP');
+  t.after(() => {
+    try {
+      process.kill(hanging, 'SIGKILL');
+    } catch {
+      // It is gone.
+    }
+  });
+  write({ secret: old, redis: redis.url, workers: 2, instance: 'w' });
+  reload();
+  assert.match(await said('reload-failed'), /stay as they were: w-\d: it does not answer/);
+  process.kill(hanging, 'SIGCONT');
+  assert.deepEqual([await statuses(old), await statuses(young)], [[401], [101]]);
+  reload();
+  await said('reloaded');
+  assert.deepEqual([await statuses(old), await statuses(young)], [[101], [401]]);
   void page;
 });
 

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { parseAt } from '../../src/cli/at.ts';
 import { UsageError } from '../../src/cli/options.ts';
 import { redisBroker } from '../../src/index.ts';
+import { TcpProxy } from '../../src/prove/proxy.ts';
 import { type Program, tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
@@ -154,10 +155,15 @@ test(
 test('stopped half-way it says how to go on, and then nobody gets it twice', patient, async (t) => {
   const redis = await startRedis();
   t.after(() => redis.stop());
-  const { server, to } = await served(t, redis);
+  const { server, url, to } = await served(t, redis);
+  // The list goes no faster than this test runs, so that some of it is left when it is stopped.
+  const slow = await TcpProxy.start(() => [Number(new URL(url).port)]);
+  t.after(() => slow.close());
+  slow.delay = 50;
+  const slowly = ['--url', `http://127.0.0.1:${slow.port}`, '--token', 'T'];
   const users = Array.from({ length: 60_000 }, (_, i) => `u${i}`);
   const file = listOf(t, users.join('\n'));
-  const first = tidings(t, ['send', '--users', file, '{"a":1}', '--json', ...to]);
+  const first = tidings(t, ['send', '--users', file, '{"a":1}', '--json', ...slowly]);
   await until('some to be sent', () => /line \d+: [1-9]/.test(first.stderr), 60_000);
   first.process.kill('SIGINT');
   assert.equal(await first.status(), 1, first.stderr);
@@ -188,6 +194,7 @@ test('what makes no sense is refused with status 2', async (t) => {
     [['send', '--users', join(file, 'nowhere'), 'text', ...to], /^tidings send: --users: can't read/],
     [['send', '--users', file, 'text', '--from', '0', ...to], /whole number from 1/],
     [['send', 'alice', 'text', '--at', 'tomorrow', ...to], /--at 'tomorrow' is no time/],
+    [['send', 'alice', 'text', '--at', '2030-02-31', ...to], /--at '2030-02-31' is no time/],
     [['send', '--users', file, '{', '--json', ...to], /TEXT must be JSON/],
     [['scheduled', 'alice', ...to], /takes only options/],
     [['cancel', ...to], /give one ID/],

@@ -220,7 +220,7 @@ test('with --auth-url, the application says whose a page is, and whether it may 
       '--auth-headers',
       'cookie,x-tenant',
       '--auth-timeout',
-      '1',
+      '60',
     ],
     ...['--recheck', '0', '--auth-grace', '60', '--admin-token', 'T'],
   );
@@ -248,7 +248,9 @@ test('with --auth-url, the application says whose a page is, and whether it may 
   application.answering = (_request, response) => response.writeHead(401).end();
   assert.deepEqual(await recheck(), { sessions: 1, ended: 1, unanswered: 0 });
   assert.equal((await ended)[0], 4501);
-  assert.match(program.stderr, /the application at http:\/\/127\.0\.0\.1:\d+\/who: it answers 500/);
+  await until('what it says of it', () =>
+    /the application at http:\/\/127\.0\.0\.1:\d+\/who: it answers 500/.test(program.stderr),
+  );
   assert.ok(!program.stderr.includes('S3CRET') && !program.stderr.includes('C00KIE'), program.stderr);
 });
 

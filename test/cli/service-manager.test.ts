@@ -12,7 +12,8 @@ import { Reloading } from '../../src/cli/reloading.ts';
 import { serveOptions } from '../../src/cli/serve-options.ts';
 import { tidings } from '../support/cli.ts';
 import { freePort, until } from '../support/net.ts';
-import { needs, typescript } from '../support/programs.ts';
+import { programFile } from '../support/program-file.ts';
+import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 
 const DEFAULTS = ['serve', '--query-user', 'user', '--policy-port', 'off'];
@@ -108,7 +109,7 @@ const states = (heard: string[]): string[] =>
 
 test('it says when it takes settings anew, with the time, and that it is ready again; also with workers, and where they are wrong', {
   ...needs('systemd', 'python', 'redis'),
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const redis = await startRedis();
   t.after(() => redis.stop());
@@ -271,13 +272,14 @@ async function supervisor(t: TestContext, where: (string | undefined)[]) {
     if (running !== undefined) process.kill(running, 'SIGKILL');
     child.kill('SIGKILL');
   });
+  /** Of lines that have come as a whole. */
   const said = async (pattern: RegExp): Promise<string> =>
-    (await until(String(pattern), () => pattern.exec(text), 60_000))[1]!;
+    (await until(String(pattern), () => pattern.exec(text.slice(0, text.lastIndexOf('\n') + 1)), 60_000))[1]!;
   const ports = JSON.parse(await said(/^ports (.*)$/m)) as number[];
 
   async function start(args: string[], { names = '', pid = '' } = {}): Promise<Started> {
     text = '';
-    const command = [process.execPath, ...typescript, 'src/cli.ts', ...DEFAULTS, ...args];
+    const command = [process.execPath, programFile, ...DEFAULTS, ...args];
     child.stdin.write(`${JSON.stringify({ command, names, pid })}\n`);
     running = Number(await said(/^started (\d+)$/m));
     const status = async (): Promise<number> => {
@@ -330,8 +332,10 @@ describe('a socket that systemd hands over', needs('python'), () => {
       return [...names].sort();
     };
     await until('both', async () => (await served()).join() === 'w-1,w-2');
-    const worker = /^(\d+) .*src\/cli\.ts/m.exec(childrenOf(started.pid))![1]!;
-    process.kill(Number(worker), 'SIGKILL');
+    const worker = childrenOf(started.pid)
+      .split('\n')
+      .find((line) => line.includes(programFile))!;
+    process.kill(Number.parseInt(worker, 10), 'SIGKILL');
     await until('a third one', async () => (await served()).includes('w-3'), 60_000);
     assert.equal(await started.end(), 0);
   });
@@ -355,7 +359,7 @@ describe('a socket that systemd hands over', needs('python'), () => {
     const args = ['--admin-port', '0', '--admin-token', 'a-token-of-16-bytes'];
     const started = await start(args, { names: 'admin:http' });
     await listens(started, /listening on http:.*\/admin/);
-    assert.match(started.output(), /listening on http:\/\/unix:\/$/m);
+    await listens(started, /listening on http:\/\/unix:\/$/m);
     const answer = await fetch(`http://127.0.0.1:${ports[0]}/metrics`);
     assert.equal(answer.status, 200);
     const page = new WebSocket(`ws+unix:${path}:/socketServer?user=alice`);

@@ -9,7 +9,8 @@ import { fleetTable, type Report, refusalsLine, totalOf } from '../../src/cli/fl
 import { Screen, type Terminal } from '../../src/cli/screen.ts';
 import { tidings } from '../support/cli.ts';
 import { until } from '../support/net.ts';
-import { needs, typescript, uncovered } from '../support/programs.ts';
+import { programFile } from '../support/program-file.ts';
+import { needs, uncovered } from '../support/programs.ts';
 
 function report(instance: string, more: Partial<Report> = {}): Report {
   return {
@@ -113,7 +114,7 @@ test('a fleet is a row for each instance, by name, and one for all', () => {
   assert.match(head!, /^instance +sessions +new\/s +stored\/s +CPU +memory +up +state$/);
   assert.match(rows[0]!, /^a +1 +0 +- +- +- +- +draining$/);
   assert.match(rows[1]!, /^b +12,345 +0 +100 +50 % +128 MiB +3 s +store away$/);
-  assert.match(rows[2]!, /^c \[2J +0 .* not ready: starting$/);
+  assert.match(rows[2]!, /^c\\u001b\[2J +0 .* not ready: starting$/);
   assert.match(rows[3]!, /^all 3 +12,346 +0 +100 +50 % +128 MiB +3 s$/);
   assert.equal(refusalsLine(now, before), 'refused: no-user 3 (+3)');
   assert.deepEqual(totalOf(now.reports), {
@@ -148,12 +149,12 @@ test('for scripts: one line of JSON, of all instances, or of the one that knows 
 
 /** The program on a terminal of its own. */
 function onTerminal(t: TestContext, args: string[], environment: Record<string, string>) {
-  const command = [process.execPath, ...typescript, 'src/cli.ts', ...args].join(' ');
+  const command = [process.execPath, programFile, ...args].join(' ');
   const child = spawn('script', ['-qefc', command, '/dev/null'], {
     env: { ...uncovered, TIDINGS_ADMIN_TOKEN: 'T', ...environment },
   });
   t.after(() => child.kill('SIGKILL'));
-  const terminal = { child, text: '', exited: once(child, 'exit') as Promise<[number | null]> };
+  const terminal = { child, text: '', exited: once(child, 'close') as Promise<[number | null]> };
   child.stdout.setEncoding('utf8').on('data', (text) => {
     terminal.text += text;
   });

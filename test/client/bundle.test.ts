@@ -3,13 +3,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
-import { type BuildOptions, build } from 'esbuild';
 import { bellBundle, clientBundle, coreBundle, INTERNAL, shareBundle } from '../../scripts/client-bundle.ts';
-
-async function script(bundle: BuildOptions = clientBundle): Promise<string> {
-  const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
-  return outputFiles[0]!.text;
-}
+import { scriptOf } from '../support/scripts.ts';
 
 for (const [what, bundle, limit] of [
   ['with all that there is is under 11 KB', clientBundle, 11_000],
@@ -18,7 +13,7 @@ for (const [what, bundle, limit] of [
   ['for tabs that share is under 4.5 KB', shareBundle, 4500],
 ] as const) {
   test(`the script for a <script> tag ${what} gzipped`, async () => {
-    const size = gzipSync(await script(bundle), { level: 9 }).length;
+    const size = gzipSync(await scriptOf(bundle), { level: 9 }).length;
     assert.ok(size < limit, `${size} bytes`);
   });
 }
@@ -29,21 +24,21 @@ test('the scripts have what the modules have', async () => {
     [coreBundle, await import('../../src/client/core.ts')],
   ] as const) {
     const context = createContext({ URL, crypto });
-    runInContext(await script(bundle), context);
+    runInContext(await scriptOf(bundle), context);
     assert.deepEqual([...runInContext('Object.keys(tidings)', context)].sort(), Object.keys(module).sort());
   }
 });
 
 test('the script with the bell brings the client, and disturbs nothing where there are no elements', async () => {
   const context = createContext({ URL, crypto });
-  runInContext(await script(bellBundle), context);
+  runInContext(await scriptOf(bellBundle), context);
   assert.equal(runInContext('typeof tidings.connect', context), 'function');
 });
 
 test('the script brings one global, tidings, and needs nothing of Node', async () => {
   const context = createContext({ URL, setTimeout, clearTimeout, crypto, queueMicrotask });
   const before = new Set(Object.keys(context));
-  runInContext(await script(), context);
+  runInContext(await scriptOf(clientBundle), context);
   assert.deepEqual(
     Object.keys(context).filter((name) => !before.has(name)),
     ['tidings'],
@@ -87,5 +82,5 @@ test('no name that is shortened in the scripts is one that a page or the wire kn
 
 test('the scripts call no function by ?. with spread arguments, which Chrome before 91 gets wrong', async () => {
   for (const bundle of [clientBundle, coreBundle])
-    assert.doesNotMatch(await script(bundle), /\?\.[\w$.[\]#]*\([^()]*\.\.\./);
+    assert.doesNotMatch(await scriptOf(bundle), /\?\.[\w$.[\]#]*\([^()]*\.\.\./);
 });

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
-import { build } from 'esbuild';
 import { bellBundle, clientBundle, coreBundle } from '../../scripts/client-bundle.ts';
 import { encode } from '../../src/client/encode.ts';
+import { scriptOf } from '../support/scripts.ts';
 import { at } from './scripted-server.ts';
 
 const OLD = `
@@ -39,7 +39,7 @@ test('where there is no such library, what says itself how it is written is writ
 
 for (const [name, bundle] of Object.entries({ clientBundle, coreBundle, bellBundle })) {
   test(`${name}: all that a page with such a library says is understood`, async () => {
-    const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
+    const script = await scriptOf(bundle);
     const sent: string[] = [];
     const context = createContext({
       URL,
@@ -52,7 +52,7 @@ for (const [name, bundle] of Object.entries({ clientBundle, coreBundle, bellBund
       sent,
     });
     runInContext(OLD, context);
-    runInContext(outputFiles[0]!.text, context);
+    runInContext(script, context);
     runInContext(
       `var socket;
       globalThis.WebSocket = class {

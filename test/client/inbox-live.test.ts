@@ -1,6 +1,5 @@
 /** `client.inbox` with real push servers: two instances on each store, pages over each transport, devices of one user. */
 import assert from 'node:assert/strict';
-import { after } from 'node:test';
 import { WebSocket } from 'ws';
 import { Client, type ConnectOptions, type Transport, type TransportFactory } from '../../src/client/full.ts';
 import { sockJsTransport } from '../../src/client/sockjs-transport.ts';
@@ -8,12 +7,8 @@ import { type WebSocketConstructor, webSocketTransport } from '../../src/client/
 import type { PushServer, PushServerOptions } from '../../src/index.ts';
 import { onEachStore } from '../push/stores.ts';
 import { startPush } from '../push/support.ts';
+import { atEnd } from '../support/cleanups.ts';
 import { until } from '../support/net.ts';
-
-const clients: Client[] = [];
-after(() => {
-  for (const client of clients) client.close();
-});
 
 interface Mail {
   n: number;
@@ -63,7 +58,7 @@ function device(url: string, way: number, options: ConnectOptions = {}): Device 
       return current;
     },
   });
-  clients.push(client as Client);
+  atEnd(() => (client as Client).close());
   client.on('message', ({ data }) => void result.messages.push(data.n));
   client.on('withdrawn', ({ id }) => void result.withdrawn.push(id));
   return Object.assign(result, { client });

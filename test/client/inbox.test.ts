@@ -109,8 +109,8 @@ describe('counts', () => {
     await until('three', () => inbox.items.length === 3);
     assert.deepEqual(inbox.counts, { unseen: 1, unread: 3, all: 37 });
     assert.deepEqual(states(inbox.items), ['41 unseen', '40 seen', '39 seen']);
-    await until('both told', () => told.length === 2);
-    assert.deepEqual(told.at(-1), inbox.counts);
+    await until('told', () => JSON.stringify(told.at(-1)) === JSON.stringify(inbox.counts));
+    assert.ok(told.length <= 2, `told ${told.length} times`);
     assert.equal(client.state.name, 'connected');
   });
 
@@ -248,6 +248,8 @@ describe('a mark', () => {
     assert.equal(inbox.counts?.unread, 0);
     const frame = await connection.frame('mark');
     assert.equal(frame.messages?.length, 200);
+    // On a slow machine it takes a while until the page is told of a long list.
+    await until('told', () => changes > 0);
     assert.equal(changes, 1);
     marked(connection, frame, 1, 200);
     await Promise.all(answers);
@@ -527,6 +529,19 @@ describe('history', () => {
     await until('all', () => inbox.items.length === 10_000);
     await until('told', () => changes > 0);
     assert.equal(inbox.counts?.unread, 10_000);
+  });
+
+  test('a machine that sleeps while the list is looked at has the page wait for a second, not for nine times as long', async (t) => {
+    const { inbox, connection } = await opened(1);
+    let changes = 0;
+    inbox.on('change', () => void changes++);
+    let hours = 0;
+    t.mock.method(performance, 'now', () => ++hours * 3_600_000);
+    for (const offset of [2, 3, 4]) {
+      connection.message(offset);
+      await until('told', () => changes >= offset - 1);
+    }
+    assert.ok(hours > 0);
   });
 
   test('a store that has lost marks: its word counts, and waiting marks are said again', async () => {

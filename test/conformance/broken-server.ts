@@ -317,7 +317,7 @@ class Connection {
         this.#send({ opcode: Opcode.close, payload });
         this.#flush();
         this.#socket.end();
-      }, 2500).unref();
+      }, 10_000).unref();
       return;
     }
     if (!this.#has('answers a close without a close')) this.#send({ opcode: Opcode.close, payload });

@@ -28,6 +28,8 @@ export interface Peer {
   server?: () => Promise<number>;
   /** Runs one case, echoing until the connection is gone; or, for other addresses, resolves with what came. */
   client?: (address: string) => Promise<string>;
+  /** Both on streams of HTTP/2. Default: by upgrades. */
+  http2?: true;
 }
 
 /** What tidings/ws and ws have in common. */
@@ -81,21 +83,12 @@ async function tidingsOnHttp(): Promise<Peer> {
   };
 }
 
-/** As `tidings`, on streams of one session of HTTP/2 (RFC 8441). What judges it speaks HTTP/1.1: a bridge is between them. */
+/** As `tidings`, on streams of one session of HTTP/2 (RFC 8441). */
 async function tidingsOnHttp2(): Promise<Peer> {
   const { WebSocket, WebSocketServer } = await import('../../src/ws.ts');
-  const { toStreams, toUpgrades } = await import('../support/http2-bridge.ts');
-  const sessions = new Map<string, Promise<ClientHttp2Session>>();
-  const sessionTo = (address: string): Promise<ClientHttp2Session> => {
-    const { port } = new URL(address);
-    let session = sessions.get(port);
-    if (session === undefined) {
-      session = toUpgrades(Number(port)).then((bridge) => http2.connect(`http://127.0.0.1:${bridge}`));
-      sessions.set(port, session);
-    }
-    return session;
-  };
+  const sessions = new Map<string, ClientHttp2Session>();
   return {
+    http2: true,
     async server() {
       const http = http2.createServer({ settings: { maxConcurrentStreams: 1000 } });
       const server = new WebSocketServer({ server: http, ...defaults });
@@ -105,10 +98,13 @@ async function tidingsOnHttp2(): Promise<Peer> {
       });
       http.listen(0, '127.0.0.1');
       await once(http, 'listening');
-      return toStreams(http2.connect(`http://127.0.0.1:${(http.address() as AddressInfo).port}`));
+      return (http.address() as AddressInfo).port;
     },
-    async client(address) {
-      const socket = new WebSocket(address, { ...defaults, http2: await sessionTo(address) });
+    client(address) {
+      const { host } = new URL(address);
+      const session = sessions.get(host) ?? http2.connect(`http://${host}`);
+      sessions.set(host, session);
+      const socket = new WebSocket(address, { ...defaults, http2: session });
       let last = '';
       socket.on('message', (data, isBinary) => {
         last = isBinary ? '' : data.toString();

@@ -45,6 +45,7 @@ Options:
   --patience N      factor on all time limits, of which Autobahn's are 1 [5]
   --agent NAME      what the report calls the server [its address]
   --outdir FOLDER   write index.json, index.html and a file per case there
+  --http2           on streams of HTTP/2 (RFC 8441), all of one session
   --json            print JSON instead of tables, one line for each role
   -h, --help        this text
 
@@ -69,6 +70,7 @@ function parse() {
       messages: { type: 'string', default: '1000' },
       agent: { type: 'string' },
       outdir: { type: 'string' },
+      http2: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -107,8 +109,8 @@ async function judgeServer(name: string, settings: CheckSettings): Promise<numbe
 
 async function judgeClient(name: string, signal: AbortSignal, settings: CheckSettings): Promise<number> {
   const definitions = chosenCases(settings);
-  const { patience = 5, messages } = settings;
-  const server = new FuzzingServer({ port: 0, cases: definitions, patience, messages });
+  const { patience = 5, messages, http2 } = settings;
+  const server = new FuzzingServer({ port: 0, cases: definitions, patience, messages, http2 });
   const progress = new Progress(name, definitions, settings.progress);
   server.on('start', (_agent, running) => progress.started(running));
   server.on('result', (result) => progress.finished(result));
@@ -152,6 +154,7 @@ async function main(): Promise<number> {
     messages: positive(options.messages, '--messages'),
     ...(options.agent !== undefined && { agent: options.agent }),
     outdir: options.outdir,
+    http2: options.http2,
     json: options.json,
     write: (text) => void process.stdout.write(text),
     progress: process.stderr,
@@ -168,6 +171,7 @@ async function main(): Promise<number> {
   const ofRole = (role: string): CheckSettings => ({
     ...settings,
     isStrict: options.peer.startsWith('tidings'),
+    http2: peer.http2 ?? options.http2,
     outdir: settings.outdir && join(settings.outdir, `${role}s`),
   });
   let status = 0;

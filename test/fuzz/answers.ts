@@ -1,8 +1,8 @@
 /** What an application answers who a page is, head and body. */
 import assert from 'node:assert/strict';
+import type { Random } from '../../src/prove/random.ts';
 import { answerOfBody, answerOfHead } from '../../src/push/door/answer.ts';
 import { loginProblem, topicProblem, userProblem } from '../../src/push/talk/names.ts';
-import type { Random } from './random.ts';
 import { corpus, type Target } from './target.ts';
 
 const NAMES = [

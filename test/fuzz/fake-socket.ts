@@ -1,7 +1,7 @@
 /** A socket without a system: what is read is pushed, what is written is taken when the peer likes to. */
 import assert from 'node:assert/strict';
 import { Duplex } from 'node:stream';
-import type { Random } from './random.ts';
+import type { Random } from '../../src/prove/random.ts';
 
 type Done = (error?: Error | null) => void;
 

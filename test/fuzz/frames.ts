@@ -11,8 +11,8 @@ import {
   MessageDeflate,
   ProtocolError,
 } from '../../src/protocol/index.ts';
+import type { Random } from '../../src/prove/random.ts';
 import { chunkEnds } from './mutate.ts';
-import type { Random } from './random.ts';
 import { corpus, MAX_INPUT, type Target } from './target.ts';
 
 const MAX_PAYLOAD = 8192;

@@ -1,8 +1,8 @@
 /** The loop: choose a target, make an input, run it, and remember what went wrong. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { Random } from '../../src/prove/random.ts';
 import { mutate } from './mutate.ts';
-import { Random } from './random.ts';
 import { MAX_INPUT, type Target } from './target.ts';
 
 export interface Failure {

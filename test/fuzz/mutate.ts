@@ -1,5 +1,5 @@
 /** New inputs from old ones: what a protocol parser most often gets wrong is a length, an edge value, a repetition. */
-import type { Random } from './random.ts';
+import type { Random } from '../../src/prove/random.ts';
 
 const EDGES = [
   0, 1, 9, 10, 13, 0x20, 0x22, 0x2c, 0x3b, 0x3d, 0x7d, 0x7e, 0x7f, 0x80, 0x81, 0x88, 0xc1, 0xf4, 0xff,

@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { encodeFrame, FrameReader, type FrameSink, ProtocolError } from '../../src/protocol/index.ts';
+import type { Random } from '../../src/prove/random.ts';
 import { lender, release, retain, sharedBuffer, sharedMemory } from '../../src/server/memory.ts';
 import { generateFrames } from './frames.ts';
 import { type Limits, readSlowly, type Said } from './model.ts';
-import type { Random } from './random.ts';
 import { corpus, type Target } from './target.ts';
 
 const MAX_PAYLOAD = 300_000;

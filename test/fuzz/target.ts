@@ -1,6 +1,6 @@
 /** What a target is, and what all of them need. */
 import { readFileSync } from 'node:fs';
-import type { Random } from './random.ts';
+import type { Random } from '../../src/prove/random.ts';
 
 export interface Target {
   readonly name: string;

@@ -1,10 +1,10 @@
 /** Tickets and JSON Web Tokens: bytes that nobody has signed, and whatever may have been signed by who has the secret. */
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import type { Random } from '../../src/prove/random.ts';
 import { jwt, TicketError, verifyTicket } from '../../src/push/index.ts';
 import { claimsOf } from '../../src/push/pages/claims.ts';
 import { loginProblem, topicProblem, userProblem } from '../../src/push/talk/names.ts';
-import type { Random } from './random.ts';
 import { corpus, type Target } from './target.ts';
 
 const secret = 'a secret of no less than sixty-four bytes, as HS512 wants it to be: ok';

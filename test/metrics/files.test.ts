@@ -7,10 +7,14 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Family } from '../../src/metrics/index.ts';
 import { PushServer } from '../../src/push/index.ts';
+import { checkedOptions } from '../../src/sources/options.ts';
+import { Source } from '../../src/sources/source.ts';
+import { ScriptedDriver } from '../sources/scripted.ts';
 import { find, needs } from '../support/programs.ts';
 
 const push = new PushServer();
 after(() => push.close());
+new Source(push, new ScriptedDriver(), checkedOptions({}));
 const families = push.metrics();
 const RULES = 'deploy/prometheus/tidings.rules.yml';
 const RULES_TEST = 'deploy/prometheus/tidings.test.yml';
@@ -153,7 +157,8 @@ test('docs/metrics.md has every value that a label may have', () => {
   for (const { name, samples } of families) {
     for (const { labels } of samples) {
       for (const [label, value] of Object.entries(labels)) {
-        const isListed = label === 'le' || name === 'tidings_build_info' || /^\d{4}$/.test(value);
+        const isListed =
+          ['le', 'source'].includes(label) || name === 'tidings_build_info' || /^\d{4}$/.test(value);
         assert.ok(isListed || text.includes(`\`${value}\``), `${name} ${label}="${value}"`);
       }
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { MessageAssembly } from '../../src/protocol/message-assembly.ts';
-import { Random } from '../fuzz/random.ts';
+import { Random } from '../../src/prove/random.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createInflateRaw, type InflateRaw, inflateRawSync, constants as zlib } from 'node:zlib';
 import { MessageDeflate } from '../../src/protocol/index.ts';
 import { SlidingWindow } from '../../src/protocol/sliding-window.ts';
-import { Random } from '../fuzz/random.ts';
+import { Random } from '../../src/prove/random.ts';
 
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 

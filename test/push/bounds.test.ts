@@ -1,20 +1,16 @@
 /** Every bound holds against a hundred impolite peers at once. */
 import assert from 'node:assert/strict';
 import { createConnection, type Socket } from 'node:net';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import type { Receipt } from '../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer } from '../../src/push/index.ts';
 import { client, session } from '../sockjs/support.ts';
+import { atEnd } from '../support/cleanups.ts';
 import { until } from '../support/net.ts';
 import { faultyBroker } from './faulty-broker.ts';
 import { onEachStore } from './stores.ts';
 import { Page, startPush } from './support.ts';
-
-const sockets: Socket[] = [];
-after(() => {
-  for (const socket of sockets) socket.destroy();
-});
 
 /** A peer on a bare socket: asks, and says nothing any more. */
 class Mute {
@@ -25,7 +21,7 @@ class Mute {
   constructor(url: string, user: string, protocol = '') {
     const { port, pathname } = new URL(url);
     this.socket = createConnection(Number(port), '127.0.0.1');
-    sockets.push(this.socket);
+    atEnd(() => this.socket.destroy());
     this.socket.on('error', () => {});
     this.socket.on('close', () => {
       this.isOver = true;

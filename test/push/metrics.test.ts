@@ -1,13 +1,16 @@
 /** What a push server counts: each thing once, under names that no client can make up, and back to nothing at the end. */
 import assert from 'node:assert/strict';
-import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { createServer, connect as http2Connect } from 'node:http2';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
 import { metricsText } from '../../src/metrics/index.ts';
 import type { Broker } from '../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { redisBroker } from '../../src/pubsub/store/redis-broker.ts';
-import type { PushServer } from '../../src/push/index.ts';
+import { PushServer, queryUser } from '../../src/push/index.ts';
+import { WebSocket as StreamSocket } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
 import { needs } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
@@ -641,6 +644,32 @@ test('a server that closes while it is asked who comes holds nothing once there 
   await goes(push);
   const { 'reason="draining"': draining } = some(push, 'tidings_refusals_total');
   assert.ok(draining! > 0);
+});
+
+test('WebSockets of HTTP/2 are counted, and the connections that they share', async () => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const push = new PushServer({ server, interceptors: [queryUser('operator')], log: () => {} });
+  const { port } = server.address() as AddressInfo;
+  const sessions = [1, 2].map(() => http2Connect(`http://127.0.0.1:${port}`));
+  const pages = [0, 0, 0, 1].map(
+    (i) => new StreamSocket(`ws://127.0.0.1:${port}/socketServer?operator=u`, { http2: sessions[i]! }),
+  );
+  const counts = () => ['connections', 'websockets'].map((what) => of(push, `tidings_http2_${what}`));
+  try {
+    await Promise.all(pages.map((page) => once(page, 'open')));
+    assert.deepEqual(counts(), [2, 4]);
+    pages[0]!.close();
+    pages[3]!.terminate();
+    await until('two to be gone', () => counts().join() === '1,2');
+    for (const session of sessions) session.destroy();
+    await until('all to be gone', () => counts().join() === '0,0');
+  } finally {
+    for (const session of sessions) session.destroy();
+    await push.close();
+    server.close();
+  }
 });
 
 test('push servers of one process count each their own', async () => {

@@ -4,57 +4,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
-import type { PushServerOptions } from '../../src/index.ts';
-import type { Broker } from '../../src/pubsub/store/broker.ts';
 import { redisBroker } from '../../src/pubsub/store/redis-broker.ts';
-import type { PresenceFrame } from '../../src/push/talk/wire.ts';
 import { client } from '../sockjs/support.ts';
 import { until } from '../support/net.ts';
 import { needs, typescript } from '../support/programs.ts';
 import { startRedis } from '../support/redis.ts';
 import { startCluster } from '../support/redis-groups.ts';
+import { ask, changes, pair, seenBy, sees, settings } from './presence-pages.ts';
 import { onEachStore, onMemory } from './stores.ts';
-import { Page, type Running, startPush } from './support.ts';
-
-const settings: PushServerOptions = {
-  lease: 500,
-  topics: { 'room:*': { presence: true } },
-  authorize: { subscribe: () => true, presence: ({ user }) => user !== 'eve' },
-  presenceTtl: 3000,
-  presenceGrace: 1500,
-};
-
-async function pair(broker: () => Broker, more: PushServerOptions = {}): Promise<[Running, Running]> {
-  const start = (): Promise<Running> => startPush({ ...settings, ...more, broker: broker() });
-  return [await start(), await start()];
-}
-
-const ask = (page: Page, channel = 'room:1', presence: unknown = true): void =>
-  page.say({ type: 'subscribe', channel, presence });
-
-/** Who is there, as this page was told. */
-function seenBy(page: Page, channel = 'room:1'): string[] | undefined {
-  let users: Set<string> | undefined;
-  for (const frame of page.frames('presence').filter((one) => one.channel === channel)) {
-    if (frame.users !== undefined) users = new Set(frame.users);
-    for (const user of frame.joined ?? []) users!.add(user);
-    for (const user of frame.left ?? []) users!.delete(user);
-    assert.equal(frame.total, users!.size);
-  }
-  return users && [...users].sort();
-}
-
-const sees = (page: Page, ...users: string[]): Promise<unknown> =>
-  until(`to be told of ${users}`, () => seenBy(page)?.join() === users.join());
-
-/** What has changed, as it was told. */
-const changes = (page: Page): string[] =>
-  page
-    .frames('presence')
-    .flatMap(({ joined = [], left = [] }: PresenceFrame) => [
-      ...joined.map((user) => `+${user}`),
-      ...left.map((user) => `-${user}`),
-    ]);
+import { Page, startPush } from './support.ts';
 
 onEachStore(
   'a page that asks is told who is there, who comes and who goes, of all instances',
@@ -95,40 +53,6 @@ onEachStore(
     assert.equal(silent.frames('presence').length, told);
   },
 );
-
-onEachStore('who comes back within a few seconds, to whatever instance, has not left', async (broker) => {
-  const presenceGrace = 5000;
-  const [a, b] = await pair(broker, { presenceGrace });
-  const ann = await Page.open(a.url, 'ann');
-  ask(ann);
-  let bob = await Page.open(a.url, 'bob', { topics: ['room:1'] });
-  await sees(ann, 'ann', 'bob');
-  const others: Page[] = [];
-  for (const [i, { url }] of [b, a].entries()) {
-    bob.cut();
-    await until('the store to know it', async () => (await a.push.presence('room:1')).total === 1 + i);
-    // Who comes now shows that it was looked while he was away.
-    others.push(await Page.open(b.url, `x${i}`, { topics: ['room:1'] }));
-    await until('a look', () => changes(ann).includes(`+x${i}`));
-    bob = await Page.open(url, 'bob', { topics: ['room:1'] });
-    await until('the store to know it', async () => (await a.push.presence('room:1')).total === 3 + i);
-  }
-  for (const other of others) other.cut();
-  await sees(ann, 'ann', 'bob');
-  // An instance that restarts: its pages go to the other one.
-  const c = await startPush({ ...settings, presenceGrace, broker: broker() });
-  const carl = await Page.open(c.url, 'carl', { topics: ['room:1'] });
-  await sees(ann, 'ann', 'bob', 'carl');
-  await c.push.close();
-  await carl.ended();
-  await Page.open(a.url, 'carl', { topics: ['room:1'] });
-  const dora = await Page.open(b.url, 'dora', { topics: ['room:1'] });
-  await sees(ann, 'ann', 'bob', 'carl', 'dora');
-  dora.cut();
-  await sees(ann, 'ann', 'bob', 'carl');
-  const mine = changes(ann).filter((change) => !change.includes('x'));
-  assert.deepEqual(mine, ['+bob', '+carl', '+dora', '-dora']);
-});
 
 onEachStore('a page by SockJS is told as well', async (broker) => {
   const [a, b] = await pair(broker, { sockjs: { prefix: '/sockjs', disconnectDelay: 60_000 } });

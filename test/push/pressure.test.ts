@@ -5,24 +5,20 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createConnection, type Socket } from 'node:net';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { MemoryStore, memoryBroker } from '../../src/pubsub/store/memory-broker.ts';
 import { PushServer, queryUser } from '../../src/push/index.ts';
+import { atEnd } from '../support/cleanups.ts';
 import { holdClock } from '../support/held-clock.ts';
 import { until } from '../support/net.ts';
 import { Page, startPush } from './support.ts';
 
 const KIB_64 = 'x'.repeat(64 * 1024);
-const sockets: Socket[] = [];
-after(() => {
-  for (const socket of sockets) socket.destroy();
-});
-
 /** A page on a raw socket that stops reading once its handshake is done. */
 async function stalledPage(url: string, user: string): Promise<Socket> {
   const { port, pathname } = new URL(url);
   const socket = createConnection(Number(port), '127.0.0.1');
-  sockets.push(socket);
+  atEnd(() => socket.destroy());
   socket.on('error', () => {});
   socket.write(
     `GET ${pathname}?user=${user} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +

@@ -268,6 +268,87 @@ describe('rechecks', { concurrency: true }, () => {
     assert.ok(!hasEnded());
   });
 
+  test('a login lives on also where an answer is late by more than what it says is left', async (t) => {
+    const { push, logins, page } = await start(
+      t,
+      { recheck: 60_000, timeout: 60_000 },
+      { expiry: { leeway: 0 } },
+    );
+    const { application } = logins;
+    let lateAnswers = 0;
+    let isLate = false;
+    application.answering = async (_request, response) => {
+      const hasToWait = isLate;
+      // The last question is answered in time.
+      isLate = false;
+      const expires = Date.now() + (hasToWait ? 900 : 5_000);
+      if (hasToWait) {
+        lateAnswers++;
+        await until('that to be over', () => Date.now() > expires + 100);
+      }
+      say(response, { user: 'alice', login: 'one', expires });
+    };
+    const pages = [await page('a', []), await page('a')];
+    const hasEnded = () => pages.some(({ closeCode }) => closeCode !== undefined);
+    for (let n = 1; n <= 2; n++) {
+      isLate = true;
+      const before = logins.asked('a');
+      await until(
+        'a late answer and one in time',
+        () => (lateAnswers === n && logins.asked('a') > before + 1) || hasEnded(),
+      );
+    }
+    assert.ok(!hasEnded());
+    await push.send('alice', 'still here');
+    await until('the message', () => pages[0]!.received.length === 1 && pages[1]!.data().length === 1);
+  });
+
+  test('a login that is over is asked about once for all its pages, and ends with whatever is answered', async (t) => {
+    const { logins, page, log } = await start(
+      t,
+      { recheck: 60_000, timeout: 60_000 },
+      { expiry: { leeway: 0 } },
+    );
+    const { application } = logins;
+    const answers: [string, (response: ServerResponse) => unknown][] = [
+      ['an end that is over', (response) => say(response, { user: 'alice', expires: Date.now() - 1 })],
+      [
+        'an end that is over, later',
+        (response) => setTimeout(() => say(response, { user: 'alice', expires: Date.now() - 1 }), 20),
+      ],
+      ['nobody', (response) => response.writeHead(401).end()],
+      ['no answer', (response) => response.writeHead(500).end()],
+      ['half an answer', (response) => response.destroy()],
+    ];
+    for (const [what, answer] of answers) {
+      // One end for all of them, which is not over before they have come in.
+      const expires = Date.now() + 4_000;
+      application.answering = (_request, response) => say(response, { user: 'alice', expires });
+      const pages = [await page('a', [])];
+      while (pages.length < 8) pages.push(await page('a'));
+      const held: ServerResponse[] = [];
+      application.answering = (_request, response) => held.push(response);
+      await until('a question', () => held.length > 0);
+      application.answering = (_request, response) => answer(response);
+      const before = logins.asked('a');
+      for (const response of held) answer(response);
+      for (const each of pages) assert.equal(await each.ended(), 4501, what);
+      // One before the end and one at it, and where there is no answer some more.
+      const asked = logins.asked('a') - before;
+      assert.ok(asked < pages.length, `${what}: ${asked}`);
+    }
+    assert.ok(!log.some((line) => line.startsWith('error')));
+  });
+
+  test('a page whose end the application has not said is not asked about at it', async (t) => {
+    const { push, logins, page } = await start(t, { recheck: 600_000 }, { expiry: { leeway: 0 } });
+    logins.said.set('a', { user: 'alice', expires: Date.now() + 3_600_000 });
+    const alice = await page('a');
+    [...push.localSessions()][0]!.renew({ expires: Date.now() });
+    assert.equal(await alice.ended(), 4501);
+    assert.equal(logins.asked('a'), 1);
+  });
+
   test('an end that has passed ends the page', async (t) => {
     const { push, logins, page } = await start(t, {}, { expiry: { leeway: 0 } });
     logins.said.set('a', { user: 'alice', expires: Date.now() + 3_600_000 });

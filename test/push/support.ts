@@ -1,21 +1,13 @@
-/** Push servers for tests, and pages that talk to them: `ws` is the peer, over real sockets. */
+/** Push servers for tests, and pages that talk to them: `ws` is the peer, over real sockets. They end with the test. */
 import type { AddressInfo } from 'node:net';
-import { after } from 'node:test';
 import { WebSocket } from 'ws';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import type { Hello, ServerFrame, WireMessage, WirePosition } from '../../src/push/talk/wire.ts';
+import { atEnd } from '../support/cleanups.ts';
 import { until } from '../support/net.ts';
 
 /** What each push server logs. */
 const OF_EVERY_LIFE = new Set(['listening', 'started', 'draining', 'closed']);
-const servers: PushServer[] = [];
-const sockets: WebSocket[] = [];
-// What a failed test has left open would keep the process from ending.
-after(async () => {
-  for (const socket of sockets) socket.terminate();
-  await Promise.all(servers.map((server) => server.close()));
-});
-
 export interface Running {
   push: PushServer;
   url: string;
@@ -38,7 +30,7 @@ export async function startPush(
     },
     ...options,
   });
-  servers.push(push);
+  atEnd(() => push.close());
   if (isReady) await push.ready;
   const { port } = await until('an open port', () => push.address() as AddressInfo | null);
   return { push, url: `ws://127.0.0.1:${port}/socketServer`, log };
@@ -56,7 +48,7 @@ export class Page {
     const address = new URL(url);
     if (user !== '') address.searchParams.set('user', user);
     this.socket = new WebSocket(address, protocols, { headers });
-    sockets.push(this.socket);
+    atEnd(() => this.socket.terminate());
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) this.received.push(data);
       else

@@ -1,21 +1,17 @@
-/** A push server on a Unix socket behind a line that a test makes thin: hardly anything hides in the kernel. */
+/** A push server behind a line that a test makes thin. It is on a Unix socket: hardly anything hides in the kernel. */
 import { once } from 'node:events';
-import { type ClientRequest, createServer, type IncomingMessage, request } from 'node:http';
+import { type ClientRequest, createServer, type IncomingMessage, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import { WebSocket } from 'ws';
+import { type Local, TcpProxy } from '../../src/prove/proxy.ts';
 import { PushServer, type PushServerOptions, queryUser } from '../../src/push/index.ts';
 import type { Hello } from '../../src/push/talk/wire.ts';
-import { type Target, TcpProxy } from '../chaos/proxy.ts';
+import { atEnd } from '../support/cleanups.ts';
 import { until } from '../support/net.ts';
 
 let count = 0;
-// What a failed test has left open would keep the process from ending.
-const running = new Set<() => Promise<void>>();
-after(async () => {
-  for (const close of running) await close();
-});
 
 export interface ThinLine {
   push: PushServer;
@@ -26,9 +22,19 @@ export interface ThinLine {
   close(): Promise<void>;
 }
 
-export async function startBehindThinLine(options: PushServerOptions): Promise<ThinLine> {
+export interface Way {
+  server?: Server;
+  /** By TCP, where the kernel keeps megabytes. */
+  isTcp?: boolean;
+}
+
+export async function startBehindThinLine(
+  options: PushServerOptions,
+  { server: http = createServer(), isTcp = false }: Way = {},
+): Promise<ThinLine> {
   const path = join(tmpdir(), `tidings-thin-${process.pid}-${count++}.sock`);
-  const http = createServer().listen(path);
+  if (isTcp) http.listen(0, '127.0.0.1');
+  else http.listen(path);
   await once(http, 'listening');
   const push = new PushServer({
     server: http,
@@ -39,15 +45,18 @@ export async function startBehindThinLine(options: PushServerOptions): Promise<T
     ...options,
   });
   await push.ready;
-  const line = await TcpProxy.start(() => [path]);
+  const line = await TcpProxy.start(() => [isTcp ? (http.address() as AddressInfo).port : path]);
+  let isClosed = false;
   const close = async (): Promise<void> => {
-    running.delete(close);
+    if (isClosed) return;
+    isClosed = true;
     await line.close();
     await push.close();
-    http.closeAllConnections();
+    // One of HTTP/2 has no such thing: its clients end.
+    http.closeAllConnections?.();
     http.close();
   };
-  running.add(close);
+  atEnd(close);
   return { push, line, port: line.port, path, close };
 }
 
@@ -66,15 +75,15 @@ export class AnyPage {
   closeCode: number | undefined;
   readonly #door: Door;
   readonly #isTidings: boolean;
-  readonly #place: Target;
-  #sendingPlace: Target;
+  readonly #place: Local;
+  #sendingPlace: Local;
   readonly #session: string;
   #socket: WebSocket | undefined;
   #response: IncomingMessage | undefined;
   #isPaused = false;
   #isOpen = false;
 
-  private constructor(door: Door, isTidings: boolean, place: Target, user: string) {
+  private constructor(door: Door, isTidings: boolean, place: Local, user: string) {
     this.#door = door;
     this.#isTidings = isTidings;
     this.#place = place;
@@ -107,7 +116,7 @@ export class AnyPage {
   static async open(
     door: Door,
     isTidings: boolean,
-    place: Target,
+    place: Local,
     user: string,
     hello: Omit<Hello, 'type'> = {},
   ): Promise<AnyPage> {
@@ -140,7 +149,7 @@ export class AnyPage {
   }
 
   /** From here on its POSTs go there. */
-  sendBy(place: Target): void {
+  sendBy(place: Local): void {
     this.#sendingPlace = place;
   }
 

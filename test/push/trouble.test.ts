@@ -20,8 +20,10 @@ test('a failure is told once, another reason as well, and that it works again; w
     { event: 'presence-back', message: 'it works' },
   );
   trouble.worked();
-  for (let i = 0; i < 100; i++) trouble.failed(new Error('a\nb'), { channel: 'c' });
-  trouble.failed('other');
+  for (let i = 0; i < 100; i++) {
+    trouble.failed(new Error('a\nb'), { channel: 'c' });
+    trouble.failed('other');
+  }
   for (let i = 0; i < 3; i++) trouble.worked();
   trouble.failed('other');
   assert.deepEqual(lines, [

@@ -67,6 +67,8 @@ onEachStore('a user is followed on whichever instance his pages are, until nobod
   await shown.has('sent', /transient.*to all: hush/);
   await shown.has('received', /"type":"publish".*said: hush/);
   await shown.has('received', /"type":"renew","ticket":"…"/);
+  // What the page has published comes back to it.
+  await shown.has('sent', /"channel":"news".*said: hush/);
   await hidden.has('sent', /"channel":"inbox".*"data":"…"/);
   await hidden.has('sent', /"channel":"news".*"data":"…"/);
   await hidden.has('sent', /transient.*"data":"…"/);

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import Ws, { WebSocketServer as WsServer } from 'ws';
-import { WebSocket, type WebSocketServerOptions } from '../../src/ws.ts';
+import { WebSocket, WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
 import { closeFrame, frame, listen, RawPeer, REQUEST } from './support.ts';
 
@@ -244,6 +246,68 @@ test('§5.5.3: a flood of pings to a peer that does not read leaves one pong pen
   await until('the pong', () => peer.received.subarray(-9).toString() === 'ping 9999');
   peer.socket.destroy();
   await wss.close({});
+});
+
+test('§5.5.3: on a stream that takes its time each ping has its pong, until as much waits as a stream holds', async () => {
+  const ends: (() => void)[] = [];
+  const written: Buffer[] = [];
+  const socket = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      written.push(chunk);
+      ends.push(done);
+    },
+  });
+  const endWrites = async (): Promise<void> => {
+    for (let end = ends.shift(); end !== undefined; end = ends.shift()) {
+      end();
+      await new Promise(setImmediate);
+    }
+  };
+  const request = {
+    method: 'GET',
+    url: '/',
+    headers: {
+      host: 'a',
+      connection: 'upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    },
+    rawHeaders: [],
+    socket,
+  } as unknown as IncomingMessage;
+  const wss = new WebSocketServer({ noServer: true });
+  let ws: WebSocket | undefined;
+  let pings = 0;
+  wss.handleUpgrade(request, socket, Buffer.alloc(0), (accepted) => {
+    ws = accepted.on('ping', () => pings++);
+  });
+  await until('the answer', () => ends.length === 1);
+  await endWrites();
+  written.length = 0;
+  const ping = async (from: number, to: number): Promise<void> => {
+    for (let i = from; i < to; i++) {
+      socket.push(frame(9, `ping ${i}`));
+      await until('it is read', () => pings === i + 1);
+    }
+  };
+  await ping(0, 10);
+  assert.equal(ends.length, 1, 'none is through yet');
+  await endWrites();
+  const pongs = (): string[] => Buffer.concat(written).toString('latin1').split('\x8a').slice(1);
+  const pong = (i: number): string => `${String.fromCharCode(`ping ${i}`.length)}ping ${i}`;
+  assert.deepEqual(
+    pongs(),
+    Array.from({ length: 10 }, (_, i) => pong(i)),
+  );
+  // Now there is more than the stream holds.
+  ws!.send(Buffer.alloc(300_000));
+  written.length = 0;
+  await ping(10, 200);
+  await endWrites();
+  assert.deepEqual(pongs(), [pong(199)]);
+  ws!.terminate();
 });
 
 // ── pausing ──────────────────────────────────────────────────────────────────────────────────────

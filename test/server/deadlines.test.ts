@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { arm, disarm, type Expirable } from '../../src/server/deadlines.ts';
 import { until } from '../support/net.ts';
+import { listen } from './support.ts';
 
 // Deadlines are unref'd: something else has to keep the process going while a test waits.
 const alive = setInterval(() => {}, 1000);
@@ -85,4 +89,42 @@ test('no limit is no limit, not a millisecond', async () => {
   await until('the last', () => log.length > 0);
   assert.deepEqual(log, ['last']);
   for (const item of items) disarm(item);
+});
+
+test('what came in time while the process stood still is in time', async () => {
+  const { port } = await listen({ handshakeTimeout: 1000, closeTimeout: 1000 });
+  const flag = new Int32Array(new SharedArrayBuffer(4));
+  for (const first of ['', 'GET / HTTP/1.1\r\nHost: h\r\n']) {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    if (first !== '') socket.write(first);
+    // The server has accepted it, and has read what there was.
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    let answer = '';
+    socket.on('data', (chunk) => (answer += chunk.toString('latin1')));
+    socket.on('error', () => {});
+    const rest = `${first === '' ? 'GET / HTTP/1.1\r\nHost: h\r\n' : ''}Upgrade: websocket\r\nConnection: Upgrade\r\n`;
+    socket.write(`${rest}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${'a'.repeat(22)}==\r\n\r\n`);
+    Atomics.wait(flag, 0, 0, 1500);
+    await until('an answer, or the end', () => answer.includes('\r\n') || socket.destroyed);
+    assert.match(answer, /^HTTP\/1\.1 101 /, first);
+    socket.destroy();
+  }
+});
+
+test('a deadline comes also where nothing else happens', () => {
+  const program = `
+    import { createServer } from 'node:net';
+    import { arm } from ${JSON.stringify(new URL('../../src/server/deadlines.ts', import.meta.url).href)};
+    createServer().listen(0, '127.0.0.1');
+    arm({ deadline: null, expire: () => process.exit(0) }, 20);`;
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [...process.execArgv, '--input-type=module', '-e', program],
+    {
+      encoding: 'utf8',
+      timeout: 15_000,
+    },
+  );
+  assert.equal(status, 0, stderr);
 });

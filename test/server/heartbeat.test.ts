@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import {
+  type ClientHttp2Session,
+  createServer as createHttp2Server,
+  connect as http2Connect,
+} from 'node:http2';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import Ws from 'ws';
@@ -56,7 +62,7 @@ test('a client with pingInterval finds out that its server is gone', async () =>
   await wss.close({});
 });
 
-for (const kind of ['plain', 'views', 'compressed', 'over TLS'] as const) {
+for (const kind of ['plain', 'views', 'compressed', 'over TLS', 'on a stream of HTTP/2'] as const) {
   test(`an application that pauses is not cut as silent: ${kind}`, async () => {
     const { wss, client } = await served(kind, { pingInterval: 40 });
     const [ws] = (await once(wss, 'connection')) as [WebSocket];
@@ -77,7 +83,7 @@ for (const kind of ['plain', 'views', 'compressed', 'over TLS'] as const) {
   });
 }
 
-for (const kind of ['plain', 'views', 'over TLS'] as const) {
+for (const kind of ['plain', 'views', 'over TLS', 'on a stream of HTTP/2'] as const) {
   test(`nor one that pauses the socket itself: ${kind}`, async () => {
     const { wss, client } = await served(kind, { pingInterval: 40 });
     const [ws] = (await once(wss, 'connection')) as [WebSocket];
@@ -125,7 +131,7 @@ for (const [what, options] of [
   }
 }
 
-for (const kind of ['plain', 'over TLS'] as const) {
+for (const kind of ['plain', 'over TLS', 'on a stream of HTTP/2'] as const) {
   test(`a peer that reads slowly is not cut while it makes progress, one that is stuck is: ${kind}`, async () => {
     const { wss, socket } = await rawServed(kind, { pingInterval: 200 });
     const ws = await until('the connection', () => [...wss.clients][0]);
@@ -150,6 +156,21 @@ for (const kind of ['plain', 'over TLS'] as const) {
     assert.ok(received > 0 && ws.bufferedAmount > 0, `${received} bytes, ${ws.bufferedAmount} left`);
     clearInterval(reading);
     // It takes nothing more.
+    assert.equal(await until('it is cut', () => code), 4408);
+    socket.destroy();
+    await wss.close({});
+  });
+}
+
+for (const size of [1, 20_000, 1_000_000]) {
+  test(`on a stream of HTTP/2 one that takes nothing is cut, with ${size} bytes for it beyond its window`, async () => {
+    const { wss, socket } = await rawServed('on a stream of HTTP/2', { pingInterval: 60 });
+    const ws = await until('the connection', () => [...wss.clients][0]);
+    let code: number | undefined;
+    ws.on('close', (with_) => {
+      code = with_;
+    });
+    for (let left = 65_535 + size; left > 0; left -= 10_000) ws.send(Buffer.alloc(Math.min(left, 10_000)));
     assert.equal(await until('it is cut', () => code), 4408);
     socket.destroy();
     await wss.close({});
@@ -183,9 +204,13 @@ async function aSilentPeerIsCut(pingInterval = 60): Promise<void> {
 }
 
 async function served(
-  kind: 'plain' | 'views' | 'compressed' | 'over TLS',
+  kind: 'plain' | 'views' | 'compressed' | 'over TLS' | 'on a stream of HTTP/2',
   options: WebSocketServerOptions,
-): Promise<{ wss: WebSocketServer; client: Ws }> {
+): Promise<{ wss: WebSocketServer; client: Ws | WebSocket }> {
+  if (kind === 'on a stream of HTTP/2') {
+    const { wss, session, url } = await overHttp2(options);
+    return { wss, client: new WebSocket(url, { http2: session }) };
+  }
   if (kind === 'over TLS') {
     const { server, port } = await listenTls();
     const wss = new WebSocketServer({ server, ...options });
@@ -196,11 +221,37 @@ async function served(
   return { wss, client: new Ws(url) };
 }
 
+async function overHttp2(
+  options: WebSocketServerOptions,
+): Promise<{ wss: WebSocketServer; session: ClientHttp2Session; url: string }> {
+  const server = createHttp2Server();
+  const wss = new WebSocketServer({ server, ...options });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const session = http2Connect(`http://127.0.0.1:${port}`);
+  session.on('error', () => {});
+  cleanUp(() => {
+    session.destroy();
+    server.close();
+  });
+  await once(session, 'remoteSettings');
+  return { wss, session, url: `ws://127.0.0.1:${port}` };
+}
+
 /** A peer that reads nothing by itself. */
 async function rawServed(
-  kind: 'plain' | 'over TLS',
+  kind: 'plain' | 'over TLS' | 'on a stream of HTTP/2',
   options: WebSocketServerOptions,
-): Promise<{ wss: WebSocketServer; socket: Socket }> {
+): Promise<{ wss: WebSocketServer; socket: Duplex }> {
+  if (kind === 'on a stream of HTTP/2') {
+    const { wss, session } = await overHttp2(options);
+    const fields = { ':method': 'CONNECT', ':protocol': 'websocket', 'sec-websocket-version': '13' };
+    const socket = session.request(fields, { endStream: false });
+    socket.on('error', () => {});
+    socket.on('readable', () => {});
+    return { wss, socket };
+  }
   if (kind === 'plain') {
     const { wss, port } = await listen(options);
     const socket = connect(port, '127.0.0.1');

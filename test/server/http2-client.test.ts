@@ -1,16 +1,25 @@
 /** WebSockets of clients on streams of HTTP/2 (RFC 8441), and what becomes of them where there is none. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type OutgoingHttpHeaders } from 'node:http';
 import http2, { type Http2SecureServer, type Http2Server } from 'node:http2';
 import https from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectNet,
+  createServer as createNetServer,
+  type Server,
+  type Socket,
+} from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { WebSocket, WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { type Certificates, makeCertificates } from '../support/certificates.ts';
 import { until } from '../support/net.ts';
-import { needs } from '../support/programs.ts';
+import { needs, typescript } from '../support/programs.ts';
+import { echoed } from './support.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -56,10 +65,24 @@ async function session(port: number): Promise<http2.ClientHttp2Session> {
   return own;
 }
 
-async function echoed(websocket: WebSocket, text: string): Promise<string> {
-  websocket.send(text);
-  const [data] = await once(websocket, 'message');
-  return String(data);
+/** Runs a program. @returns the status that it ends with, null where it does not within 20 s */
+async function statusOf(program: string): Promise<number | null> {
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', program], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: 20_000,
+    killSignal: 'SIGKILL',
+  });
+  cleanups.push(() => child.kill('SIGKILL'));
+  const [status] = await once(child, 'exit');
+  return status;
+}
+
+function cutAll(sockets: Iterable<Socket>): void {
+  for (const each of sockets) each.destroy();
+}
+
+function forAll<T>(all: Iterable<T>, harm: (each: T) => unknown): void {
+  for (const each of all) harm(each);
 }
 
 /** Both, as a connection that has ended may have been told of by an error. */
@@ -139,6 +162,40 @@ test('a refusal is told as ever, and a listener for it can read the answer', asy
   assert.equal((await ending).code, 1006);
 });
 
+test('a refusal or a redirect whose body nobody reads leaves no stream behind', {
+  timeout: 10_000,
+}, async () => {
+  const { port } = await serve(http2.createServer(), {
+    interceptors: [
+      {
+        before: ({ url }) => {
+          if (url === '/there') return undefined;
+          const headers = { location: '/there' };
+          return new Response('no', { status: url === '/here' ? 302 : 404, headers });
+        },
+      },
+    ],
+  });
+  const own = await session(port);
+  const url = `ws://127.0.0.1:${port}`;
+  assert.match(
+    (await outcome(new WebSocket(`${url}/no`, { http2: own }))).error!,
+    /Unexpected server response: 404/,
+  );
+  const unread = new WebSocket(`${url}/no`, { http2: own });
+  const ending = outcome(unread);
+  await once(unread, 'unexpected-response');
+  unread.terminate();
+  await ending;
+  const redirected = new WebSocket(`${url}/here`, { http2: own, followRedirects: true });
+  await once(redirected, 'open');
+  redirected.close();
+  await once(redirected, 'close');
+  // It ends with its last stream.
+  own.close();
+  if (!own.destroyed) await once(own, 'close');
+});
+
 test('redirects are followed on the session, and elsewhere by HTTP/1.1', async () => {
   const target = new WebSocketServer({ port: 0 });
   await once(target, 'listening');
@@ -171,6 +228,177 @@ test('redirects are followed on the session, and elsewhere by HTTP/1.1', async (
   );
   for (const each of [here, away]) each.terminate();
 });
+
+test('a header that can be none is told at once, as over HTTP/1.1, and harms nobody', async () => {
+  const { wss, port } = await serve(http2.createServer());
+  const own = await session(port);
+  const kept = new WebSocket(`ws://127.0.0.1:${port}/`, { http2: true });
+  await once(kept, 'open');
+  for (const headers of [{ 'a b': '1' }, { a: '1\r\nb: 2' }, { a: ['1', '\n'] }] as OutgoingHttpHeaders[]) {
+    for (const http2 of [own, true, false]) {
+      assert.throws(() => new WebSocket(`ws://127.0.0.1:${port}/`, { http2, headers }), TypeError);
+    }
+  }
+  assert.equal(own.closed, false);
+  // What only HTTP/1.1 may say is left out, and what Node takes once fails by itself.
+  const te = new WebSocket(`ws://127.0.0.1:${port}/`, { http2: true, headers: { TE: 'gzip' } });
+  await once(te, 'open');
+  assert.equal(te.fallbackReason, undefined);
+  const twice = new WebSocket(`ws://127.0.0.1:${port}/`, {
+    http2: true,
+    headers: { authorization: ['a', 'b'] } as never,
+  });
+  assert.match((await outcome(twice)).error!, /single value|authorization/i);
+  assert.equal(wss.clients.size, 2);
+  assert.equal(await echoed(kept, 'x'), 'x');
+  for (const each of [kept, te]) each.terminate();
+});
+
+for (const [what, end] of [
+  ['destroyed', (own: http2.ClientHttp2Session) => own.destroy()],
+  ['closed', (own: http2.ClientHttp2Session) => own.close()],
+] as const) {
+  test(`a session that is ${what} at any time of a handshake: it goes on by HTTP/1.1, or fails`, async () => {
+    const plain = new WebSocketServer({ port: 0 });
+    await once(plain, 'listening');
+    const { port } = await serve(http2.createServer());
+    cleanups.push(() => {
+      for (const each of plain.clients) each.terminate();
+      plain.close();
+    });
+    const address = `ws://127.0.0.1:${(plain.address() as AddressInfo).port}/`;
+    const moments: ((own: http2.ClientHttp2Session) => Promise<unknown> | undefined)[] = [
+      () => undefined,
+      () => Promise.resolve(),
+      () => new Promise((resolve) => process.nextTick(resolve)),
+      (own) => once(own, 'connect'),
+      (own) => new Promise((resolve) => own.prependOnceListener('connect', resolve)),
+      (own) => once(own, 'localSettings'),
+      (own) => once(own, 'remoteSettings'),
+      () => new Promise(setImmediate),
+    ];
+    for (const moment of moments) {
+      const own = await session(port);
+      const moved = moment(own);
+      const websocket = new WebSocket(address, { http2: own });
+      websocket.on('error', () => {});
+      const over = Promise.race([once(websocket, 'open'), once(websocket, 'close')]);
+      await moved;
+      end(own);
+      await over;
+      if (websocket.readyState === 1 && websocket.fallbackReason !== undefined)
+        assert.match(websocket.fallbackReason, /session|destroyed|GOAWAY/i);
+      websocket.terminate();
+    }
+    // Within the event itself.
+    for (const event of ['connect', 'remoteSettings'] as const) {
+      const own = await session(port);
+      own.once(event, () => end(own));
+      const websocket = new WebSocket(address, { http2: own });
+      websocket.on('error', () => {});
+      await Promise.race([once(websocket, 'open'), once(websocket, 'close')]);
+      websocket.terminate();
+    }
+  });
+}
+
+test('a server that allows no streams is not asked again and again: it is HTTP/1.1', async () => {
+  const { port, sessions } = await serve(http2.createServer({ settings: { maxConcurrentStreams: 0 } }));
+  let opened = 0;
+  const count = setInterval(() => {
+    opened = Math.max(opened, sessions.size);
+  }, 1);
+  cleanups.push(() => clearInterval(count));
+  const websocket = new WebSocket(`ws://127.0.0.1:${port}/`, { http2: true, handshakeTimeout: 2_000 });
+  await outcome(websocket);
+  assert.match(websocket.fallbackReason!, /MAX_CONCURRENT_STREAMS/);
+  assert.ok(opened <= 2, `${opened} sessions`);
+  await until('no session', () => sessions.size === 0);
+});
+
+test('two hundred share a session, through redirects and refusals', async () => {
+  const answers: Record<string, [number, string?]> = { '/moved': [302, '/there'], '/no': [401] };
+  const { wss, port, sessions } = await serve(http2.createServer(), {
+    interceptors: [
+      {
+        before: async ({ url = '' }) => {
+          const [status, location] = answers[url] ?? [];
+          if (status === undefined) return undefined;
+          return new Response(null, { status, headers: location === undefined ? {} : { location } });
+        },
+      },
+    ],
+  });
+  let most = 0;
+  const all = Array.from({ length: 200 }, (_, i) => {
+    const path = i % 10 === 9 ? 'no' : i % 10 === 8 ? 'moved' : 'there';
+    const websocket = new WebSocket(`ws://127.0.0.1:${port}/${path}`, { http2: true, followRedirects: true });
+    return { websocket, path, end: outcome(websocket) };
+  });
+  for (const { websocket, path, end } of all) {
+    if (path === 'no') {
+      assert.deepEqual(await end, { error: 'Unexpected server response: 401', code: 1006 });
+    } else if (websocket.readyState !== 1) {
+      await once(websocket, 'open');
+    }
+    assert.equal(websocket.fallbackReason, undefined);
+    most = Math.max(most, sessions.size);
+  }
+  assert.deepEqual([most, wss.clients.size], [1, 180]);
+  for (const { websocket } of all) websocket.close();
+  await Promise.all(all.map(({ end }) => end));
+  await until('no session', () => sessions.size === 0);
+});
+
+// In a process of its own, as it would stand still: Node 20 goes round for ever where that is done within a stream's own event.
+for (const [what, onClose] of [
+  ['ends the session of another', 'here.onClose = () => session.destroy()'],
+  [
+    'ends the session of another, on the server',
+    'there.onClose = () => there.all[1]._socket.session?.destroy()',
+  ],
+  ['cuts another', 'here.onClose = () => here.all[1].terminate()'],
+  ['cuts another, on the server', 'there.onClose = () => there.all[1].terminate()'],
+  ['ends another’s stream itself, on the server', 'there.onClose = () => there.all[1]._socket.destroy()'],
+  ['is one of a handshake that was reset, and ends the session', 'here.onReset = () => session.destroy()'],
+] as const) {
+  test(`a listener of close that ${what} stops nobody`, async () => {
+    const program = `
+      import { once } from 'node:events';
+      import http2 from 'node:http2';
+      import { WebSocket, WebSocketServer } from ${JSON.stringify(new URL('../../src/ws.ts', import.meta.url).href)};
+      const [here, there] = [{ all: [] }, { all: [] }];
+      const server = http2.createServer();
+      const before = ({ url, stream }) => { if (url === '/reset') { stream.close(2); return new Promise(() => {}); } };
+      const wss = new WebSocketServer({ server, interceptors: [{ before }] });
+      server.on('stream', (stream) => stream.on('error', () => {}));
+      wss.on('connection', (websocket) => {
+        there.all.push(websocket);
+        websocket.on('close', () => there.onClose?.());
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const address = 'ws://127.0.0.1:' + server.address().port;
+      const session = http2.connect(address.replace('ws', 'http'));
+      session.on('error', () => {});
+      for (let i = 0; i < 2; i++) {
+        const websocket = new WebSocket(address, { http2: session });
+        websocket.on('close', () => here.onClose?.());
+        await once(websocket, 'open');
+        here.all.push(websocket);
+      }
+      // A stream that is none of ours, neither here nor there.
+      session.request({ ':path': '/page' }).on('error', () => {}).resume();
+      await once(server, 'stream');
+      ${onClose};
+      const ended = once(here.all[1], 'close');
+      if (here.onReset) new WebSocket(address + '/reset', { http2: session }).on('error', () => {}).on('close', here.onReset);
+      else (here.onClose ? there : here).all[0].terminate();
+      await ended;
+      process.exit(0);`;
+    assert.equal(await statusOf(program), 0);
+  });
+}
 
 test('a client that gives up while it is asked about leaves nothing behind', async () => {
   const { port } = await serve(http2.createServer(), {
@@ -300,6 +528,22 @@ describe('with TLS', needs('openssl'), () => {
     again.terminate();
   });
 
+  test('what is read from a file twice is the same', async () => {
+    const { port, sessions } = await serve(http2.createSecureServer({ ...keys(), allowHTTP1: true }));
+    const open = async (options: object): Promise<WebSocket> => {
+      const websocket = new WebSocket(`wss://localhost:${port}/`, { http2: true, ...options });
+      await once(websocket, 'open');
+      return websocket;
+    };
+    const ca = (): Buffer => readFileSync(certificates.caFile);
+    const all = [await open({ ca: ca() }), await open({ ca: ca() }), await open({ ca: [ca()] })];
+    all.push(await open({ ca: [ca()] }));
+    assert.equal(sessions.size, 2);
+    all.push(await open({ ca: [ca(), ca()] }), await open({ ca: ca(), servername: 'localhost' }));
+    assert.equal(sessions.size, 4);
+    for (const each of all) each.terminate();
+  });
+
   test('where a session has as many streams as it may have, there is another', async () => {
     const settings = { maxConcurrentStreams: 3 };
     const { wss, port, sessions } = await serve(http2.createSecureServer({ ...keys(), settings }));
@@ -367,12 +611,223 @@ describe('with TLS', needs('openssl'), () => {
     }
   });
 
+  /** A way to a server, which can be held up: what is said on it then arrives nowhere. */
+  async function relay(target: number) {
+    const pairs = new Set<Socket[]>();
+    const held = new Set<Socket>();
+    let holdsNew = false;
+    const server = createNetServer((from) => {
+      const to = connectNet(target, '127.0.0.1');
+      const pair = [from, to];
+      pairs.add(pair);
+      for (const each of pair) each.on('error', () => {}).on('close', () => cutAll(pair));
+      if (holdsNew) held.add(from);
+      from.on('data', (chunk) => held.has(from) || to.write(chunk));
+      to.on('data', (chunk) => held.has(from) || from.write(chunk));
+    });
+    const port = await listen(server);
+    cleanups.push(() => {
+      for (const [from] of pairs) from!.destroy();
+      server.close();
+    });
+    return {
+      port,
+      hold(): void {
+        for (const [from] of pairs) held.add(from!);
+      },
+      holdNew(isHeld: boolean): void {
+        holdsNew = isHeld;
+      },
+      cut(): void {
+        for (const [from] of pairs) from!.destroy();
+      },
+      get connections(): number {
+        return [...pairs].filter(([from]) => !from!.destroyed).length;
+      },
+    };
+  }
+
+  test('a server that does not even answer at first is asked anew, and nothing is left of the attempts', async () => {
+    const { port } = await serve(http2.createSecureServer(keys()));
+    const way = await relay(port);
+    way.holdNew(true);
+    const options = { http2: true, ca: certificates.ca, handshakeTimeout: 1_200 };
+    const endings = [1, 2, 3].map(() => outcome(new WebSocket(`wss://localhost:${way.port}/`, options)));
+    for (const { error } of await Promise.all(endings)) assert.match(error!, /timed out/);
+    await until('no connection', () => way.connections === 0);
+    way.holdNew(false);
+    const websocket = new WebSocket(`wss://localhost:${way.port}/`, options);
+    await once(websocket, 'open');
+    assert.equal(websocket.fallbackReason, undefined);
+    websocket.terminate();
+  });
+
+  test('a session that does not answer any more gets no new ones, though others wait on it', async () => {
+    const { port } = await serve(http2.createSecureServer(keys()));
+    const way = await relay(port);
+    const options = { http2: true, ca: certificates.ca, handshakeTimeout: 1_200 };
+    const first = new WebSocket(`wss://localhost:${way.port}/`, options);
+    await once(first, 'open');
+    way.hold();
+    const { error } = await outcome(new WebSocket(`wss://localhost:${way.port}/`, options));
+    assert.match(error!, /timed out/);
+    const next = new WebSocket(`wss://localhost:${way.port}/`, options);
+    await once(next, 'open');
+    assert.equal(next.fallbackReason, undefined);
+    assert.equal(await echoed(next, 'x'), 'x');
+    assert.equal(first.readyState, 1);
+    for (const each of [first, next]) each.terminate();
+  });
+
+  test('a stream that is refused (RFC 9113 §8.7) is asked for elsewhere', async () => {
+    const server = http2.createSecureServer({ ...keys(), settings: { enableConnectProtocol: true } });
+    let refused = 0;
+    server.on('session', (session) =>
+      session.prependListener('stream', (stream) => {
+        stream.on('error', () => {});
+        if (refused++ === 0) stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
+      }),
+    );
+    const { port, sessions } = await serve(server);
+    const options = { http2: true, ca: certificates.ca };
+    const websocket = new WebSocket(`wss://localhost:${port}/`, options);
+    await once(websocket, 'open');
+    assert.equal(websocket.fallbackReason, undefined);
+    assert.equal(refused, 2);
+    await until('the other session', () => sessions.size === 1);
+    websocket.terminate();
+  });
+
+  test('where a server refuses all streams it is HTTP/1.1', async () => {
+    const server = http2.createSecureServer({
+      ...keys(),
+      allowHTTP1: true,
+      settings: { enableConnectProtocol: true },
+    });
+    server.on('stream', (stream) => {
+      stream.on('error', () => {});
+      stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
+    });
+    const upgrades = new WebSocketServer({ noServer: true });
+    server.on('upgrade', (request, socket, head) => upgrades.handleUpgrade(request, socket, head, () => {}));
+    const port = await listen(server as unknown as Server);
+    cleanups.push(() => {
+      for (const each of upgrades.clients) each.terminate();
+      server.close();
+    });
+    const own = http2.connect(`https://localhost:${port}`, { ca: certificates.ca });
+    own.on('error', () => {});
+    cleanups.push(() => own.destroy());
+    for (const http2 of [true, own]) {
+      const websocket = new WebSocket(`wss://localhost:${port}/`, { http2, ca: certificates.ca });
+      await once(websocket, 'open');
+      assert.equal(websocket.fallbackReason, 'the server refuses the stream');
+      websocket.terminate();
+    }
+  });
+
+  test('GOAWAY, a cut and a session that is destroyed while a hundred come: each opens or fails, and the next one opens', async () => {
+    const { wss, port, sessions } = await serve(http2.createSecureServer({ ...keys(), allowHTTP1: true }), {
+      interceptors: [{ before: () => new Promise((resolve) => setTimeout(resolve, 30)) }],
+    });
+    const way = await relay(port);
+    const options = { http2: true, ca: certificates.ca };
+    const harms = [
+      () => forAll(sessions, (each) => each.goaway(0)),
+      () => forAll(sessions, (each) => each.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM)),
+      () => forAll(sessions, (each) => each.close()),
+      () => forAll(sessions, (each) => each.destroy()),
+      () => way.cut(),
+    ];
+    for (const harm of harms) {
+      const all: WebSocket[] = [];
+      const ends: Promise<unknown>[] = [];
+      for (let i = 0; i < 100; i++) {
+        const websocket = new WebSocket(`wss://localhost:${way.port}/`, options);
+        websocket.on('error', () => {});
+        ends.push(
+          Promise.race([once(websocket, 'open'), new Promise((resolve) => websocket.once('close', resolve))]),
+        );
+        all.push(websocket);
+        if (i === 50) {
+          await Promise.race(ends);
+          harm();
+        }
+      }
+      await Promise.all(ends);
+      const next = new WebSocket(`wss://localhost:${way.port}/`, options);
+      await once(next, 'open');
+      assert.equal(await echoed(next, 'x'), 'x');
+      for (const each of [...all, next]) each.terminate();
+      await until('nobody', () => wss.clients.size === 0);
+      await until('no session', () => sessions.size === 0);
+    }
+  });
+
+  test('an agent or createConnection may lead through a proxy: it is HTTP/1.1', async () => {
+    const { port } = await serve(http2.createSecureServer({ ...keys(), allowHTTP1: true }));
+    const agent = new https.Agent({ ca: certificates.ca });
+    cleanups.push(() => agent.destroy());
+    const createConnection = (given: object): Socket =>
+      connectTls({ ...given, ca: certificates.ca, host: 'localhost', port });
+    for (const [options, reason] of [
+      [{ agent }, /^an agent/],
+      [{ createConnection }, /^createConnection/],
+    ] as const) {
+      const websocket = new WebSocket(`wss://localhost:${port}/`, {
+        http2: true,
+        ...options,
+        ca: certificates.ca,
+      } as never);
+      await once(websocket, 'open');
+      assert.match(websocket.fallbackReason!, reason);
+      websocket.terminate();
+    }
+  });
+
   test('a certificate that is not trusted opens nothing', async () => {
     const { wss, port } = await serve(http2.createSecureServer({ ...keys(), allowHTTP1: true }));
     const { error } = await outcome(new WebSocket(`wss://localhost:${port}/`, { http2: true }));
     assert.match(error!, /certificate|signature/);
     assert.equal(wss.clients.size, 0);
   });
+
+  for (const [what, script, path = '/'] of [
+    ['closed', `websocket.on('open', () => websocket.close())`],
+    ['cut', `websocket.on('open', () => websocket.terminate())`],
+    ['given up', `setImmediate(() => websocket.terminate())`],
+    ['given up when it is almost there', `websocket.on('upgrade', () => websocket.terminate())`],
+    [
+      'closed where nobody answers any more',
+      `websocket.on('open', () => websocket.send('hold', () => setTimeout(() => websocket.close(), 50)))`,
+    ],
+    [
+      'cut where nobody answers any more',
+      `websocket.on('open', () => websocket.send('hold', () => setTimeout(() => websocket.terminate(), 50)))`,
+    ],
+    ['refused', `websocket.on('open', () => process.exit(9))`, '/no'],
+  ] as [string, string, string?][]) {
+    test(`a process whose last WebSocket is ${what} ends`, async () => {
+      const { wss, port } = await serve(http2.createSecureServer(keys()), {
+        interceptors: [
+          {
+            before: ({ url }) =>
+              url === '/no' ? Promise.resolve(new Response('', { status: 401 })) : undefined,
+          },
+        ],
+      });
+      const way = await relay(port);
+      wss.on('connection', (websocket) => websocket.on('message', () => way.hold()));
+      const program = `
+        import { readFileSync } from 'node:fs';
+        import { WebSocket } from ${JSON.stringify(new URL('../../src/ws.ts', import.meta.url).href)};
+        const ca = readFileSync(${JSON.stringify(certificates.caFile)});
+        const websocket = new WebSocket('wss://localhost:${way.port}${path}', { http2: true, ca, closeTimeout: 200 });
+        websocket.on('error', () => {});
+        ${script}`;
+      assert.equal(await statusOf(program), 0);
+    });
+  }
 
   test('HTTP/1.1 goes on at the same port', async () => {
     const { port, wss } = await serve(http2.createSecureServer({ ...keys(), allowHTTP1: true }));

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttp2Server, connect as http2Connect } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { duplexPair, PassThrough } from 'node:stream';
@@ -8,9 +10,9 @@ import { sharedBuffer } from '../../src/server/memory.ts';
 import { Outbox } from '../../src/server/outbox.ts';
 import { Traffic } from '../../src/server/traffic.ts';
 import { sendSoon } from '../../src/server/transport.ts';
-import { WebSocket } from '../../src/ws.ts';
+import { WebSocket, WebSocketServer } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
-import { frame, listen, RawPeer } from './support.ts';
+import { frame, listen, listenTls, RawPeer } from './support.ts';
 
 /** A server's WebSocket and its raw peer, with a count of the calls that write to the socket. */
 async function pair(
@@ -195,6 +197,45 @@ test('send tells sent, then queued for a peer that does not read; drain comes wh
   assert.equal(ws.send('y'), 'sent');
   await close();
 });
+
+for (const kind of ['plain', 'TLS', 'HTTP/2'] as const) {
+  test(`who sends more when drain has come is never too slow, with little room: ${kind}`, async () => {
+    const server =
+      kind === 'TLS'
+        ? (await listenTls()).server
+        : kind === 'HTTP/2'
+          ? createHttp2Server()
+          : createHttpServer();
+    const wss = new WebSocketServer({ server, maxBackpressure: 1000 });
+    if (!server.listening) await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const session = kind === 'HTTP/2' ? http2Connect(`http://127.0.0.1:${port}`) : undefined;
+    const client = new WebSocket(`${kind === 'TLS' ? 'wss' : 'ws'}://127.0.0.1:${port}`, {
+      rejectUnauthorized: false,
+      http2: session,
+    });
+    let messages = 0;
+    client.on('message', () => messages++);
+    const [ws] = (await once(wss, 'connection')) as [WebSocket];
+    await until('the answer is through', () => ws.bufferedAmount === 0);
+    let waited: number | undefined;
+    ws.on('drain', () => {
+      waited = ws.bufferedAmount;
+    });
+    for (let i = 0; i < 20; i++) {
+      waited = undefined;
+      const result = ws.send(Buffer.alloc(70_000));
+      assert.notEqual(result, 'dropped', `message ${i}`);
+      if (result === 'queued') await until('drain', () => waited !== undefined);
+      assert.equal(waited ?? 0, 0, 'bytes that waited then');
+    }
+    await until('all of them', () => messages === 20);
+    client.terminate();
+    session?.close();
+    await wss.close({});
+    server.close();
+  });
+}
 
 test('backpressurePolicy as a function: it is told, and everything is taken; backlog falls as the peer reads', async () => {
   const told: unknown[] = [];

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { WebSocket as WsClient } from 'ws';
+import { Random } from '../../src/prove/random.ts';
 import type { WebSocket } from '../../src/ws.ts';
-import { Random } from '../fuzz/random.ts';
 import { until } from '../support/net.ts';
 import { cleanUp, listen, RawPeer } from './support.ts';
 

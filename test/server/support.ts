@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach } from 'node:test';
-import { WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
+import { type WebSocket, WebSocketServer, type WebSocketServerOptions } from '../../src/ws.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { until } from '../support/net.ts';
 
@@ -210,4 +210,11 @@ function takeFrame(bytes: Buffer): { frame: Frame; rest: Buffer } | undefined {
     payload: bytes.subarray(at, at + length),
   };
   return { frame, rest: bytes.subarray(at + length) };
+}
+
+/** What a server that echoes says to this. */
+export async function echoed(websocket: WebSocket, text: string): Promise<string> {
+  websocket.send(text);
+  const [data] = await once(websocket, 'message');
+  return String(data);
 }

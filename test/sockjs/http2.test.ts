@@ -1,5 +1,6 @@
 /** SockJS on a server of HTTP/2: its WebSockets are streams (RFC 8441), its requests what they are. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http2, { type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import type { AddressInfo } from 'node:net';
@@ -7,6 +8,7 @@ import { afterEach, test } from 'node:test';
 import { SockJsServer } from '../../src/sockjs/index.ts';
 import { WebSocket } from '../../src/ws.ts';
 import { until } from '../support/net.ts';
+import { typescript } from '../support/programs.ts';
 import { echo } from './support.ts';
 
 const cleanups: (() => void)[] = [];
@@ -132,3 +134,110 @@ test('polling, streaming and its limits, and what is sent, by requests of HTTP/2
     return /again/.test(body) || /^c/.test(body);
   });
 });
+
+/** Runs a program. @returns the status that it ends with, null where it does not within 20 s, or otherwise than by itself */
+async function statusOf(program: string): Promise<number | null> {
+  const child = spawn(process.execPath, [...typescript, '--input-type=module', '-e', program], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: 20_000,
+    killSignal: 'SIGKILL',
+  });
+  const [status] = await once(child, 'exit');
+  return status;
+}
+
+test('a body that does not come to its end is not waited for: its stream, or connection, is cut', async () => {
+  // In a process of its own, whose time is short: it would be half a minute.
+  const program = `
+    import { once } from 'node:events';
+    import http from 'node:http';
+    import http2 from 'node:http2';
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = (call, ms, ...rest) => setTimeout(call, ms / 100, ...rest);
+    const { SockJsServer } = await import(${JSON.stringify(new URL('../../src/sockjs/index.ts', import.meta.url).href)});
+    globalThis.setTimeout = setTimeout;
+    for (const module of [http2, http]) {
+      const server = module.createServer();
+      const opened = new Promise((resolve) => {
+        new SockJsServer({ server, prefix: '/echo', handler: { opened: resolve } });
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const origin = 'http://127.0.0.1:' + server.address().port;
+      const own = module === http2 ? http2.connect(origin) : undefined;
+      const ask = (path) => {
+        const request = own
+          ? own.request({ ':method': 'POST', ':path': path })
+          : http.request(origin + path, { method: 'POST' });
+        return request.on('error', () => {}).on('response', (response) => response.resume?.());
+      };
+      ask('/echo/000/one/xhr_streaming').end();
+      await opened;
+      for (const sender of ['xhr_send', 'jsonp_send']) {
+        const late = ask('/echo/000/one/' + sender);
+        late.write('["');
+        await new Promise((resolve) => late.on('close', resolve));
+      }
+    }
+    process.exit(0);`;
+  assert.equal(await statusOf(program), 0);
+});
+
+// In a process of its own, as it would stand still, or end: Node may do either where that is done within the event.
+for (const [when, what, action] of [
+  ['at the end of one', 'cuts others', 'others.forEach((other) => other.terminate())'],
+  ['at the end of one', 'ends the session', 'sessions.forEach((session) => session.destroy())'],
+  ['while one leaves its handshake', 'cuts others', 'others.forEach((other) => other.terminate())'],
+  ['while one leaves its handshake', 'refuses others', 'asked.forEach((refuse) => refuse())'],
+  ['in a message of one', 'cuts others', 'others.forEach((other) => other.terminate())'],
+] as const) {
+  test(`an application that ${what} ${when} stands on`, async () => {
+    const program = `
+      import { once } from 'node:events';
+      import http2 from 'node:http2';
+      import { SockJsServer } from ${JSON.stringify(new URL('../../src/sockjs/index.ts', import.meta.url).href)};
+      const server = http2.createServer();
+      const [sessions, others, asked] = [[], [], []];
+      server.on('session', (session) => sessions.push(session));
+      let isDone = false;
+      const act = () => {
+        if (isDone) return;
+        isDone = true;
+        ${action};
+      };
+      const handler = {
+        opened: (session, { url }) => url.includes('/one/') || others.push(session),
+        message: act,
+        closed: (session) => others.includes(session) || act(),
+      };
+      const before = ({ url }) => {
+        if (url.includes('/leaves/')) return new Promise(() => {});
+        if (url.includes('/asked/')) {
+          return new Promise((resolve) => asked.push(() => resolve(new Response('no', { status: 403 }))));
+        }
+      };
+      const after = ({ url }) => url.includes('/leaves/') && act();
+      new SockJsServer({ server, prefix: '/echo', handler, interceptors: [{ before, after }] });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const own = http2.connect('http://127.0.0.1:' + server.address().port);
+      own.on('error', () => {});
+      const ask = (path, body) => {
+        const stream = own.request({ ':method': 'POST', ':path': '/echo/000/' + path });
+        stream.on('error', () => {}).end(body);
+        return stream.resume();
+      };
+      const streams = ['others', 'asked', 'leaves', 'one'].map((id) => ask(id + '/xhr_streaming'));
+      await Promise.all([streams[0], streams[3]].map((stream) => once(stream, 'response')));
+      await new Promise((resolve) => own.ping(resolve));
+      const ended = once(streams[${action.startsWith('asked') ? 1 : 0}], 'close');
+      ${
+        when === 'in a message of one'
+          ? `ask('one/xhr_send', '["x"]')`
+          : `streams[${when === 'at the end of one' ? 3 : 2}].close(http2.constants.NGHTTP2_CANCEL)`
+      };
+      await ended;
+      process.exit(isDone ? 0 : 1);`;
+    assert.equal(await statusOf(program), 0);
+  });
+}

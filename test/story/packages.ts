@@ -1,16 +1,12 @@
 /** What the story needs of Debian: programs, and Java's libraries. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { find, install, type ProgramName, programs } from '../support/programs.ts';
 
-const PROGRAMS: ProgramName[] = ['redis', 'chromium', 'nginx', 'openssl', 'java'];
-
-/** A jar of each package of libraries, by which one sees that it is there. */
-const LIBRARIES = {
-  'libtomcat9-java': 'tomcat9-catalina.jar',
-  'libshiro-java': 'shiro-web.jar',
-  'libspring-web-servlet-java': 'spring3-web.servlet.jar',
-  'libtaglibs-standard-impl-java': 'taglibs-standard-impl.jar',
-};
+const NEEDED: ProgramName[] = [
+  ...(['redis', 'chromium', 'nginx', 'openssl', 'java'] as const),
+  // Libraries: a jar of each is looked for.
+  ...(['tomcat', 'shiro', 'spring', 'taglibs'] as const),
+];
 
 const JARS = '/usr/share/java';
 
@@ -20,14 +16,8 @@ export function classPath(): string[] {
   return names.filter((name) => name !== '' && !name.startsWith('#')).map((name) => `${JARS}/${name}`);
 }
 
-function missing(): string[] {
-  return [
-    ...PROGRAMS.filter((name) => find(name) === undefined).map((name) => programs[name].package),
-    ...Object.entries(LIBRARIES)
-      .filter(([, jar]) => !existsSync(`${JARS}/${jar}`))
-      .map(([name]) => name),
-  ];
-}
+const missing = (): string[] =>
+  NEEDED.filter((name) => find(name) === undefined).map((name) => programs[name].package);
 
 /** Installs what is missing on Debian, as root. @throws where something is still missing, saying what to do */
 export function providePackages(): void {

@@ -73,7 +73,12 @@ async function play(): Promise<boolean> {
     );
     await new Promise(() => setInterval(() => {}, 2 ** 30));
   }
-  browser = await launchChromium({ handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
+  browser = await launchChromium({
+    windows: true,
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
+  });
   const { chapters, errors } = story(stack, browser);
   let passed = 0;
   for (const { name, play } of chapters) {

@@ -1,14 +1,17 @@
-/** A real Chromium, started for a test, and the script for its pages. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { build } from 'esbuild';
+/** A real Chromium, started for a test. */
 import { type Browser, chromium, type LaunchOptions, type Page } from 'playwright-core';
-import { bellBundle, clientBundle, shareBundle } from '../../scripts/client-bundle.ts';
 import { find } from './programs.ts';
 
-export async function launchChromium(options: LaunchOptions = {}): Promise<Browser> {
+/**
+ * Where Debian's build of it without windows is here, that: pages have the same engine and the same network, and it takes
+ * a third of the processor's time. `windows`: the whole of it, for what windows do to their pages.
+ */
+export async function launchChromium({
+  windows = false,
+  ...options
+}: LaunchOptions & { windows?: boolean } = {}): Promise<Browser> {
   return chromium.launch({
-    executablePath: find('chromium')!,
+    executablePath: (windows ? undefined : find('headless')) ?? find('chromium')!,
     timeout: 120_000,
     args: [
       '--headless',
@@ -22,18 +25,6 @@ export async function launchChromium(options: LaunchOptions = {}): Promise<Brows
     ],
     ...options,
   });
-}
-
-/** Builds the page's scripts where `tidings serve` finds them: in one step, as another test's server may just read them. */
-export async function buildClient(): Promise<void> {
-  for (const bundle of [clientBundle, shareBundle, bellBundle]) {
-    const { outputFiles } = await build({ ...bundle, sourcemap: false, write: false });
-    const { outfile } = bundle;
-    const own = `${outfile}.${process.pid}`;
-    mkdirSync(dirname(outfile), { recursive: true });
-    writeFileSync(own, outputFiles[0]!.contents);
-    renameSync(own, outfile);
-  }
 }
 
 /**

@@ -1,9 +1,9 @@
-/** The `tidings` program as a child process, run from its sources. */
+/** The `tidings` program as a child process. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { TestContext } from 'node:test';
 import { until } from './net.ts';
-import { typescript } from './programs.ts';
+import { programFile } from './program-file.ts';
 
 export interface Program {
   readonly process: ChildProcess;
@@ -24,7 +24,7 @@ export function tidings(
     environment = {},
     input,
     cwd,
-    program: file,
+    program: file = programFile,
   }: {
     environment?: Record<string, string>;
     input?: string;
@@ -34,9 +34,7 @@ export function tidings(
   } = {},
 ): Program {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TIDINGS_'));
-  const entry = new URL('../../src/cli.ts', import.meta.url).pathname;
-  const own = file === undefined ? [...typescript, entry] : [file];
-  const child = spawn(process.execPath, [...own, ...args], {
+  const child = spawn(process.execPath, [file, ...args], {
     env: { ...Object.fromEntries(inherited), ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),
@@ -74,7 +72,8 @@ export function tidings(
       const match = await until(
         `${pattern} of tidings ${args[0]}`,
         () => {
-          const found = pattern.exec(stdout);
+          // A line that has not come as a whole yet is none.
+          const found = pattern.exec(stdout.slice(0, stdout.lastIndexOf('\n') + 1));
           if (found === null && isOver) {
             throw new Error(`tidings ${args[0]} ended with ${child.exitCode}:\n${stdout}${stderr}`);
           }

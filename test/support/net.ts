@@ -44,6 +44,10 @@ async function isFree(port: number): Promise<boolean> {
 const { setTimeout } = globalThis;
 const now = performance.now.bind(performance);
 
+/** What is waited for just now: a test that takes too long says so (scripts/testing/events.mjs). */
+const waits = new Set<{ what: string; since: number }>();
+(globalThis as Record<symbol, unknown>)[Symbol.for('tidings.waits')] = waits;
+
 /**
  * Resolves with the first truthy result of `condition`; rejects, naming `what`, after `timeout` ms. Only what never
  * comes takes that long, and machines are slow, so it is generous.
@@ -53,11 +57,16 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   timeout = 60_000,
 ): Promise<Exclude<T, false | null | undefined | 0 | ''>> {
-  const deadline = now() + timeout;
-  for (;;) {
-    const result = await condition();
-    if (result) return result as Exclude<T, false | null | undefined | 0 | ''>;
-    if (now() > deadline) throw new Error(`waited ${timeout} ms in vain for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  const wait = { what, since: now() };
+  waits.add(wait);
+  try {
+    for (;;) {
+      const result = await condition();
+      if (result) return result as Exclude<T, false | null | undefined | 0 | ''>;
+      if (now() > wait.since + timeout) throw new Error(`waited ${timeout} ms in vain for: ${what}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  } finally {
+    waits.delete(wait);
   }
 }

@@ -1,23 +1,10 @@
 /** The package as others get it: built from a copy of the sources, packed, installed into a folder of its own. */
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { madeOnce } from './made-once.ts';
 import { uncovered } from './programs.ts';
 
 const run = promisify(execFile);
@@ -48,51 +35,45 @@ export interface InstalledPackage {
 /** Nothing is fetched: the one dependency is installed from our own node_modules. */
 export async function installPackage(): Promise<InstalledPackage> {
   const tarball = await pack();
+  const project = await install(tarball);
   const folder = mkdtempSync(join(tmpdir(), 'tidings-project-'));
-  writeFileSync(join(folder, 'package.json'), '{"name":"project","version":"1.0.0","private":true}');
-  const dependencies = ['redis-parser', 'redis-errors'].map((name) => resolve('node_modules', name));
-  const flags = ['--offline', '--install-links', '--no-audit', '--no-fund'];
-  await run(npm, ['install', ...flags, tarball, ...dependencies], { cwd: folder, env: uncovered });
+  cpSync(project, folder, { recursive: true, verbatimSymlinks: true });
   return { folder, tarball, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** Packs what the sources are at this moment; several test files share the result. */
-async function pack(): Promise<string> {
-  const cache = resolve('node_modules/.cache/tidings-package');
-  const hash = createHash('sha256');
-  for (const path of [import.meta.filename, ...SOURCES.flatMap(filesOf)])
-    hash.update(`${path}\0`).update(readFileSync(path));
-  const tarball = join(cache, `${hash.digest('hex').slice(0, 32)}.tgz`);
-  if (existsSync(tarball)) return tarball;
+const FOLDER = 'node_modules/.cache/tidings-package';
 
-  mkdirSync(cache, { recursive: true });
-  // Not below node_modules: what is imported from there the compiler takes for somebody else's.
-  const copy = mkdtempSync(join(tmpdir(), 'tidings-build-'));
-  try {
-    for (const path of SOURCES) cpSync(path, join(copy, path), { recursive: true });
-    symlinkSync(resolve('node_modules'), join(copy, 'node_modules'));
-    // Runs the build, as "prepack" in package.json says.
-    await run(npm, ['pack', '--loglevel=error'], { cwd: copy, env: uncovered });
-    const [packed] = readdirSync(copy).filter((name) => name.endsWith('.tgz'));
-    const fresh = `${tarball}.${process.pid}`;
-    copyFileSync(join(copy, packed as string), fresh);
-    renameSync(fresh, tarball);
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
-  for (const name of readdirSync(cache)) {
-    const path = join(cache, name);
-    // A younger one may be of another work tree whose tests run just now.
-    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-    if (name.endsWith('.tgz') && age > 3_600_000) rmSync(path, { force: true });
-  }
-  return tarball;
+/** Packs what the sources are at this moment. */
+function pack(): Promise<string> {
+  const sources = ['test/support/package.ts', ...SOURCES];
+  return madeOnce({ name: 'tidings.tgz', sources, folder: FOLDER }, async (path) => {
+    // Not below node_modules: what is imported from there the compiler takes for somebody else's.
+    const copy = mkdtempSync(join(tmpdir(), 'tidings-build-'));
+    try {
+      for (const each of SOURCES) cpSync(each, join(copy, each), { recursive: true });
+      symlinkSync(resolve('node_modules'), join(copy, 'node_modules'));
+      // Runs the build, as "prepack" in package.json says.
+      await run(npm, ['pack', '--loglevel=error'], { cwd: copy, env: uncovered });
+      const [packed] = readdirSync(copy).filter((name) => name.endsWith('.tgz'));
+      copyFileSync(join(copy, packed as string), path);
+    } finally {
+      rmSync(copy, { recursive: true, force: true });
+    }
+  });
 }
 
-function filesOf(path: string): string[] {
-  if (statSync(path).isFile()) return [path];
-  return readdirSync(path, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort();
+/** A project in which there is the package alone, as npm installs it. */
+function install(tarball: string): Promise<string> {
+  return madeOnce({ name: 'project', sources: [tarball], folder: FOLDER }, async (path) => {
+    const folder = mkdtempSync(join(tmpdir(), 'tidings-project-'));
+    try {
+      writeFileSync(join(folder, 'package.json'), '{"name":"project","version":"1.0.0","private":true}');
+      const dependencies = ['redis-parser', 'redis-errors'].map((name) => resolve('node_modules', name));
+      const flags = ['--offline', '--install-links', '--no-audit', '--no-fund'];
+      await run(npm, ['install', ...flags, tarball, ...dependencies], { cwd: folder, env: uncovered });
+      cpSync(folder, path, { recursive: true, verbatimSymlinks: true });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
 }

@@ -2,65 +2,44 @@
  * The programs that tests run for real: where they are, how they get here, and what to say where they can't.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 interface Program {
-  /** Names to look for on PATH, best first. */
+  /** Names to look for on PATH, or whole paths; best first. */
   names: string[];
   /** Debian's packages that bring it, with a space between. */
   package: string;
 }
 
-const MONO = `mono-mcs ${['net-http', 'runtime-serialization', 'xml-linq'].map((name) => `libmono-system-${name}4.0-cil`).join(' ')}`;
+/** A table of its own, which .ci/run reads before anything that runs TypeScript is here. */
+const TABLE = new URL('programs.json', import.meta.url);
 
-export const programs = {
-  redis: { names: ['redis-server', 'valkey-server'], package: 'redis-server' },
-  chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], package: 'chromium' },
-  nginx: { names: ['nginx'], package: 'nginx-light' },
-  nc: { names: ['nc'], package: 'netcat-openbsd' },
-  curl: { names: ['curl'], package: 'curl' },
-  haproxy: { names: ['haproxy'], package: 'haproxy' },
-  java: { names: ['javac'], package: 'default-jdk-headless' },
-  php: { names: ['php'], package: 'php-cli' },
-  openssl: { names: ['openssl'], package: 'openssl' },
-  systemd: { names: ['systemd-notify'], package: 'systemd' },
-  python: { names: ['python3'], package: 'python3' },
-  go: { names: ['go'], package: 'golang-go' },
-  promtool: { names: ['promtool'], package: 'prometheus' },
-  prometheus: { names: ['prometheus'], package: 'prometheus' },
-  bash: { names: ['bash'], package: 'bash' },
-  zsh: { names: ['zsh'], package: 'zsh' },
-  fish: { names: ['fish'], package: 'fish' },
-  script: { names: ['script'], package: 'bsdutils' },
-  mono: { names: ['mcs'], package: MONO },
-} satisfies Record<string, Program>;
+export type ProgramName = keyof typeof import('./programs.json');
 
-export type ProgramName = keyof typeof programs;
+export const programs: Record<ProgramName, Program> = JSON.parse(readFileSync(TABLE, 'utf8'));
 
 /** For child processes that would only be slowed by having their coverage taken. */
 export const uncovered: NodeJS.ProcessEnv = { ...process.env, NODE_V8_COVERAGE: undefined };
 
 /** What Node starts with to run TypeScript: a program of ours in a process of its own. */
-export const typescript = ['--import', new URL('../../scripts/typescript.mjs', import.meta.url).href];
+export const typescript = [
+  ...['--expose-internals', '--import'],
+  new URL('../../scripts/typescript.mjs', import.meta.url).href,
+];
 
 /** The path of a program, or undefined where it isn't installed. TEST_WITHOUT=redis,nginx hides some. */
 export function find(name: ProgramName): string | undefined {
   if (process.env.TEST_WITHOUT?.split(',').includes(name)) return undefined;
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'];
-  for (const file of programs[name].names) {
-    for (const folder of folders) {
-      const path = join(folder, file);
-      try {
-        accessSync(path, constants.X_OK);
-        return path;
-      } catch {
-        // Not here: the next folder.
-      }
-    }
-  }
-  return undefined;
+  const paths = programs[name].names.flatMap((file) =>
+    isAbsolute(file) ? [file] : folders.map((folder) => join(folder, file)),
+  );
+  return paths.find(existsSync);
 }
+
+const INSTALL = fileURLToPath(new URL('../../scripts/install.sh', import.meta.url));
 
 /** Why nothing is installed on this machine; undefined where it can be. */
 function whyNot(): string | undefined {
@@ -91,27 +70,8 @@ export function provide(names: ProgramName[]): void {
 export function install(packages: string[]): void {
   if (packages.length === 0 || whyNot() !== undefined) return;
   console.error(`apt-get install ${packages.join(' ')}`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore', env });
-  const { status, error } = withoutServices(() =>
-    spawnSync('apt-get', ['install', '-qy', '--no-install-recommends', ...packages], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env,
-    }),
-  );
+  const { status, error } = spawnSync(INSTALL, packages, { stdio: ['ignore', 'ignore', 'inherit'] });
   if (status !== 0) console.error(`apt-get install failed: ${error?.message ?? `status ${status}`}`);
-}
-
-/** Where it is not forbidden anyway: no package starts its server, which nobody has asked for. */
-function withoutServices<T>(run: () => T): T {
-  const policy = '/usr/sbin/policy-rc.d';
-  if (existsSync(policy)) return run();
-  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    return run();
-  } finally {
-    rmSync(policy, { force: true });
-  }
 }
 
 /** What a reason to skip a test begins with where the machine is to blame: with CI=true that fails the run. */

@@ -1,12 +1,10 @@
 /** A real Redis (or Valkey) server of the test's own, on a free loopback port. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { freePort, until } from './net.ts';
 import { find } from './programs.ts';
+import { dataFolder, killed } from './server-process.ts';
 
 export interface RedisServer {
   readonly port: number;
@@ -33,7 +31,7 @@ export async function startRedis(
   const program = find('redis');
   if (program === undefined) throw new Error('redis-server is not on PATH');
   const chosen = port ?? (await freePort());
-  const folder = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
+  const folder = dataFolder('redis');
   const own = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
   // Replicas of a test come one at a time: waiting for more of them would cost five seconds each.
   own.push('--repl-diskless-sync-delay', '0');
@@ -51,11 +49,7 @@ export async function startRedis(
       return accepts(chosen);
     });
   };
-  const kill = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  };
+  const kill = (): Promise<void> => killed(child);
 
   await start();
   return {

@@ -148,15 +148,19 @@ const known = new Map(
   ]),
 );
 
+/** Such as the command of another program, as one argument. */
+const QUOTED = /'[^']*'/g;
+
 /** What is wrong with the commands of the program in a text of the shell. */
 function wrongCommands(script: string): string[] {
   return script.split(/(?<!\\)\n|&& |\| /).flatMap((line) => {
     const [, name, rest = ''] =
-      /^\s*(?:[A-Z_]+=\S+ )*(?:npx )?(?:tidings|node dist\/cli\.js) ([a-z]+)\b(.*)/s.exec(line) ?? [];
+      /^\s*(?:[A-Z_]+=\S+ )*(?:npx )?(?:tidings|node dist\/cli\.js) ([a-z]+(?:-[a-z]+)*)\b(.*)/s.exec(line) ??
+      [];
     if (name === undefined) return [];
     const options = known.get(name);
     if (options === undefined) return [`there is no command ${name}: ${line}`];
-    return [...rest.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)]
+    return [...rest.replace(QUOTED, '').matchAll(/(?<![\w-])--([a-z][a-z0-9-]*)/g)]
       .filter(([, option]) => !options.has(option!))
       .map(([option]) => `${name} has no ${option}: ${line}`);
   });
@@ -177,8 +181,8 @@ test('commands of the program have the options that pages give them', () => {
 
 test('options in the text of pages are those of a command', () => {
   const all = new Set([...known.values()].flatMap((options) => [...options]));
-  // Also those of stories, of benches, and of Docker.
-  for (const other of ['version', 'json', 'keep', 'peer', 'later', 'stop-timeout']) all.add(other);
+  // Also those of stories, of benches, of chaos, and of Docker.
+  for (const other of ['version', 'json', 'keep', 'peer', 'store', 'later', 'stop-timeout']) all.add(other);
   // These are about programs of the repository, which have options of their own.
   const others = ['docs/conformance.md', 'docs/performance.md', 'docs/bundling.md'];
   const wrong = pages
@@ -188,7 +192,7 @@ test('options in the text of pages are those of a command', () => {
         .replace(/^```.*?^```/gms, '')
         .matchAll(/`((?:tidings [a-z]+ |--(?!tidings-))[^`\n]*)`/g);
       return [...texts].flatMap(([, text]) =>
-        [...text!.matchAll(/(?<![\w-])--([a-z][a-z-]+)/g)]
+        [...text!.matchAll(/(?<![\w-])--([a-z][a-z0-9-]+)/g)]
           .filter(([, option]) => !all.has(option!))
           .map(() => `${file}: ${text}`),
       );

@@ -31,9 +31,7 @@ export type RedisErrorCode =
   /** The store is written by a newer tidings, in a way that this one does not know. */
   | 'REDIS_LAYOUT'
   /** The command was executed, and its reply, being longer than `maxReplySize`, passed over. */
-  | 'REDIS_REPLY_TOO_LONG'
-  /** Stored, but fewer replicas than asked for confirmed in time: see `ReplicationError`. */
-  | 'REDIS_NOT_REPLICATED';
+  | 'REDIS_REPLY_TOO_LONG';
 
 /** Redis executed nothing and said why, such as `WRONGTYPE Operation against a key …`. */
 export class RedisReplyError extends RedisError {
@@ -58,6 +56,11 @@ export function wasNotExecuted(error: unknown): boolean {
   if (error instanceof RedisReplyError) return REFUSED.has(error.prefix);
   if (!(error instanceof RedisError)) return false;
   return ['REDIS_UNAVAILABLE', 'REDIS_QUEUE_FULL', 'REDIS_CLOSED'].includes(error.code);
+}
+
+/** True for a failure of the link or of a server that can't serve just now, of whatever was asked. */
+export function mayPass(error: unknown): boolean {
+  return wasNotExecuted(error) || (error instanceof RedisError && error.code !== 'REDIS_REPLY');
 }
 
 /** Replies of a server that can't serve just now, or no longer, and did nothing. */

@@ -3,7 +3,8 @@
  * the same time shares one, behind one small write of its own: replication is one stream, and a replica that has
  * confirmed that write has all before it.
  */
-import { clearTimeout, monotonicNow, queueMicrotask, setTimeout } from '../../clock.ts';
+import { monotonicNow, queueMicrotask } from '../../clock.ts';
+import { afterReading } from '../../waiting.ts';
 import type { RedisError } from './errors.ts';
 import type { RespClient } from './resp-client.ts';
 
@@ -54,16 +55,16 @@ export class Replication {
   confirm(message: Replicated, replicas: number, timeout: number): Promise<number> {
     return new Promise((resolve, reject) => {
       // Whatever the others wait for: nobody waits longer than it said.
-      const timer = setTimeout(() => resolve(0), timeout + GRACE);
+      const callOff = afterReading(timeout + GRACE, () => resolve(0));
       const member: Member = {
         ...message,
         deadline: monotonicNow() + timeout,
         resolve(confirmed) {
-          clearTimeout(timer);
+          callOff();
           resolve(confirmed);
         },
         reject(error) {
-          clearTimeout(timer);
+          callOff();
           reject(error);
         },
       };

@@ -11,7 +11,7 @@ export class Availability {
   readonly #compare: (isCurrent: () => boolean) => Promise<void>;
   #resolve!: () => void;
   #reject!: (error: Error) => void;
-  /** Resolves when the store is there for the first time; rejects if it is closed before. */
+  /** Resolves when the store is there for the first time; rejects if it can't be used or is closed before. */
   readonly opened: Promise<void>;
 
   /**
@@ -64,9 +64,14 @@ export class Availability {
       },
       (error: Error) => {
         this.lost(error);
-        this.#reject(error);
+        this.refuse(error);
       },
     );
+  }
+
+  /** What is there can't be used: whoever waits for it to be there for the first time waits no longer. */
+  refuse(error: Error): void {
+    this.#reject(error);
   }
 
   close(error: Error): void {

@@ -1,7 +1,7 @@
 /**
  * What the push server asks of the thing that keeps the logs and carries messages between instances.
- * The comments state each method's guarantee; memory-broker.ts and redis-broker.ts keep them, and one
- * behavioural test file runs against both.
+ * The comments state each method's guarantee; memory-broker.ts, redis-broker.ts and postgres-broker.ts keep them, and one
+ * behavioural test file runs against all.
  */
 
 import type { LogFields } from '../../log-fields.ts';
@@ -53,6 +53,16 @@ export interface Retention {
   maxAge: number;
 }
 
+/** How long which channels keep their messages. */
+export interface Retentions {
+  /** Of users. */
+  inbox: Retention;
+  /** Of topics that are not named. */
+  topic: Retention;
+  /** By the name of a topic, or what it begins with and an asterisk: the exact name, else the longest beginning counts. */
+  topics: Readonly<Record<string, Retention>>;
+}
+
 /** What `Broker.publish` takes besides the message. */
 export interface PublishOptions {
   /** How long the channel keeps its messages. */
@@ -71,7 +81,11 @@ export interface PublishOptions {
   replaces?: string;
   /** Kept with the message for who follows its way: 1 to 300 ASCII characters, none of them a space. */
   trace?: string;
-  /** Also wait for this many replicas to have it (Redis WAIT), at most `replicaTimeout` ms. */
+  /**
+   * Also wait for this many replicas to have it, at most `replicaTimeout` ms; with fewer it rejects with a
+   * `ReplicationError`, and the message stays stored. Redis: WAIT. PostgreSQL: its commits have waited for so many standbys,
+   * where `synchronous_standby_names` says so. A store in memory has none, and does not wait.
+   */
   replicas?: number;
   /** Milliseconds. Default 1,000. */
   replicaTimeout?: number;
@@ -173,6 +187,24 @@ export class DamagedChannelError extends Error {
   }
 }
 
+/** The message is stored, but fewer replicas than asked for are known to have it. */
+export class ReplicationError extends Error {
+  /** By the store. */
+  readonly code: 'REDIS_NOT_REPLICATED' | 'POSTGRES_NOT_REPLICATED';
+  /** Where the message is stored. */
+  readonly receipt: Receipt;
+  /** How many replicas confirmed. */
+  readonly confirmed: number;
+
+  constructor(code: ReplicationError['code'], receipt: Receipt, confirmed: number, why: string) {
+    super(`message ${receipt.offset} of ${receipt.channel} is stored, but ${why}`);
+    this.name = 'ReplicationError';
+    this.code = code;
+    this.receipt = receipt;
+    this.confirmed = confirmed;
+  }
+}
+
 /**
  * Whether a channel can't be used until somebody has changed something at the store or in the settings: it is damaged,
  * or has a message that is too long for this broker. Trying again by itself is of no use. The broker has told `warn`.
@@ -213,6 +245,8 @@ export interface BrokerListener {
   warn?(message: string, fields: LogFields): void;
   /** What `warn` has told of is over. */
   mended?(message: string, fields: LogFields): void;
+  /** For what reaches the store by another way than `publish`. Asked for now and then, as it may change. */
+  readonly retentions?: Retentions;
   /** Bytes of the largest message that is published, so that the broker can read what others have published. */
   readonly maxMessage?: number;
   /**

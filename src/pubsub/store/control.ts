@@ -102,6 +102,11 @@ export const DEFAULT_CONFIRM_TIMEOUT = 10_000;
 /** Records that are kept at most. */
 export const MAX_RECORDS = 10_000;
 
+/** As many are kept as may be. */
+export function tooManyRecords(): RangeError {
+  return new RangeError(`there are ${MAX_RECORDS} records, which is as many as there may be`);
+}
+
 /** A moment by both clocks. */
 export interface Moment {
   monotonic: number;

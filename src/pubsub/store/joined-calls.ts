@@ -1,5 +1,5 @@
 /**
- * Joins what goes to one Redis node in one turn into one call: a call costs as much as several messages in it. The
+ * Joins what goes to one node of a store in one turn into one call: a call costs as much as several messages in it. The
  * first goes at the end of the turn, whatever comes after it; while some are under way the rest is collected, and
  * goes with the next reply. So few calls are made when there is much to do, and nobody waits when there is little.
  */
@@ -27,7 +27,7 @@ interface Waiting<P, R> {
 }
 
 interface Group<P, R> {
-  /** What can be in one call: keys of one slot. */
+  /** What can be in one call: in a Redis Cluster, keys of one slot. */
   slot: number | undefined;
   waiting: Waiting<P, R>[];
   count: number;

@@ -5,22 +5,16 @@
  */
 import { clearTimeout, monotonicNow, queueMicrotask, setTimeout } from '../../clock.ts';
 import { delayOf, pause } from '../../waiting.ts';
-import { RedisError, wasNotExecuted } from '../redis/errors.ts';
 import type { PayloadKind, PublishOptions } from './broker.ts';
-import type { ChannelKeys } from './redis-layout.ts';
+import { AGAIN, type Failures, patienceOf } from './failures.ts';
 
 const MAX_BATCH = 64;
 const MAX_BATCH_BYTES = 512 * 1024;
 /** Bytes that a waiting message counts besides its payload. */
 const OVERHEAD = 200;
-const AGAIN = { min: 25, max: 400 };
-/** Milliseconds behind others, where `maxWait` is 0. */
-const LEAST_WAIT = 10_000;
 
 /** What to store, or without options, to hand to whoever listens. */
 export interface Item {
-  /** The channel's. */
-  keys: ChannelKeys;
   kind: PayloadKind;
   payload: Buffer;
   options: PublishOptions | undefined;
@@ -30,19 +24,20 @@ export interface Item {
 /** What became of an item: the text that the store answered, or why it was refused. */
 export type Outcome = string | Error;
 
-interface Job extends Item {
+type Job<I extends Item> = I & {
   deadline: number;
   resolve(reply: string): void;
   reject(error: Error): void;
-}
+};
 
-interface Lane {
+interface Lane<I extends Item> {
   readonly channel: string;
-  queue: Job[];
+  queue: Job<I>[];
   lastError: Error | undefined;
 }
 
-export interface LaneSettings {
+export interface LaneSettings<I extends Item = Item> {
+  failures: Failures;
   /** Milliseconds that a message is tried again. 0: not at all. */
   maxWait: number;
   /** Bytes that may wait. */
@@ -51,42 +46,39 @@ export interface LaneSettings {
   maxCount: number;
   isThere(): boolean;
   /** How many of the 64 messages that go together an item counts for. */
-  weightOf(item: Item): number;
+  weightOf(item: I): number;
   /**
    * Stores some, in order. Of those that have no outcome nothing was stored, and they are given again.
    *
-   * @throws where that goes for all of them, or is not known: see `wasNotExecuted`
+   * @throws where that goes for all of them, or is not known: see `Failures`
    */
-  call(items: Item[]): Promise<Outcome[]>;
+  call(items: I[]): Promise<Outcome[]>;
 }
 
-export class Lanes {
-  readonly #lanes = new Map<string, Lane>();
-  readonly #settings: LaneSettings;
+export class Lanes<I extends Item> {
+  readonly #lanes = new Map<string, Lane<I>>();
+  readonly #settings: LaneSettings<I>;
   readonly #closing = new AbortController();
   #count = 0;
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(settings: LaneSettings) {
+  constructor(settings: LaneSettings<I>) {
     this.#settings = settings;
   }
 
   /** @returns the store's answer */
-  add(channel: string, item: Item): Promise<string> {
-    const { maxBytes, maxCount, isThere } = this.#settings;
+  add(channel: string, item: I): Promise<string> {
+    const { maxBytes, maxCount, isThere, failures } = this.#settings;
     const bytes = item.payload.length + OVERHEAD;
     // One that is too large by itself waits for nobody.
     const isFull = this.#bytes > 0 && this.#bytes + bytes > maxBytes;
     if (isFull || (this.#count >= maxCount && !isThere())) {
-      const held = `${this.#count} messages, ${this.#bytes} bytes`;
-      return Promise.reject(
-        new RedisError('REDIS_QUEUE_FULL', `too much waits for Redis (${held}); nothing was sent`),
-      );
+      return Promise.reject(failures.full(`${this.#count} messages, ${this.#bytes} bytes`));
     }
     return new Promise((resolve, reject) => {
       const deadline = monotonicNow() + this.#settings.maxWait;
-      const job: Job = { ...item, deadline, resolve, reject };
+      const job: Job<I> = { ...item, deadline, resolve, reject };
       this.#count++;
       this.#bytes += bytes;
       const lane = this.#lanes.get(channel);
@@ -95,7 +87,7 @@ export class Lanes {
         this.#timer ??= setTimeout(() => this.#expire(), this.#patience);
         return;
       }
-      const opened: Lane = { channel, queue: [job], lastError: undefined };
+      const opened: Lane<I> = { channel, queue: [job], lastError: undefined };
       this.#lanes.set(channel, opened);
       // With all that this turn sends to the channel.
       queueMicrotask(() => void this.#work(opened));
@@ -109,13 +101,13 @@ export class Lanes {
   }
 
   get #patience(): number {
-    return this.#settings.maxWait || LEAST_WAIT;
+    return patienceOf(this.#settings.maxWait);
   }
 
-  async #work(lane: Lane): Promise<void> {
+  async #work(lane: Lane<I>): Promise<void> {
     for (let failures = 0; lane.queue.length > 0; ) {
       const batch = this.#take(lane);
-      let undone: Job[];
+      let undone: Job<I>[];
       try {
         const outcomes = await this.#settings.call(batch);
         for (let i = 0; i < outcomes.length; i++) this.#settle(batch[i]!, outcomes[i]!);
@@ -125,7 +117,7 @@ export class Lanes {
       } catch (error) {
         lane.lastError = error as Error;
         undone = batch.filter((job) => {
-          if (mayRepeat(error, job)) return true;
+          if (this.#mayRepeat(error, job)) return true;
           this.#settle(job, error as Error);
           return false;
         });
@@ -133,7 +125,7 @@ export class Lanes {
       if (undone.length === 0) continue;
       const delay = delayOf(failures++, AGAIN);
       const now = monotonicNow();
-      const error = lane.lastError ?? new RedisError('REDIS_UNAVAILABLE', 'Redis stored nothing');
+      const error = lane.lastError ?? this.#settings.failures.late('the store has stored nothing', undefined);
       undone = undone.filter((job) => {
         if (job.deadline >= now + delay && !this.#closing.signal.aborted) return true;
         this.#settle(job, error);
@@ -146,7 +138,7 @@ export class Lanes {
     this.#lanes.delete(lane.channel);
   }
 
-  #take(lane: Lane): Job[] {
+  #take(lane: Lane<I>): Job<I>[] {
     if (lane.queue.length === 1) {
       const all = lane.queue;
       lane.queue = [];
@@ -164,7 +156,7 @@ export class Lanes {
     return lane.queue.splice(0, count);
   }
 
-  #settle(job: Job, outcome: Outcome): void {
+  #settle(job: Job<I>, outcome: Outcome): void {
     this.#count--;
     this.#bytes -= job.payload.length + OVERHEAD;
     if (typeof outcome === 'string') job.resolve(outcome);
@@ -184,18 +176,18 @@ export class Lanes {
         const cause = lane.lastError;
         const why = cause === undefined ? '' : `; ${cause.message}`;
         const what = `a message of ${lane.channel} waited ${patience} ms behind others, nothing was sent${why}`;
-        this.#settle(job, new RedisError('REDIS_UNAVAILABLE', what, { cause }));
+        this.#settle(job, this.#settings.failures.late(what, cause));
       }
       if (lane.queue.length > 0) next = Math.min(next, lane.queue[0]!.deadline + grace);
     }
     if (next === Number.POSITIVE_INFINITY || this.#closing.signal.aborted) return;
     this.#timer = setTimeout(() => this.#expire(), Math.max(1, next - now));
   }
-}
 
-/** What was certainly not executed, or can't be executed twice. */
-function mayRepeat(error: unknown, { options }: Item): boolean {
-  if (wasNotExecuted(error)) return true;
-  const isUnknown = error instanceof RedisError && error.code === 'REDIS_OUTCOME_UNKNOWN';
-  return isUnknown && options?.idempotencyKey !== undefined;
+  /** What was certainly not executed, or can't be executed twice. */
+  #mayRepeat(error: unknown, { options }: I): boolean {
+    const { failures } = this.#settings;
+    if (failures.wasNotExecuted(error)) return true;
+    return options?.idempotencyKey !== undefined && failures.isUnknown(error);
+  }
 }

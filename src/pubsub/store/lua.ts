@@ -1,13 +1,6 @@
-/** The text of the Lua scripts, made of lua/*.lua by `npm run lua`. */
+/** The text of the Lua scripts without comments, made of lua/*.lua by `npm run lua`. */
 export const lua = {
-  acknowledge: `-- Moves cursors of devices forward and tells the channels' subscribers.
---
--- KEYS  for each cursor: top, list (channel.lua), devices (hash of device to '<expires> <epoch> <offset> <id>')
--- ARGV  1 most devices of a channel to keep, 2 PUBLISH or SPUBLISH, 3 magic of an acknowledgement doorbell,
---       4 milliseconds to keep them; then for each cursor: device, '<epoch> <offset> <id>', channel on the bus
--- Returns for each cursor 1 if it moved, 0 if not, or an error: what is wrong with one channel leaves the others alone.
-
-local most, ring, magic, ttl = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+  acknowledge: `local most, ring, magic, ttl = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = clock()
 
 local function move(top, list, devices, device, position, bus)
@@ -21,7 +14,6 @@ local function move(top, list, devices, device, position, bus)
   if t.epoch ~= epoch or offset > t.offset then
     return 0
   end
-  -- What was never sent can't have been received. A message that is not kept any more is believed.
   local there = t.id
   if offset < t.offset then
     local entry = redis_call('LINDEX', list, offset - t.offset - 1)
@@ -42,8 +34,6 @@ local function move(top, list, devices, device, position, bus)
 
   redis_call('HSET', devices, device, (now + ttl) .. ' ' .. position)
   if not known and redis_call('HLEN', devices) > most then
-    -- Devices come and go, and anybody can make them up: the one that was heard of least lately makes room. There are
-    -- never more than a few over the limit, so this takes the same time however many there were.
     local all = redis_call('HGETALL', devices)
     local oldest, expired
     for i = 1, #all, 2 do
@@ -69,7 +59,6 @@ for i = 1, #KEYS / 3 do
   if not done then
     reply = failure(reply)
     if not (reply.err:match('^ERR ') or reply.err:match('^WRONGTYPE ')) then
-      -- It is the server that refuses, and so it does with all of them.
       return reply
     end
   end
@@ -77,15 +66,12 @@ for i = 1, #KEYS / 3 do
 end
 return replies
 `,
-  append: `-- Part of publish.lua, whose KEYS and ARGV these are: stores the messages of a run.
-
-local ring, magic = ARGV[1], ARGV[2]
+  append: `local ring, magic = ARGV[1], ARGV[2]
 local start, idle = sub(ARGV[3], 1, 12), unpack_fields('>I6', ARGV[3], 13)
 local now = clock()
 local byte = string.byte
 local replies = {}
 
--- What changes where more than the newest message does, and where a channel begins.
 local function store_rarely(t, found, top_key, list, length, stored)
   local is_trimmed = length > t.most + math.floor(t.most / 8)
   if length == stored then
@@ -102,8 +88,6 @@ local function store_rarely(t, found, top_key, list, length, stored)
   save(t, top_key, found, is_due)
 end
 
--- Stores the messages of a run, whose replies begin at \`first\`: those that have one already are left out.
--- Returns the epoch.
 local function store(at, key, count, first)
   local what_it_is = ARGV[at + 1]
   local wanted_age, wanted_most = unpack_fields('>I6I4', what_it_is, 2)
@@ -122,13 +106,11 @@ local function store(at, key, count, first)
       epoch = sub(found, 1, 23)
     end
   else
-    -- A log without its top (evicted, say) can't be told apart from one that lost messages: begin anew.
     is_stale = redis_call('LLEN', list) > 0
     local origin = origin_of(start, KEYS[1])
     epoch = new_epoch(start, origin, not (is_stale or has_lost(known, origin)) and now, idle)
     age, most, keep, renew_at, head, big, offset, time = 0, 0, idle, 0, now, 0, 0, 0
   end
-  -- A clock that steps back must not make a younger message look older than its elders.
   if time < now then
     time = now
   end
@@ -212,13 +194,7 @@ local function store(at, key, count, first)
   return epoch
 end
 `,
-  cancel: `-- Removes an item, unless it is being sent or may have been.
---
--- KEYS  schedule.lua
--- ARGV  1 id
--- Returns 1, or 0 where there is none that can be.
-
-local id = ARGV[1]
+  cancel: `local id = ARGV[1]
 local item = call('HGET', ITEMS, id)
 if not item or call('ZSCORE', TAKEN, member_of(item, id)) or call('ZSCORE', TRIED, id) then
   return 0
@@ -226,27 +202,7 @@ end
 remove(id)
 return 1
 `,
-  channel: `-- Shared beginning of the other scripts: what is kept of a channel.
---
--- top   string, 83 bytes: where the channel stands.
---         epoch   23  eight characters by chance, four of the store's origin, eleven hexadecimal digits: milliseconds;
---                     who found the channel unused after that moment has missed nothing of this epoch (epochs.ts)
---         age      6  milliseconds that messages are kept (big-endian, as all numbers)
---         most     4  most messages that are kept
---         keep     6  milliseconds that this string outlives its last use
---         renew    6  when the lifetimes of the keys have to be set again
---         head     6  no message that is kept was stored before
---         big      4  bytes of the largest entry that the list has had
---         id      16  of the newest message
---         offset   6  of the newest message
---         time     6  of the newest message
--- list  list of the newest messages, oldest first: '<offset> <time> <id> <kind>[ <milliseconds that it
---       lives>][ <name>=<value> …]\\n<payload>'; fields with a name that is not known are passed over. It has up to an eighth
---       more than \`most\`, so that trimming is rare, and some that are older than \`age\`: whoever reads leaves them out.
---
--- Lifetimes are set to 1.25 times what is promised, and set again once a quarter of that is over.
-
-local FIELDS = '>I6I4I6I6I6I4c16I6I6'
+  channel: `local FIELDS = '>I6I4I6I6I6I4c16I6I6'
 local NEVER = 'fffffffffff'
 local redis_call, sub = redis.call, string.sub
 local pack, unpack_fields = struct.pack, struct.unpack
@@ -256,7 +212,6 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- What \`pcall\` caught, as a reply.
 local function failure(reason)
   local text = type(reason) == 'table' and reason.err or tostring(reason)
   return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
@@ -281,7 +236,6 @@ local function pack_top(t)
   return t.epoch .. pack(FIELDS, t.age, t.most, t.keep, t.renew, t.head, t.big, t.id, t.offset, t.time)
 end
 
--- The store's origin. \`start\`: eight characters by chance for an epoch, then four for an origin, should there be none.
 local function origin_of(start, origin_key)
   local origin = redis.pcall('GET', origin_key)
   if origin and (type(origin) == 'table' or #origin ~= 4) then
@@ -294,21 +248,14 @@ local function origin_of(start, origin_key)
   return origin
 end
 
--- Whether a channel that nothing is kept of has lost something: a message is known to have been there, and that in this
--- store. Of another one, nobody can find the channel unused and be deceived: its origin is not the same.
 local function has_lost(known, origin)
   return known ~= '' and sub(known, 9, 12) == origin
 end
 
--- The epoch of a channel that begins at \`now\`, or with \`now\` nil, that begins anew after a loss.
 local function new_epoch(start, origin, now, idle)
   return sub(start, 1, 8) .. origin .. (now and string.format('%011x', math.max(0, now - idle)) or NEVER)
 end
 
--- \`known\`: epoch (23), id (16) and offset (6, big-endian) of a message that the log is known to have had, or ''. The
--- numbers alone would count again and be taken for the same messages, so a log that has rewound gets another epoch:
--- everybody who stands in the old one is told, those included who were behind the loss and could not tell by their own
--- positions.
 local function has_rewound(top, known)
   if known == '' or sub(known, 1, 23) ~= sub(top, 1, 23) then
     return false
@@ -324,7 +271,6 @@ local function time_of(entry)
   return tonumber(entry:match('^%d+ (%d+) '))
 end
 
--- Removes what was stored at or before \`oldest\`. Returns the time of the oldest message that is left.
 local function age_out(list, oldest)
   local head = redis.call('LINDEX', list, 0)
   if not head or time_of(head) > oldest then
@@ -344,14 +290,12 @@ local function age_out(list, oldest)
   return head and time_of(head) or oldest + 1
 end
 
--- Sets the list's lifetime, and removes what is too old. \`save\` sets the top's.
 local function renew(t, list, now)
   redis.call('PEXPIRE', list, math.floor(t.age * 1.25) + 1)
   t.head = age_out(list, now - t.age)
   t.renew = now + math.floor(math.min(t.age, t.keep) / 4)
 end
 
--- In place, where the lifetime stays.
 local function save(t, top_key, is_there, is_renewed)
   if is_there then
     redis.call('SETRANGE', top_key, 0, pack_top(t))
@@ -363,7 +307,6 @@ local function save(t, top_key, is_there, is_renewed)
   end
 end
 
--- For a channel that nothing is kept of although something was.
 local function save_anew(start, origin, top_key, now, idle)
   local t = {
     epoch = new_epoch(start, origin), age = 0, most = 0, keep = idle, renew = 0, head = now, big = 0,
@@ -373,15 +316,7 @@ local function save_anew(start, origin, top_key, now, idle)
   return t
 end
 `,
-  command: `-- Appends a command, changes a record with it, and rings.
---
--- KEYS  control.lua
--- ARGV  1 control.lua, 2 id, 3 command as JSON, 4 most commands to keep, 5 PUBLISH or SPUBLISH, 6 channel on the bus,
---       7 most records, 8 key of a record (empty: none), 9 until (empty: it is removed), 10 value
--- Returns { epoch, number }, or { 'full' } where there are too many records.
-
-local s = load_state()
--- An attempt whose answer got lost.
+  command: `local s = load_state()
 for back = 1, math.min(s.top, 100) do
   local entry = call('LINDEX', LOG, -back)
   if entry and id_of(entry) == ARGV[2] then
@@ -413,22 +348,7 @@ save(s)
 call(ARGV[5], ARGV[6], '')
 return { s.epoch, s.top }
 `,
-  control: `-- Shared beginning of lease.lua, command.lua, progress.lua and restore.lua: the control log.
---
--- state    hash: epoch (by chance; another one when commands may have been lost), top and id (number and id of the newest
---            command), run (of the server that has written last), since (milliseconds: when that run was met), longest
---            (milliseconds of the longest lease), layout (of all keys with the prefix: versions.ts)
--- log      list of the newest commands, oldest first: '<number> <id> <milliseconds> <command as JSON>'
--- leases   hash: instance -> '<number of the last command that it has carried out> <name>'
--- records  hash: key -> '<milliseconds when it was set> <until, or inf> <value>'
--- lease    one string for each instance, which lasts as long as its lease. Lengthening it takes no memory, so that a
---            server that is full refuses it nobody.
--- count    one hash for each command, kept for a minute: instance -> what it was about
---
--- KEYS     1 state, 2 log, 3 leases, 4 records, 5 what begins the keys of leases, 6 what begins those of counts
--- ARGV     1 an epoch, should a new one be needed
-
-local call = redis.call
+  control: `local call = redis.call
 local STATE, LOG, LEASES, RECORDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 local function clock()
@@ -436,13 +356,10 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Where a server that is full refuses it, the next one tries again.
 local function save(s)
   redis.pcall('HSET', STATE, 'epoch', s.epoch, 'top', s.top, 'id', s.id, 'run', s.run, 'since', s.since, 'longest', s.longest)
 end
 
--- A server that was restarted, or has taken over from another one, may not know of all leases: they run as long as
--- they can have been given for, from the moment on at which that is noticed.
 local function load_state()
   local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest', 'layout')
   local info = redis.pcall('INFO', 'server')
@@ -451,7 +368,7 @@ local function load_state()
     epoch = found[1] or ARGV[1], top = tonumber(found[2] or 0), id = found[3] or '-', run = run,
     since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(), layout = tonumber(found[7] or nil),
   }
-  if not found[1] or found[4] ~= run then
+  if not found[1] or found[4] ~= run or s.since > s.now then
     s.since = s.now
     save(s)
   end
@@ -469,7 +386,6 @@ local function id_of(entry)
   return entry and string.match(entry, '^%d+ (%S+)')
 end
 
--- Whether the log still goes on from here. A command that is not kept any more is believed.
 local function goes_on(s, epoch, number, id)
   if epoch ~= s.epoch or number > s.top then
     return false
@@ -481,7 +397,6 @@ local function goes_on(s, epoch, number, id)
   return not entry or id_of(entry) == id
 end
 
-
 local function append(s, id, time, json, most)
   s.top = s.top + 1
   s.id = id
@@ -489,21 +404,10 @@ local function append(s, id, time, json, most)
   call('LTRIM', LOG, -most, -1)
 end
 `,
-  finish: `-- Ends entries of the intake stream, in one step: acknowledged without being deleted, they would stay for ever.
---
--- KEYS  1 the stream
--- ARGV  1 the group, then the entries' ids
-
-redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
+  finish: `redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 `,
-  forget: `-- Removes sessions whose instance has ended without withdrawing them, unless they were announced again.
---
--- KEYS  1 sessions (hash of session to '<life> <entry as JSON>')
--- ARGV  session and life by turns
--- Returns how many were removed.
-
-local removed = 0
+  forget: `local removed = 0
 for i = 1, #ARGV, 2 do
   local entry = redis.call('HGET', KEYS[1], ARGV[i])
   local life = ARGV[i + 1] .. ' '
@@ -513,15 +417,7 @@ for i = 1, #ARGV, 2 do
 end
 return removed
 `,
-  later: `-- Keeps messages that are sent later, and rings where one is due before all others.
---
--- KEYS  schedule.lua
--- ARGV  1 PUBLISH or SPUBLISH, 2 channel on the bus, 3 most items there may be (0: no limit), then for each message: id,
---       token, at, and its item behind the token
--- Returns for each message: at and 0; at and 1 where one with this id and another token was there; {} where there are too
--- many; or an error.
-
-local most = tonumber(ARGV[3])
+  later: `local most = tonumber(ARGV[3])
 local count = call('HLEN', ITEMS)
 local first = call('ZRANGE', WHEN, 0, 0, 'WITHSCORES')
 local earliest = first[2] and tonumber(first[2])
@@ -557,18 +453,7 @@ if is_early then
 end
 return replies
 `,
-  lease: `-- Renews an instance's lease, and returns the commands that it has not carried out yet.
---
--- KEYS  control.lua
--- ARGV  1 control.lua, 2 instance, 3 its name, 4 milliseconds of the lease, 5 epoch, number and id of the last command
---       that it has carried out (an empty epoch: it begins), 8 most commands to return, 9 the layout that it knows,
---       then by turns the id of a command and what that was about
--- Returns { 'ok', epoch, number and id that it goes on from, milliseconds, { commands }, { records, if it begins } };
--- 'missed' in place of 'ok' where commands are not kept any more: then it begins at the top. { 'lost' } where commands may
--- have been lost: no lease before it has said what it knows (restore.lua). { 'newer', layout } where the store is written in a
--- layout that it does not know: no lease.
-
-local s = load_state()
+  lease: `local s = load_state()
 local known = tonumber(ARGV[9])
 if s.layout and s.layout > known then
   return { 'newer', s.layout }
@@ -582,7 +467,6 @@ local entries, records = {}, {}
 if epoch == '' then
   number, id = s.top, s.id
   records = call('HGETALL', RECORDS)
-  -- Instances that have ended without a word.
   for _, other in ipairs(call('HKEYS', LEASES)) do
     if call('EXISTS', KEYS[5] .. other) == 0 then
       call('HDEL', LEASES, other)
@@ -625,13 +509,7 @@ for i = 10, #ARGV, 2 do
 end
 return { status, s.epoch, number, id, s.now, entries, records }
 `,
-  life: `-- Part of publish.lua, behind append.lua: stores a message that expires, or takes the place of an older one. Left out where
--- there is none in the call, so that its functions need not be made.
-
--- Removes those of a few, taken by chance, whose message is not kept any more. So no call is long, and however many come,
--- no more than about a third is of that kind.
--- \`each\`: how many values of \`some\` are about one, the last of which begins with an offset.
-local function forget(some, each, t, oldest, command, key)
+  life: `local function forget(some, each, t, oldest, command, key)
   for i = 1, #some, each do
     local offset = tonumber(string.match(some[i + each - 1], '^%d+'))
     if not offset or offset < oldest or offset > t.offset then
@@ -642,14 +520,12 @@ end
 
 local marks
 
--- As \`store\`, for one message. \`beside\` is where its last keys begin.
 local function store_with_life(at, key, beside, first)
   local top_key, list = KEYS[key], KEYS[key + 1]
   local marks_key, keys_key, ttl_key = KEYS[beside], KEYS[beside + 1], KEYS[beside + 2]
   local ttl, id, bell_magic, known_length = unpack_fields('>I6c16c11B', ARGV[at + 3])
   local known = sub(ARGV[at + 3], 35, 34 + known_length)
   local replaces = sub(ARGV[at + 3], 35 + known_length)
-  -- What is damaged keeps the message from being stored, so it is looked at before.
   marks = marks or marks_functions()
   local bytes = redis_call('GET', marks_key)
   if bytes then
@@ -683,7 +559,6 @@ local function store_with_life(at, key, beside, first)
   end
   local is_sooner = false
   if ttl > 0 then
-    -- As expiryOf of marks.ts.
     local expires = math.min(t.time + ttl, 2 ^ 47)
     redis_call('ZADD', ttl_key, expires, own)
     redis_call('PEXPIRE', ttl_key, lives)
@@ -702,20 +577,14 @@ local function store_with_life(at, key, beside, first)
   return epoch
 end
 `,
-  lone: `-- The short way of publish.lua, which goes before it: one message without an idempotency key, to a channel whose top only
--- has to be moved. Whatever else there is to do is left to the rest of the script, as if nothing had been done here; so
--- neither functions nor tables are made for what is stored most. KEYS, ARGV and the reply are those of publish.lua.
-
-if #KEYS == 3 and #ARGV == 6 then
+  lone: `if #KEYS == 3 and #ARGV == 6 then
   local call, sub, unpack_fields = redis.pcall, string.sub, struct.unpack
   local found, what = call('GET', KEYS[2]), ARGV[5]
-  -- 83 bytes: of something that is no top, there are not as many. \`what\` begins with how many messages there are.
   if found and #found == 83 and sub(what, 1, 11) == '\\1' .. sub(found, 24, 33) then
     local age, most, keep, renew, _, big, _, offset, time = unpack_fields('>I6I4I6I6I6I4c16I6I6', found, 24)
     local idle, known = unpack_fields('>I6', ARGV[3], 13), sub(what, 13)
     local clock = call('TIME')
     local now = clock[1] * 1000 + (clock[2] - clock[2] % 1000) / 1000
-    -- As has_rewound of channel.lua.
     local goes_on = known == '' or sub(known, 24) == sub(found, 56, 77) or sub(known, 1, 23) ~= sub(found, 1, 23)
       or unpack_fields('>I6', known, 40) < offset
     if goes_on and now < renew and keep >= idle and keep >= age then
@@ -739,17 +608,7 @@ if #KEYS == 3 and #ARGV == 6 then
   end
 end
 `,
-  look: `-- Shared beginning of the scripts that look at a channel, behind channel.lua: it is put right first where it has lost
--- something, has rewound, keeps what is too old, or has to have its lifetimes set again. Nothing is written for an unused
--- one: whoever looks at channels that nobody writes to must not fill Redis.
---
--- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
--- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered, 3 a message that the log is
---       known to have had (channel.lua)
-
--- Returns the top as unpack_top gives it, or nil for an unused channel, then the time, whether lifetimes were due, and for an
--- unused channel the origin.
-local function look()
+  look: `local function look()
   local found = redis_call('GET', KEYS[1])
   local start, known = ARGV[1], ARGV[3]
   local now = clock()
@@ -781,25 +640,7 @@ local function look()
   return t, now, is_due
 end
 `,
-  mark: `-- Marks messages of a channel, takes away what has expired, and tells what the marks are. Behind channel.lua, look.lua and
--- marks.lua.
---
--- KEYS  1 to 3 look.lua, 4 marks, 5 keys, 6 ttl (marks.lua)
--- ARGV  1 to 3 look.lua, 4 a version that the marks are known to have had (marks.lua), 5 id of a change, 6 'PUBLISH' or
---       'SPUBLISH', 7 magic of a doorbell of marks, 8 channel on the bus,
---       9 '' to look only, or what to mark messages as; \`withdrawn\` is \`deleted\`, however many ranges there are,
---       10 which: 'all'
---          'upTo', then 11 epoch, 12 id (16) and offset (6) of the last one
---          'messages', then epoch by turns with id and offset of each message, ascending: those of its own epoch count
---          'key', then 11 the key that it was to be replaced by
--- Returns {top, length of the list, marks or '', how many messages were changed or, below zero, the number of ranges that
---          were too many, how much is left to do}: so many of the messages, the last ones, or 1 for something of all, or -1
---          for everything. Then it is to be called again, as Redis would do nothing else for long otherwise.
---          For an unused channel {'', origin, milliseconds}.
--- Said again with the same id and nothing changed in between, it says again what it has changed.
-
--- Entries that are read in one call, and bytes of them: Redis does nothing else meanwhile.
-local MOST, BUDGET = 256, 1048576
+  mark: `local MOST, BUDGET = 256, 1048576
 
 local t, now, is_due, origin = look()
 if not t then
@@ -824,7 +665,6 @@ if is_repeated then
 end
 
 local expired, left, next_before = 0, 0, m.next
--- Without marks, nobody knows whether something expires.
 if m.next > 0 and m.next <= now or not stored and redis_call('EXISTS', ttl_key) == 1 then
   local is_unfinished
   expired, is_unfinished = marks.expire(m, t, list, ttl_key, now, MOST, BUDGET)
@@ -833,7 +673,6 @@ if m.next > 0 and m.next <= now or not stored and redis_call('EXISTS', ttl_key) 
   end
 end
 
--- The entry at an offset, with others of the same row, of which there are so many: one by one they cost twice as much.
 local row, row_from = {}, 0
 local most_in_row = math.max(1, math.min(32, math.floor(262144 / math.max(t.big, 1))))
 local function entry_at(offset, count)
@@ -844,7 +683,6 @@ local function entry_at(offset, count)
   return row[offset - row_from + 1] or ''
 end
 
--- Which of these messages are kept: their offsets, and where their entries begin.
 local heads = {}
 local function those_kept(positions)
   local kept, budget, looks = {}, BUDGET, 0
@@ -870,7 +708,6 @@ local function those_kept(positions)
   return kept, 0
 end
 
--- The last ones of these messages, so many, as if all of them were kept.
 local function those_left(positions, count)
   local offsets = {}
   for i = #positions / 22 - count, #positions / 22 - 1 do
@@ -882,7 +719,6 @@ local function those_left(positions, count)
   return marks.ranges_of(offsets)
 end
 
--- The first of them that are not gone, as many as can be erased in one call.
 local function those_to_erase(last)
   local all, budget = marks.without({ first, last }, m.gone), BUDGET
   local some = {}
@@ -916,7 +752,6 @@ local function up_to(last)
   return { first, last }
 end
 
--- What this call is about, and what others will be about.
 local function target()
   if which == 'all' then
     return up_to(newest)
@@ -974,37 +809,15 @@ if is_changed then
 end
 return { pack_top(t), length, stored, changed < 0 and changed or changed_before + changed, left }
 `,
-  marks: `-- Shared by the scripts that change marks, behind channel.lua: what is kept beside a channel's log of the states of its
--- messages (marks.ts). Its functions are only made where they are needed.
---
--- marks  string, 105 bytes and twelve for each range:
---          epoch    23  of the channel, when this was written
---          version  12  epoch of the marks, by chance
---          id       16  of the last change
---          at_id    16  of the newest message, when this was written
---          at        6  offset of that message (big-endian, as all numbers)
---          number    6  of changes
---          next      6  no message expires before; 0 if none does
---          changed   4  how many messages the last change has changed
---          counts    4  times 4: how many ranges of messages that were seen, read, archived, and are gone
---          ranges       first and last offset of each, 6 bytes each
--- keys   hash of \`replaces\` key to '<offset> <id>' of the newest message with it
--- ttl    sorted set of '<offset> <id>', by when the message expires
---
--- A message that is gone is '<offset> <time> <id> g\\n' in the list, and has its place in \`gone\`: always both.
-
-local function marks_functions()
+  marks: `local function marks_functions()
   local HEAD = '>I6I6I6I4I4I4I4I4'
   local HEAD_BYTES = 105
   local KINDS = { 'seen', 'read', 'archived', 'gone' }
-  -- Ranges that are packed at a time.
   local SOME = 50
   local MOST_RANGES = 4096
   local match, floor, max, min = string.match, math.floor, math.max, math.min
 
-  -- Ranges are flat here: { first, last, first, last … }. None of these functions changes what it is given.
 
-  -- What is in either.
   local function union(a, b)
     if #a == 0 then
       return b
@@ -1029,7 +842,6 @@ local function marks_functions()
     return result
   end
 
-  -- What is in \`a\` and not in \`b\`.
   local function without(a, b)
     local result, n, k = {}, 0, 1
     for i = 1, #a, 2 do
@@ -1062,7 +874,6 @@ local function marks_functions()
     return sum
   end
 
-  -- What begins at \`lowest\` or above.
   local function clip(a, lowest)
     if #a == 0 or a[1] >= lowest then
       return a
@@ -1077,7 +888,6 @@ local function marks_functions()
     return result
   end
 
-  -- Of offsets that ascend.
   local function ranges_of(offsets)
     local result, n = {}, 0
     for i = 1, #offsets do
@@ -1135,8 +945,6 @@ local function marks_functions()
     return table.concat(parts)
   end
 
-  -- Whether they are of this life of the channel. A log that has rewound has another epoch and the marks of the same
-  -- moment: the message that was the newest then is there. Where it is not kept any more, none is that they are about.
   local function belongs(m, t, list)
     if m.at >= t.offset then
       return m.at == t.offset and m.at_id == t.id
@@ -1148,9 +956,6 @@ local function marks_functions()
     return tonumber(offset) == m.at and id == m.at_id
   end
 
-  -- The marks of a channel, and whether their version has changed by that, as changes are missing that somebody knows of.
-  --
-  -- \`known\`: version (12), id (16) and number (6) that they are known to have had, or ''.
   local function load(bytes, t, list, start, known)
     local m = bytes and unpack_marks(bytes)
     if not (m and belongs(m, t, list)) then
@@ -1180,7 +985,6 @@ local function marks_functions()
     return count
   end
 
-  -- Returns the marks as they are stored now.
   local function store(m, t, length, key)
     clip_all(m, t.offset - length + 1)
     m.epoch, m.at, m.at_id = t.epoch, t.offset, t.id
@@ -1193,12 +997,10 @@ local function marks_functions()
     m.number, m.id, m.changed = m.number + 1, id, changed
   end
 
-  -- Tells subscribers: the top, the length of the list, and the marks.
   local function tell(t, length, bytes, ring, magic, bus)
     redis_call(ring, bus, magic .. '\\n' .. pack_top(t) .. pack('>I6', length) .. bytes)
   end
 
-  -- Of an entry of the list, if it is at this offset: where it begins, its id, and whether it is gone.
   local function head_of(entry, offset)
     local head, its_offset, id, kind = match(entry, '^((%d+) %d+ (%S+)) (%a)')
     if tonumber(its_offset) == offset then
@@ -1210,7 +1012,6 @@ local function marks_functions()
     redis_call('LSET', list, offset - t.offset - 1, head .. ' g\\n')
   end
 
-  -- Erases the message if it is there, and not gone. Returns whether, and how many bytes were read.
   local function take_away(m, t, list, offset, id)
     local entry = offset <= t.offset and redis_call('LINDEX', list, offset - t.offset - 1)
     if not entry then
@@ -1224,7 +1025,6 @@ local function marks_functions()
     return true, #entry
   end
 
-  -- Takes away what has expired, within bounds. Returns how many messages that changed, and whether there is more to do.
   local function expire(m, t, list, ttl_key, now, most, budget)
     local due = redis_call('ZRANGEBYSCORE', ttl_key, '-inf', now, 'LIMIT', 0, most)
     local gone, done = {}, 0
@@ -1248,7 +1048,6 @@ local function marks_functions()
     return #gone, m.next > 0 and m.next <= now
   end
 
-  -- What becomes of marks. \`about\` are kept and not gone. Returns how many messages it changes.
   local function apply(m, as, about)
     local all, changed = size(about), nil
     if as == 'deleted' then
@@ -1273,8 +1072,6 @@ local function marks_functions()
     return changed
   end
 
-  -- As \`apply\`, within bounds: where ranges would be too many, nothing changes, and their number is returned below zero.
-  -- \`others\` are what the same mark is about in later calls, so that it is refused before any of it is made.
   local function apply_within_bounds(m, as, about, others, lowest)
     local seen, read, archived, gone = m.seen, m.read, m.archived, m.gone
     local before = (#seen + #read + #archived + #gone) / 2
@@ -1297,18 +1094,12 @@ local function marks_functions()
   }
 end
 `,
-  progress: `-- Who has not carried out a command yet.
---
--- KEYS  control.lua
--- ARGV  1 control.lua, 2 epoch, 3 number and 4 id of the command, 5 milliseconds of a lease
--- Returns { 'lost' } where the log has no such command any more, otherwise { 'ok', milliseconds until leases that nobody
--- here knows of are over, { name, milliseconds of the lease … }, { what it was about … } }.
-
-local s = load_state()
+  progress: `local s = load_state()
 local number = tonumber(ARGV[3])
 if not goes_on(s, ARGV[2], number, ARGV[4]) then
   return { 'lost' }
 end
+local longest = math.max(s.longest, tonumber(ARGV[5]))
 local pending = {}
 local all = call('HGETALL', LEASES)
 for i = 1, #all, 2 do
@@ -1318,33 +1109,14 @@ for i = 1, #all, 2 do
     call('HDEL', LEASES, all[i])
   elseif tonumber(done) < number then
     pending[#pending + 1] = name
-    pending[#pending + 1] = left
+  end
+  if left > longest then
+    call('PEXPIRE', KEYS[5] .. all[i], longest)
   end
 end
-local longest = math.max(s.longest, tonumber(ARGV[5]))
 return { 'ok', math.max(0, s.since + longest - s.now), pending, call('HVALS', KEYS[6] .. ARGV[4]) }
 `,
-  publish: `-- Stores messages of any number of channels, assigns their offsets and rings the doorbells, in one step.
---
--- Messages come in runs: neighbours of one channel, stored together and rung for together. What fails in a run leaves
--- all others alone. Nothing is deleted before the first message is written: a script that has written is not held to
--- maxmemory any more. Behind channel.lua, for runs with a life marks.lua, append.lua, and for these life.lua.
---
--- KEYS  1 origin (string, four characters), then for each run: top, list (channel.lua), and the receipts of its
---       messages with an idempotency key: strings '<epoch> <offset> <id>'; in a run with a life then marks, keys, ttl
---       (marks.lua)
--- ARGV  1 'PUBLISH' or 'SPUBLISH', 2 magic of a message doorbell, 3 in bytes: twelve characters by chance, milliseconds
---       that an idle channel is remembered (6 bytes), and how long receipts are kept (6 bytes for each that differs);
---       then for each run: channel on the bus; what it is, in bytes: how many messages (1), for how many milliseconds they
---       are kept (6) and how many of them (4), for each which receipt's time is its own, or 0 (1), then a message that
---       the log is known to have had (channel.lua); then for each message '<id> <kind>\\n<payload>'.
---       A run of 0 messages stores nothing, and hands one payload to whoever listens.
---       A run of 128 + 1 is one message with a life. Behind it follows what that is, in bytes: milliseconds after which it
---       expires, or 0 (6), id for a change of the marks (16), magic of a doorbell of marks (11), how many bytes a version
---       has that the marks are known to have had (1), that version, and the key of what it replaces, or nothing.
--- Returns for each run its epoch, then for each message: its offset, the receipt of the first time, or an error.
-
-local at, key, first, last_argument = 4, 2, 1, #ARGV
+  publish: `local at, key, first, last_argument = 4, 2, 1, #ARGV
 while at < last_argument do
   local what_it_is = ARGV[at + 1]
   local count, has_life = byte(what_it_is), false
@@ -1359,7 +1131,6 @@ while at < last_argument do
     end
     at = at + 3
   else
-    -- Those with a receipt are answered with it, and the others have an empty answer by now.
     local receipt_key, fresh, given = key + 1, count, nil
     for i = 1, count do
       replies[first + i] = ''
@@ -1401,22 +1172,11 @@ while at < last_argument do
 end
 return replies
 `,
-  read: `-- A page of a channel's log, and where the channel stands. For what can't be read with plain commands: a channel that
--- is unused or has lost something, messages that are too old or so large that their bytes must be counted, lifetimes
--- that have to be set again. Behind channel.lua and look.lua.
---
--- KEYS  look.lua
--- ARGV  1 to 3 look.lua, 4 read after this offset, 5 most messages, 6 stop after this many bytes
--- Returns {top, lowest offset that is kept, milliseconds, entries of the list …}; for an unused channel {'', origin,
---          milliseconds}.
-
-local t, now, _, origin = look()
+  read: `local t, now, _, origin = look()
 if not t then
   return { '', origin, now }
 end
 
--- The list has no holes: entries leave it only at its head. Where somebody else has made one, what is before it counts
--- as trimmed.
 local length = redis.call('LLEN', KEYS[2])
 local function is_at_its_place(index)
   local offset = tonumber(redis.call('LINDEX', KEYS[2], index):match('^%d+'))
@@ -1466,20 +1226,12 @@ while left > 0 and bytes > 0 and next < length do
 end
 return page
 `,
-  renew: `-- Gives a channel another epoch if its log has rewound (channel.lua), even where others have gone on since.
---
--- KEYS  1 top, 2 list (channel.lua), 3 origin (string)
--- ARGV  1 twelve characters by chance, 2 milliseconds that an idle channel is remembered,
---       3 a message that the log is known to have had (channel.lua)
--- Returns 1 if it did; 0 if the message is there, or if that can't be said any more.
-
-local found = redis.call('GET', KEYS[1])
+  renew: `local found = redis.call('GET', KEYS[1])
 local origin = origin_of(ARGV[1], KEYS[3])
 if not found then
   if not has_lost(ARGV[3], origin) then
     return 0
   end
-  -- All of it is gone: whoever found it unused before has missed what was lost.
   save_anew(ARGV[1], origin, KEYS[1], clock(), tonumber(ARGV[2]))
   redis.call('DEL', KEYS[2])
   return 1
@@ -1504,15 +1256,7 @@ t.epoch = new_epoch(ARGV[1], origin)
 save(t, KEYS[1], true)
 return 1
 `,
-  restore: `-- After commands may have been lost: writes again what an instance knows and the store does not, and returns all.
---
--- KEYS  control.lua
--- ARGV  1 control.lua, 2 most commands to keep, 3 PUBLISH or SPUBLISH, 4 channel on the bus, 5 how many records, then for
---       each its key, when it was set, until (empty: it was removed) and value, the id of a command for it and the
---       command; then for each command its id, milliseconds and the command, oldest first
--- Returns { epoch, top, id, milliseconds, when this began, { all commands }, { all records } }.
-
-local s = load_state()
+  restore: `local s = load_state()
 local most = tonumber(ARGV[2])
 local known = {}
 for _, entry in ipairs(call('LRANGE', LOG, 0, -1)) do
@@ -1545,23 +1289,7 @@ if s.top > before then
 end
 return { s.epoch, s.top, s.id, s.now, s.since, call('LRANGE', LOG, 0, -1), call('HGETALL', RECORDS) }
 `,
-  schedule: `-- Shared beginning of later.lua, take.lua, settle.lua, cancel.lua and scheduled.lua: messages that are sent later.
---
--- items   hash: id -> item, which is: at and number (6 bytes each, big-endian), token of who has added it (16), channel,
---           a line feed, in JSON how it is to be stored, a line feed, the data. \`at\` is milliseconds since 1970; numbers
---           count what was ever added.
--- when    sorted set of what is to be handed out: at, number, id -> milliseconds since 1970 from which on
--- taken   sorted set, in the same form, of what was handed out under the lease and has no outcome yet
--- tried   sorted set of ids of what may have been stored although nobody knows: it can't be cancelled any more
--- held    hash: channel -> until when nothing of it is handed out, and how often that was put off
--- lease   string: who is handed out messages, as long as his lease lasts
--- failed  list of what could never be stored, newest first, as JSON
--- number  string: of the newest item
--- of:…    one sorted set for each channel that has any: at, number, id, all with one score
---
--- KEYS    1 items, 2 when, 3 taken, 4 tried, 5 held, 6 lease, 7 failed, 8 number, 9 what begins the keys of channels
-
-local call, sub = redis.call, string.sub
+  schedule: `local call, sub = redis.call, string.sub
 local ITEMS, WHEN, TAKEN, TRIED, HELD, LEASE, FAILED, NUMBER, OF = unpack(KEYS)
 
 local function clock()
@@ -1573,13 +1301,11 @@ local function member_of(item, id)
   return sub(item, 1, 12) .. id
 end
 
--- \`nil\` for an item that is none.
 local function channel_of(item)
   local finish = #item > 28 and string.find(item, '\\n', 29, true)
   return finish and sub(item, 29, finish - 1)
 end
 
--- What \`pcall\` caught, as a reply.
 local function failure(reason)
   local text = type(reason) == 'table' and reason.err or tostring(reason)
   return { err = text:match('^%u%u+ ') and text or 'ERR ' .. text }
@@ -1596,19 +1322,11 @@ local function remove(id)
   call('ZREM', TRIED, id)
   call('HDEL', ITEMS, id)
   if channel then
-    -- Where somebody has damaged the index, the item is gone nevertheless.
     redis.pcall('ZREM', OF .. channel, member)
   end
 end
 `,
-  scheduled: `-- Lists what is scheduled, the latest first, without what is being sent.
---
--- KEYS  schedule.lua
--- ARGV  1 channel (empty: all), 2 most items, 3 most bytes (one item may be more), then where to begin, exclusively: 4 when
---       it is to be handed out, 5 at, 6 number; empty: at the end
--- Returns { how many there are in all, 1 where there are more on this list or 0, then by turns id, when, item }.
-
-local channel, most, most_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+  scheduled: `local channel, most, most_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local from, at, number = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local reply, bytes, count, is_full = { call('HLEN', ITEMS), 0 }, 0, 0, false
 
@@ -1629,7 +1347,6 @@ local function list(member, when)
   reply[#reply + 1] = item
 end
 
--- How many of \`when\` are before the place where the list begins. Of those at one moment, by their numbers.
 local function before()
   if not from then
     return call('ZCARD', WHEN)
@@ -1681,26 +1398,11 @@ end
 reply[2] = is_full and 1 or 0
 return reply
 `,
-  settle: `-- Says what became of items that were handed out.
---
--- KEYS  schedule.lua
--- ARGV  1 who says it, 2 most failed ones that are kept, 3 whether he gives the lease back (1 or 0), then for each: what
---       became of it, its id, and more:
---         stored   -
---         failed   what to list, as JSON
---         held     milliseconds for which nothing of its channel is handed out, twice as many each time that it was held
---                  before; nothing was stored
---         unknown  the same where it may have been stored
---         back     -; it is handed out again in its place
---       Those that go back do so only if he has the lease: otherwise they were taken from him.
-
--- Milliseconds that a channel is held at the most.
-local LONGEST = 60000
+  settle: `local LONGEST = 60000
 
 local is_mine = call('GET', LEASE) == ARGV[1]
 local time = clock()
 
--- Until when the channel is held.
 local function hold(channel, milliseconds)
   local till, tries = string.match(call('HGET', HELD, channel) or '', '^(%d+) (%d+)$')
   if till and tonumber(till) > time then
@@ -1735,8 +1437,9 @@ for i = 4, #ARGV, 3 do
   if what == 'stored' or what == 'failed' then
     local item = call('HGET', ITEMS, id)
     local channel = item and channel_of(item)
-    if channel then
-      call('HDEL', HELD, channel)
+    local till = channel and string.match(call('HGET', HELD, channel) or '', '^%d+')
+    if till then
+      call('HSET', HELD, channel, till .. ' 0')
     end
     remove(id)
     if what == 'failed' and item then
@@ -1751,14 +1454,7 @@ if is_mine and ARGV[3] == '1' then
   call('DEL', LEASE)
 end
 `,
-  strays: `-- Entries of the intake stream that were read and are nobody's: acknowledged and, as somebody died in between, not
--- deleted; or of a consumer that somebody removed.
---
--- KEYS  1 the stream
--- ARGV  1 the group, 2 how many entries to look at
--- Returns their ids.
-
-local last
+  strays: `local last
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local about = {}
   for i = 1, #group, 2 do
@@ -1778,19 +1474,7 @@ if last then
 end
 return strays
 `,
-  take: `-- Hands out what is due, by the clock of this server and that of who asks, to the one that has the lease; and renews it.
---
--- KEYS  schedule.lua
--- ARGV  1 who asks, a point and a number, which is another one whenever he may not know what he was given;
---       2 milliseconds since 1970 by his clock, 3 milliseconds of the lease, 4 most items, 5 most bytes (one item may be
---       more)
--- Returns { 'other', milliseconds that another one's lease lasts }; { 'none' } where nothing is scheduled at all, and the
--- lease is nobody's; or { 'held', milliseconds by this server's clock, when the next one is due (empty: none), then by
--- turns id and item }.
-
--- Items that are looked at in one call: those of channels that are held are put off.
-local MOST_LOOKS = 1000
--- Longer than anything is held, in milliseconds: if it is, this server's clock was set back.
+  take: `local MOST_LOOKS = 1000
 local LONGEST = 600000
 
 local me, lease = ARGV[1], tonumber(ARGV[3])
@@ -1805,10 +1489,8 @@ if holder and who(holder) ~= who(me) then
   if left >= 0 and left <= 2 * lease then
     return { 'other', left }
   end
-  -- Longer than any lease: the clock was set back.
 end
 if holder ~= me then
-  -- What was handed out before may have been stored.
   for _, member in ipairs(call('ZRANGE', TAKEN, 0, -1)) do
     call('ZADD', WHEN, (struct.unpack('>I6', member)), member)
     call('ZADD', TRIED, 0, sub(member, 13))
@@ -1825,20 +1507,23 @@ local reply, looks, bytes = { 'held', time, '' }, 0, 0
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local count = 0
 
-local function hand_out(member)
-  local id = sub(member, 13)
-  local item = call('HGET', ITEMS, id)
-  if not item then
-    call('ZREM', WHEN, member)
-    return
-  end
+local function put_off(member, item, due)
   local channel = channel_of(item)
-  local held = channel and call('HGET', HELD, channel)
-  local till = held and tonumber(string.match(held, '^%d+'))
-  if till and till > time and till <= time + LONGEST then
-    call('ZADD', WHEN, till, member)
+  local till, tries = string.match(channel and call('HGET', HELD, channel) or '', '^(%d+) (%d+)$')
+  till = tonumber(till)
+  if not till then
     return
   end
+  if till > due and till <= time + LONGEST then
+    call('ZADD', WHEN, till, member)
+    return till
+  end
+  if till < due and tries == '0' then
+    call('HDEL', HELD, channel)
+  end
+end
+
+local function hand_out(member, id, item)
   call('ZREM', WHEN, member)
   call('ZADD', TAKEN, 0, member)
   reply[#reply + 1] = id
@@ -1848,16 +1533,28 @@ local function hand_out(member)
 end
 
 while count < most and bytes < most_bytes and looks < MOST_LOOKS do
-  local due = call('ZRANGEBYSCORE', WHEN, '-inf', now, 'LIMIT', 0, most - count)
+  local due = call('ZRANGEBYSCORE', WHEN, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most - count)
   if #due == 0 then
     break
   end
-  for _, member in ipairs(due) do
+  for i = 1, #due, 2 do
     if bytes >= most_bytes then
       break
     end
     looks = looks + 1
-    hand_out(member)
+    local member = due[i]
+    local id = sub(member, 13)
+    local item = call('HGET', ITEMS, id)
+    if item then
+      local till = put_off(member, item, tonumber(due[i + 1]))
+      if not till then
+        hand_out(member, id, item)
+      elseif till <= now then
+        break
+      end
+    else
+      call('ZREM', WHEN, member)
+    end
   end
 end
 local next_one = call('ZRANGE', WHEN, 0, 0, 'WITHSCORES')

@@ -84,7 +84,7 @@ export const NO_MARKS: Marks = Object.freeze({
 /** `most` of a channel that was never used. */
 export const ANY_NUMBER = 2 ** 32 - 1;
 /** Ranges of all kinds that a mark may lead to. */
-export const MAX_RANGES = 4096;
+const MAX_RANGES = 4096;
 /** Messages that one mark names. */
 export const MAX_MARKED = 1000;
 /** Characters of a `replaces` key. */
@@ -265,7 +265,8 @@ function countRanges({ seen, read, archived, gone }: Marks): number {
   return seen.length + read.length + archived.length + gone.length;
 }
 
-function intersection(a: Ranges, b: Ranges): Ranges {
+/** What is in both. */
+export function intersection(a: Ranges, b: Ranges): Ranges {
   return without(a, without(a, b));
 }
 

@@ -4,6 +4,7 @@
  */
 import { clearInterval, queueMicrotask, setInterval, steadyNow } from '../../clock.ts';
 import type { Attendance } from './attendance.ts';
+import { DEFAULT_IDEMPOTENCY_WINDOW, DEFAULT_IDLE_CHANNEL_TTL, MAX_DEVICES, PAGE_BYTES } from './bounds.ts';
 import type {
   Broker,
   BrokerListener,
@@ -20,19 +21,14 @@ import type {
 import type { ControlLog } from './control.ts';
 import { newOrigin, unusedEpoch } from './epochs.ts';
 import { ANY_NUMBER, checkLife, checkMark, type Mark, type Marked, NO_MARKS, type Removal } from './marks.ts';
-import { IDLE_CHANNEL_TTL, MemoryChannel } from './memory-channel.ts';
+import { MemoryChannel } from './memory-channel.ts';
 import { MemoryCommands, MemoryControl } from './memory-control.ts';
 import { MemoryPresence } from './memory-presence.ts';
 import { MemorySchedule } from './memory-schedule.ts';
 import { BELL, type Schedule } from './schedule.ts';
 
-/** The bound on one page of `read`, in bytes of payload. */
-const PAGE_BYTES = 1024 * 1024;
-const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
 /** How often what has expired is looked for. */
 const SWEEP_INTERVAL = 30_000;
-/** Devices of a user whose cursors are kept. */
-const MAX_DEVICES = 32;
 
 /** The logs, cursors and presence that the memory brokers of one process share. */
 export class MemoryStore {
@@ -188,7 +184,7 @@ export class MemoryStore {
 
   #unused(): Position {
     const now = steadyNow();
-    return { epoch: unusedEpoch(this.#origin, now - IDLE_CHANNEL_TTL, now), offset: 0, id: '' };
+    return { epoch: unusedEpoch(this.#origin, now - DEFAULT_IDLE_CHANNEL_TTL, now), offset: 0, id: '' };
   }
 
   #channel(name: string): MemoryChannel {
@@ -208,7 +204,7 @@ export class MemoryStore {
       removeExpired(channel.receipts, now);
       removeExpired(channel.cursors, now);
       const isEmpty = channel.first > channel.offset && !channel.cursors?.size && !channel.receipts?.size;
-      if (isEmpty && channel.lastUsed < now - IDLE_CHANNEL_TTL) this.#channels.delete(channel.name);
+      if (isEmpty && channel.lastUsed < now - DEFAULT_IDLE_CHANNEL_TTL) this.#channels.delete(channel.name);
     }
   }
 }

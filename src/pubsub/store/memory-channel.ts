@@ -1,5 +1,6 @@
 /** What the memory broker keeps of one channel: its log, and what belongs to it. */
 import { steadyNow } from '../../clock.ts';
+import { DEFAULT_IDLE_CHANNEL_TTL } from './bounds.ts';
 import type { PayloadKind, Position, PublishOptions, Receipt, StoredMessage } from './broker.ts';
 import { newEpoch } from './epochs.ts';
 import {
@@ -20,9 +21,6 @@ import {
 } from './marks.ts';
 import { MemoryLives } from './memory-lives.ts';
 import { messageId, randomId } from './random-id.ts';
-
-/** How long the epoch and offset of a channel outlive its last use, so that positions stay comparable. */
-export const IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
 
 interface StoredCursor {
   position: Position;
@@ -49,7 +47,7 @@ export class MemoryChannel {
 
   constructor(name: string, origin: string) {
     this.name = name;
-    this.epoch = newEpoch(origin, steadyNow() - IDLE_CHANNEL_TTL);
+    this.epoch = newEpoch(origin, steadyNow() - DEFAULT_IDLE_CHANNEL_TTL);
   }
 
   get top(): Position {

@@ -8,6 +8,7 @@ import {
   MAX_RECORDS,
   type Mark,
   type SaySettings,
+  tooManyRecords,
 } from './control.ts';
 import { messageId } from './random-id.ts';
 
@@ -43,7 +44,7 @@ export class MemoryCommands {
       return;
     }
     if (!this.#records.has(key) && this.#records.size >= MAX_RECORDS && this.records().size >= MAX_RECORDS) {
-      throw new RangeError(`there are ${MAX_RECORDS} records, which is as many as there may be`);
+      throw tooManyRecords();
     }
     this.#records.set(key, { ...record });
   }

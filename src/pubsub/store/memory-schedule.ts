@@ -5,6 +5,7 @@ import {
   type LaterMessage,
   LIST_BYTES,
   type ListedPage,
+  type Listing,
   MAX_FAILED,
   type Place,
   type Schedule,
@@ -80,15 +81,7 @@ export class MemorySchedule implements Schedule {
     return true;
   }
 
-  async list({
-    channel,
-    before,
-    limit,
-  }: {
-    channel?: string;
-    before?: Place;
-    limit: number;
-  }): Promise<ListedPage> {
+  async list({ channel, before, limit }: Listing): Promise<ListedPage> {
     const all = channel === undefined ? this.#items.values() : (this.#byChannel.get(channel) ?? []);
     // Of a million, only so many are kept in order. The latest first, and one more.
     const found: Item[] = [];
@@ -139,10 +132,12 @@ export class MemorySchedule implements Schedule {
       if (messages.length >= most || size >= bytes) break;
       this.#waiting.pop();
       const held = this.#held.get(item.message.channel);
-      if (held !== undefined && held.until > time) {
+      // Also where that time is over by now: what it was for stands there, and is not to be overtaken.
+      if (held !== undefined && held.until > item.place.due) {
         this.#place(item, held.until);
         continue;
       }
+      if (held?.tries === 0 && held.until < item.place.due) this.#held.delete(item.message.channel);
       item.state = 'taken';
       this.#taken.add(item);
       messages.push(item.message);
@@ -158,7 +153,8 @@ export class MemorySchedule implements Schedule {
       if (item === undefined) continue;
       const { channel } = item.message;
       if (outcome.what === 'stored' || outcome.what === 'failed') {
-        this.#held.delete(channel);
+        const held = this.#held.get(channel);
+        if (held !== undefined) this.#held.set(channel, { ...held, tries: 0 });
         this.#remove(item);
         if (outcome.what === 'failed') this.#failed = [outcome.failure, ...this.#failed].slice(0, MAX_FAILED);
       } else if (isHolder && item.state === 'taken') {

@@ -10,41 +10,34 @@ import { isForbidden, RedisError } from '../redis/errors.ts';
 import { DEFAULT_MAX_REPLY, REDIS_OPTIONS, type RedisOptions } from '../redis/options.ts';
 import { type RedisTarget, topologyOf } from '../redis/target.ts';
 import type { RedisTopology } from '../redis/topology.ts';
-import type { Attendance } from './attendance.ts';
-import { Availability } from './availability.ts';
-import type {
-  Broker,
-  BrokerListener,
-  Cursor,
-  LogPage,
-  Opening,
-  PayloadKind,
-  Position,
-  PresenceEntry,
-  PublishOptions,
-  Receipt,
-  StoredMessage,
+import { bounded, DEFAULT_IDLE_CHANNEL_TTL, LONGEST, PAGE_BYTES } from './bounds.ts';
+import {
+  type Broker,
+  type BrokerListener,
+  type PayloadKind,
+  type Position,
+  type PublishOptions,
+  type Receipt,
+  ReplicationError,
+  type StoredMessage,
 } from './broker.ts';
-import { newStart } from './epochs.ts';
-import { Faults } from './faults.ts';
-import { checkLife, type Mark, type Marked, type Removal } from './marks.ts';
+import type { LeasedControl } from './leased-control.ts';
+import { checkLife } from './marks.ts';
 import { messageId } from './random-id.ts';
-import { channelScript, RedisChannels } from './redis-channels.ts';
+import { RedisChannels } from './redis-channels.ts';
 import { RedisControl } from './redis-control.ts';
 import { RedisDevices } from './redis-devices.ts';
 import { copyOf, decodeDoorbell, isCursor, isMarked, letterOf } from './redis-doorbells.ts';
 import { RedisIntake } from './redis-intake.ts';
-import { bounded, decodeTop, encodeKnown, LONGEST } from './redis-layout.ts';
+import { decodeTop } from './redis-layout.ts';
 import { RedisMarks } from './redis-marks.ts';
 import { RedisPresence } from './redis-presence.ts';
-import { PAGE_BYTES, RedisReader } from './redis-reader.ts';
+import { RedisReader } from './redis-reader.ts';
 import { RedisSchedule } from './redis-schedule.ts';
 import { RedisWriter, toReceipt } from './redis-writer.ts';
-import { type Doubted, RewindWatch } from './rewind-watch.ts';
+import { DEFAULT_MAX_WAIT, type Parts, StoredBroker } from './stored-broker.ts';
+import { StoredSchedule } from './stored-schedule.ts';
 
-const renewScript = channelScript('renew');
-
-const DEFAULT_IDLE_CHANNEL_TTL = 30 * 24 * 60 * 60 * 1000;
 const DEFAULT_REPLICA_TIMEOUT = 1000;
 /** Bytes that a page of the log may take besides one message: the others, and what goes with each. */
 const PAGE_OVERHEAD = 2 * PAGE_BYTES;
@@ -80,24 +73,6 @@ const NAMES: Names<RedisBrokerOptions> = {
   intake: true,
 };
 
-/** The message is stored, but fewer replicas than asked for confirmed it in time. */
-export class ReplicationError extends RedisError {
-  /** Where the message is stored. */
-  readonly receipt: Receipt;
-  /** How many replicas confirmed. */
-  readonly confirmed: number;
-
-  constructor(receipt: Receipt, confirmed: number, wanted: number) {
-    super(
-      'REDIS_NOT_REPLICATED',
-      `message ${receipt.offset} of ${receipt.channel} is stored, but only ${confirmed} of ${wanted} replicas confirmed it in time`,
-    );
-    this.name = 'ReplicationError';
-    this.receipt = receipt;
-    this.confirmed = confirmed;
-  }
-}
-
 /**
  * A broker over Redis 6.2 or later, or Valkey: one server, a master behind Sentinels, or a Cluster.
  *
@@ -110,45 +85,22 @@ export function redisBroker(target: RedisTarget, options: RedisBrokerOptions = {
   return new RedisBroker(topologyOf(target, connection), options);
 }
 
-class RedisBroker implements Broker {
-  readonly control: RedisControl;
-  readonly schedule: RedisSchedule;
+class RedisBroker extends StoredBroker {
+  override readonly control: LeasedControl;
+  override readonly schedule: StoredSchedule;
+  protected override readonly parts: Parts;
   readonly #topology: RedisTopology;
   readonly #options: RedisBrokerOptions;
   readonly #channels: RedisChannels;
   readonly #writer: RedisWriter;
-  readonly #marks: RedisMarks;
   readonly #reader: RedisReader;
-  readonly #devices: RedisDevices;
-  readonly #presence: RedisPresence;
-  readonly #faults = new Faults({
-    warn: (message, fields) => this.#listener?.warn?.(message, fields),
-    mended: (message, fields) => this.#listener?.mended?.(message, fields),
-  });
-  readonly #watch = new RewindWatch(
-    (channel, doubted) => this.#renewUnlessThere(channel, doubted),
-    (channel, error) => this.#channels.blame('compare', channel, error),
-  );
-  readonly #availability = new Availability(
-    {
-      down: (error) => this.#listener!.down(error),
-      up: () => {
-        this.#presence.returned();
-        this.#listener!.up();
-      },
-    },
-    async (isCurrent) => {
-      await Promise.all([this.control.hold(isCurrent), this.#watch.compare(isCurrent)]);
-    },
-  );
-  /** Whether all connections are there. */
-  #isWhole = false;
+  /** Where commands ring. */
+  readonly #commands: string;
   #maxReply: number;
-  #listener: BrokerListener | undefined;
   #intake: RedisIntake | undefined;
-  #isClosed = false;
 
   constructor(topology: RedisTopology, options: RedisBrokerOptions) {
+    super();
     this.#topology = topology;
     this.#options = options;
     const prefix = options.prefix ?? 'tidings';
@@ -156,72 +108,59 @@ class RedisBroker implements Broker {
       throw new TypeError(`a prefix of keys must not be empty or hold braces: ${prefix}`);
     }
     const idleTtl = bounded(options.idleChannelTtl ?? DEFAULT_IDLE_CHANNEL_TTL, LONGEST);
-    this.#channels = new RedisChannels(topology, prefix, idleTtl, this.#faults);
-    const maxWait = options.publishMaxWait ?? 10_000;
-    this.#writer = new RedisWriter(this.#channels, this.#watch, {
+    const channels = new RedisChannels(topology, prefix, idleTtl, this.faults);
+    const maxWait = options.publishMaxWait ?? DEFAULT_MAX_WAIT;
+    this.#channels = channels;
+    this.#writer = new RedisWriter(channels, this.watch, {
       maxWait,
       maxBytes: options.queueMaxBytes ?? 16 * 1024 * 1024,
       maxCount: options.queueMaxCommands ?? 10_000,
-      isThere: () => this.#availability.isThere,
+      isThere: () => this.availability.isThere,
     });
-    this.#marks = new RedisMarks(this.#channels, this.#watch, maxWait);
-    this.schedule = new RedisSchedule(this.#channels, this.#faults, maxWait);
-    this.#reader = new RedisReader(this.#channels, this.#watch, this.#marks);
-    this.#devices = new RedisDevices(this.#channels);
-    this.#presence = new RedisPresence(topology, prefix, (what, channel, answer) =>
-      this.#channels.about(what, channel, answer),
-    );
+    const marks = new RedisMarks(channels, this.watch, maxWait);
+    this.#reader = new RedisReader(channels, this.watch, marks);
+    this.parts = {
+      channels,
+      writer: this.#writer,
+      marks,
+      reader: this.#reader,
+      devices: new RedisDevices(channels),
+      presence: new RedisPresence(topology, prefix, (what, channel, answer) =>
+        channels.about(what, channel, answer),
+      ),
+    };
+    this.schedule = new StoredSchedule(new RedisSchedule(channels), channels, this.faults, maxWait);
     this.#maxReply = options.maxReplySize ?? DEFAULT_MAX_REPLY;
-    this.control = new RedisControl(
-      topology,
-      prefix,
-      {
-        lapsed: (error) => this.#availability.lost(error),
-        // Where the connections are there, nobody else says that it goes on.
-        renewed: () => {
-          if (this.#isWhole) this.#availability.whole();
-        },
-      },
-      this.#faults,
-    );
+    const control = new RedisControl(topology, prefix);
+    this.#commands = control.bus;
+    this.control = this.leased(control);
   }
 
-  get faultCount(): number {
-    return this.#faults.count;
-  }
-
-  async open(listener: BrokerListener): Promise<void> {
-    this.#listener = listener;
+  override async open(listener: BrokerListener): Promise<void> {
+    this.listener = listener;
     this.accept(listener.maxMessage ?? 0);
     if (listener.control !== undefined) this.control.open(listener.control, listener.lease);
-    const { opened } = this.#availability;
+    const { opened } = this.availability;
     this.#topology.open({
       message: (bus, bytes, start, end) => this.#ring(bus, bytes, start, end),
-      lost: (error) => {
-        this.#isWhole = false;
-        this.#watch.doubt();
-        this.#availability.lost(error);
-      },
-      whole: () => {
-        this.#isWhole = true;
-        this.#availability.whole();
-      },
-      moving: (bus) => this.#watch.doubt(bus),
+      lost: (error) => this.lost(error),
+      whole: () => this.whole(),
+      moving: (bus) => this.watch.doubt(bus),
       missed: (bus) => void this.#missed(bus),
     });
     await opened;
-    if (listener.intake === undefined || this.#isClosed || this.#options.intake === false) return;
+    if (listener.intake === undefined || this.isClosed || this.#options.intake === false) return;
     this.#intake = new RedisIntake(
       this.#topology,
       this.#channels.prefix,
       (message) => listener.intake!(message),
-      this.#faults,
+      this.faults,
     );
     this.#intake.start();
   }
 
   /** What may be published must be readable. */
-  accept(maxMessage: number): void {
+  override accept(maxMessage: number): void {
     const needed = maxMessage + PAGE_OVERHEAD;
     if (needed <= this.#maxReply) return;
     const { maxReplySize } = this.#options;
@@ -235,7 +174,7 @@ class RedisBroker implements Broker {
     this.#topology.acceptReplies(needed);
   }
 
-  async publish(
+  override async publish(
     channel: string,
     kind: PayloadKind,
     payload: Buffer,
@@ -252,7 +191,7 @@ class RedisBroker implements Broker {
     );
     const receipt = toReceipt(channel, reply, id);
     const { epoch, offset } = receipt;
-    if (!receipt.duplicate) this.#watch.stored(keys.bus, channel, { epoch, offset, id });
+    if (!receipt.duplicate) this.watch.stored(keys.bus, channel, { epoch, offset, id });
     const { replicas = 0, replicaTimeout = DEFAULT_REPLICA_TIMEOUT } = options;
     if (replicas <= 0) return receipt;
     const { top, mark } = keys;
@@ -264,7 +203,7 @@ class RedisBroker implements Broker {
       {
         maxWait: replicaTimeout,
         // The message is stored; what fails is only the asking.
-        mayRepeat: (error) => error instanceof RedisError && error.code !== 'REDIS_REPLY' && !this.#isClosed,
+        mayRepeat: (error) => error instanceof RedisError && error.code !== 'REDIS_REPLY' && !this.isClosed,
         min: 20,
         max: 200,
       },
@@ -272,11 +211,12 @@ class RedisBroker implements Broker {
       if (isForbidden(error)) throw error;
       return 0;
     });
-    if (confirmed < replicas) throw new ReplicationError(receipt, confirmed, replicas);
-    return receipt;
+    if (confirmed >= replicas) return receipt;
+    const why = `only ${confirmed} of ${replicas} replicas confirmed it in time`;
+    throw new ReplicationError('REDIS_NOT_REPLICATED', receipt, confirmed, why);
   }
 
-  async notify(channel: string, payload: Buffer): Promise<void> {
+  override async notify(channel: string, payload: Buffer): Promise<void> {
     this.#checkSize(payload);
     const keys = this.#channels.keys(channel);
     await this.#writer.add(channel, { keys, kind: 'binary', payload, options: undefined, id: '' });
@@ -290,129 +230,58 @@ class RedisBroker implements Broker {
     );
   }
 
-  mark(channel: string, mark: Mark): Promise<Marked & { changed: number }> {
-    return this.#marks.mark(channel, mark);
-  }
-
-  marks(channel: string): Promise<Marked> {
-    return this.#marks.marks(channel);
-  }
-
-  remove(channel: string, which: Removal): Promise<boolean> {
-    return this.#marks.remove(channel, which);
-  }
-
-  async #renewUnlessThere(channel: string, { position, version }: Doubted): Promise<void> {
-    if (position !== undefined) {
-      const keys = this.#channels.lookKeys(this.#channels.keys(channel));
-      const args = [newStart(), this.#channels.idleTtl, encodeKnown(position)];
-      await this.#topology.evaluate({ script: renewScript, keys, args });
-    }
-    if (version !== undefined) await this.#marks.compare(channel);
-  }
-
   async #missed(bus: string): Promise<void> {
-    await this.#watch.compareOne(bus);
-    const channel = this.#watch.channelOf(bus);
-    if (channel !== undefined && !this.#isClosed) this.#listener!.missed?.(channel);
+    await this.watch.compareOne(bus);
+    const channel = this.watch.channelOf(bus);
+    if (channel !== undefined && !this.isClosed) this.listener!.missed?.(channel);
   }
 
-  subscribe(channel: string): Promise<void> {
+  override subscribe(channel: string): Promise<void> {
     const { bus } = this.#channels.keys(channel);
-    this.#watch.subscribe(bus, channel);
+    this.watch.subscribe(bus, channel);
     return this.#topology.subscribe(bus);
   }
 
-  unsubscribe(channel: string): Promise<void> {
+  override unsubscribe(channel: string): Promise<void> {
     const { bus } = this.#channels.keys(channel);
-    this.#watch.unsubscribe(bus);
+    this.watch.unsubscribe(bus);
     this.#reader.unsubscribed(bus);
     return this.#topology.unsubscribe(bus);
   }
 
-  read(channel: string, offset: number, limit: number): Promise<LogPage> {
-    return this.#reader.read(channel, offset, limit);
+  protected override async stop(): Promise<void> {
+    await this.#intake?.stop();
   }
 
-  tops(channels: string[]): Promise<(Position | Error)[]> {
-    return this.#reader.tops(channels);
+  protected override disconnect(): Promise<void> {
+    return this.#topology.close();
   }
 
-  opening(channel: string): Promise<Opening> {
-    return this.#reader.opening(channel);
-  }
-
-  acknowledge(cursor: Cursor, ttl: number): Promise<void> {
-    return this.#devices.acknowledge(cursor, ttl);
-  }
-
-  acknowledgeAll(
-    cursors: readonly Cursor[],
-    ttl: number,
-    done: (index: number, error: unknown) => void,
-  ): void {
-    this.#devices.acknowledgeAll(cursors, ttl, done);
-  }
-
-  cursors(channel: string): Promise<Cursor[]> {
-    return this.#devices.cursors(channel);
-  }
-
-  announce(entries: PresenceEntry[], ttl: number): Promise<void> {
-    return this.#presence.announce(entries, ttl);
-  }
-
-  withdraw(entries: PresenceEntry[]): Promise<void> {
-    return this.#presence.withdraw(entries);
-  }
-
-  presence(user: string): Promise<PresenceEntry[]> {
-    return this.#presence.of(user);
-  }
-
-  online(users: readonly string[]): Promise<Set<string>> {
-    return this.#presence.online(users);
-  }
-
-  attendance(topic: string, limit: number): Promise<Attendance> {
-    return this.#presence.attendance(topic, limit);
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
+  protected override closed(): RedisError {
     const { address } = this.#topology;
-    this.#availability.close(
-      new RedisError('REDIS_CLOSED', `Redis at ${address} was closed before it was reached`),
-    );
-    this.#writer.close();
-    this.#marks.close();
-    this.schedule.close();
-    await Promise.all([this.#intake?.stop(), this.#presence.close(), this.control.close()]);
-    await this.#topology.close();
-    this.#watch.clear();
+    return new RedisError('REDIS_CLOSED', `Redis at ${address} was closed before it was reached`);
   }
 
   #ring(bus: string, bytes: Buffer, start: number, end: number): void {
-    if (bus === this.control.bus) {
+    if (bus === this.#commands) {
       this.control.rung();
       return;
     }
-    const channel = this.#watch.channelOf(bus);
-    if (channel === undefined || this.#isClosed) return;
+    const channel = this.watch.channelOf(bus);
+    if (channel === undefined || this.isClosed) return;
     const doorbell = decodeDoorbell(channel, bytes, start, end);
-    const listener = this.#listener!;
+    const listener = this.listener!;
     try {
       if (doorbell === undefined) listener.transient(channel, copyOf(bytes, start, end));
       else if (doorbell === null) this.#missedUnread(channel, bus, bytes, start);
       else if (isCursor(doorbell)) listener.acknowledged(doorbell);
       else if (isMarked(doorbell)) {
-        this.#watch.learnedVersion(bus, doorbell.marks.version);
+        this.watch.learnedVersion(bus, doorbell.marks.version);
         listener.marked?.(channel, doorbell);
       } else for (const message of doorbell) this.#heard(bus, message);
     } catch (error) {
       // Anybody may publish anything: it ends no process, not even by a fault of the listener's.
-      const what = `what came on ${JSON.stringify(channel)} could not be handled: ${String(error)}`;
-      this.#faults.met(`heard ${channel}`, what, { event: 'doorbell-failed', channel, error: String(error) });
+      this.failed(channel, error);
     }
   }
 
@@ -420,14 +289,14 @@ class RedisBroker implements Broker {
   #missedUnread(channel: string, bus: string, bytes: Buffer, start: number): void {
     const letter = JSON.stringify(letterOf(bytes, start));
     const what = `a doorbell of the kind ${letter} can't be read, which may be a newer version's; the log is read instead`;
-    this.#faults.note(what, { event: 'doorbell-unknown', kind: letter, channel });
+    this.faults.note(what, { event: 'doorbell-unknown', kind: letter, channel });
     void this.#missed(bus);
   }
 
   #heard(bus: string, message: StoredMessage): void {
-    this.#watch.heard(bus, message);
+    this.watch.heard(bus, message);
     this.#reader.heard(bus, message.payload.length);
-    this.#listener!.message(message);
+    this.listener!.message(message);
   }
 }
 

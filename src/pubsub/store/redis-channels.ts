@@ -1,11 +1,13 @@
 /**
  * A broker's channels as Redis has them: their keys, and what it means for one of them when Redis answers with an error.
  */
-import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
+import { isForbidden, mayPass, RedisError, RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import { Script } from '../redis/script.ts';
 import type { RedisTopology } from '../redis/topology.ts';
 import { DamagedChannelError, type Position } from './broker.ts';
+import { Channels } from './channels.ts';
 import { unusedEpoch } from './epochs.ts';
+import type { Failures } from './failures.ts';
 import type { Faults } from './faults.ts';
 import { lua } from './lua.ts';
 import { ChannelKeys, originKey } from './redis-layout.ts';
@@ -14,18 +16,24 @@ import { ChannelKeys, originKey } from './redis-layout.ts';
 export const channelScript = (...names: (keyof typeof lua)[]): Script =>
   new Script([lua.channel, ...names.map((name) => lua[name])].join('\n'));
 
-export class RedisChannels {
+const FAILURES: Failures = {
+  full: (held) => new RedisError('REDIS_QUEUE_FULL', `too much waits for Redis (${held}); nothing was sent`),
+  late: (what, cause) => new RedisError('REDIS_UNAVAILABLE', what, { cause }),
+  wasNotExecuted,
+  isUnknown: (error) => error instanceof RedisError && error.code === 'REDIS_OUTCOME_UNKNOWN',
+  mayPass,
+  isForbidden,
+};
+
+export class RedisChannels extends Channels {
+  override readonly failures = FAILURES;
   readonly topology: RedisTopology;
   readonly prefix: string;
-  /** Milliseconds that a channel is remembered after its last use. */
-  readonly idleTtl: number;
-  readonly #faults: Faults;
 
   constructor(topology: RedisTopology, prefix: string, idleTtl: number, faults: Faults) {
+    super(idleTtl, faults);
     this.topology = topology;
     this.prefix = prefix;
-    this.idleTtl = idleTtl;
-    this.#faults = faults;
   }
 
   keys(channel: string): ChannelKeys {
@@ -47,38 +55,10 @@ export class RedisChannels {
     return { epoch: unusedEpoch(origin, now - this.idleTtl, now), offset: 0, id: '' };
   }
 
-  /**
-   * What a channel's own commands answer: an error that no other attempt would change is said to be one, and counts
-   * as a fault until the channel can be used.
-   */
-  async about<T>(what: string, channel: string, answer: Promise<T>): Promise<T> {
-    try {
-      const value = await answer;
-      this.#worked(what, channel);
-      return value;
-    } catch (error) {
-      throw this.blame(what, channel, error);
-    }
-  }
-
-  /** As `about`, for what has been answered: what is wrong, if anything is. */
-  outcome(what: string, channel: string, error: unknown): unknown {
-    if (error !== undefined) return this.blame(what, channel, error);
-    this.#worked(what, channel);
-    return undefined;
-  }
-
-  #worked(what: string, channel: string): void {
-    if (this.#faults.isEmpty) return;
-    this.#faults.over(`${what} ${channel}`);
-    this.#faults.over(`forbidden ${what}`);
-  }
-
-  /** What to throw in place of `error`. */
-  blame(what: string, channel: string, error: unknown): unknown {
+  override blame(what: string, channel: string, error: unknown): unknown {
     const subject = `${what} ${channel}`;
     if (error instanceof RedisError && error.code === 'REDIS_REPLY_TOO_LONG') {
-      this.#faults.met(subject, `${JSON.stringify(channel)} can't be read: ${error.message}`, {
+      this.faults.met(subject, `${JSON.stringify(channel)} can't be read: ${error.message}`, {
         event: 'channel-unreadable',
         channel,
         error: error.message,
@@ -87,7 +67,7 @@ export class RedisChannels {
     }
     if (isForbidden(error)) {
       const words = (error as RedisReplyError).message;
-      this.#faults.met(`forbidden ${what}`, `Redis forbids what is needed to ${what}: ${words}`, {
+      this.faults.met(`refused ${what}`, `Redis forbids what is needed to ${what}: ${words}`, {
         event: 'redis-forbids',
         what,
         error: words,
@@ -99,7 +79,7 @@ export class RedisChannels {
     const { top } = this.keys(channel);
     const why = `${error.reply}; see the keys that begin with ${top.slice(0, -':top'.length)}`;
     const damaged = new DamagedChannelError(channel, why, { cause: error });
-    this.#faults.met(subject, damaged.message, { event: 'channel-damaged', channel, error: why });
+    this.faults.met(subject, damaged.message, { event: 'channel-damaged', channel, error: why });
     return damaged;
   }
 }

@@ -1,14 +1,13 @@
 /** The cursors of a channel's devices in Redis: what each of them has acknowledged. */
 import { RedisReplyError } from '../redis/errors.ts';
+import { bounded, LONGEST, MAX_DEVICES } from './bounds.ts';
 import type { Cursor } from './broker.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
 import { ACK_MAGIC } from './redis-doorbells.ts';
-import { bounded, type ChannelKeys, LONGEST } from './redis-layout.ts';
+import type { ChannelKeys } from './redis-layout.ts';
 
 const acknowledgeScript = channelScript('acknowledge');
 
-/** Devices of a user whose cursors are kept. */
-const MAX_DEVICES = 32;
 /** Cursors in one call, which Redis does nothing else beside. */
 const AT_ONCE = 64;
 
@@ -17,13 +16,6 @@ export class RedisDevices {
 
   constructor(channels: RedisChannels) {
     this.#channels = channels;
-  }
-
-  /** As Broker.acknowledge. */
-  acknowledge(cursor: Cursor, ttl: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.acknowledgeAll([cursor], ttl, (_, error) => (error === undefined ? resolve() : reject(error)));
-    });
   }
 
   /** As Broker.acknowledgeAll: calls for each node, of which none waits for another. */

@@ -13,9 +13,11 @@ import { isForbidden, RedisReplyError } from '../redis/errors.ts';
 import type { RespReply } from '../redis/resp-reader.ts';
 import { Script } from '../redis/script.ts';
 import type { RedisTopology } from '../redis/topology.ts';
-import { DamagedChannelError, type IntakeMessage, type PayloadKind } from './broker.ts';
+import type { IntakeMessage, PayloadKind } from './broker.ts';
+import { isFinal } from './failures.ts';
 import type { Faults } from './faults.ts';
 import { lua } from './lua.ts';
+import { PAYLOAD_KINDS } from './payload-kind.ts';
 import { randomId } from './random-id.ts';
 
 const finishScript = new Script(lua.finish);
@@ -38,7 +40,6 @@ const MAX_REJECTED = 1000;
 const PAUSE = 500;
 /** How often an entry that fails is tried before others have their turn. */
 const ROUNDS = 5;
-const KINDS: readonly string[] = ['text', 'json', 'binary', 'reference'] satisfies PayloadKind[];
 
 type Entry = [id: Buffer, fields: Buffer[] | null];
 
@@ -242,8 +243,7 @@ export class RedisIntake {
       this.#faults.over(`${this.#stream} entry`);
       return id;
     } catch (error) {
-      const isFinal = [TypeError, RangeError, DamagedChannelError].some((kind) => error instanceof kind);
-      if (!isFinal) {
+      if (!isFinal(error)) {
         this.#faults.met(
           `${this.#stream} entry`,
           `an entry of ${this.#stream} can't be stored yet: ${String(error)}`,
@@ -251,7 +251,7 @@ export class RedisIntake {
         );
         return undefined;
       }
-      return this.#reject(id, (error as Error).message, fields);
+      return this.#reject(id, error.message, fields);
     }
   }
 
@@ -319,7 +319,7 @@ function parse(id: string, fields: Buffer[]): IntakeMessage {
   const kind = values.get('kind')?.toString() ?? 'text';
   if (channel === undefined || channel === '') throw new TypeError('the entry has no field "channel"');
   if (payload === undefined) throw new TypeError('the entry has no field "data"');
-  if (!KINDS.includes(kind)) throw new TypeError(`"kind" must be one of ${KINDS.join(', ')}`);
+  if (!PAYLOAD_KINDS.includes(kind)) throw new TypeError(`"kind" must be one of ${PAYLOAD_KINDS.join(', ')}`);
   if (kind === 'json' && !isJson(payload)) throw new TypeError('"data" is not JSON');
   const ttl = values.get('ttl')?.toString();
   if (ttl !== undefined && !/^[1-9]\d{0,14}$/.test(ttl))

@@ -112,13 +112,6 @@ function busName(prefix: string, channel: string): string {
 const ODD = /[{}%]/;
 const EVERY_ODD = /[{}%]/g;
 
-/** Milliseconds: numbers in a channel's top have six bytes. */
-export const LONGEST = 2 ** 45;
-
-export function bounded(value: number, most: number): number {
-  return Math.max(1, Math.min(Math.ceil(value), most));
-}
-
 // ── what the keys hold: lua/channel.lua is the other side of it ──
 
 export const TOP_BYTES = 83;

@@ -88,17 +88,21 @@ export function encodeVersion(known: Position | undefined): Buffer {
 }
 const NOTHING = Buffer.alloc(0);
 
-/** Positions of one epoch, for the scripts: those that can't be any message's are left out. */
+/** Positions of one epoch, for the scripts. @param positions as `ascending` has them */
 export function encodePositions(positions: readonly Position[]): Buffer {
-  const possible = positions.filter(isPossible).sort((a, b) => a.offset - b.offset);
-  const bytes = Buffer.allocUnsafe(POSITION_BYTES * possible.length);
-  for (const [i, { id, offset }] of possible.entries()) {
+  const bytes = Buffer.allocUnsafe(POSITION_BYTES * positions.length);
+  for (const [i, { id, offset }] of positions.entries()) {
     bytes.write(id, POSITION_BYTES * i, 'latin1');
     bytes.writeUIntBE(offset, POSITION_BYTES * i + ID, 6);
   }
   return bytes;
 }
-export const POSITION_BYTES = ID + 6;
+const POSITION_BYTES = ID + 6;
+
+/** Those that may be a message's, from the lowest offset on. */
+export function ascending(positions: readonly Position[]): Position[] {
+  return positions.filter(isPossible).sort((a, b) => a.offset - b.offset);
+}
 
 function isPossible({ id, offset }: Position): boolean {
   return PRINTABLE.test(id) && Number.isSafeInteger(offset) && offset > 0 && offset < 2 ** 48;

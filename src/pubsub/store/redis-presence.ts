@@ -1,6 +1,7 @@
 /**
- * Which sessions users have, and which are on topics, in Redis. A session is written once, with the life of its instance; the life is one key that
- * its instance renews, and readers leave out the sessions of lives that are over. So an idle session costs nothing.
+ * Which sessions users have, and which are on topics, in Redis. A session is written once, with the life of its instance;
+ * the life is one key that its instance renews, and readers leave out the sessions of lives that are over. So an idle
+ * session costs nothing.
  */
 import { clearInterval, monotonicNow, setInterval } from '../../clock.ts';
 import { within } from '../../waiting.ts';

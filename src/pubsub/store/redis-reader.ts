@@ -3,6 +3,7 @@
  * enough, as they cost a quarter of the script.
  */
 import { RedisError, RedisReplyError } from '../redis/errors.ts';
+import { PAGE_BYTES } from './bounds.ts';
 import {
   DamagedChannelError,
   type LogPage,
@@ -29,9 +30,8 @@ import { decodeMarks, markedOf, type StoredMarks } from './redis-marks-layout.ts
 import { hasRewound, positionOf, type RewindWatch } from './rewind-watch.ts';
 
 const readScript = channelScript('look', 'read');
+const renewScript = channelScript('renew');
 
-/** The bound on one page of `read`, in bytes of payload. */
-export const PAGE_BYTES = 1024 * 1024;
 /** Bytes that an entry of a log is taken to have at most, unless it is known to be otherwise. */
 const USUAL_ENTRY = 4096;
 /** Bytes of an entry besides its payload, at most. */
@@ -72,6 +72,13 @@ export class RedisReader {
 
   async read(channel: string, offset: number, limit: number): Promise<LogPage> {
     return this.#channels.about('read', channel, this.#page(channel, offset, limit));
+  }
+
+  /** Gives a channel another epoch if its log lacks what is known of it. */
+  async compare(channel: string, known: Position): Promise<void> {
+    const { topology, idleTtl } = this.#channels;
+    const keys = this.#channels.lookKeys(this.#channels.keys(channel));
+    await topology.evaluate({ script: renewScript, keys, args: [newStart(), idleTtl, encodeKnown(known)] });
   }
 
   /** As Broker.tops. */

@@ -1,14 +1,10 @@
 /** The schedule in Redis: all of it under keys of one slot, so that each step is one script (lua/schedule.lua). */
-import { retry } from '../../waiting.ts';
-import { isForbidden, RedisError, RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
+import { RedisReplyError } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
 import type { RespReply } from '../redis/resp-reader.ts';
 import { Script } from '../redis/script.ts';
-import type { PayloadKind } from './broker.ts';
-import type { Faults } from './faults.ts';
-import { JoinedCalls, type Part } from './joined-calls.ts';
+import type { RedisTopology } from '../redis/topology.ts';
 import { lua } from './lua.ts';
-import { messageId } from './random-id.ts';
 import type { RedisChannels } from './redis-channels.ts';
 import type { ChannelKeys } from './redis-layout.ts';
 import {
@@ -19,14 +15,19 @@ import {
   LIST_BYTES,
   type ListedMessage,
   type ListedPage,
+  type Listing,
   MAX_FAILED,
-  type Place,
-  type Schedule,
   type Settled,
   type Taken,
-  tooMany,
   type Wanted,
 } from './schedule.ts';
+import {
+  type Added,
+  type Addition,
+  decodeLater,
+  encodeAbout,
+  type ScheduleStore,
+} from './stored-schedule.ts';
 
 const script = (name: 'later' | 'take' | 'settle' | 'cancel' | 'scheduled'): Script =>
   new Script(`${lua.schedule}\n${lua[name]}`);
@@ -40,77 +41,40 @@ const KEYS = ['items', 'when', 'taken', 'tried', 'held', 'lease', 'failed', 'num
 /** Bytes before an item's channel: at, number, and the token of who has added it. */
 const HEAD = 28;
 const LINE_FEED = 10;
-const KINDS: readonly string[] = ['text', 'json', 'binary', 'reference'] satisfies PayloadKind[];
-const AGAIN = { min: 25, max: 400 };
-/** Bytes that a message counts besides its payload. */
-const OVERHEAD = 300;
 
-interface Addition extends Part {
-  message: LaterMessage;
-  token: string;
-  most: number;
-}
-
-type Answer = { at: number; wasThere: boolean } | Error;
-
-export class RedisSchedule implements Schedule {
-  readonly #channels: RedisChannels;
-  readonly #faults: Faults;
-  readonly #maxWait: number;
+export class RedisSchedule implements ScheduleStore {
+  readonly #topology: RedisTopology;
   readonly #chosen: ChannelKeys;
   readonly #keys: string[];
-  readonly #closing = new AbortController();
-  readonly #additions = new JoinedCalls<Addition, Answer>((parts) => this.#add(parts));
 
-  /** @param maxWait milliseconds that something is tried again while Redis is away or refuses */
-  constructor(channels: RedisChannels, faults: Faults, maxWait: number) {
-    this.#channels = channels;
-    this.#faults = faults;
-    this.#maxWait = maxWait;
+  constructor(channels: RedisChannels) {
+    this.#topology = channels.topology;
     this.#chosen = channels.keys(BELL);
     this.#keys = KEYS.map((name) => this.#chosen.own(name));
   }
 
-  async add(message: LaterMessage, most: number): Promise<{ at: number; wasThere: boolean }> {
-    if (message.channel.includes('\n')) throw new TypeError('a channel whose name has a line break');
-    const bytes = message.payload.length + OVERHEAD;
-    const addition = { message, token: messageId(), most, count: 1, bytes };
-    // The token tells what an attempt has left whose answer got lost.
-    return this.#tried(async () => {
-      const answer = await this.#additions.add(undefined, addition);
-      if (answer instanceof Error) throw answer;
-      return answer;
-    });
+  check({ channel }: LaterMessage): void {
+    if (channel.includes('\n')) throw new TypeError('a channel whose name has a line break');
   }
 
-  async #add(additions: Addition[]): Promise<Answer[]> {
-    const { publishCommand } = this.#channels.topology;
-    const most = Math.min(...additions.map(({ most }) => most || Number.POSITIVE_INFINITY));
-    const args: RespArgument[] = [publishCommand, this.#chosen.bus, Number.isFinite(most) ? most : 0];
+  async add(additions: readonly Addition[], most: number): Promise<Added[]> {
+    const args: RespArgument[] = [this.#topology.publishCommand, this.#chosen.bus, most];
     for (const { message, token } of additions) args.push(message.id, token, message.at, encodeItem(message));
     const replies = (await this.#evaluate(laterScript, args)) as (RespReply[] | Error)[];
     return replies.map((reply) => {
       if (reply instanceof Error) return new RedisReplyError(reply.message, 'EVALSHA');
-      return reply.length === 0 ? tooMany(most) : { at: reply[0] as number, wasThere: reply[1] === 1 };
+      return reply.length === 0 ? 'full' : { at: reply[0] as number, wasThere: reply[1] === 1 };
     });
   }
 
   async cancel(id: string): Promise<boolean> {
-    return (await this.#tried(() => this.#evaluate(cancelScript, [id]))) === 1;
+    return (await this.#evaluate(cancelScript, [id])) === 1;
   }
 
-  async list({
-    channel = '',
-    before,
-    limit,
-  }: {
-    channel?: string;
-    before?: Place;
-    limit: number;
-  }): Promise<ListedPage> {
+  async list({ channel = '', before, limit }: Listing): Promise<ListedPage> {
     const place = before === undefined ? ['', '', ''] : [before.due, before.at, before.number];
     const args = [channel, limit, LIST_BYTES, ...place];
-    const reply = (await this.#tried(() => this.#evaluate(listScript, args, true))) as RespReply[];
+    const reply = (await this.#evaluate(listScript, args, true)) as RespReply[];
     const messages: ListedMessage[] = [];
     for (let i = 2; i < reply.length; i += 3) {
       const item = reply[i + 2] as Buffer;
@@ -124,8 +88,7 @@ export class RedisSchedule implements Schedule {
 
   async failed(limit: number): Promise<FailedMessage[]> {
     const key = this.#chosen.own('failed');
-    const range = () => this.#channels.topology.command(key, ['LRANGE', key, 0, limit - 1]);
-    const entries = (await this.#tried(range)) as string[];
+    const entries = (await this.#topology.command(key, ['LRANGE', key, 0, limit - 1])) as string[];
     return entries.flatMap((entry) => {
       try {
         return [JSON.parse(String(entry)) as FailedMessage];
@@ -138,19 +101,7 @@ export class RedisSchedule implements Schedule {
 
   async take(holder: string, { now, lease, most, bytes }: Wanted): Promise<Taken> {
     const args = [holder, Math.floor(now), Math.ceil(lease), most, bytes];
-    let reply: RespReply[];
-    try {
-      reply = (await this.#about(this.#evaluate(takeScript, args, true))) as RespReply[];
-    } catch (error) {
-      if (!isForbidden(error)) throw error;
-      // Whoever has never scheduled anything misses nothing.
-      const { message } = error as Error;
-      this.#faults.note(`messages that are scheduled are not sent: ${message}`, {
-        event: 'schedule-forbidden',
-        error: message,
-      });
-      return { state: 'none' };
-    }
+    const reply = (await this.#evaluate(takeScript, args, true)) as RespReply[];
     const [state, second, next, ...found] = reply;
     switch (String(state)) {
       case 'none':
@@ -177,57 +128,27 @@ export class RedisSchedule implements Schedule {
             : '';
       args.push(outcome.what, outcome.id, more);
     }
-    await this.#about(this.#evaluate(settleScript, args));
-  }
-
-  close(): void {
-    this.#closing.abort();
+    await this.#evaluate(settleScript, args);
   }
 
   #evaluate(script: Script, args: readonly RespArgument[], returnBuffers = false): Promise<RespReply> {
-    return this.#channels.topology.evaluate({ script, keys: this.#keys, args, returnBuffers });
-  }
-
-  /** All of these can be done twice. */
-  #tried<T>(attempt: () => Promise<T>): Promise<T> {
-    return this.#about(
-      retry(attempt, {
-        ...AGAIN,
-        maxWait: this.#maxWait,
-        signal: this.#closing.signal,
-        mayRepeat: (error) =>
-          wasNotExecuted(error) || (error instanceof RedisError && error.code === 'REDIS_OUTCOME_UNKNOWN'),
-      }),
-    );
-  }
-
-  #about<T>(answer: Promise<T>): Promise<T> {
-    return this.#channels.about('schedule', BELL, answer);
+    return this.#topology.evaluate({ script, keys: this.#keys, args, returnBuffers });
   }
 }
 
 /** As lua/schedule.lua has it, behind the token. */
-function encodeItem({ channel, kind, payload, settings }: LaterMessage): Buffer {
-  const about = JSON.stringify({ ...settings, kind });
-  return Buffer.concat([Buffer.from(`${channel}\n${about}\n`), payload]);
+function encodeItem(message: LaterMessage): Buffer {
+  return Buffer.concat([Buffer.from(`${message.channel}\n${encodeAbout(message)}\n`), message.payload]);
 }
 
 function decodeItem(id: string, item: Buffer): LaterMessage | Damaged {
   const line = item.indexOf(LINE_FEED, HEAD);
   const end = line === -1 ? -1 : item.indexOf(LINE_FEED, line + 1);
   if (end === -1) return { id, damage: 'what the store keeps of it is no scheduled message' };
-  try {
-    const { kind, ...settings } = JSON.parse(item.toString('utf8', line + 1, end));
-    if (!KINDS.includes(kind)) throw new TypeError(`there is no kind ${String(kind)}`);
-    return {
-      id,
-      channel: item.toString('utf8', HEAD, line),
-      kind,
-      payload: Buffer.from(item.subarray(end + 1)),
-      at: item.readUIntBE(0, 6),
-      settings,
-    };
-  } catch (error) {
-    return { id, damage: `what the store keeps of it can't be read: ${(error as Error).message}` };
-  }
+  return decodeLater(item.toString('utf8', line + 1, end), {
+    id,
+    channel: item.toString('utf8', HEAD, line),
+    payload: Buffer.from(item.subarray(end + 1)),
+    at: item.readUIntBE(0, 6),
+  });
 }

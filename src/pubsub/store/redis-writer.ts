@@ -5,6 +5,7 @@
 import { RedisReplyError, wasNotExecuted } from '../redis/errors.ts';
 import type { RespArgument } from '../redis/resp-encoder.ts';
 import { Script } from '../redis/script.ts';
+import { bounded, DEFAULT_IDEMPOTENCY_WINDOW, LONGEST } from './bounds.ts';
 import type { Position, PublishOptions, Receipt } from './broker.ts';
 import { newStart } from './epochs.ts';
 import { JoinedCalls, type Part } from './joined-calls.ts';
@@ -14,7 +15,7 @@ import { expiryOf } from './marks.ts';
 import { messageId } from './random-id.ts';
 import { channelScript, type RedisChannels } from './redis-channels.ts';
 import { MARKS_MAGIC, MESSAGE_MAGIC } from './redis-doorbells.ts';
-import { bounded, type ChannelKeys, encodeKnown, encodeMessage, LONGEST, originKey } from './redis-layout.ts';
+import { type ChannelKeys, encodeKnown, encodeMessage, originKey } from './redis-layout.ts';
 import { encodeVersion } from './redis-marks-layout.ts';
 import type { RewindWatch } from './rewind-watch.ts';
 
@@ -25,7 +26,11 @@ const livesScript = channelScript('marks', 'append', 'life', 'publish');
 const MOST_MESSAGES = 2 ** 31;
 /** Characters of `newStart`. */
 const START_BYTES = 12;
-const DEFAULT_IDEMPOTENCY_WINDOW = 24 * 60 * 60 * 1000;
+
+interface RedisItem extends Item {
+  /** The channel's. */
+  keys: ChannelKeys;
+}
 
 /** Messages of one channel that are stored together, or something that is only handed on. */
 interface Run {
@@ -36,7 +41,7 @@ interface Run {
   hasLife: boolean;
   /** That the marks are known to have had, where they may be changed. */
   version: Position | undefined;
-  items: Item[];
+  items: RedisItem[];
 }
 
 /** What a lane sends at a time. */
@@ -49,21 +54,26 @@ interface Shipment extends Part {
 export class RedisWriter {
   readonly #channels: RedisChannels;
   readonly #watch: RewindWatch;
-  readonly #lanes: Lanes;
+  readonly #lanes: Lanes<RedisItem>;
   readonly #calls = new JoinedCalls<Shipment, Outcome[]>((shipments, slot) => this.#ship(shipments, slot));
 
   constructor(
     channels: RedisChannels,
     watch: RewindWatch,
-    settings: Omit<LaneSettings, 'call' | 'weightOf'>,
+    settings: Omit<LaneSettings, 'call' | 'weightOf' | 'failures'>,
   ) {
     this.#channels = channels;
     this.#watch = watch;
-    this.#lanes = new Lanes({ ...settings, weightOf, call: (items) => this.#store(items) });
+    this.#lanes = new Lanes<RedisItem>({
+      ...settings,
+      failures: channels.failures,
+      weightOf,
+      call: (items) => this.#store(items),
+    });
   }
 
   /** @returns what the script answered: see `toReceipt` */
-  add(channel: string, item: Item): Promise<string> {
+  add(channel: string, item: RedisItem): Promise<string> {
     return this.#lanes.add(channel, item);
   }
 
@@ -73,7 +83,7 @@ export class RedisWriter {
   }
 
   /** The call of a lane: all that waits for one channel. */
-  async #store(items: Item[]): Promise<Outcome[]> {
+  async #store(items: RedisItem[]): Promise<Outcome[]> {
     const [first] = items;
     const { keys } = first!;
     const { bus } = keys;

@@ -6,7 +6,6 @@
  */
 
 import { delayOf, pause } from '../../waiting.ts';
-import { RedisError, wasNotExecuted } from '../redis/errors.ts';
 import type { Position } from './broker.ts';
 
 /** Channels without a subscription whose last receipt is remembered. */
@@ -39,17 +38,21 @@ export class RewindWatch {
   readonly #sent = new Map<string, Known>();
   readonly #renew: (channel: string, doubted: Doubted) => Promise<unknown>;
   readonly #failed: (channel: string, error: unknown) => void;
+  readonly #mayPass: (error: unknown) => boolean;
 
   /**
    * @param renew gives the channel another epoch if its log lacks the position, and its marks one if they lack the version
    * @param failed hears of a channel that can't be compared
+   * @param mayPass whether that error is the store's, which may be able to do it later
    */
   constructor(
     renew: (channel: string, doubted: Doubted) => Promise<unknown>,
     failed: (channel: string, error: unknown) => void,
+    mayPass: (error: unknown) => boolean,
   ) {
     this.#renew = renew;
     this.#failed = failed;
+    this.#mayPass = mayPass;
   }
 
   subscribe(bus: string, channel: string): void {
@@ -151,9 +154,8 @@ export class RewindWatch {
     try {
       await this.#renew(channel, { position: doubted, version: doubtedVersion });
     } catch (error) {
-      const mayPass = wasNotExecuted(error) || (error instanceof RedisError && error.code !== 'REDIS_REPLY');
       // It is asked again as long as the store is there, and anew when it is back.
-      if (mayPass) return;
+      if (this.#mayPass(error)) return;
       this.#failed(channel, error);
     }
     if (known.doubted === doubted) known.doubted = undefined;

@@ -34,6 +34,16 @@ export interface Place {
   number: number;
 }
 
+/** What to list. */
+export interface Listing {
+  /** Left out: of all. */
+  channel?: string;
+  /** Only what comes behind this in the list. */
+  before?: Place;
+  /** Messages, at the most. */
+  limit: number;
+}
+
 export interface ListedMessage extends LaterMessage {
   place: Place;
 }
@@ -99,7 +109,8 @@ export type Settled =
   | { id: string; what: 'failed'; failure: FailedMessage }
   /**
    * It was not stored now (`held`), or that is not known. Nothing of its channel is handed out for so many milliseconds,
-   * twice as many each time that this comes again, a minute at the most.
+   * twice as many each time that this comes again, a minute at the most. Nor does any of it overtake these then, although
+   * it was due before that time was over.
    */
   | { id: string; what: 'held' | 'unknown'; milliseconds: number }
   /** Nothing was tried: it is handed out again in its place. */
@@ -128,7 +139,7 @@ export interface Schedule {
   cancel(id: string): Promise<boolean>;
 
   /** What is scheduled, but for what is being sent. Of one channel, or of all. */
-  list(which: { channel?: string; before?: Place; limit: number }): Promise<ListedPage>;
+  list(which: Listing): Promise<ListedPage>;
 
   /** What could never be stored, the newest first. */
   failed(limit: number): Promise<FailedMessage[]>;
@@ -136,8 +147,8 @@ export interface Schedule {
   /**
    * Hands out what is due, and takes or renews the lease.
    *
-   * @param holder the instance's name, a point, and a number: another one after each call that failed and each time that
-   *   the store was away. What the former has not settled is handed out again.
+   * @param holder the instance's name, a point, and a number: another one after each call that failed, each time that the
+   *   store was away, and when its lease was over before all was sent. What the former has not settled is handed out again.
    */
   take(holder: string, wanted: Wanted): Promise<Taken>;
 

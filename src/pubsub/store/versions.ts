@@ -6,7 +6,6 @@
  * - a doorbell by its letter, a message in a log by the letter of its kind: one that is not known is refused and told;
  * - fields that are added to either, or to a command of the control log: those that are not known are passed over.
  */
-import { RedisError } from '../redis/errors.ts';
 
 /**
  * The layout that this version reads and writes. A version that changes it in a way that this one would misread counts it up,
@@ -15,17 +14,19 @@ import { RedisError } from '../redis/errors.ts';
 export const LAYOUT = 1;
 
 /** The store is written by a version of tidings that this one does not know. */
-export class NewerStoreError extends RedisError {
+export class NewerStoreError extends Error {
+  /** `REDIS_LAYOUT`, `POSTGRES_LAYOUT`. */
+  readonly code: string;
   /** That of the store. */
   readonly layout: number;
 
-  constructor(address: string, layout: number) {
+  constructor({ code, address }: { code: string; address: string }, layout: number) {
     super(
-      'REDIS_LAYOUT',
       `what is kept in ${address} is written by a newer tidings, in layout ${layout}; this one knows layout ${LAYOUT}: ` +
         'it reads and delivers nothing before it is upgraded, too',
     );
     this.name = 'NewerStoreError';
+    this.code = code;
     this.layout = layout;
   }
 }

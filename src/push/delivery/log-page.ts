@@ -1,8 +1,8 @@
 /** A page of a channel's log, as it is read for subscribers that are behind. */
 import type { Broker, Position } from '../../pubsub/store/broker.ts';
-import type { References } from '../sending/references.ts';
 import { type Page, readOffset } from './judge.ts';
 import { Outgoing } from './outgoing.ts';
+import type { References } from './references.ts';
 
 /** Messages in a page. The broker bounds its bytes. */
 const PAGE_MESSAGES = 200;

@@ -6,9 +6,9 @@ import { isUtf8 } from 'node:buffer';
 import type { PayloadKind, Position, StoredKind, StoredMessage } from '../../pubsub/store/broker.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
 import { type Decode, decodeData, type Payload } from '../payload.ts';
-import type { References } from '../sending/references.ts';
 import { isInbox, wireName } from '../talk/names.ts';
 import { INBOX, type ServerFrame, type WirePosition } from '../talk/wire.ts';
+import type { References } from './references.ts';
 
 const INBOX_JSON = JSON.stringify(INBOX);
 
@@ -222,6 +222,7 @@ function isJson(text: string): boolean {
     JSON.parse(text);
     return true;
   } catch {
+    // It only begins like JSON.
     return false;
   }
 }

@@ -12,6 +12,7 @@ import type {
   Opening,
   Position,
   Retention,
+  Retentions,
   StoredMessage,
 } from '../../pubsub/store/broker.ts';
 import type { ControlListener } from '../../pubsub/store/control.ts';
@@ -19,13 +20,13 @@ import type { Mark, Marked, Removal } from '../../pubsub/store/marks.ts';
 import { Turns } from '../../waiting.ts';
 import type { ChannelStates } from '../inbox/channel-states.ts';
 import { StoreClock } from '../inbox/store-clock.ts';
-import { Wheel } from '../pages/wheel.ts';
-import type { References } from '../sending/references.ts';
 import type { Tracing } from '../tracing/tracing.ts';
+import { Wheel } from '../wheel.ts';
 import type { FanOut } from './audience.ts';
 import { Channel, type ChannelHost } from './channel.ts';
 import { DeliveryCounts } from './delivery-counts.ts';
 import { OutgoingTransient } from './outgoing.ts';
+import type { References } from './references.ts';
 
 /** How long a channel outlives its last user, so that a page that reloads finds it subscribed. */
 const LINGER = 5_000;
@@ -68,6 +69,7 @@ export interface RouterOptions {
   /** `message` in bytes. */
   limits: { readonly message: number };
   retentionOf: (channel: string) => Retention;
+  allRetentions: () => Retentions;
   /** Who carries out commands. */
   control: ControlListener;
   /** Milliseconds. */
@@ -93,6 +95,7 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
   #pausing = new Set<() => void>();
   readonly #reads = new Turns(MAX_READS);
   readonly retentionOf: (channel: string) => Retention;
+  readonly #allRetentions: () => Retentions;
   readonly storeClock = new StoreClock();
   /** When messages expire, or become too old. */
   readonly expiries = new Wheel<ChannelStates>((states) => states.expire());
@@ -123,10 +126,15 @@ export class ChannelRouter implements BrokerListener, ChannelHost {
     this.#checkInterval = options.checkInterval;
     this.#limits = options.limits;
     this.retentionOf = options.retentionOf;
+    this.#allRetentions = options.allRetentions;
     this.control = options.control;
     this.tracing = options.tracing;
     if (options.lease !== undefined) this.lease = options.lease;
     this.#events = events;
+  }
+
+  get retentions(): Retentions {
+    return this.#allRetentions();
   }
 
   get maxMessage(): number {

@@ -3,13 +3,14 @@ import type { Retention } from '../../pubsub/store/broker.ts';
 
 /**
  * What happens to a topic's messages for a session that reads too slowly.
- * - `close`: all are kept up to `limits.outbox`, then the session is closed with 4430 and recovers.
+ * - `close`: none is passed over. What does not fit into `limits.outbox` the session gets from the log when there is room;
+ *   where it takes nothing for `limits.stall`, it is closed with 4430.
  * - `conflate`: only the newest waits.
  * - `drop-oldest`: the newest `keep` wait.
  */
 export type Overflow = 'close' | 'conflate' | 'drop-oldest';
 
-/** How the messages of a topic are kept, and who may be asked about. */
+/** How the messages of a topic are kept, what slow pages get of them, and whether it can be asked who is on it. */
 export interface TopicOptions {
   /** Default: `retention.topic`. */
   retention?: Partial<Retention>;
@@ -40,6 +41,11 @@ export class TopicTable {
   become(other: TopicTable): void {
     this.#exact = other.#exact;
     this.#prefixes = other.#prefixes;
+  }
+
+  /** By name or pattern. */
+  get all(): ReadonlyMap<string, TopicOptions> {
+    return this.#exact;
   }
 
   of(topic: string): TopicOptions {

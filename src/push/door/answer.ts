@@ -1,6 +1,7 @@
 /** What an application has answered who a page is, looked at before anything is built on it. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Attributes } from '../../server/transport.ts';
+import { isRecord } from '../is-record.ts';
 import { type Claims, ClaimsError, claimsOf } from '../pages/claims.ts';
 
 /** Bytes of an answer. */
@@ -57,9 +58,10 @@ export function answerOfBody(body: Buffer): Answer {
   try {
     said = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch {
+    // What was in it is told to nobody: it may hold a secret.
     return unusable('json', 'its answer is not JSON in UTF-8');
   }
-  if (!isObject(said)) return unusable('json', 'its answer is no JSON object');
+  if (!isRecord(said)) return unusable('json', 'its answer is no JSON object');
   try {
     return { known: knownOf(said) };
   } catch (error) {
@@ -87,7 +89,7 @@ function knownOf(said: Record<string, unknown>): Known {
   const claims = claimsOf({ user, login, expires, topics } as Attributes, Number.POSITIVE_INFINITY);
   if (claims === undefined) throw new ClaimsError('there is no `user`');
   const attributes = own ?? {};
-  if (!isObject(attributes)) throw new ClaimsError('`attributes` is no object');
+  if (!isRecord(attributes)) throw new ClaimsError('`attributes` is no object');
   // Set on an object, it would not be one of its own.
   Reflect.deleteProperty(attributes, '__proto__');
   const reserved = CLAIMS.find((name) => Object.hasOwn(attributes, name));
@@ -98,8 +100,4 @@ function knownOf(said: Record<string, unknown>): Known {
 
 function claim(said: Record<string, unknown>, name: string): unknown {
   return Object.hasOwn(said, name) ? (said[name] ?? undefined) : undefined;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -11,8 +11,9 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { finished } from 'node:stream';
-import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
-import { type Backoff, Turns } from '../../waiting.ts';
+import { monotonicNow } from '../../clock.ts';
+import { afterReading, type Backoff, Turns } from '../../waiting.ts';
+import { Complaints } from '../complaints.ts';
 import { printable } from '../explain.ts';
 import type { Log } from '../options.ts';
 import {
@@ -25,7 +26,6 @@ import {
   tooLong,
 } from './answer.ts';
 import { Breaker } from './breaker.ts';
-import { Complaints } from './complaints.ts';
 import { type Question, Questions } from './question.ts';
 
 /** What `Retry-After` says where nothing better is known, in seconds. */
@@ -189,12 +189,12 @@ export class Application {
         tell(answer);
       };
       const { timeout } = this.#settings;
-      const timer = setTimeout(() => {
+      const callOff = afterReading(timeout, () => {
         told({ problem: away('timeout', `no answer within ${timeout} ms`) });
         request?.destroy();
-      }, timeout);
+      });
       const ended = (answer: Answer): void => {
-        clearTimeout(timer);
+        callOff();
         told(answer);
         resolve();
       };

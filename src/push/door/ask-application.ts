@@ -2,6 +2,7 @@
  * The interceptor that asks the application itself who a page is: when it comes, again and again while it is there, and
  * when it brings a new ticket.
  */
+import { MAX_DELAY } from '../../clock.ts';
 import { checkNames, type Names } from '../../option-names.ts';
 import type { Backoff } from '../../waiting.ts';
 import type { PushInterceptor } from '../options.ts';
@@ -53,8 +54,6 @@ const NAMES: Names<AskApplicationOptions> = {
 };
 const PAUSE: Names<Backoff> = { min: true, max: true };
 
-/** Longest delay of a timer. */
-const MAX_DELAY = 2 ** 31 - 1;
 /** @internal */
 export const NUMBERS = {
   recheck: { fallback: 300_000, least: 0 },

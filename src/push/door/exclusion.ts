@@ -1,8 +1,11 @@
 /** Sends sessions away and keeps users and logins out, on all instances; what it promises is in docs/endings.md. */
+import type { Log } from '../../log-fields.ts';
 import { checkNames, type Names } from '../../option-names.ts';
+import { MAX_REASON } from '../../protocol/frame-writer.ts';
 import { type ControlLog, RESTORED } from '../../pubsub/store/control.ts';
 import type { Commands } from '../commands.ts';
-import type { Ending, Endings, Which } from '../pages/endings.ts';
+import { printable } from '../explain.ts';
+import type { Ending, Endings } from '../pages/endings.ts';
 import { isDevice, loginProblem, userProblem } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import { type Block, type Blocked, Blocks, changeOf, whoOf } from './blocks.ts';
@@ -40,33 +43,23 @@ const BLOCK: Names<BlockSettings> = { until: true, reason: true };
 const END = 'end';
 const NOTHING = 'nothing';
 const MAX_SESSION = 64;
-/** Of a close frame (RFC 6455 §5.5). */
-const MAX_REASON = 123;
 /** Two of them are one, U+FFFD, in a frame. */
 const SURROGATE = /\p{Surrogate}/u;
 
-export interface ExclusionEvents {
-  /** So many sessions have ended on this instance. */
-  ended(count: number, which: Which): void;
-  /** By this instance, on all. */
-  blocked(who: { user: string } | { login: string }, until: number): void;
-  unblocked(who: { user: string } | { login: string }): void;
-}
-
 export class Exclusion {
   readonly blocks: Blocks;
-  readonly #log: ControlLog;
+  readonly #control: ControlLog;
   readonly #commands: Commands;
-  readonly #events: ExclusionEvents;
+  readonly #log: Log;
 
-  constructor(log: ControlLog, commands: Commands, endings: Endings, events: ExclusionEvents) {
-    this.blocks = new Blocks(log);
-    this.#log = log;
+  constructor(control: ControlLog, commands: Commands, endings: Endings, log: Log) {
+    this.blocks = new Blocks(control);
+    this.#control = control;
     this.#commands = commands;
-    this.#events = events;
+    this.#log = log;
     commands.on(END, (body, mark) => {
       const count = endings.carryOut(body, mark);
-      if (count > 0) this.#events.ended(count, body as unknown as Ending);
+      if (count > 0) this.#tellEnded(count, body as unknown as Ending);
       return count;
     });
     // Whoever is here although he is blocked came in while nobody here could know.
@@ -102,7 +95,7 @@ export class Exclusion {
       { ...who, code: CloseCode.NOT_AUTHENTICATED, reason },
       change,
     );
-    this.#events.blocked(who, until);
+    this.#tellBlocked(who, until);
     return count;
   }
 
@@ -110,7 +103,8 @@ export class Exclusion {
     const who = whoOf(blocked);
     const isBlocked = this.#blockOf(who) !== undefined;
     await this.#commands.say(NOTHING, {}, changeOf(who, undefined));
-    this.#events.unblocked(who);
+    const [name, user] = namesOf(who);
+    this.#log('info', `${name} is not blocked any more`, { event: 'user-unblocked', user });
     return isBlocked;
   }
 
@@ -130,8 +124,33 @@ export class Exclusion {
   }
 
   #check(): void {
-    if (!this.#log.mayDeliver()) throw new Error('the store is away, so who is blocked is not known');
+    if (!this.#control.mayDeliver()) throw new Error('the store is away, so who is blocked is not known');
   }
+
+  #tellEnded(sessions: number, { user }: Ending): void {
+    const whose = user === undefined ? 'of a login' : `of ${printable(user)}`;
+    this.#log('info', `${sessions} session${sessions === 1 ? '' : 's'} ${whose} ended by command`, {
+      event: 'sessions-ended',
+      sessions,
+      user,
+    });
+  }
+
+  #tellBlocked(who: { user: string } | { login: string }, until: number): void {
+    const [name, user] = namesOf(who);
+    const end = new Date(until);
+    const isForEver = Number.isNaN(end.getTime());
+    this.#log('info', `${name} is blocked${isForEver ? '' : ` until ${end.toISOString()}`}`, {
+      event: 'user-blocked',
+      user,
+      until: isForEver ? undefined : end.toISOString(),
+    });
+  }
+}
+
+/** For the log, which has no login in it. */
+function namesOf(who: { user: string } | { login: string }): [name: string, user: string | undefined] {
+  return 'user' in who ? [printable(who.user), who.user] : ['a login', undefined];
 }
 
 function checkedReason(reason: unknown, fallback: string): string {

@@ -1,4 +1,4 @@
-/** How handshakes end, by reason: plain numbers, for metrics. */
+/** How handshakes end, by reason: plain numbers for metrics, and a line of the log for each that is refused. */
 import type { Log } from '../../log-fields.ts';
 import { zeros } from '../../metrics/zeros.ts';
 

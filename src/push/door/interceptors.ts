@@ -5,12 +5,10 @@
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import type { PushInterceptor } from '../options.ts';
 import { refusal } from './refusals.ts';
-import { cookies, NotUtf8Error, offeredProtocols, queryParameter } from './request.ts';
+import { cookies, NotUtf8Error, protocolTicket, queryParameter, TICKET_PARAMETER } from './request.ts';
 import { secretsOf, TicketError, type TicketSecret, verifyTicket } from './ticket.ts';
 
-const TICKET_PROTOCOL = 'ticket.';
 const TICKET_COOKIE = 'tidings_ticket';
-const TICKET_PARAMETER = 'ticket';
 
 /**
  * Takes a ticket of `signTicket` from the subprotocol `ticket.<ticket>`, the query parameter `ticket` or
@@ -60,9 +58,8 @@ export function ticketOf(
   request: HandshakeRequest,
   { bearer, cookie = TICKET_COOKIE }: { bearer?: string | undefined; cookie?: string | undefined } = {},
 ): string | undefined {
-  const protocol = offeredProtocols(request).find((name) => name.startsWith(TICKET_PROTOCOL));
   return (
-    protocol?.slice(TICKET_PROTOCOL.length) ??
+    protocolTicket(request) ??
     queryParameter(request, TICKET_PARAMETER) ??
     bearer ??
     cookies(request).get(cookie)
@@ -72,11 +69,6 @@ export function ticketOf(
 /** Whether it has the form of a JSON Web Token: three parts, of which the first begins as JSON does. */
 export function isJwt(text: string): boolean {
   return /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/.test(text);
-}
-
-/** Which of the offered subprotocols the server takes; see docs/wire.md, Opening. */
-export function isTicketProtocol(protocol: string): boolean {
-  return protocol.startsWith(TICKET_PROTOCOL);
 }
 
 /** Asks the application whose the request's session cookie is. `undefined` leaves the request to the next interceptor. */

@@ -5,9 +5,11 @@
  * and PS, a key of a curve only what belongs to that curve.
  */
 import { isUtf8 } from 'node:buffer';
-import { createPublicKey, type JsonWebKey, KeyObject } from 'node:crypto';
+import { createPublicKey, type JsonWebKeyInput, KeyObject } from 'node:crypto';
+import { MAX_DELAY } from '../../clock.ts';
 import { checkNames, type Names } from '../../option-names.ts';
 import type { Attributes, HandshakeRequest } from '../../server/transport.ts';
+import { isRecord } from '../is-record.ts';
 import type { Log, PushInterceptor } from '../options.ts';
 import { arrivalOf } from './arrival.ts';
 import { isJwt, say, ticketOf } from './interceptors.ts';
@@ -18,13 +20,15 @@ import { NotUtf8Error } from './request.ts';
 import { isTicket } from './ticket.ts';
 
 type OneOrMore<T> = T | readonly T[];
+/** Types of later Nodes have it nowhere else. */
+type Jwk = JsonWebKeyInput['key'];
 
 /** One of `secret`, `publicKey` and `jwks`. */
 export interface JwtOptions {
   /** What HS256, HS384 and HS512 are signed with: at least 32, 48 and 64 bytes (RFC 7518 §3.2). */
   secret?: OneOrMore<string | Uint8Array>;
   /** An RSA key of at least 2,048 bits, one of P-256, P-384 or P-521, or of Ed25519: as PEM (SPKI or a certificate), KeyObject or JWK. */
-  publicKey?: OneOrMore<string | KeyObject | JsonWebKey>;
+  publicKey?: OneOrMore<string | KeyObject | Jwk>;
   /** The address of the issuer's keys, such as `https://id.example.com/.well-known/jwks.json`. */
   jwks?: string | URL;
   /** Fewer than the keys allow, such as `['ES256']`. */
@@ -179,7 +183,7 @@ class Verifier {
     }
     const time = (name: 'leeway' | 'maxAge' | 'keep' | 'timeout', fallback: number): number => {
       const value = options[name] ?? fallback;
-      if (Number.isFinite(value) && value >= 0 && value < 2 ** 31) return value;
+      if (Number.isFinite(value) && value >= 0 && value <= MAX_DELAY) return value;
       throw new TypeError(`jwt: ${name} is ${String(value)}, and must be a number of milliseconds`);
     };
     const leeway = time('leeway', 5_000);
@@ -356,11 +360,9 @@ function objectOf(bytes: Buffer): Record<string, unknown> {
   } catch {
     // No JSON, so no object either.
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new TokenError('the token holds no JSON object');
-  }
+  if (!isRecord(value)) throw new TokenError('the token holds no JSON object');
   if (namesIn(text) !== namesOf(value)) throw new TokenError('the token says something twice');
-  return value as Record<string, unknown>;
+  return value;
 }
 
 /** Members of all objects of a JSON text. */
@@ -392,7 +394,7 @@ function ofSecret(secret: string | Uint8Array): Key {
   return { key: bytes, algorithms };
 }
 
-function ofPublicKey(given: string | KeyObject | JsonWebKey): Key {
+function ofPublicKey(given: string | KeyObject | Jwk): Key {
   const key = publicKeyOf(given);
   const { asymmetricKeyType: type, asymmetricKeyDetails: { modulusLength = 0, namedCurve = '' } = {} } = key;
   const curve = CURVES[namedCurve];
@@ -404,7 +406,7 @@ function ofPublicKey(given: string | KeyObject | JsonWebKey): Key {
   );
 }
 
-function publicKeyOf(given: string | KeyObject | JsonWebKey): KeyObject {
+function publicKeyOf(given: string | KeyObject | Jwk): KeyObject {
   try {
     if (given instanceof KeyObject) {
       if (given.type === 'public') return given;

@@ -1,12 +1,8 @@
 /** Where a push server can be reached: its WebSocket listener and, beside it, the Flash policy server. */
 import { once } from 'node:events';
-import {
-  createServer,
-  type Server as HttpServer,
-  type IncomingMessage,
-  type ServerResponse,
-} from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
 import {
   answerInBand,
   buildPolicyFile,
@@ -14,28 +10,28 @@ import {
   PolicyServer,
   policyTakeover,
 } from '../../policy/index.ts';
+import { OwnHttp } from '../../server/own-http.ts';
 import type { PreparedMessage } from '../../server/prepared-message.ts';
 import { requestTarget } from '../../server/request-target.ts';
+import type { StreamCounts } from '../../server/stream-accounts.ts';
 import { type Traffics, trafficByKind } from '../../server/traffic.ts';
 import type { Handler, HandshakeRequest, Interceptor, Transport } from '../../server/transport.ts';
 import { WebSocket } from '../../server/websocket.ts';
-import { trafficOf, turnedAwayBy, WebSocketServer } from '../../server/websocket-server.ts';
+import { streamsOf, trafficOf, turnedAwayBy, WebSocketServer } from '../../server/websocket-server.ts';
 import { type Bus, type Fence, SockJsServer } from '../../sockjs/index.ts';
 import type { FanOut } from '../delivery/audience.ts';
 import { largestFrame } from '../limits.ts';
 import type { Heartbeat, Limits, Log, PolicyOptions, PushServerOptions } from '../options.ts';
 import { SUBPROTOCOL } from '../talk/wire.ts';
 import type { RefusalReason } from './handshake-counts.ts';
-import { isTicketProtocol } from './interceptors.ts';
 import { closingRefusals } from './refusals.ts';
-import { offeredProtocols } from './request.ts';
+import { isTicketProtocol, offeredProtocols } from './request.ts';
 import type { Rules } from './rules.ts';
 
 const DEFAULT_PATH = '/socketServer';
-/** Who sends half a request is let go as early as who sends half a handshake. */
-const HTTP_TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
 /** What a peer has for its part of the closing handshake, in milliseconds. Its outbox is kept as long. */
 const CLOSE_TIMEOUT = 5_000;
+const NO_STREAMS = { connections: 0, websockets: 0 };
 
 export interface ListenerParts {
   interceptors: Interceptor[];
@@ -60,7 +56,7 @@ export class Listeners implements FanOut {
   readonly #websockets: WebSocketServer | undefined;
   readonly #sockjs: SockJsServer | undefined;
   /** SockJS needs HTTP where no server was given. */
-  readonly #ownHttp: HttpServer | undefined;
+  readonly #ownHttp: OwnHttp | undefined;
   readonly #ownsPort: boolean;
   readonly #path: string;
   readonly #listening: Promise<unknown>;
@@ -70,15 +66,15 @@ export class Listeners implements FanOut {
   #ended: Promise<void> | undefined;
 
   constructor(options: PushServerOptions, settings: ListenerSettings, parts: ListenerParts) {
-    const { port, host, sockjs } = options;
+    const { port, host, sockjs, tls, http2 } = options;
     this.#log = parts.log;
     this.#ownsPort = options.server === undefined && port !== undefined;
     this.#path = options.path ?? DEFAULT_PATH;
     this.#ownHttp =
       this.#ownsPort && sockjs !== undefined
-        ? createServer(HTTP_TIMES, (request, response) => this.#answer(request, response))
+        ? new OwnHttp({ tls, http2 }, (request, response) => this.#answer(request, response))
         : undefined;
-    const server = options.server ?? this.#ownHttp;
+    const server = options.server ?? this.#ownHttp?.server;
     this.#policy =
       options.policy &&
       new PolicyServer({
@@ -101,7 +97,7 @@ export class Listeners implements FanOut {
     const listeners = options.server?.listeners('error') ?? [];
     const websockets = new PushWebSockets(hasRaw ? `${sockjs.prefix}/websocket` : undefined, {
       ...(server === undefined
-        ? { port, host, markup: policy === undefined ? undefined : policyTakeover(policy) }
+        ? { port, host, tls, http2, markup: policy === undefined ? undefined : policyTakeover(policy) }
         : { server }),
       path: this.#path,
       others: 'ignore',
@@ -152,13 +148,19 @@ export class Listeners implements FanOut {
           error: error.message,
         });
     });
-    this.#ownHttp?.listen(port, host);
+    this.#ownHttp?.server.listen(port, host);
   }
 
   /** Settings have changed: they count for connections that come from now on. */
   changed(settings: ListenerSettings): void {
     if (this.#websockets !== undefined) Object.assign(this.#websockets.options, websocketLimits(settings));
     this.#sockjs?.change({ origins: settings.rules.origins, ...sockjsLimits(settings) });
+  }
+
+  /** The certificate of a port of our own is another one from now on. @throws {Error} for what can't be one */
+  renewTls(tls: SecureContextOptions): void {
+    if (this.#ownHttp !== undefined) this.#ownHttp.setSecureContext(tls);
+    else if (this.#ownsPort) this.#websockets?.setSecureContext(tls);
   }
 
   /** Resolves when the port of our own is open. */
@@ -185,6 +187,11 @@ export class Listeners implements FanOut {
     const { traffic } = this.#sockjs ?? {};
     const own = this.#websockets === undefined ? {} : { websocket: trafficOf(this.#websockets) };
     return trafficByKind({ ...traffic, ...own });
+  }
+
+  /** What there is on streams of HTTP/2, but for SockJS. */
+  get streams(): Readonly<Pick<StreamCounts, 'connections' | 'websockets'>> {
+    return this.#websockets === undefined ? NO_STREAMS : streamsOf(this.#websockets);
   }
 
   /** Those about whom no interceptor was asked. */
@@ -236,13 +243,13 @@ export class Listeners implements FanOut {
    * answered, so that they can be refused properly.
    */
   stop(): void {
-    if (this.#ownHttp !== undefined) this.#ownHttp.close();
+    if (this.#ownHttp !== undefined) void this.#ownHttp.stop();
     else if (this.#ownsPort) void this.#end();
   }
 
   /** What comes to a port of our own and is for nobody. */
   #answer(request: IncomingMessage, response: ServerResponse): void {
-    if (requestTarget(request).path === this.#path) askForUpgrade(response);
+    if (requestTarget(request).path === this.#path) askForUpgrade(request, response);
     else response.writeHead(404, { 'Content-Type': 'text/plain' }).end('Not found\n');
   }
 
@@ -256,8 +263,8 @@ export class Listeners implements FanOut {
     this.#ended ??= new Promise((resolve) => {
       if (this.#websockets === undefined) resolve();
       else this.#websockets.close(() => resolve());
-      this.#ownHttp?.close();
-      this.#ownHttp?.closeAllConnections();
+      void this.#ownHttp?.stop();
+      this.#ownHttp?.cut();
     });
     return this.#ended;
   }
@@ -294,9 +301,14 @@ class PushWebSockets extends WebSocketServer {
   }
 }
 
-/** Answers a request to a WebSocket's path that does not ask for one (RFC 9110 §15.5.22). */
-export function askForUpgrade(response: ServerResponse): void {
-  const headers = { 'Content-Type': 'text/plain', Upgrade: 'websocket', Connection: 'Upgrade' };
+/** Answers a request to a WebSocket's path that does not ask for one (RFC 9110 §15.5.22; over HTTP/2 nothing is upgraded). */
+export function askForUpgrade({ httpVersionMajor }: IncomingMessage, response: ServerResponse): void {
+  const type = { 'Content-Type': 'text/plain' };
+  if (httpVersionMajor === 2) {
+    response.writeHead(405, { ...type, Allow: 'CONNECT' }).end('Here is a WebSocket (RFC 8441)\n');
+    return;
+  }
+  const headers = { ...type, Upgrade: 'websocket', Connection: 'Upgrade' };
   response.writeHead(426, headers).end('Upgrade Required: here is a WebSocket\n');
 }
 

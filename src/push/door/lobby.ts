@@ -11,10 +11,7 @@ import { attempt } from '../../server/handler-calls.ts';
 import { originOf } from '../../server/origin.ts';
 import { dropWaiting, type Handler, type HandshakeRequest, type Transport } from '../../server/transport.ts';
 import type { DeliveryCounts } from '../delivery/delivery-counts.ts';
-import type { Pacer } from '../delivery/pacer.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
-import { Subscription } from '../delivery/subscription.ts';
-import { NO_OPTIONS } from '../delivery/topic-options.ts';
 import { explain, explainFully } from '../explain.ts';
 import { queueLimits } from '../limits.ts';
 import type { Logbook } from '../log.ts';
@@ -26,10 +23,9 @@ import { Session, type SessionHost } from '../pages/session.ts';
 import type { Slowness } from '../pages/session-counts.ts';
 import type { Dialogue } from '../talk/dialogue.ts';
 import { FrameQueue } from '../talk/frame-queue.ts';
-import { inboxOf } from '../talk/names.ts';
 import { CloseCode } from '../talk/wire.ts';
 import type { Barrier } from './barrier.ts';
-import { type HandshakeCounts, tellRefused } from './handshake-counts.ts';
+import { type HandshakeCounts, type RefusalReason, tellRefused } from './handshake-counts.ts';
 import { IntakePace } from './intake-pace.ts';
 import type { Rechecks } from './recheck.ts';
 import { refusalOf } from './refusals.ts';
@@ -63,7 +59,6 @@ export interface LobbyParts {
   presence: Presence;
   logins: Logins;
   rechecks: Rechecks;
-  pacer: Pacer;
   dialogue: Dialogue;
   rules: { readonly plainCounts: boolean };
   /** The application's. */
@@ -92,6 +87,7 @@ export class Lobby implements Handler<Transport>, SessionHost {
   readonly #silent = new Map<Session, number>();
   readonly #pace: IntakePace;
   readonly #full = new Map<Session, Standing>();
+  #sweptAt = monotonicNow();
   readonly deliveries: DeliveryCounts;
   /** Sessions since the start. */
   count = 0;
@@ -107,36 +103,37 @@ export class Lobby implements Handler<Transport>, SessionHost {
   }
 
   opened(transport: Transport, request: HandshakeRequest): void {
-    const { registry, counts, barrier, presence, limits, logins, addressOf, handler, log } = this.#parts;
+    const { registry, counts, barrier, presence, limits, logins, dialogue, addressOf, handler, log } =
+      this.#parts;
     const refusal = refusalOf(transport.attributes);
     if (refusal !== undefined) {
       transport.close(refusal.code, refusal.reason);
       return;
     }
     const objection = barrier.objection(transport.attributes);
+    const user = transport.attributes.user!;
+    const address = addressOf(request);
+    const turnAway = (why: RefusalReason, code: number, reason: string): void => {
+      counts.refused[why]++;
+      tellRefused(log, why, address, user);
+      registry.free(address);
+      transport.close(code, reason);
+    };
     if (objection !== undefined) {
-      const reason = objection.isBlock === true ? 'blocked' : 'ended';
-      counts.refused[reason]++;
-      tellRefused(log, reason, addressOf(request), transport.attributes.user);
-      registry.free(addressOf(request));
-      transport.close(objection.code, objection.reason);
+      turnAway(objection.isBlock === true ? 'blocked' : 'ended', objection.code, objection.reason);
       return;
     }
-    if (isOdd(request) && registry.isUserFull(transport.attributes.user!)) {
+    if (isOdd(request) && registry.isUserFull(user)) {
       // Perhaps a foreign page that a visitor looks at: it must not close his own ones.
-      counts.refused['user-full']++;
-      tellRefused(log, 'user-full', addressOf(request), transport.attributes.user);
-      registry.free(addressOf(request));
-      transport.close(CloseCode.REPLACED, 'this user has as many sessions as there may be');
+      turnAway('user-full', CloseCode.REPLACED, 'this user has as many sessions as there may be');
       return;
     }
     const queue = queueLimits(limits);
     const id = `s${randomBytes(9).toString('base64url')}`;
-    const user = transport.attributes.user!;
     const session = new Session(
       id,
       user,
-      addressOf(request),
+      address,
       transport,
       limits.outbox,
       new FrameQueue(queue.frames, queue.bytes),
@@ -154,22 +151,15 @@ export class Lobby implements Handler<Transport>, SessionHost {
     }
     logins.watch(session);
     presence.add(this.#entryOf(session));
-    const inbox = inboxOf(user);
-    // From here on the user's messages are this session's, also those that `opened` sends.
-    const subscription = new Subscription(session, inbox, this.#parts.router, this.#parts.pacer, NO_OPTIONS);
-    session.subscriptions.set(inbox, subscription);
     if (session.isTidings) this.#silent.set(session, monotonicNow());
-    else {
-      session.phase = 'open';
-      subscription.runFromNow();
-    }
+    else session.phase = 'open';
+    dialogue.open(session);
     const topics = barrier.topicsLeft(transport.attributes);
-    for (const topic of topics ?? []) this.#parts.dialogue.give(session, topic);
+    for (const topic of topics ?? []) dialogue.give(session, topic);
     if (opened.hasSubscribers) opened.publish({ session });
     const { logbook } = this.#parts;
     if (logbook.isHeard('debug')) {
-      const { address, isTidings } = session;
-      const mode = isTidings ? 'tidings.1' : 'plain';
+      const mode = session.isTidings ? 'tidings.1' : 'plain';
       logbook.log('debug', `a session of ${user} has opened`, {
         event: 'session-opened',
         user,
@@ -295,6 +285,10 @@ export class Lobby implements Handler<Transport>, SessionHost {
 
   /** Once a second. */
   sweep(now: number): void {
+    // After a stall of this process, what pages have said and taken meanwhile may be waiting in the kernel: look again next time.
+    const isLate = now - this.#sweptAt > 3000;
+    this.#sweptAt = now;
+    if (isLate) return;
     this.#sweepFull(now);
     for (const [session, since] of this.#silent) {
       if (now - since < this.#parts.limits.helloTimeout) return;

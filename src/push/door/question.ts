@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { requestTarget } from '../../server/request-target.ts';
 import type { HandshakeRequest } from '../../server/transport.ts';
-import { formText, offeredProtocols } from './request.ts';
+import { formText, protocolTicket, TICKET_PARAMETER } from './request.ts';
 
 export const DEFAULT_HEADERS: readonly string[] = ['cookie', 'origin'];
 const MAX_HEADERS = 32;
@@ -20,9 +20,6 @@ const NEVER = [
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 /** What Node sends in a header. */
 const VALUE = /^[\t\u0020-\u007e\u0080-\u00ff]*$/;
-/** Where the page shows a ticket in a subprotocol's name, the application finds it where it would be without. */
-const TICKET_PROTOCOL = 'ticket.';
-const TICKET = 'ticket';
 /** Longer than any that a subprotocol could bring. */
 const MAX_TICKET = 8192;
 /** What SockJS clients add to the address of each request: the time, and where the answer goes. */
@@ -86,7 +83,8 @@ export class Questions {
     if (this.#authorization !== undefined) headers['authorization'] = this.#authorization;
     if (address !== '') headers['x-forwarded-for'] = address;
     if (!Object.values(headers).every((value) => VALUE.test(value))) return undefined;
-    const ticket = shownTicket(request);
+    // The application finds it where it would be without subprotocols.
+    const ticket = protocolTicket(request);
     const pairs = pairsOf(request);
     return this.#ask(ticket === undefined ? pairs : withTicket(pairs, ticket), headers);
   }
@@ -124,14 +122,9 @@ function pairsOf(request: HandshakeRequest): string[] {
 
 function withTicket(pairs: string[], ticket: string): string[] {
   return [
-    ...pairs.filter((pair) => plainName(pair) !== TICKET),
-    `${TICKET}=${encodeURIComponent(Buffer.from(ticket).toString())}`,
+    ...pairs.filter((pair) => plainName(pair) !== TICKET_PARAMETER),
+    `${TICKET_PARAMETER}=${encodeURIComponent(Buffer.from(ticket).toString())}`,
   ];
-}
-
-function shownTicket(request: HandshakeRequest): string | undefined {
-  const protocol = offeredProtocols(request).find((name) => name.startsWith(TICKET_PROTOCOL));
-  return protocol?.slice(TICKET_PROTOCOL.length);
 }
 
 /** As bytes that a request's line may have. What was encoded stays so: two names that differ must not become one. */

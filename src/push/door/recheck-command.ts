@@ -3,9 +3,11 @@
  * it: that it is asked is said by the control log, which nobody can miss; the outcome comes by the broker's channels.
  */
 import { randomBytes } from 'node:crypto';
-import { clearTimeout, setTimeout } from '../../clock.ts';
+import type { Log } from '../../log-fields.ts';
 import type { Broker } from '../../pubsub/store/broker.ts';
+import { afterReading } from '../../waiting.ts';
 import type { Commands } from '../commands.ts';
+import { explain } from '../explain.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import type { Rechecked, Rechecks } from './recheck.ts';
 
@@ -21,7 +23,7 @@ export interface RecheckCommandParts {
   commands: Pick<Commands, 'on' | 'say'>;
   rechecks: Rechecks;
   registry: SessionRegistry;
-  failed(error: unknown): void;
+  log: Log;
 }
 
 /** A command whose outcome is being gathered. */
@@ -83,14 +85,19 @@ export class RecheckCommand {
   }
 
   #obey(user: string, asker: string, id: string): number {
-    const { broker, rechecks, registry, failed } = this.#parts;
+    const { broker, rechecks, registry, log } = this.#parts;
     const { sessions, outcome } = rechecks.recheck(user, registry.of(user));
     if (sessions === 0) return 0;
     const tell = async (): Promise<void> => {
       const told = JSON.stringify({ id, ...(await outcome), sessions });
       await broker.notify(PREFIX + asker, Buffer.from(told));
     };
-    tell().catch(failed);
+    tell().catch((error) =>
+      log('warn', `what came of asking again could not be told: ${explain(error)}`, {
+        event: 'recheck-untold',
+        error: explain(error),
+      }),
+    );
     return sessions;
   }
 
@@ -106,10 +113,10 @@ export class RecheckCommand {
   /** Resolves when the outcome of so many sessions is known, or it has taken too long. */
   #complete(gathering: Gathering, sessions: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, PATIENCE);
+      const callOff = afterReading(PATIENCE, resolve);
       gathering.changed = () => {
         if (gathering.sum.sessions < sessions) return;
-        clearTimeout(timer);
+        callOff();
         resolve();
       };
       gathering.changed();

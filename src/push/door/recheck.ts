@@ -8,8 +8,8 @@ import { delayOf } from '../../waiting.ts';
 import { explain } from '../explain.ts';
 import type { Log } from '../options.ts';
 import type { Session } from '../pages/session.ts';
-import { type Due, Wheel } from '../pages/wheel.ts';
 import { CloseCode } from '../talk/wire.ts';
+import { type Due, Wheel } from '../wheel.ts';
 import type { Known } from './answer.ts';
 import type { Answered } from './application.ts';
 import type { Barrier } from './barrier.ts';
@@ -44,11 +44,15 @@ interface Group extends Due {
   /** Since when there has been no answer, in milliseconds of the monotonic clock. */
   failing: number | undefined;
   attempts: number;
+  /** Resolves when it is known whether the login, which is over, lasts longer by now. */
+  lastQuestion: Promise<unknown> | undefined;
 }
 
 export interface RecheckParts {
   /** Sends a session away. */
   dismiss(session: Session, code: number, reason: string): void;
+  /** Milliseconds until a login that ends then is over. */
+  left(expires: number): number;
   barrier: Barrier;
   log: Log;
 }
@@ -112,6 +116,28 @@ export class Rechecks {
     return { sessions, outcome: sumOf([...groups].map((group) => this.#ask(group, true))) };
   }
 
+  /**
+   * The login of a session is over. It goes, unless the application says that the login lasts longer by now: logins are
+   * used at their very end, and the answer that said so may have been late, as this process stood still. It stays for as
+   * long as this answer takes.
+   */
+  async loginIsOver(session: Session): Promise<void> {
+    const { expires } = session;
+    const group = this.#current(session);
+    if (group !== undefined && this.#mayLast(group, expires)) {
+      group.lastQuestion ??= this.#ask(group, true).finally(() => {
+        group.lastQuestion = undefined;
+      });
+      await group.lastQuestion;
+    }
+    if (session.phase === 'closed') return;
+    // With another end that is still to come, it is waited for that one. An application that says each time that the login has
+    // just ended would be asked for ever.
+    const { expires: next } = session;
+    if (next !== expires && (next === undefined || this.#parts.left(next) > 0)) return;
+    this.#parts.dismiss(session, CloseCode.NOT_AUTHENTICATED, 'the login has ended');
+  }
+
   /** Once a second. @param now milliseconds of the monotonic clock */
   sweep(now: number): void {
     this.#wheel.sweep(now);
@@ -125,7 +151,14 @@ export class Rechecks {
     const { key } = standing.question;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = { standing, sessions: new Set(), failing: undefined, attempts: 0, due: 0 };
+      group = {
+        standing,
+        sessions: new Set(),
+        failing: undefined,
+        attempts: 0,
+        lastQuestion: undefined,
+        due: 0,
+      };
       this.#groups.set(key, group);
     }
     const others = [...group.sessions];
@@ -148,6 +181,12 @@ export class Rechecks {
     if (group === undefined || standing === undefined || standing === group.standing) return group;
     this.forget(session);
     return this.#join(session, standing);
+  }
+
+  /** Whether it is the application that has said this end, and not when it was over already. */
+  #mayLast({ standing: { application, known, asked } }: Group, expires: number | undefined): boolean {
+    if (application.recheck === 0 || expires === undefined || known.expires !== expires) return false;
+    return asked < monotonicNow() + this.#parts.left(expires);
   }
 
   async #ask(group: Group, isNew: boolean): Promise<Rechecked> {
@@ -285,7 +324,7 @@ export class Rechecks {
     const left = known.expires === undefined ? Number.POSITIVE_INFINITY : known.expires - Date.now();
     const early = Math.min(left * BEFORE_END, left - MARGIN);
     const before = early < SHORTEST ? left : early * spread;
-    // Once it is over, the leeway is left, and nothing more to hear.
+    // Once it is over, the leeway is left, and then the last question.
     const wait = left > 0 ? Math.min(before, recheck * spread) : recheck * spread;
     this.#wheel.add(group, monotonicNow() + wait);
   }

@@ -4,6 +4,7 @@
  * code that says why, and programs are answered by HTTP.
  */
 
+import { MAX_REASON } from '../../protocol/frame-writer.ts';
 import { HandshakeEndError } from '../../server/admission.ts';
 import type { Attributes, HandshakeRequest, Interceptor } from '../../server/transport.ts';
 import { CloseCode } from '../talk/wire.ts';
@@ -26,9 +27,6 @@ export interface Refusal {
   code: number;
   reason: string;
 }
-
-/** Longest reason of a close frame, in bytes (RFC 6455 §5.5). */
-const MAX_REASON = 123;
 
 const refusals = new WeakMap<Attributes, Refusal>();
 /** Those that will not be for long, which a page may be told, too. */

@@ -88,6 +88,21 @@ export function offeredProtocols(request: HandshakeRequest): string[] {
   return header === undefined ? [] : header.split(',').map((name) => name.trim());
 }
 
+/** The query parameter in which a page shows a ticket. */
+export const TICKET_PARAMETER = 'ticket';
+/** What begins the name of a subprotocol in which it does: see docs/wire.md, Opening. */
+const TICKET_PROTOCOL = 'ticket.';
+
+/** Whether a subprotocol is a ticket, and no language. */
+export function isTicketProtocol(protocol: string): boolean {
+  return protocol.startsWith(TICKET_PROTOCOL);
+}
+
+/** The ticket that the page shows as the name of a subprotocol. */
+export function protocolTicket(request: HandshakeRequest): string | undefined {
+  return offeredProtocols(request).find(isTicketProtocol)?.slice(TICKET_PROTOCOL.length);
+}
+
 const UNIX = 'unix:';
 
 /** Whose X-Forwarded-For is believed. */

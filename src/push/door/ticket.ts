@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { checkNames, type Names } from '../../option-names.ts';
 import type { Attributes } from '../../server/transport.ts';
+import { isRecord } from '../is-record.ts';
 import { claimsOf } from '../pages/claims.ts';
 
 const VERSION = 't1';
@@ -76,7 +77,7 @@ export function signTicket(user: string, options: TicketSecret & TicketContent):
   // Left out where undefined, as JSON does.
   const content = { u: user, x: expires, l: login, t: topics, c: claims };
   claimsOf({ user: user ?? '', login, topics }, Number.POSITIVE_INFINITY);
-  if (claims !== undefined && !isObject(claims)) throw new TypeError('claims is no object');
+  if (claims !== undefined && !isRecord(claims)) throw new TypeError('claims is no object');
   return sealed(VERSION, content, options);
 }
 
@@ -137,7 +138,7 @@ function parsed(payload: string): Record<string, unknown> {
     const bytes = Buffer.from(payload, 'base64url');
     const content: unknown =
       bytes.toString('base64url') === payload && isUtf8(bytes) ? JSON.parse(bytes.toString()) : undefined;
-    return isObject(content) ? content : {};
+    return isRecord(content) ? content : {};
   } catch {
     // No JSON: without a user and an end it is refused as malformed.
     return {};
@@ -151,7 +152,7 @@ function contentOf({ u: user, x: expires, l: login, t: topics, c: claims }: Reco
   } catch (error) {
     throw new TicketError('TICKET_MALFORMED', `in the ticket, ${(error as Error).message}`);
   }
-  if (claims !== undefined && !isObject(claims)) {
+  if (claims !== undefined && !isRecord(claims)) {
     throw new TicketError('TICKET_MALFORMED', "the ticket's claims are no object");
   }
   return {
@@ -161,10 +162,6 @@ function contentOf({ u: user, x: expires, l: login, t: topics, c: claims }: Reco
     ...(topics !== undefined && { topics: topics as string[] }),
     ...(claims !== undefined && { claims }),
   };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A time that a Date can't be has no ISO form. */

@@ -2,6 +2,7 @@
  * Which topics the application gives to users and takes from them, on all instances: what has been taken may be asked for
  * again (`unsubscribe`) or not until some moment (`revoke`). What is promised is in docs/endings.md.
  */
+import type { Log } from '../../log-fields.ts';
 import { checkNames, type Names } from '../../option-names.ts';
 import { type ControlLog, type Mark, RESTORED, type RecordChange } from '../../pubsub/store/control.ts';
 import type { Commands } from '../commands.ts';
@@ -18,8 +19,6 @@ export interface TopicRightsEvents {
   taken(user: string, topic: string, reason: 'unsubscribed' | 'revoked', mark: Mark): number;
   /** The user's sessions here get the topic. Returns how many did not have it. */
   given(user: string, topic: string): number;
-  /** All instances know it. */
-  changed(what: 'given' | 'taken' | 'revoked' | 'permitted', user: string, topic: string): void;
 }
 
 const REVOKE: Names<RevokeSettings> = { until: true };
@@ -29,14 +28,14 @@ const NOTHING = 'nothing';
 const PREFIX = 'revoked ';
 
 export class TopicRights {
-  readonly #log: ControlLog;
+  readonly #control: ControlLog;
   readonly #commands: Commands;
-  readonly #events: TopicRightsEvents;
+  readonly #log: Log;
 
-  constructor(log: ControlLog, commands: Commands, events: TopicRightsEvents) {
-    this.#log = log;
+  constructor(control: ControlLog, commands: Commands, events: TopicRightsEvents, log: Log) {
+    this.#control = control;
     this.#commands = commands;
-    this.#events = events;
+    this.#log = log;
     commands.on(TAKE, ({ user, topic, revoked }, mark) => {
       if (!areNames(user, topic)) return 0;
       return events.taken(user, topic as string, revoked === true ? 'revoked' : 'unsubscribed', mark);
@@ -44,7 +43,7 @@ export class TopicRights {
     // Whoever has it was not told when it was revoked.
     commands.on(RESTORED, (_, mark) => {
       let count = 0;
-      for (const key of this.#log.records().keys()) {
+      for (const key of this.#control.records().keys()) {
         const of = ofKey(key);
         if (of !== undefined) count += events.taken(of.user, of.topic, 'revoked', mark);
       }
@@ -54,21 +53,21 @@ export class TopicRights {
   }
 
   isRevoked(user: string, topic: string): boolean {
-    return this.#log.record(keyOf(user, topic)) !== undefined;
+    return this.#control.record(keyOf(user, topic)) !== undefined;
   }
 
   async subscribe(user: string, topic: string): Promise<number> {
     check(user, topic);
     if (this.isRevoked(user, topic)) throw new RangeError('the topic was revoked: permit it first');
     const count = await this.#commands.say(GIVE, { user, topic });
-    this.#events.changed('given', user, topic);
+    this.#tell('given', user, topic);
     return count;
   }
 
   async unsubscribe(user: string, topic: string): Promise<number> {
     check(user, topic);
     const count = await this.#commands.say(TAKE, { user, topic });
-    this.#events.changed('taken', user, topic);
+    this.#tell('taken', user, topic);
     return count;
   }
 
@@ -80,7 +79,7 @@ export class TopicRights {
     if (!(end > Date.now())) throw new RangeError('`until` is no moment that is still to come');
     const change: RecordChange = { key: keyOf(user, topic), record: { value: '', until: end } };
     const count = await this.#commands.say(TAKE, { user, topic, revoked: true }, change);
-    this.#events.changed('revoked', user, topic);
+    this.#tell('revoked', user, topic);
     return count;
   }
 
@@ -88,8 +87,18 @@ export class TopicRights {
     check(user, topic);
     const wasRevoked = this.isRevoked(user, topic);
     await this.#commands.say(NOTHING, {}, { key: keyOf(user, topic), record: undefined });
-    this.#events.changed('permitted', user, topic);
+    this.#tell('permitted', user, topic);
     return wasRevoked;
+  }
+
+  /** All instances know it. */
+  #tell(change: 'given' | 'taken' | 'revoked' | 'permitted', user: string, topic: string): void {
+    this.#log('info', `the topic ${topic} was ${change}: ${user}`, {
+      event: 'topic-rights-changed',
+      change,
+      user,
+      topic,
+    });
   }
 }
 
@@ -104,6 +113,7 @@ function ofKey(key: string): { user: string; topic: string } | undefined {
     const [user, topic] = JSON.parse(key.slice(PREFIX.length)) as unknown[];
     return areNames(user, topic) ? { user, topic: topic as string } : undefined;
   } catch {
+    // Another version may have other keys that begin so.
     return undefined;
   }
 }

@@ -1,6 +1,6 @@
 /** Reads a channel's log from its end, as people look at their mail. A log gives what follows an offset. */
 import type { Broker, StoredMessage } from '../../pubsub/store/broker.ts';
-import type { Ranges } from '../../pubsub/store/marks.ts';
+import { includes, type Ranges } from '../../pubsub/store/marks.ts';
 
 /** Messages in one read. */
 const WINDOW = 64;
@@ -33,7 +33,7 @@ export async function* backwards(
       if (limit > 1) continue;
     }
     for (const message of messages.toReversed()) {
-      if (message.offset <= last && isIn(left, message.offset)) yield message;
+      if (message.offset <= last && includes(left, message.offset)) yield message;
     }
     while (left.length > 0 && left.at(-1)![0] >= first) left.pop();
     const cut = left.at(-1);
@@ -46,13 +46,4 @@ function firstWithin(ranges: Ranges, from: number): number {
   let first = Number.POSITIVE_INFINITY;
   for (let i = ranges.length - 1; i >= 0 && ranges[i]![1] >= from; i--) first = Math.max(ranges[i]![0], from);
   return first;
-}
-
-function isIn(ranges: Ranges, offset: number): boolean {
-  for (let i = ranges.length - 1; i >= 0; i--) {
-    const [first, last] = ranges[i]!;
-    if (offset > last) return false;
-    if (offset >= first) return true;
-  }
-  return false;
 }

@@ -16,9 +16,9 @@ import {
   type Ranges,
 } from '../../pubsub/store/marks.ts';
 import { PreparedMessage } from '../../server/prepared-message.ts';
-import type { Due, Wheel } from '../pages/wheel.ts';
 import { isInbox, wireName } from '../talk/names.ts';
 import type { StateSnapshot, WirePosition } from '../talk/wire.ts';
+import type { Due, Wheel } from '../wheel.ts';
 import type { StoreClock } from './store-clock.ts';
 
 /** Bytes of a state that is told as often as it changes. */

@@ -5,6 +5,7 @@ import {
   type Counts,
   countsOf,
   includes,
+  intersection,
   type Marked,
   type Marks,
   type Ranges,
@@ -117,10 +118,6 @@ function offsetsOf({ marks, first }: Marked, state: HistoryState, last: number):
   if (state === 'unseen') return without(current, seen);
   if (state === 'unread') return without(current, read);
   return state === 'read' ? intersection(current, read) : current;
-}
-
-function intersection(a: Ranges, b: Ranges): Ranges {
-  return without(a, without(a, b));
 }
 
 function listed(message: Outgoing, { seen, read, archived }: Marks): Listed {

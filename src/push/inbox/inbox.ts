@@ -13,7 +13,7 @@ import {
 } from '../../pubsub/store/marks.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import type { Decode } from '../payload.ts';
-import { inboxOf, replacesProblem, topicProblem, userProblem } from '../talk/names.ts';
+import { checkedInbox, inboxOf, replacesProblem, topicProblem, userProblem } from '../talk/names.ts';
 import { backwards } from './backwards.ts';
 import { type HistoryQuery, historyOf } from './history.ts';
 
@@ -72,7 +72,7 @@ export class Inbox {
 
   async list(user: string, query: HistoryQuery, decode?: Decode): Promise<InboxPage> {
     checkNames('inbox', query, QUERY);
-    const { messages, before, counts } = await historyOf(this.#router, channelOf(user), query);
+    const { messages, before, counts } = await historyOf(this.#router, checkedInbox(user), query);
     return {
       messages: messages.map(({ message, state, isArchived }) => ({
         ...message.content(decode),
@@ -85,11 +85,11 @@ export class Inbox {
   }
 
   async counts(user: string): Promise<Counts> {
-    return countsIn(await this.#router.broker.marks(channelOf(user)));
+    return countsIn(await this.#router.broker.marks(checkedInbox(user)));
   }
 
   async mark(user: string, settings: MarkSettings): Promise<{ changed: number; counts: Counts }> {
-    const channel = channelOf(user);
+    const channel = checkedInbox(user);
     // A name with a typing error would mark all that there is.
     checkNames('mark', settings, MARK);
     const { ids, ...mark } = checkedMark(settings);
@@ -136,13 +136,6 @@ export class Inbox {
 
 function countsIn({ marks, first, top }: Marked): Counts {
   return countsOf(marks, first, top.offset);
-}
-
-/** @throws {TypeError} for an unfit name */
-function channelOf(user: string): string {
-  const problem = userProblem(user);
-  if (problem !== undefined) throw new TypeError(problem);
-  return inboxOf(user);
 }
 
 /** What comes by HTTP may be anything. @throws {TypeError} or {RangeError} */

@@ -10,7 +10,7 @@ const CLOSING_PART = 0.2;
 /** What closing handshakes get where no time was given, in milliseconds. */
 const LAST_CALL = 500;
 /** For pages in plain mode (RFC 6455 §7.4, IANA). */
-export const SERVICE_RESTART = 1012;
+const SERVICE_RESTART = 1012;
 
 export class Drain {
   /** Milliseconds that it may take, as those are told who knock meanwhile. */
@@ -67,7 +67,12 @@ async function closeInBatches(sessions: Session[], deadline: number): Promise<vo
 }
 
 function dismiss(session: Session): void {
-  session.close(session.isTidings ? CloseCode.DRAIN : SERVICE_RESTART, 'this instance is going');
+  session.close(comeAgainCode(session), 'this instance is going');
+}
+
+/** With what a session is closed whose page is to come again, to another instance perhaps. */
+export function comeAgainCode({ isTidings }: Session): number {
+  return isTidings ? CloseCode.DRAIN : SERVICE_RESTART;
 }
 
 function tick(): Promise<void> {

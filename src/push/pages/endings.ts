@@ -5,6 +5,7 @@
 import { monotonicNow } from '../../clock.ts';
 import type { Mark } from '../../pubsub/store/control.ts';
 import { CloseCode } from '../talk/wire.ts';
+import { comeAgainCode } from './drain.ts';
 import type { SessionRegistry } from './registry.ts';
 import type { Session } from './session.ts';
 
@@ -88,6 +89,13 @@ export class Endings {
     return count;
   }
 
+  /** Ends all, of whom nobody can say who should have been ended. Who may comes back. */
+  endAll(reason: string): void {
+    for (const session of [...this.#registry.everyone()]) {
+      this.#end(session, comeAgainCode(session), reason);
+    }
+  }
+
   /** What has ended somebody here since there were `count` of them. */
   since(count: number, who: Which): Ending | undefined {
     if (count < this.#forgotten) return FORGOTTEN;
@@ -131,7 +139,7 @@ export class Endings {
 }
 
 /** Who it is that an ending may be about. */
-export function whoIs({ user, login, id, device }: Session): Which {
+function whoIs({ user, login, id, device }: Session): Which {
   return { user, login, session: id, device };
 }
 

@@ -6,9 +6,9 @@
  */
 import { monotonicNow } from '../../clock.ts';
 import type { Attributes } from '../../server/transport.ts';
+import { Wheel } from '../wheel.ts';
 import { type Claims, claimsOf } from './claims.ts';
 import type { LoginKeeper, Session } from './session.ts';
-import { Wheel } from './wheel.ts';
 
 /** How the end of a login becomes that of its sessions. */
 export interface ExpiryOptions {
@@ -46,7 +46,7 @@ export class Logins implements LoginKeeper {
   readonly reassign: LoginKeeper['reassign'];
 
   /**
-   * @param over the session's login has ended, and it is to be sent away; must not throw
+   * @param over the session's login has ended: it is to be sent away, or to get another end; must not throw
    * @param reassign the application names other topics for the session than before
    */
   constructor(

@@ -1,6 +1,6 @@
 /**
- * Makes this instance's sessions, and which topics they are on, visible to the others, in batches. The broker keeps them so. A page that comes and goes
- * within one batch costs the store nothing.
+ * Makes this instance's sessions, and which topics they are on, visible to the others, in batches. The broker keeps them
+ * so. A page that comes and goes within one batch costs the store nothing.
  */
 import { clearTimeout, setTimeout } from '../../clock.ts';
 import { type Broker, entryId, type PresenceEntry } from '../../pubsub/store/broker.ts';

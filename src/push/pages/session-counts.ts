@@ -2,7 +2,7 @@
 import { TRANSPORT_KINDS, type TransportKind } from '../../server/transport.ts';
 import { CloseCode, SUBPROTOCOL } from '../talk/wire.ts';
 
-export const MODES = ['plain', SUBPROTOCOL] as const;
+const MODES = ['plain', SUBPROTOCOL] as const;
 
 /** Codes of RFC 6455 §7.4.1 and its registry, and tidings' own. Of all others only the range is told. */
 const CODES: readonly number[] = [

@@ -1,7 +1,9 @@
 /** The broker as what lies between the instances that share SockJS sessions. */
+import type { Log } from '../../log-fields.ts';
 import type { Broker, PresenceEntry } from '../../pubsub/store/broker.ts';
 import type { Bus } from '../../sockjs/index.ts';
-import { Presence, type Telling } from './presence.ts';
+import { Trouble } from '../trouble.ts';
+import { Presence } from './presence.ts';
 
 /** No topic and no user has a name with a line break. */
 const PREFIX = 'sockjs\n';
@@ -12,16 +14,20 @@ export class SockJsBus implements Bus {
   readonly channel: string;
   readonly #broker: Broker;
   readonly #claims: Presence;
-  readonly #telling: Telling;
+  readonly #telling: Trouble;
   #heard: (payload: Buffer) => void = () => {};
 
   /** @param ttl milliseconds that the claims of a vanished instance last */
-  constructor(instance: string, broker: Broker, ttl: number, telling: Telling) {
+  constructor(instance: string, broker: Broker, ttl: number, log: Log) {
     this.instance = instance;
     this.channel = PREFIX + instance;
     this.#broker = broker;
-    this.#claims = new Presence(broker, ttl, telling);
-    this.#telling = telling;
+    this.#telling = new Trouble(
+      log,
+      { event: 'sockjs-failing', message: 'SockJS sessions could not be told to the store' },
+      { event: 'sockjs-back', message: 'SockJS sessions are told to the store again' },
+    );
+    this.#claims = new Presence(broker, ttl, this.#telling);
   }
 
   listen(heard: (payload: Buffer) => void): void {

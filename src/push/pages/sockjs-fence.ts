@@ -28,6 +28,7 @@ export class SockJsFence implements Fence {
       const { user, login, mark } = JSON.parse(stamp) as { user: string; login?: string; mark: Mark };
       return !this.#endings.isEndedSince(mark, this.#log.mark, { user, login });
     } catch {
+      // What is no stamp of an instance lets nothing pass.
       return false;
     }
   }

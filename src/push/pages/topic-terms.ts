@@ -1,8 +1,8 @@
 /** Until when subscriptions may last that a ticket has permitted: no timer for each. */
 import { monotonicNow } from '../../clock.ts';
 import type { Subscription } from '../delivery/subscription.ts';
+import { type Due, Wheel } from '../wheel.ts';
 import type { Session } from './session.ts';
-import { type Due, Wheel } from './wheel.ts';
 
 interface Term extends Due {
   readonly session: Session;

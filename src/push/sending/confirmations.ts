@@ -1,7 +1,7 @@
 /** Waits until a device of the user has acknowledged what was sent to it. */
-import { clearTimeout, setTimeout } from '../../clock.ts';
 import type { Broker, Cursor, Receipt } from '../../pubsub/store/broker.ts';
 import { includes, type Marked } from '../../pubsub/store/marks.ts';
+import { afterReading } from '../../waiting.ts';
 
 /** The message is stored, but what `confirm` asked for has not happened in time. */
 export class ConfirmTimeoutError extends Error {
@@ -104,15 +104,15 @@ export class Confirmations {
 
   #wait(waiting: Waiting, receipt: Receipt, timeout: number, left: number): Promise<string> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new ConfirmTimeoutError(receipt, timeout)), left);
+      const callOff = afterReading(left, () => reject(new ConfirmTimeoutError(receipt, timeout)));
       waiting.until(
         receipt,
         (device) => {
-          clearTimeout(timer);
+          callOff();
           resolve(device);
         },
         () => {
-          clearTimeout(timer);
+          callOff();
           reject(new MessageGoneError(receipt));
         },
       );

@@ -1,124 +1,36 @@
 /** The sending side: what an application's data becomes in the store, and what `confirm` waits for. */
 import { monotonicNow } from '../../clock.ts';
-import { checkNames, type Names } from '../../option-names.ts';
 import type { Broker, IntakeMessage, PayloadKind, Receipt } from '../../pubsub/store/broker.ts';
-import { sizeWithin } from '../../pubsub/store/marks.ts';
 import type { LaterSettings } from '../../pubsub/store/schedule.ts';
 import { isIn } from '../../waiting.ts';
 import type { ChannelRouter } from '../delivery/router.ts';
 import type { Limits } from '../options.ts';
-import { type Decode, decodeData, encodeData } from '../payload.ts';
-import {
-  inboxOf,
-  isInbox,
-  keyProblem,
-  referenceProblem,
-  replacesProblem,
-  topicProblem,
-  ttlProblem,
-  userOf,
-  userProblem,
-  windowProblem,
-} from '../talk/names.ts';
+import { encodeData } from '../payload.ts';
+import { checkedInbox, isInbox, referenceProblem, topicProblem, userOf, userProblem } from '../talk/names.ts';
 import { BROADCAST } from '../talk/wire.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import { Confirmations } from './confirmations.ts';
+import {
+  type AnySettings,
+  checkSettingNames,
+  checkSettings,
+  type PublishSettings,
+  type SendManySettings,
+} from './publish-settings.ts';
 import type { Retentions } from './retentions.ts';
 import { checkedAt, type Scheduled } from './schedule.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type SentMany, sendMany, type UserResult } from './send-many.ts';
 
 const DEFAULT_CONFIRM_TIMEOUT = 10_000;
-const PENDING_PAGE = 200;
-const CONFIRM: readonly unknown[] = ['stored', 'replicated', 'acked'];
-
-/** What `send` and `publish` take besides the message. */
-export interface PublishSettings {
-  /** The same key for the same user or topic within the window gives the first receipt again, with `duplicate: true`. */
-  idempotencyKey?: string;
-  /** Milliseconds that the key is remembered. Default 24 hours. */
-  idempotencyWindow?: number;
-  /** Milliseconds from its being stored after which the message is gone. Default: it stays as long as others. */
-  ttl?: number;
-  /**
-   * A key of 1 to 256 characters: the newest message of the same user or topic that was sent with the same key is gone, in
-   * the moment in which this one is there, which is unread.
-   */
-  replaces?: string;
-  /**
-   * What to wait for: that the store has it (the default), that a replica of the store has it too, or,
-   * for `send`, that a device of the user has acknowledged it.
-   */
-  confirm?: 'stored' | 'replicated' | 'acked';
-  /**
-   * Milliseconds for `replicated` and `acked`. Default 10,000. Then it rejects, although it is stored. `acked` rejects at
-   * once with a {MessageGoneError} where the message is withdrawn, replaced or deleted, or expires, unacknowledged.
-   */
-  timeout?: number;
-  /**
-   * The trace that sending it belongs to, as W3C Trace Context has these headers; what is not as it says counts as not
-   * given. Default: the active span of OpenTelemetry, where `tracing` is on.
-   */
-  traceparent?: string;
-  /** Goes with `traceparent`. */
-  tracestate?: string;
-  /** With a time it is sent later: see `ScheduleSettings`. */
-  at?: undefined;
-}
-
-/** As `PublishSettings`, for a message that is sent later. What they say counts from then on. */
-export interface ScheduleSettings extends Omit<PublishSettings, 'at' | 'confirm' | 'timeout'> {
-  /**
-   * When: a Date, or milliseconds since 1970. Never before that, and about a second later at the most when all is well. A
-   * time that is over means now.
-   */
-  at: Date | number;
-}
-
-/** What holds for `send` holds for each user, `idempotencyKey` as well: so whoever calls again sends to nobody twice. */
-export interface SendManySettings extends Omit<PublishSettings, 'at' | 'confirm' | 'timeout'> {
-  /** As of `ScheduleSettings`. */
-  at?: Date | number | undefined;
-  /**
-   * Is told of each user, in any order, with his place among the users (from 0 on), in place of a list of results. Where
-   * it returns a promise, that is waited for before more is sent; where it throws or rejects, no more is sent, and
-   * `sendMany` rejects with that.
-   */
-  each?(result: UserResult, index: number): unknown;
-  /** No more is sent once it is aborted; `sendMany` rejects with its reason. */
-  signal?: AbortSignal;
-}
-
-/** What any of them may say. */
-export type AnySettings = Omit<PublishSettings, 'at'> & { at?: Date | number | undefined };
 
 /** With the trace that it has already; empty: none. */
 type OwnSettings = AnySettings & { trace?: string };
-
-const SETTINGS: Names<AnySettings> = {
-  idempotencyKey: true,
-  idempotencyWindow: true,
-  ttl: true,
-  replaces: true,
-  confirm: true,
-  timeout: true,
-  traceparent: true,
-  tracestate: true,
-  at: true,
-};
 
 /** What `send` resolves with. */
 export interface SendReceipt extends Receipt {
   /** With `confirm: 'acked'`: which device it was. */
   device?: string;
-}
-
-/** What no device of a user has acknowledged yet, without what is gone. */
-export interface Pending {
-  /** How many messages. */
-  count: number;
-  /** Oldest first, at most `limit` of them. */
-  messages: { epoch: string; offset: number; id: string; time: number; data: unknown }[];
 }
 
 export class Publisher {
@@ -154,7 +66,7 @@ export class Publisher {
   send(user: string, data: unknown, settings: PublishSettings): Promise<SendReceipt>;
   send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled>;
   async send(user: string, data: unknown, settings: AnySettings): Promise<SendReceipt | Scheduled> {
-    checkNames('settings', settings, SETTINGS);
+    checkSettingNames(settings);
     const { kind, bytes } = encodeData(data);
     return this.#sendTo(checkedInbox(user), kind, bytes, settings);
   }
@@ -165,7 +77,7 @@ export class Publisher {
     data: unknown,
     { each, signal, ...settings }: SendManySettings,
   ): Promise<UserResult[] | SentMany> {
-    checkNames('settings', settings, SETTINGS);
+    checkSettingNames(settings);
     const encoded = encodeData(data);
     // What is sent for a long time must not change meanwhile.
     const payload = { ...encoded, bytes: Buffer.from(encoded.bytes) };
@@ -194,7 +106,7 @@ export class Publisher {
   async sendReference(user: string, key: string, settings: AnySettings): Promise<SendReceipt | Scheduled> {
     const problem = referenceProblem(key);
     if (problem !== undefined) throw new TypeError(problem);
-    checkNames('settings', settings, SETTINGS);
+    checkSettingNames(settings);
     return this.#sendTo(checkedInbox(user), 'reference', Buffer.from(key), settings);
   }
 
@@ -203,7 +115,7 @@ export class Publisher {
   async publish(topic: string, data: unknown, settings: AnySettings): Promise<Receipt | Scheduled> {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new TypeError(problem);
-    checkNames('settings', settings, SETTINGS);
+    checkSettingNames(settings);
     if (settings.confirm === 'acked')
       throw new TypeError('a topic has nobody whose acknowledgement could be waited for');
     const { kind, bytes } = encodeData(data);
@@ -248,30 +160,6 @@ export class Publisher {
 
   broadcast(data: unknown): Promise<void> {
     return this.notify(BROADCAST, data);
-  }
-
-  async pending(user: string, limit: number, decode: Decode = decodeData): Promise<Pending> {
-    const channel = checkedInbox(user);
-    const cursors = await this.#broker.cursors(channel);
-    let page = await this.#broker.read(channel, 0, 1);
-    let acked = 0;
-    for (const { position } of cursors) {
-      if (position.epoch === page.top.epoch) acked = Math.max(acked, position.offset);
-    }
-    const from = Math.max(acked, page.first - 1);
-    const { marks, top } = await this.#broker.marks(channel);
-    const gone = top.epoch === page.top.epoch ? sizeWithin(marks.gone, from + 1, page.top.offset) : 0;
-    const count = Math.max(0, page.top.offset - from - gone);
-    const messages: Pending['messages'] = [];
-    for (let after = from; messages.length < Math.min(limit, count); ) {
-      page = await this.#broker.read(channel, after, Math.min(PENDING_PAGE, limit - messages.length));
-      if (page.messages.length === 0) break;
-      for (const { epoch, offset, id, time, kind, payload } of page.messages) {
-        after = offset;
-        if (kind !== 'gone') messages.push({ epoch, offset, id, time, data: decode(kind, payload) });
-      }
-    }
-    return { count, messages };
   }
 
   #sendTo(
@@ -401,34 +289,4 @@ export class Publisher {
     if (payload.length <= most) return;
     throw new RangeError(`a message of ${payload.length} bytes is over limits.message, ${most} bytes`);
   }
-}
-
-/** @throws {TypeError} for settings that make no sense, {RangeError} for a time that can't be */
-function checkSettings(settings: AnySettings): void {
-  const { idempotencyKey, idempotencyWindow, ttl, replaces, at, confirm } = settings;
-  const problem =
-    (idempotencyKey === undefined ? undefined : keyProblem(idempotencyKey)) ??
-    (replaces === undefined ? undefined : replacesProblem(replaces)) ??
-    ttlProblem(ttl) ??
-    windowProblem(idempotencyWindow) ??
-    confirmProblem(settings);
-  if (problem !== undefined) throw new TypeError(problem);
-  if (at === undefined) return;
-  checkedAt(at);
-  if (confirm !== undefined && confirm !== 'stored') {
-    throw new TypeError(`a message that is sent later can't wait for confirm: '${confirm}'`);
-  }
-}
-
-function confirmProblem({ confirm, timeout }: AnySettings): string | undefined {
-  if (confirm !== undefined && !CONFIRM.includes(confirm)) return `confirm is one of ${CONFIRM.join(', ')}`;
-  const isFit = timeout === undefined || (typeof timeout === 'number' && timeout >= 0);
-  return isFit ? undefined : 'timeout is a number of milliseconds';
-}
-
-/** @throws {TypeError} for an unfit name */
-function checkedInbox(user: string): string {
-  const problem = userProblem(user);
-  if (problem !== undefined) throw new TypeError(problem);
-  return inboxOf(user);
 }

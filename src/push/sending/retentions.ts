@@ -1,5 +1,5 @@
 /** How long each channel keeps its messages, as this server is set. */
-import type { Retention } from '../../pubsub/store/broker.ts';
+import type { Retentions as AllRetentions, Retention } from '../../pubsub/store/broker.ts';
 import type { TopicTable } from '../delivery/topic-options.ts';
 import { DEFAULT_RETENTION, type RetentionOptions } from '../options.ts';
 import { isInbox } from '../talk/names.ts';
@@ -19,6 +19,14 @@ export class Retentions {
   become(other: Retentions): void {
     this.#inbox = other.#inbox;
     this.#topic = other.#topic;
+  }
+
+  get all(): AllRetentions {
+    const topics: Record<string, Retention> = {};
+    for (const [name, { retention }] of this.#topics.all) {
+      if (retention !== undefined) topics[name] = { ...this.#topic, ...retention };
+    }
+    return { inbox: this.#inbox, topic: this.#topic, topics };
   }
 
   of(channel: string): Retention {

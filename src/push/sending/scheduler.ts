@@ -3,11 +3,13 @@
  * is published with an idempotency key and removed after it was stored, so that whoever dies in between leaves nothing
  * undone, and nothing is done twice.
  */
-import { clearTimeout, setImmediate, setTimeout } from '../../clock.ts';
+import { clearTimeout, MAX_DELAY, setImmediate, setTimeout } from '../../clock.ts';
 import { DELAYS, Histogram } from '../../metrics/histogram.ts';
+import { wasNotExecutedByPostgres } from '../../pubsub/postgres/errors.ts';
 import { wasNotExecuted } from '../../pubsub/redis/errors.ts';
 import { DamagedChannelError } from '../../pubsub/store/broker.ts';
 import { DEFAULT_LEASE, Lease, now } from '../../pubsub/store/control.ts';
+import { isFinal } from '../../pubsub/store/failures.ts';
 import { randomId } from '../../pubsub/store/random-id.ts';
 import {
   BELL,
@@ -42,7 +44,6 @@ const ATTEMPTS = { min: 100, max: 5_000 };
 const CLOSE_TIMEOUT = 1_500;
 /** Milliseconds that the clocks of store and instance may differ before that is told. */
 const CLOCKS = 5_000;
-const MAX_DELAY = 2 ** 31 - 1;
 
 export interface SchedulerSettings {
   /** `scheduled`: messages that may be; 0: no limit. */
@@ -90,7 +91,7 @@ export class Scheduler {
   readonly #settings: SchedulerSettings;
   readonly #length: number;
   readonly #name = randomId(9);
-  /** Another one each time that it may not be known what was handed out. */
+  /** Another one each time that it may not be known what was handed out, and that something went back. */
   #generation = 0;
   readonly #lease = new Lease();
   /** By channel. */
@@ -335,7 +336,9 @@ export class Scheduler {
 
   async #deliver({ message, holder }: Job): Promise<Settled> {
     const { id } = message;
-    if (this.#isStopped || this.#lease.isOver || holder !== this.#holder) return { id, what: 'back' };
+    // What was handed out meanwhile to the same holder goes back as well: it must not overtake this one.
+    if (holder === this.#holder && this.#lease.isOver) this.#generation++;
+    if (this.#isStopped || holder !== this.#holder) return { id, what: 'back' };
     const { idempotencyKey = `at:${id}` } = message.settings;
     try {
       await this.#settings.store({ ...message, settings: { ...message.settings, idempotencyKey } });
@@ -344,11 +347,11 @@ export class Scheduler {
       this.#storing.worked();
       return { id, what: 'stored' };
     } catch (error) {
-      const isFinal = [TypeError, RangeError, DamagedChannelError].some((kind) => error instanceof kind);
-      if (isFinal) return this.#failed(message, explain(error));
+      if (isFinal(error)) return this.#failed(message, explain(error));
       this.counts.postponed++;
       this.#storing.failed(error, { channel: message.channel });
-      return { id, what: wasNotExecuted(error) ? 'held' : 'unknown', milliseconds: HOLD };
+      const isNotThere = wasNotExecuted(error) || wasNotExecutedByPostgres(error);
+      return { id, what: isNotThere ? 'held' : 'unknown', milliseconds: HOLD };
     }
   }
 

@@ -211,7 +211,11 @@ export class Dialogue {
     for (const topic of session.given ?? []) this.#joining.give(session, topic);
   }
 
-  /** See `Joining`. */
+  /** See `Joining`; so it is with the next three. */
+  open(session: Session): void {
+    this.#joining.open(session);
+  }
+
   give(session: Session, topic: string): boolean {
     return this.#joining.give(session, topic);
   }
@@ -279,10 +283,8 @@ export class Dialogue {
       throw new FrameError('bad-channel', 'the inbox is always subscribed', wireName(channel));
     const subscription = session.subscriptions.get(channel);
     if (subscription === undefined) throw new FrameError('not-subscribed', 'not subscribed', channel);
-    session.subscriptions.delete(channel);
     session.given?.delete(channel);
-    subscription.close();
-    session.sendFrame({ type: 'unsubscribed', channel });
+    this.#joining.end(session, subscription);
   }
 
   #ack(session: Session, frame: Record<string, unknown>): Promise<void> | undefined {

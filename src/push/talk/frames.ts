@@ -1,4 +1,5 @@
 /** Reads what a `tidings.1` client sends. Nothing of it is believed before it has been looked at. */
+import { isRecord } from '../is-record.ts';
 import { textOfField } from './json-field.ts';
 import { inboxOf, isDevice, keyProblem, topicProblem } from './names.ts';
 import { type ErrorCode, INBOX, type WirePosition } from './wire.ts';
@@ -168,8 +169,4 @@ function isTooDeep(bytes: Buffer): boolean {
     } else if ((byte & ~BRACE) === CLOSING) depth--;
   }
   return false;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

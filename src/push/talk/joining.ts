@@ -10,8 +10,8 @@ import { explain } from '../explain.ts';
 import type { Authorize, Limits, LogFields } from '../options.ts';
 import type { Inquiry, Session } from '../pages/session.ts';
 import { FrameError } from './frames.ts';
-import { isInbox, wireName } from './names.ts';
-import type { ChannelState } from './wire.ts';
+import { inboxOf, isInbox, wireName } from './names.ts';
+import type { ChannelState, Unsubscribed } from './wire.ts';
 
 export interface JoiningHost {
   readonly limits: Limits;
@@ -37,6 +37,15 @@ export class Joining {
 
   constructor(host: JoiningHost) {
     this.#host = host;
+  }
+
+  /**
+   * The session is there. From here on its user's messages are its own, also those that are sent to greet it; in `tidings.1`
+   * they wait for its `hello`.
+   */
+  open(session: Session): void {
+    const subscription = this.#add(session, inboxOf(session.user));
+    if (!session.isTidings) subscription.runFromNow();
   }
 
   /** Subscribes and finds where to begin; the subscription does not run yet. */
@@ -137,14 +146,15 @@ export class Joining {
     return true;
   }
 
-  end(session: Session, subscription: Subscription, reason: 'unsubscribed' | 'revoked' | 'expired'): void {
+  /** @param reason left out where the page has asked for it */
+  end(session: Session, subscription: Subscription, reason?: Unsubscribed['reason']): void {
     const { name: topic } = subscription.channel;
     if (session.subscriptions.get(topic) !== subscription) return;
     session.subscriptions.delete(topic);
     subscription.close();
     // Before its `welcome`, which will not name it, it has not been told of it.
     if (session.isTidings && session.phase === 'open') {
-      session.sendFrame({ type: 'unsubscribed', channel: topic, reason });
+      session.sendFrame({ type: 'unsubscribed', channel: topic, ...(reason !== undefined && { reason }) });
     }
   }
 

@@ -107,6 +107,13 @@ export function inboxOf(user: string): string {
   return INBOX_PREFIX + user;
 }
 
+/** The same, of what may be no name. @throws {TypeError} */
+export function checkedInbox(user: unknown): string {
+  const problem = userProblem(user);
+  if (problem !== undefined) throw new TypeError(problem);
+  return inboxOf(user as string);
+}
+
 /** Whose inbox a channel is. Only for one that is an inbox. */
 export function userOf(channel: string): string {
   return channel.slice(INBOX_PREFIX.length);

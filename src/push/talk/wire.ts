@@ -12,7 +12,7 @@ export const INBOX = 'inbox';
 /** Where transient messages for every session come from. */
 export const BROADCAST = 'broadcast';
 
-/** See `Position` in pubsub/broker.ts: the last message that a client has seen in a channel. */
+/** See `Position` in pubsub/store/position.ts: the last message that a client has seen in a channel. */
 export interface WirePosition {
   /** Another one begins when the log does, and where the store has lost messages. */
   epoch: string;

@@ -1,7 +1,8 @@
 /** All instances, each with what it is doing: every one answers for itself. */
-import { clearTimeout, monotonicNow, setTimeout } from '../../clock.ts';
+import { monotonicNow } from '../../clock.ts';
 import { loopDelay } from '../../metrics/event-loop.ts';
 import type { Family } from '../../metrics/family.ts';
+import { afterReading } from '../../waiting.ts';
 import type { WatchBus } from './bus.ts';
 import type { Health } from './health.ts';
 import type { Stats } from './stats.ts';
@@ -118,10 +119,10 @@ export class Fleet {
     const isWhole = this.#count++ % 5 === 0;
     const reports = new Map<string, InstanceReport>();
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, PATIENCE);
+      const callOff = afterReading(PATIENCE, resolve);
       const changed = (): void => {
         if (isWhole || [...this.#known.keys()].some((address) => !reports.has(address))) return;
-        clearTimeout(timer);
+        callOff();
         resolve();
       };
       this.#gathering = { id: this.#count, reports, changed };

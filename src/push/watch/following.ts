@@ -1,7 +1,10 @@
 /** Following a user: what goes to and comes from his sessions, on whichever instances they are, for one who looks on. */
 import { randomBytes } from 'node:crypto';
 import { clearInterval, setInterval } from '../../clock.ts';
+import type { Log } from '../../log-fields.ts';
 import { attempt } from '../../server/handler-calls.ts';
+import { explain, explainFully } from '../explain.ts';
+import { isRecord } from '../is-record.ts';
 import type { WatchBus } from './bus.ts';
 import { FOLLOW_LEASE, type FollowedEvent } from './followed.ts';
 
@@ -32,18 +35,16 @@ export type OnFollowed = (events: readonly FollowedEvent[], dropped: number) => 
 
 export class Following {
   readonly #bus: WatchBus;
+  readonly #log: Log;
   readonly #followers = new Map<string, { told: OnFollowed; end(): void; ended: (() => void) | undefined }>();
 
-  readonly #failed: (error: unknown) => void;
-
-  /** @param failed is told what those who are told have thrown */
-  constructor(bus: WatchBus, failed: (error: unknown) => void) {
+  constructor(bus: WatchBus, log: Log) {
     this.#bus = bus;
-    this.#failed = failed;
+    this.#log = log;
     bus.on('followed', ({ id, events, dropped }) => {
       const follower = typeof id === 'string' ? this.#followers.get(id) : undefined;
       if (follower === undefined || !Array.isArray(events) || !Number.isSafeInteger(dropped)) return;
-      attempt(() => follower.told(events.filter(isEvent), dropped as number), this.#failed);
+      this.#tell(() => follower.told(events.filter(isRecord), dropped as number));
     });
   }
 
@@ -65,11 +66,17 @@ export class Following {
   close(): void {
     for (const { end, ended } of [...this.#followers.values()]) {
       end();
-      attempt(() => ended?.(), this.#failed);
+      this.#tell(() => ended?.());
     }
   }
-}
 
-function isEvent(event: unknown): event is FollowedEvent {
-  return typeof event === 'object' && event !== null && !Array.isArray(event);
+  /** Who looks on is the application's: what it throws ends nothing. */
+  #tell(call: () => unknown): void {
+    attempt(call, (error) =>
+      this.#log('error', `who follows a user threw: ${explainFully(error)}`, {
+        event: 'handler-failed',
+        error: explain(error),
+      }),
+    );
+  }
 }

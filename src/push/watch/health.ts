@@ -30,7 +30,8 @@ export function healthOf(
   storeGrace: number,
 ): Health {
   const { isOpen, isDraining, awayFor } = state;
-  const away = awayFor === undefined ? {} : { storeAwayFor: Math.round(awayFor) };
+  // Up, so that it is longer than the grace where that is over.
+  const away = awayFor === undefined ? {} : { storeAwayFor: Math.ceil(awayFor) };
   const reason = isDraining
     ? 'draining'
     : !isOpen

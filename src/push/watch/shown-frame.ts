@@ -1,7 +1,7 @@
 /** A frame as somebody who follows it may see it: never a ticket, and data only where that is allowed. */
 
 /** Characters of a frame that are shown. */
-export const MOST_SHOWN = 4_096;
+const MOST_SHOWN = 4_096;
 /** Bytes of a frame that is looked into. */
 const MOST_READ = 256 * 1024;
 const HIDDEN = '…';

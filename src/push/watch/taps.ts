@@ -6,6 +6,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { sendSoon, type Transport } from '../../server/transport.ts';
 import type { FanOut } from '../delivery/audience.ts';
 import type { Lobby } from '../door/lobby.ts';
+import { isReached } from '../pages/broadcasts.ts';
 import type { SessionRegistry } from '../pages/registry.ts';
 import type { Session } from '../pages/session.ts';
 import { BROADCAST } from '../talk/wire.ts';
@@ -88,11 +89,9 @@ export class Taps {
   }
 
   /** As Broadcasts and Audience have it. */
-  #isInGroup({ isTidings, phase, isFull, transport, subscriptions }: Session, group: string): boolean {
-    if (group === BROADCAST) {
-      return isTidings && phase === 'open' && !isFull && this.#parts.fanOut.reaches(transport);
-    }
-    const subscription = subscriptions.get(group);
+  #isInGroup(session: Session, group: string): boolean {
+    if (group === BROADCAST) return isReached(session, this.#parts.fanOut);
+    const subscription = session.subscriptions.get(group);
     return subscription?.isShared === true && subscription.place === 'live';
   }
 

@@ -8,9 +8,10 @@ import type { Duplex } from 'node:stream';
 import { nextTick } from '../../clock.ts';
 import { arm, disarm, type Expirable } from '../../server/deadlines.ts';
 import { GatheredBytes } from '../../server/gathered-bytes.ts';
-import { untaken } from '../../server/node-insides.ts';
+import { isPlain, untaken } from '../../server/node-insides.ts';
 import { refuse } from '../../server/refusal.ts';
 import { hostOf, requestTarget } from '../../server/request-target.ts';
+import { SlicedWriter } from '../../server/sliced-writer.ts';
 import type { Traffic } from '../../server/traffic.ts';
 import type { Receiver } from '../session.ts';
 
@@ -49,6 +50,8 @@ export class Hixie76Connection implements Receiver, Expirable {
   deadline: Expirable['deadline'] = null;
   readonly isWritable = true;
   readonly #socket: Duplex;
+  /** Null on a plain socket. */
+  readonly #sliced: SlicedWriter | null;
   readonly #events: Hixie76Events;
   readonly #maxMessage: number;
   readonly #traffic: Traffic;
@@ -60,6 +63,7 @@ export class Hixie76Connection implements Receiver, Expirable {
   constructor(socket: Duplex, maxMessage: number, traffic: Traffic, events: Hixie76Events) {
     this.#traffic = traffic;
     this.#socket = socket;
+    this.#sliced = isPlain(socket) ? null : new SlicedWriter(socket, undefined);
     this.#events = events;
     this.#maxMessage = maxMessage;
   }
@@ -104,7 +108,7 @@ export class Hixie76Connection implements Receiver, Expirable {
   }
 
   get bufferedAmount(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + (this.#sliced?.waitingBytes ?? 0);
   }
 
   get backlog(): number {
@@ -131,12 +135,13 @@ export class Hixie76Connection implements Receiver, Expirable {
     const frame = Buffer.concat([Buffer.of(FRAME_START), Buffer.from(text), Buffer.of(FRAME_END)]);
     this.#traffic.framesOut++;
     this.#traffic.bytesOut += frame.length;
-    this.#socket.write(frame);
+    (this.#sliced ?? this.#socket).write(frame);
     return true;
   }
 
   end(): void {
     if (this.#isOver) return;
+    this.#sliced?.handOver();
     this.#socket.end(CLOSE);
     arm(this, PATIENCE);
     this.#over(true);

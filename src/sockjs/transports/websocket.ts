@@ -20,12 +20,8 @@ import {
   type Transport,
 } from '../../server/transport.ts';
 import type { WebSocket } from '../../server/websocket.ts';
-import {
-  trafficOf,
-  turnedAwayBy,
-  WebSocketServer,
-  type WebSocketServerOptions,
-} from '../../server/websocket-server.ts';
+import { trafficOf, turnedAwayBy, WebSocketServer } from '../../server/websocket-server.ts';
+import type { WebSocketServerOptions } from '../../server/websocket-server-options.ts';
 import { parse } from '../frames.ts';
 import { methodNotAllowed } from '../http.ts';
 import { answer, longestText } from '../route.ts';

@@ -10,6 +10,7 @@ export const callbacks: Scenario = {
   name: 'callbacks',
   what: 'interceptors, authorize, the handler and resolve throw, reject, hang, and give what can not be encoded; pages of others go on',
   expects: 'complete',
+  happensTo: 'pages',
   setting: { isFaulty: true, client: { heartbeat: { interval: 5000, timeout: 5000 } } },
   async play(stage) {
     for (let round = 0; round < (stage.plan.isShort ? 2 : 8); round++) {

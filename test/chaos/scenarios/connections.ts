@@ -6,6 +6,7 @@ export const clientCut: Scenario = {
   name: 'client-cut',
   what: 'the TCP connections of all pages are cut, again and again; they come back on another instance',
   expects: 'complete',
+  happensTo: 'pages',
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 3 : 10); i++) {
       await stage.more(0.08);
@@ -20,6 +21,7 @@ export const halfOpen: Scenario = {
   name: 'half-open',
   what: 'the packets of all pages vanish without a FIN; the heartbeat must find out',
   expects: 'complete',
+  happensTo: 'pages',
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 1 : 4); i++) {
       await stage.more(0.1);
@@ -34,6 +36,7 @@ export const slowReader: Scenario = {
   name: 'slow-reader',
   what: 'half of the pages take nothing for a while; their instance closes them with 4430, the rest is read from the log',
   expects: 'complete',
+  happensTo: 'pages',
   setting: ({ isShort }) => ({
     // Enough to fill what the kernel keeps for a connection that nobody reads.
     padding: isShort ? 200_000 : 30_000,
@@ -62,6 +65,7 @@ export const offlineTooLong: Scenario = {
   name: 'offline-too-long',
   what: 'pages are offline until the log no longer has what they missed',
   expects: 'told',
+  happensTo: 'pages',
   setting: { options: { retention: { inbox: { maxMessages: 20 }, topic: { maxMessages: 20 } } } },
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 1 : 3); i++) {
@@ -82,6 +86,7 @@ export const twoDevices: Scenario = {
   name: 'two-devices',
   what: 'a user has two devices; one is switched off, loses its memory, and goes on behind what it has acknowledged',
   expects: 'complete',
+  happensTo: 'pages',
   // Acknowledgements are of inboxes.
   setting: { topics: [], pages: 1 },
   async play(stage) {

@@ -1,12 +1,13 @@
 /** Sessions that are ended and users that are kept out while something is wrong: nothing comes to them after the promise. */
 import { get } from 'node:http';
 import { sockJsTransport } from '../../../src/client/sockjs-transport.ts';
+import { TcpProxy } from '../../../src/prove/proxy.ts';
 import { until } from '../../support/net.ts';
 import type { Instance } from '../instances.ts';
-import { TcpProxy } from '../proxy.ts';
 import type { Scenario } from '../scenario.ts';
 import type { Setting, Stage } from '../stage.ts';
 import { clientPage, Grace, judge, rawPage, sayTo, Victim, type VictimPage } from '../victims.ts';
+import { promote, standbyOf } from './postgres.ts';
 
 /** Milliseconds. In the long form as it is by itself. */
 const lease = (isShort: boolean): number => (isShort ? 1000 : 5000);
@@ -102,6 +103,7 @@ async function play(
 
 export const endingFrozen: Scenario = {
   name: 'ending-frozen',
+  stores: ['redis', 'postgres', 'cluster'],
   what: 'disconnect and block while an instance stands still (SIGSTOP; 90 s in the long form), also in the middle of a recovery of 1,000 messages; then it goes on',
   expects: 'complete',
   setting: setting(),
@@ -151,13 +153,6 @@ async function backlog(by: Instance, user: string): Promise<Victim> {
   return victim;
 }
 
-/** A connection begins alike, whatever it is for. */
-function linkOf(chunk: Buffer): 'subscriber' | 'commands' | undefined {
-  const text = chunk.toString('latin1');
-  if (/\bS?SUBSCRIBE\b/i.test(text)) return 'subscriber';
-  return /\bEVAL(?:SHA)?\b/i.test(text) ? 'commands' : undefined;
-}
-
 /** Which of an instance's connections to the store fail, and how. */
 const cuts: Record<string, (proxy: TcpProxy) => void> = {
   'the commands': (proxy) => {
@@ -184,10 +179,10 @@ export const endingCut: Scenario = {
   async play(stage) {
     const by = stage.instances[0]!;
     const cutOff = async (cut: (proxy: TcpProxy) => void): Promise<void> => {
-      const proxy = await TcpProxy.start(() => [stage.redis.port]);
+      const proxy = await TcpProxy.start(() => [stage.lone.port]);
       stage.atEnd(() => proxy.close());
-      proxy.label = linkOf;
-      const away = await stage.beside(`redis://127.0.0.1:${proxy.port}`);
+      proxy.label = stage.lone.label;
+      const away = await stage.beside(stage.lone.at(proxy.port));
       const victims = pairOf(by);
       openOn(victims, away, stage.front);
       await haveSome(victims);
@@ -200,7 +195,7 @@ export const endingCut: Scenario = {
           proxy.cut();
           await until(
             'its way to the store to be back',
-            async () => !(await away.ask<{ storeAway: boolean }>('/memory')).storeAway,
+            async () => !(await away.ask<{ storeAway: boolean }>('/stats')).storeAway,
             20_000,
           );
         },
@@ -219,10 +214,10 @@ export const endingSockJs: Scenario = {
   setting: setting({ options: { sockjs: { prefix: '/sockjs/socketServer' } } }),
   async play(stage) {
     const by = stage.instances[0]!;
-    const proxy = await TcpProxy.start(() => [stage.redis.port]);
+    const proxy = await TcpProxy.start(() => [stage.lone.port]);
     stage.atEnd(() => proxy.close());
-    proxy.label = linkOf;
-    const away = await stage.beside(`redis://127.0.0.1:${proxy.port}`);
+    proxy.label = stage.lone.label;
+    const away = await stage.beside(stage.lone.at(proxy.port));
     const either = await TcpProxy.start(() => [by.port, away.port]);
     stage.atEnd(() => either.close());
     for (let round = 0; round < (stage.plan.isShort ? 1 : 4); round++) {
@@ -257,7 +252,7 @@ export const endingSockJs: Scenario = {
       // For the next round.
       await until(
         'its return',
-        async () => !(await away.ask<{ storeAway: boolean }>('/memory')).storeAway,
+        async () => !(await away.ask<{ storeAway: boolean }>('/stats')).storeAway,
         20_000,
       );
     }
@@ -309,6 +304,7 @@ function elementPage(port: number, user: string, transport: string): VictimPage 
 
 export const endingDrain: Scenario = {
   name: 'ending-drain',
+  stores: ['redis', 'postgres', 'cluster'],
   what: 'disconnect and block while an instance drains, and its pages go to the others',
   expects: 'complete',
   setting: setting({ instances: 2, drain: 2000, options: { sockjs: { prefix: '/sockjs/socketServer' } } }),
@@ -338,7 +334,8 @@ export const endingFailover: Scenario = {
   name: 'ending-failover',
   what: 'disconnect and block while the master of Redis is killed and the Sentinels make its replica the master',
   expects: 'either',
-  setting: setting({ redis: 'sentinels' }),
+  stores: ['redis'],
+  setting: setting({ store: 'sentinels' }),
   async play(stage) {
     const [by, other] = stage.instances as [Instance, Instance];
     const victims = pairOf(by);
@@ -351,6 +348,30 @@ export const endingFailover: Scenario = {
     );
     await pause(chance() * 200);
     await play(stage, victims, by, { after: () => killed, doors: stage.instances });
+    await stage.recovered();
+  },
+};
+
+export const endingPromotion: Scenario = {
+  name: 'ending-promotion',
+  what: 'disconnect and block while the primary of PostgreSQL is killed, and its standby, which may lack something, is promoted',
+  expects: 'either',
+  stores: ['postgres'],
+  setting: setting(),
+  async play(stage) {
+    const standby = await standbyOf(stage);
+    const [by, other] = stage.instances as [Instance, Instance];
+    const victims = pairOf(by);
+    openOn(victims, other, stage.front);
+    openOn(victims, by);
+    await haveSome(victims);
+    const chance = chances(stage.plan.seed);
+    const promoted = pause(chance() * 200).then(async () => {
+      await stage.lone.kill();
+      await promote(stage, standby);
+    });
+    await pause(chance() * 200);
+    await play(stage, victims, by, { after: () => promoted, doors: stage.instances });
     await stage.recovered();
   },
 };

@@ -15,6 +15,7 @@ export const fallbackCut: Scenario = {
   name: 'fallback-cut',
   what: 'as client-cut, with pages by SockJS, half of them streaming, half polling',
   expects: 'complete',
+  happensTo: 'pages',
   setting,
   play: (stage) => comingBack(stage, clientCut),
 };
@@ -23,6 +24,7 @@ export const fallbackInstanceKilled: Scenario = {
   name: 'fallback-kill',
   what: 'as instance-kill, with pages by SockJS, half of them streaming, half polling',
   expects: 'complete',
+  happensTo: 'instances',
   setting,
   play: (stage) => comingBack(stage, instanceKilled),
 };

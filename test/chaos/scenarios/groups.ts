@@ -9,7 +9,8 @@ export const sentinelFailover: Scenario = {
   name: 'sentinel-failover',
   what: 'kill -9 of the master; the Sentinels make its replica the master',
   expects: 'either',
-  setting: { redis: 'sentinels' },
+  stores: ['redis'],
+  setting: { store: 'sentinels' },
   async play(stage) {
     await stage.more(0.3);
     await stage.sentinels.kill(await stage.sentinels.master());
@@ -22,7 +23,8 @@ export const clusterMasterKilled: Scenario = {
   name: 'cluster-master-kill',
   what: "kill -9 of the Cluster's master that has a user's inbox; its replica takes over",
   expects: 'either',
-  setting: { redis: 'cluster' },
+  stores: ['redis', 'cluster'],
+  setting: { store: 'cluster' },
   async play(stage) {
     await stage.more(0.3);
     const { server } = await stage.cluster.ownerOf(slotOf('tidings:user:u1'));
@@ -36,7 +38,8 @@ export const slotMigrated: Scenario = {
   name: 'cluster-slot-move',
   what: 'the slots of all inboxes move to another master under load',
   expects: 'complete',
-  setting: { redis: 'cluster' },
+  stores: ['redis', 'cluster'],
+  setting: { store: 'cluster' },
   async play(stage) {
     for (const user of stage.users) {
       await stage.more(0.1);
@@ -46,7 +49,8 @@ export const slotMigrated: Scenario = {
   },
 };
 
-async function move(cluster: ClusterGroup, slot: number): Promise<void> {
+/** Gives a slot to another master. */
+export async function move(cluster: ClusterGroup, slot: number): Promise<void> {
   const { server: from, id: fromId } = await cluster.ownerOf(slot);
   let to = from;
   let toId = fromId;
@@ -59,7 +63,8 @@ export const lossyPromotion: Scenario = {
   name: 'lossy-promotion',
   what: 'the replica is cut off, the master takes more writes and dies, and the replica, which lacks them, is promoted',
   expects: 'told',
-  setting: { redis: 'sentinels' },
+  stores: ['redis'],
+  setting: { store: 'sentinels' },
   async play(stage) {
     await stage.more(0.2);
     const master = await stage.sentinels.master();

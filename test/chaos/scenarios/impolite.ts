@@ -132,6 +132,7 @@ export const impolite: Scenario = {
   name: 'impolite',
   what: 'hundreds that never read, never answer a close, send garbage, stop in the middle or come and go, again and again',
   expects: 'complete',
+  happensTo: 'pages',
   setting: {
     padding: 2000,
     interval: 30,

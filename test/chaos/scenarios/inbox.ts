@@ -1,13 +1,10 @@
 /** Mail that is read, archived and deleted on five pages at once, while instances and Redis end. */
-import { copyFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { ask } from '../../support/redis-groups.ts';
 import { Mailbox } from '../mailbox.ts';
 import type { Scenario } from '../scenario.ts';
 import type { Setting, Stage } from '../stage.ts';
 
-const setting = (redis: NonNullable<Setting['redis']>): Setting => ({
-  redis,
+const setting = (store: NonNullable<Setting['store']>): Setting => ({
+  store,
   users: 1,
   pages: 1,
   topics: [],
@@ -38,8 +35,8 @@ export const inbox: Scenario = {
       for (const box of boxes) await box.more(20);
       await instance.start();
       for (const box of boxes) await box.more(20);
-      await stage.redis.kill();
-      await stage.redis.start();
+      await stage.lone.kill();
+      await stage.lone.start();
       for (const box of boxes) await box.more(20);
       stage.back.cut();
       for (const box of boxes) await box.more(20);
@@ -55,23 +52,21 @@ export const inboxRewound: Scenario = {
   setting: setting('volatile'),
   async play(stage) {
     const boxes = openAll(stage);
-    const snapshot = join(stage.redis.folder, 'dump.rdb');
     for (let i = 0; i < (stage.plan.isShort ? 2 : 6); i++) {
       const isEmpty = i % 2 === 1;
       for (const box of boxes) await box.more(40);
       for (const box of boxes) await box.hold();
-      await ask(stage.redis, 'SAVE');
-      copyFileSync(snapshot, `${snapshot}.old`);
+      await stage.lone.save();
       const kept = boxes.map((box) => (isEmpty ? new Map() : box.snapshot()));
       for (const box of boxes) box.goOn();
       for (const box of boxes) await box.more(20);
       await stage.more(0.02);
       for (const box of boxes) await box.hold();
       const told = boxes.map((box) => box.told);
-      await stage.redis.kill();
-      if (isEmpty) rmSync(snapshot);
-      else copyFileSync(`${snapshot}.old`, snapshot);
-      await stage.redis.start();
+      await stage.lone.kill();
+      if (isEmpty) stage.lone.empty();
+      else stage.lone.rewind();
+      await stage.lone.start();
       for (const [k, box] of boxes.entries()) {
         box.forget(kept[k]!);
         await stage

@@ -9,6 +9,7 @@ import { histogram } from './histogram.ts';
 export const instanceKilled: Scenario = {
   number: 3,
   name: 'instance-kill',
+  stores: ['redis', 'postgres', 'cluster'],
   what: 'kill -9 of an instance that pages are connected to and the publisher sends through',
   expects: 'complete',
   async play(stage) {
@@ -27,6 +28,7 @@ export const instanceTerminated: Scenario = {
   name: 'instance-sigterm',
   what: 'SIGTERM to an instance: it drains and ends with status 0',
   expects: 'complete',
+  happensTo: 'instances',
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 1 : 3); i++) {
       await stage.more(0.15);
@@ -45,6 +47,7 @@ export const rollingRestart: Scenario = {
   name: 'rolling-restart',
   what: 'a deploy: each of three instances ends by SIGTERM and is started again, one after the other',
   expects: 'complete',
+  happensTo: 'instances',
   setting: ({ isShort }) => ({
     instances: 3,
     users: isShort ? 3 : 10,
@@ -94,6 +97,7 @@ export const herd: Scenario = {
   name: 'herd',
   what: 'half of many pages lose their instance at once; the other instance takes them all, so many at a time',
   expects: 'complete',
+  happensTo: 'instances',
   setting: ({ isShort }) => ({
     users: isShort ? 20 : 100,
     pages: isShort ? 10 : 100,

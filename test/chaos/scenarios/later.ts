@@ -1,10 +1,10 @@
 /** Messages that are sent later while those who send them die, one after the other. */
-import { redisBroker } from '../../../src/index.ts';
+import { Random } from '../../../src/prove/random.ts';
 import type { Broker } from '../../../src/pubsub/store/broker.ts';
 import { schedule } from '../../../src/push/sending/schedule.ts';
-import { Random } from '../../fuzz/random.ts';
 import type { Scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';
+import { foreignBroker } from '../store-target.ts';
 
 const pause = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -22,7 +22,7 @@ export const later: Scenario = {
   expects: 'complete',
   setting: {
     instances: 3,
-    redis: 'durable',
+    store: 'durable',
     users: 2,
     pages: 1,
     interval: 40,
@@ -31,13 +31,12 @@ export const later: Scenario = {
   async play(stage) {
     const kills = stage.plan.isShort ? 15 : 120;
     const random = new Random(stage.plan.seed);
-    const broker = redisBroker(stage.store, { reconnectMaxDelay: 100 });
-    await broker.open({ message() {}, transient() {}, acknowledged() {}, down() {}, up() {} });
+    const broker = await foreignBroker(stage.store);
     stage.atEnd(() => broker.close());
     const dues: Dues = new Map(CHANNELS.map((channel) => [channel, []]));
     let isOver = false;
     let killed = 0;
-    let redisKilled = 0;
+    let storeKilled = 0;
     const scheduling = (async () => {
       while (!isOver) {
         const at = Date.now() + 200 + random.below(1200);
@@ -60,15 +59,15 @@ export const later: Scenario = {
         await instance.start();
       }
     });
-    const redisKilling = (async () => {
+    const storeKilling = (async () => {
       for (const part of stage.plan.isShort ? [0.5] : [0.2, 0.4, 0.6, 0.8]) {
         await stage.until('some kills', () => killed >= kills * part);
-        await stage.redis.kill();
-        await stage.redis.start();
-        redisKilled++;
+        await stage.lone.kill();
+        await stage.lone.start();
+        storeKilled++;
       }
     })();
-    await Promise.all([...killing, redisKilling]);
+    await Promise.all([...killing, storeKilling]);
     isOver = true;
     await scheduling;
     await stage.until(
@@ -78,7 +77,7 @@ export const later: Scenario = {
     const late = await judge(stage, broker, dues);
     const count = [...dues.values()].reduce((sum, due) => sum + due.length, 0);
     stage.note(
-      `${count} scheduled, ${killed} times an instance killed, Redis ${redisKilled} times; the latest came ${late} ms after its time`,
+      `${count} scheduled, ${killed} times an instance killed, the store ${storeKilled} times; the latest came ${late} ms after its time`,
     );
     await stage.recovered();
   },

@@ -1,11 +1,13 @@
 /** Pages in a hurry, and pages that are slow. */
-import { ask } from '../../support/redis-groups.ts';
+
 import type { Scenario } from '../scenario.ts';
+import { foreignBroker } from '../store-target.ts';
 
 export const strictMode: Scenario = {
   name: 'strict-mode',
   what: 'pages leave their topics and join them again twice in one turn, again and again, now and then as their connection is cut',
   expects: 'complete',
+  happensTo: 'pages',
   setting: { topics: ['news', 'constructor', '__proto__'] },
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 6 : 40); i++) {
@@ -32,6 +34,9 @@ export const slowLink: Scenario = {
   name: 'slow-link',
   what: 'one of two pages is behind a line of 8 kB/s, and its outbox overflows with large messages; transients come meanwhile',
   expects: 'complete',
+  happensTo: 'pages',
+  // Another program sends the transients.
+  stores: ['redis', 'postgres', 'cluster'],
   setting: ({ isShort }) => ({
     instances: 1,
     users: 1,
@@ -51,8 +56,9 @@ export const slowLink: Scenario = {
       stage.front.throttle(stage.plan.isShort ? HURRY * RATE : RATE, { share: 0.5 }) === 1,
       'no page is slow: the scenario proves nothing',
     );
+    const foreign = await foreignBroker(stage.store);
     const transients = setInterval(() => {
-      ask(stage.redis, 'PUBLISH', `tidings:user:${stage.users[0]}`, '{"transient":true}').catch(() => {});
+      foreign.notify(`user:${stage.users[0]}`, Buffer.from('{"transient":true}')).catch(() => {});
     }, 500);
     try {
       await stage.until('all promises', () => stage.publisher.total >= stage.plan.messages);
@@ -64,6 +70,7 @@ export const slowLink: Scenario = {
       stage.note(`the slow page had the last message ${seconds.toFixed(1)} s after its turn had come`);
     } finally {
       clearInterval(transients);
+      await foreign.close();
     }
     const [ends] = stage.pages.map((page) => page.ends.join(', ')).filter((text) => text !== '');
     stage.check(ends === undefined, `a page that was only slow lost its connection: ${ends}`);

@@ -1,7 +1,4 @@
 /** What happens to a Redis that stands alone. */
-import { copyFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { ask } from '../../support/redis-groups.ts';
 import type { Scenario } from '../scenario.ts';
 
 export const connectionsDropped: Scenario = {
@@ -12,8 +9,7 @@ export const connectionsDropped: Scenario = {
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 3 : 10); i++) {
       await stage.more(0.08);
-      await ask(stage.redis, 'CLIENT', 'KILL', 'TYPE', 'normal');
-      await ask(stage.redis, 'CLIENT', 'KILL', 'TYPE', 'pubsub');
+      await stage.lone.dropClients();
       await stage.recovered();
     }
   },
@@ -22,7 +18,7 @@ export const connectionsDropped: Scenario = {
 export const restartedEmpty: Scenario = {
   number: 7,
   name: 'redis-restart-empty',
-  what: 'kill -9 of a Redis that keeps nothing on disk while some pages are offline, and a restart',
+  what: 'kill -9 of a Redis, which has nothing when it is back, while some pages are offline',
   expects: 'told',
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 1 : 3); i++) {
@@ -30,8 +26,9 @@ export const restartedEmpty: Scenario = {
       const away = stage.pages.filter((_, k) => k % 2 === 0);
       for (const page of away) page.close();
       await stage.more(0.1);
-      await stage.redis.kill();
-      await stage.redis.start();
+      await stage.lone.kill();
+      stage.lone.empty();
+      await stage.lone.start();
       for (const page of away) page.reopen();
       await stage.recovered();
     }
@@ -41,14 +38,14 @@ export const restartedEmpty: Scenario = {
 export const restartedWithLog: Scenario = {
   number: 8,
   name: 'redis-restart-aof',
-  what: 'kill -9 of a Redis with appendonly yes and appendfsync always, and a restart',
+  what: 'kill -9 of a Redis that writes to its disk what it confirms, and a restart',
   expects: 'complete',
-  setting: { redis: 'durable' },
+  setting: { store: 'durable' },
   async play(stage) {
     for (let i = 0; i < (stage.plan.isShort ? 1 : 3); i++) {
       await stage.more(0.2);
-      await stage.redis.kill();
-      await stage.redis.start();
+      await stage.lone.kill();
+      await stage.lone.start();
       await stage.recovered();
     }
   },
@@ -65,15 +62,13 @@ export const rewound: Scenario = {
       const [early, late] = [1, 2].map((rest) => stage.pages.filter((_, k) => k % 3 === rest));
       for (const page of early!) page.close();
       await stage.more(0.05);
-      await ask(stage.redis, 'SAVE');
-      const snapshot = join(stage.redis.folder, 'dump.rdb');
-      copyFileSync(snapshot, `${snapshot}.old`);
+      await stage.lone.save();
       await stage.more(0.05);
       for (const page of late!) page.close();
       await stage.more(0.05);
-      await stage.redis.kill();
-      copyFileSync(`${snapshot}.old`, snapshot);
-      await stage.redis.start();
+      await stage.lone.kill();
+      stage.lone.rewind();
+      await stage.lone.start();
       for (const page of [...early!, ...late!]) page.reopen();
       await stage.recovered();
     }
@@ -100,7 +95,7 @@ export const flapping: Scenario = {
   name: 'redis-flaps',
   what: 'Redis comes and goes while the publisher sends everything again, with its key, until it is promised',
   expects: 'complete',
-  setting: { redis: 'durable', impatience: 100 },
+  setting: { store: 'durable', impatience: 100 },
   async play(stage) {
     // Late answers, so that some are still on their way when the connection goes.
     stage.back.delay = 10;
@@ -109,9 +104,9 @@ export const flapping: Scenario = {
       await stage.more(0.01);
       stage.back.refuses = true;
       stage.back.cut();
-      if (i % 6 === 5) await stage.redis.kill();
+      if (i % 6 === 5) await stage.lone.kill();
       await new Promise((resolve) => setTimeout(resolve, 250));
-      if (i % 6 === 5) await stage.redis.start();
+      if (i % 6 === 5) await stage.lone.start();
       stage.back.refuses = false;
     }
     stage.back.delay = 0;
@@ -122,5 +117,30 @@ export const flapping: Scenario = {
       duplicates > 0,
       'no message was stored by an attempt that had failed: the scenario proves nothing',
     );
+  },
+};
+
+const LEASE = 1000;
+
+export const standingStill: Scenario = {
+  name: 'redis-stands-still',
+  what: 'Redis stands still (SIGSTOP) for longer than leases last: nobody delivers then, and nothing is missing after it',
+  expects: 'complete',
+  setting: { options: { lease: LEASE } },
+  async play(stage) {
+    for (let i = 0; i < (stage.plan.isShort ? 1 : 5); i++) {
+      await stage.more(0.1);
+      stage.lone.signal('SIGSTOP');
+      try {
+        await new Promise((resolve) => setTimeout(resolve, 2 * LEASE));
+        for (const instance of stage.instances) {
+          const { storeAway } = await instance.ask<{ storeAway: boolean }>('/stats');
+          stage.check(storeAway, 'an instance goes on without a lease');
+        }
+      } finally {
+        stage.lone.signal('SIGCONT');
+      }
+      await stage.recovered();
+    }
   },
 };

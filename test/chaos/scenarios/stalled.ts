@@ -15,8 +15,11 @@ interface Memory {
 
 export const stalledReader: Scenario = {
   name: 'stalled-reader',
+  // Not with a store that keeps its logs in the instance itself.
+  stores: ['redis', 'postgres', 'cluster'],
   what: '200 MB are sent to a user whose only page never reads',
   expects: 'complete',
+  happensTo: 'pages',
   setting: {
     instances: 1,
     sender: 'own',

@@ -1,12 +1,11 @@
 /** What happens to a Redis besides ending: it can't be reached at first, is rewound under foreign hands, refuses writes. */
-import { copyFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { redisBroker } from '../../../src/index.ts';
 import { until } from '../../support/net.ts';
 import { startRedis } from '../../support/redis.ts';
 import { ask } from '../../support/redis-groups.ts';
 import type { Scenario } from '../scenario.ts';
 import type { Stage } from '../stage.ts';
+import { foreignBroker } from '../store-target.ts';
+import type { LoneRedis } from '../stores.ts';
 import { restartedEmpty } from './redis.ts';
 
 export const firstConnectFails: Scenario = {
@@ -27,7 +26,7 @@ export const rewoundUnderForeignHands: Scenario = {
   expects: 'told',
   setting: ({ isShort }) => ({
     // More than are compared at once.
-    users: isShort ? 600 : 1000,
+    users: isShort ? 300 : 1000,
     pages: 1,
     topics: [],
     interval: isShort ? 2000 : 4000,
@@ -36,9 +35,7 @@ export const rewoundUnderForeignHands: Scenario = {
   }),
   async play(stage) {
     await stage.recovered();
-    const folder = stage.redis.folder;
-    await ask(stage.redis, 'SAVE');
-    copyFileSync(join(folder, 'dump.rdb'), join(folder, 'old.rdb'));
+    await stage.lone.save();
     const goals = new Map([...stage.publisher.promised].map(([stream, n]) => [stream, n + LOST]));
     await stage.until('more than the snapshot has', () =>
       [...goals].every(([stream, n]) => stage.publisher.promised.get(stream)! >= n),
@@ -46,18 +43,11 @@ export const rewoundUnderForeignHands: Scenario = {
     await stage.until('pages that have seen it', () => stage.isLevelWith(goals));
     stage.back.refuses = true;
     stage.back.cut();
-    await stage.redis.kill();
-    copyFileSync(join(folder, 'old.rdb'), join(folder, 'dump.rdb'));
-    await stage.redis.start();
+    await stage.lone.kill();
+    stage.lone.rewind();
+    await stage.lone.start();
 
-    const foreign = redisBroker(stage.redis.url, { intake: false });
-    await foreign.open({
-      message: () => {},
-      transient: () => {},
-      acknowledged: () => {},
-      down: () => {},
-      up: () => {},
-    });
+    const foreign = await foreignBroker(stage.lone.at(stage.lone.port));
     const channels = [...stage.publisher.promised.keys()];
     const write = async (): Promise<void> => {
       await Promise.all(
@@ -87,17 +77,19 @@ export const readOnly: Scenario = {
   name: 'redis-readonly',
   what: 'a failover that its address learns late: the old master, now a replica, answers READONLY until the name is moved',
   expects: 'complete',
+  stores: ['redis'],
   async play(stage) {
+    const { server } = stage.lone as LoneRedis;
     const successor = await startRedis();
     stage.atEnd(() => successor.stop());
     await stage.more(0.2);
-    await ask(successor, 'REPLICAOF', '127.0.0.1', stage.redis.port);
+    await ask(successor, 'REPLICAOF', '127.0.0.1', server.port);
     // The master's word, as the successor is in sync a moment before the master knows of it.
     await until('the successor to be in sync', async () =>
-      String(await ask(stage.redis, 'INFO', 'replication')).includes(`port=${successor.port},state=online`),
+      String(await ask(server, 'INFO', 'replication')).includes(`port=${successor.port},state=online`),
     );
     stage.back.arrivals.length = 0;
-    await ask(stage.redis, 'FAILOVER', 'TO', '127.0.0.1', successor.port);
+    await ask(server, 'FAILOVER', 'TO', '127.0.0.1', successor.port);
     await until('the successor to be the master', async () =>
       String(await ask(successor, 'ROLE')).startsWith('master'),
     );
@@ -123,16 +115,18 @@ export const noReplicas: Scenario = {
   name: 'redis-noreplicas',
   what: 'Redis refuses to write for want of replicas; pages come and go meanwhile, and nobody gives up',
   expects: 'complete',
+  stores: ['redis'],
   async play(stage) {
+    const { server } = stage.lone as LoneRedis;
     for (let i = 0; i < (stage.plan.isShort ? 1 : 4); i++) {
       await stage.more(0.1);
       const { failures } = stage.publisher;
-      await ask(stage.redis, 'CONFIG', 'SET', 'min-replicas-to-write', 1);
+      await ask(server, 'CONFIG', 'SET', 'min-replicas-to-write', 1);
       await stage.until('refused writes', () => stage.publisher.failures > failures);
       stage.front.cut();
       await stage.until('pages that are back', () => stage.connecting === 0);
       await new Promise((resolve) => setTimeout(resolve, 500));
-      await ask(stage.redis, 'CONFIG', 'SET', 'min-replicas-to-write', 0);
+      await ask(server, 'CONFIG', 'SET', 'min-replicas-to-write', 0);
       await stage.recovered();
     }
     stage.note(`last refusal: ${stage.publisher.lastFailure}`);

@@ -5,8 +5,12 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { SentinelWatch } from '../../../src/pubsub/redis/sentinel.ts';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
-import { type Broker, DamagedChannelError, type Opening } from '../../../src/pubsub/store/broker.ts';
-import { ReplicationError } from '../../../src/pubsub/store/redis-broker.ts';
+import {
+  type Broker,
+  DamagedChannelError,
+  type Opening,
+  ReplicationError,
+} from '../../../src/pubsub/store/broker.ts';
 import { RedisReplyError, RespClient, wasNotExecuted } from '../../../src/redis.ts';
 import { cleanups, started } from '../../support/cleanups.ts';
 import { freePort, until } from '../../support/net.ts';

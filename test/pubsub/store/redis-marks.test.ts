@@ -4,25 +4,15 @@ import { copyFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
 import { slotOf } from '../../../src/pubsub/redis/slots.ts';
 import type { RedisTarget } from '../../../src/pubsub/redis/target.ts';
 import {
   type Broker,
   DamagedChannelError,
   type Position,
-  type PublishOptions,
   type Receipt,
 } from '../../../src/pubsub/store/broker.ts';
-import {
-  type MarkAs,
-  type Marked,
-  type Marks,
-  NO_MARKS,
-  type Ranges,
-  TooManyRangesError,
-} from '../../../src/pubsub/store/marks.ts';
-import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
+import { type MarkAs, type Marked, NO_MARKS, TooManyRangesError } from '../../../src/pubsub/store/marks.ts';
 import type { RedisBrokerOptions } from '../../../src/pubsub/store/redis-broker.ts';
 import { RespClient, wasNotExecuted } from '../../../src/redis.ts';
 import { cleanups, started } from '../../support/cleanups.ts';
@@ -30,24 +20,14 @@ import { until } from '../../support/net.ts';
 import { needs } from '../../support/programs.ts';
 import { type RedisServer, startRedis } from '../../support/redis.ts';
 import { ask, moveSlot, startCluster } from '../../support/redis-groups.ts';
-import { options, Recorder, text } from './broker-suite.ts';
+import { options, text } from './broker-suite.ts';
+import { agreeWithMemory } from './marks-agreement.ts';
 import { at, counts } from './marks-suite.ts';
+import { fill, keepThroughKills } from './marks-work.ts';
 import { open as openBroker } from './redis-brokers.ts';
 
 const open = (target: RedisTarget, more: RedisBrokerOptions = {}) =>
   openBroker(target, { intake: false, ...more });
-
-async function fill(broker: Broker, channel: string, count: number, more: Partial<PublishOptions> = {}) {
-  const retention = { maxMessages: 10_000, maxAge: 3_600_000 };
-  const positions: Position[] = [];
-  for (let i = 0; i < count; i += 500) {
-    const some = Array.from({ length: Math.min(500, count - i) }, (_, k) =>
-      broker.publish(channel, 'text', text(`message ${i + k}`), options({ retention, ...more })),
-    );
-    for (const receipt of await Promise.all(some)) positions.push(at(receipt));
-  }
-  return positions;
-}
 
 async function scriptCalls(redis: RedisServer): Promise<number> {
   const stats = String(await ask(redis, 'INFO', 'commandstats'));
@@ -55,15 +35,6 @@ async function scriptCalls(redis: RedisServer): Promise<number> {
     Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
   return of('evalsha') + of('eval');
 }
-
-const within = (ranges: Ranges, first: number): Ranges =>
-  ranges.filter(([, last]) => last >= first).map(([from, last]) => [Math.max(from, first), last]);
-const statesOf = ({ marks, first }: Pick<Marked, 'marks' | 'first'>): Partial<Marks> => ({
-  seen: within(marks.seen, first),
-  read: within(marks.read, first),
-  archived: within(marks.archived, first),
-  gone: within(marks.gone, first),
-});
 
 describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
   test('256 messages are marked in one call and a thousand in four, and what is one range is kept as one', async () => {
@@ -415,54 +386,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
 
   test('what was said to be marked, replaced or withdrawn is so after kill -9, again and again', async () => {
     const redis = await started(startRedis(['--appendonly', 'yes', '--appendfsync', 'always']));
-    const [a] = await open(redis.url);
-    const [b, rb] = await open(redis.url);
-    await b.subscribe('c');
-    const wanted = new Map<number, string>();
-    const keys = new Map<string, number>();
-    let isOver = false;
-    const work = (async () => {
-      for (let i = 0; !isOver; i++) {
-        const replaces = i % 5 === 0 ? `k${i % 3}` : undefined;
-        const more = options({ idempotencyKey: `i${i}`, ...(replaces !== undefined && { replaces }) });
-        const receipt = await (i % 2 ? a : b).publish('c', 'text', text('x'), more);
-        const { offset } = receipt;
-        if (replaces !== undefined) {
-          const former = keys.get(replaces);
-          if (former !== undefined) wanted.set(former, 'gone');
-          keys.set(replaces, offset);
-        }
-        const messages = [at(receipt)];
-        if (i % 7 === 3) {
-          await b.remove('c', { position: messages[0]! });
-          wanted.set(offset, 'gone');
-        } else {
-          const as = i % 2 ? 'read' : 'archived';
-          await a.mark('c', { as, messages });
-          wanted.set(offset, as);
-        }
-      }
-    })();
-    for (let round = 1; round <= 4; round++) {
-      const done = wanted.size;
-      await until('some more', () => wanted.size > done + 30);
-      await redis.kill();
-      await redis.start();
-      await until('it to be back', () => rb.ups >= round);
-    }
-    isOver = true;
-    await work;
-    for (const broker of [a, b]) {
-      const { marks } = await broker.marks('c');
-      const states = new Map<number, string>();
-      for (const kind of ['read', 'archived', 'gone'] as const) {
-        for (const [first, last] of marks[kind]) for (let at = first; at <= last; at++) states.set(at, kind);
-      }
-      const sorted = (all: Map<number, string>) => [...all].sort(([x], [y]) => x - y);
-      assert.deepEqual(sorted(states), sorted(wanted));
-    }
-    const { messages } = await b.read('c', 0, 1000);
-    for (const { offset, kind } of messages) assert.equal(kind === 'gone', wanted.get(offset) === 'gone');
+    await keepThroughKills('c', await open(redis.url), await open(redis.url), redis);
   });
 
   test('marks keep the order of the calls while the scripts are flushed over and over', async () => {
@@ -664,7 +588,7 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
 
   test('marks of an inbox that is only opened live on, and are gone with one that is left alone', async () => {
     const redis = await started(startRedis());
-    const [a] = await open(redis.url, { idleChannelTtl: 400 });
+    const [a] = await open(redis.url, { idleChannelTtl: 2_000 });
     const retention = { maxMessages: 10, maxAge: 400 };
     for (const channel of ['opened', 'left']) {
       await a.publish(channel, 'text', text('x'), options({ retention, replaces: 'k', ttl: 300 }));
@@ -715,105 +639,6 @@ describe('marks in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
     const redis = await started(startRedis());
     const [a] = await open(redis.url);
     const [b] = await open(redis.url);
-    const store = new MemoryStore();
-    const [c, d] = [memoryBroker(store), memoryBroker(store)];
-    const recorders = [new Recorder(), new Recorder()];
-    const offset = fc.nat({ max: 30 });
-    const action = fc.oneof(
-      {
-        weight: 3,
-        arbitrary: fc.record({ type: fc.constant('send' as const), key: fc.option(fc.nat({ max: 3 })) }),
-      },
-      {
-        weight: 4,
-        arbitrary: fc.record({
-          type: fc.constant('mark' as const),
-          as: fc.constantFrom<MarkAs>('seen', 'read', 'unread', 'archived', 'unarchived', 'deleted'),
-          which: fc.oneof(
-            fc.constant('all' as const),
-            fc.record({ upTo: offset }),
-            fc.array(offset, { maxLength: 12 }),
-          ),
-        }),
-      },
-      {
-        weight: 1,
-        arbitrary: fc.record({
-          type: fc.constant('withdraw' as const),
-          which: fc.oneof(offset, fc.record({ key: fc.nat({ max: 3 }) })),
-        }),
-      },
-    );
-    await Promise.all([c.open(recorders[0]!), d.open(recorders[1]!)]);
-    let count = 0;
-    await fc.assert(
-      fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 60 }), async (actions) => {
-        const channel = `model-${count++}`;
-        const retention = { maxMessages: 16, maxAge: 3_600_000 };
-        const places: [Position[], Position[]] = [[], []];
-        const both = async <T>(
-          work: (broker: Broker, positions: Position[]) => Promise<T>,
-        ): Promise<[T, T]> => {
-          const turn = places[0].length % 2 === 0;
-          return Promise.all([work(turn ? a : b, places[0]), work(turn ? c : d, places[1])]);
-        };
-        // Some that are none.
-        const nth = (positions: Position[], which: number): Position =>
-          positions[which] ?? {
-            epoch: which % 2 === 0 ? 'other' : (positions[0]?.epoch ?? ''),
-            offset: which,
-            id: 'x'.repeat(16),
-          };
-        for (const one of actions) {
-          if (one.type === 'send') {
-            const more = one.key === null ? {} : { replaces: `key ${one.key}` };
-            const receipts = await both((broker) =>
-              broker.publish(channel, 'text', text('x'), options({ retention, ...more })),
-            );
-            for (const [i, receipt] of receipts.entries()) places[i]!.push(at(receipt));
-          } else if (one.type === 'mark') {
-            const { as, which } = one;
-            const [redisSays, memorySays] = await both((broker, positions) =>
-              broker.mark(
-                channel,
-                which === 'all'
-                  ? { as }
-                  : Array.isArray(which)
-                    ? { as, messages: which.map((n) => nth(positions, n)) }
-                    : { as, upTo: nth(positions, which.upTo) },
-              ),
-            );
-            assert.equal(redisSays.changed, memorySays.changed);
-            assert.equal(redisSays.marks.version.offset, memorySays.marks.version.offset);
-          } else {
-            const { which } = one;
-            const [redisSays, memorySays] = await both((broker, positions) =>
-              broker.remove(
-                channel,
-                typeof which === 'number' ? { position: nth(positions, which) } : { key: `key ${which.key}` },
-              ),
-            );
-            assert.equal(redisSays, memorySays);
-          }
-          const [mine, theirs] = await Promise.all([b.marks(channel), d.marks(channel)]);
-          assert.deepEqual(statesOf(mine), statesOf(theirs));
-          assert.deepEqual(
-            [mine.first, mine.most, mine.top.offset],
-            [theirs.first, theirs.most, theirs.top.offset],
-          );
-          assert.equal(mine.marks.version.offset, theirs.marks.version.offset);
-          const pages = await Promise.all([a, c].map((broker) => broker.read(channel, 0, 100)));
-          const [kinds, wanted] = pages.map(({ messages }) =>
-            messages.map((message) => [message.offset, message.kind]),
-          );
-          assert.deepEqual(kinds, wanted);
-        }
-        const { marked } = await a.opening(channel);
-        const looked = await a.marks(channel);
-        if (marked!.top.offset > 0) assert.deepEqual(marked, looked);
-      }),
-      { includeErrorInReport: true, numRuns: Number(process.env['STORE_MODEL_RUNS'] ?? 100) },
-    );
-    await Promise.all([c.close(), d.close()]);
+    await agreeWithMemory(a, b);
   });
 });

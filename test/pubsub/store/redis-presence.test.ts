@@ -93,15 +93,16 @@ describe('presence in Redis', { ...needs('redis'), timeout: 120_000 }, () => {
 
   test('a session that stays is not written again; its instance gives one sign of life for all', async () => {
     const entries = Array.from({ length: 200 }, (_, i) => entry(`idle${i}`));
-    await a.announce(entries, TTL);
+    // One who is silent for longer, on a machine that is busy, writes all of them again.
+    await a.announce(entries, 6 * TTL);
     const [hset, pexpire, set] = [await calls('hset'), await calls('pexpire'), await calls('set')];
-    await until('ten signs of life', async () => (await calls('set')) >= set + 10);
+    await until('five signs of life', async () => (await calls('set')) >= set + 5);
     // Everything is written again over hours, one or two at a time.
     assert.ok(
-      (await calls('hset')) - hset <= 20,
+      (await calls('hset')) - hset <= 10,
       `${(await calls('hset')) - hset} sessions were written again`,
     );
-    assert.ok((await calls('pexpire')) - pexpire <= 20);
+    assert.ok((await calls('pexpire')) - pexpire <= 10);
     assert.equal((await b.presence('idle7')).length, 1);
     await a.withdraw(entries);
   });

@@ -276,7 +276,7 @@ describe('the store in Redis', { ...needs('redis'), timeout: 300_000 }, () => {
 
   test('a channel that is only read lives on, and one that is asked for its top', async () => {
     const redis = await started(startRedis());
-    const [a] = await open(redis, { idleChannelTtl: 400 });
+    const [a] = await open(redis, { idleChannelTtl: 2_000 });
     const retention = { maxMessages: 10, maxAge: 400 };
     const publish = (channel: string) =>
       a.publish(

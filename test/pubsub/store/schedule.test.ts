@@ -1,8 +1,9 @@
 /** What a store promises of messages that are sent later, each of it against every store. */
 import assert from 'node:assert/strict';
-import { after, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import type { Broker, BrokerListener } from '../../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
+import { postgresBroker } from '../../../src/pubsub/store/postgres-broker.ts';
 import { redisBroker } from '../../../src/pubsub/store/redis-broker.ts';
 import {
   BELL,
@@ -14,10 +15,19 @@ import {
 } from '../../../src/pubsub/store/schedule.ts';
 import { startEveryRedis } from '../../support/every-redis.ts';
 import { until } from '../../support/net.ts';
+import { type PostgresServer, startPostgres } from '../../support/postgres.ts';
+import { needs } from '../../support/programs.ts';
 import { ask } from '../../support/redis-groups.ts';
 
 const every = startEveryRedis();
 const { skip } = every;
+
+let postgres: PostgresServer | undefined;
+const { skip: withoutPostgres = false } = needs('postgres');
+before(async () => {
+  if (!withoutPostgres) postgres = await startPostgres();
+});
+after(() => postgres?.stop());
 
 let prefixes = 0;
 const kinds: Record<string, { open: () => () => Broker; skip: string | false }> = {
@@ -38,6 +48,13 @@ for (const [name, target] of Object.entries(every.targets)) {
     },
   };
 }
+kinds['PostgreSQL'] = {
+  skip: withoutPostgres,
+  open() {
+    const schema = `p${++prefixes}`;
+    return () => postgresBroker(postgres!.url, { schema, connections: 4 });
+  },
+};
 
 const LEASE = 60_000;
 const quiet: BrokerListener = { message() {}, transient() {}, acknowledged() {}, down() {}, up() {} };
@@ -72,7 +89,7 @@ const ids = (messages: { id: string }[]): string[] => messages.map(({ id }) => i
 const stored = (messages: { id: string }[]): Settled[] => messages.map(({ id }) => ({ id, what: 'stored' }));
 
 for (const [kind, { open, skip }] of Object.entries(kinds)) {
-  describe(`the schedule (${kind})`, { skip, timeout: 60_000 }, () => {
+  describe(`the schedule (${kind})`, { skip, timeout: 300_000 }, () => {
     const brokers: Broker[] = [];
     const start = async (make: () => Broker, listener: Partial<BrokerListener> = {}): Promise<Broker> => {
       const broker = make();
@@ -81,7 +98,7 @@ for (const [kind, { open, skip }] of Object.entries(kinds)) {
       return broker;
     };
     const fresh = async (): Promise<Schedule> => (await start(open())).schedule;
-    after(() => Promise.all(brokers.map((broker) => broker.close())));
+    afterEach(() => Promise.all(brokers.splice(0).map((broker) => broker.close())));
 
     test('hands a message out as it was given, once its time has come, until it is settled', async () => {
       const schedule = await fresh();
@@ -213,7 +230,7 @@ for (const [kind, { open, skip }] of Object.entries(kinds)) {
       for (let i = 0; i < 3; i++) for (const each of [bad[i]!, good[i]!]) await schedule.add(each, 0);
       const [first] = await taken(schedule, 'a.0', { most: 1 });
       assert.equal(first!.id, bad[0]!.id);
-      await schedule.settle('a.0', [{ id: first!.id, what: 'held', milliseconds: 200 }]);
+      await schedule.settle('a.0', [{ id: first!.id, what: 'held', milliseconds: 1500 }]);
       assert.deepEqual(ids(await taken(schedule, 'a.0')), ids(good));
       const { messages } = await schedule.list({ channel: 'bad', limit: 10 });
       assert.deepEqual(ids(messages), ids([...bad].reverse()));
@@ -228,6 +245,36 @@ for (const [kind, { open, skip }] of Object.entries(kinds)) {
       await schedule.settle('a.0', [{ id: bad[0]!.id, what: 'held', milliseconds: 30_000 }]);
       const [held] = (await schedule.list({ channel: 'bad', limit: 10 })).messages;
       assert.ok(held!.place.due > Date.now() + 50_000, `${held!.place.due - Date.now()}`);
+    });
+
+    test('what became due while its channel was held does not overtake what it was held for, whenever somebody asks', async () => {
+      const schedule = await fresh();
+      const held = Array.from({ length: 6 }, (_, i) => message('bad', i + 1));
+      for (const each of held) await schedule.add(each, 0);
+      assert.deepEqual(ids(await taken(schedule, 'a.0')), ids(held));
+      await schedule.settle(
+        'a.0',
+        held.map(({ id }) => ({ id, what: 'held', milliseconds: 300 })),
+      );
+      const start = Date.now();
+      const meanwhile = Array.from({ length: 2 }, (_, i) => message('bad', start + 100 + i));
+      const behind = message('bad', start + 400);
+      const other = message('good', start + 50);
+      for (const each of [...meanwhile, behind, other]) await schedule.add(each, 0);
+      // Nobody asks before all of it is over.
+      await until('the last to be due', () => Date.now() > start + 900);
+      const first = await taken(schedule, 'a.0', { most: 2 });
+      await schedule.settle(
+        'a.0',
+        first.map(({ id }) => ({ id, what: 'stored' })),
+      );
+      const rest: LaterMessage[] = [];
+      await until('the rest', async () => {
+        rest.push(...(await taken(schedule, 'a.0', { most: 2 })));
+        return first.length + rest.length >= 10;
+      });
+      const inOrder = [...first, ...rest].filter(({ channel }) => channel === 'bad');
+      assert.deepEqual(ids(inOrder), ids([...held, ...meanwhile, behind]));
     });
 
     test('an id is scheduled once, whoever asks for it again', async () => {
@@ -358,7 +405,7 @@ for (const [kind, { open, skip }] of Object.entries(kinds)) {
   });
 }
 
-describe('the schedule in Redis', { skip, timeout: 60_000 }, () => {
+describe('the schedule in Redis', { skip, timeout: 300_000 }, () => {
   const key = (prefix: string, name: string): string => `{${prefix}:schedule\n}:${name}`;
 
   test('what somebody has written into it is told, and holds up nothing', async () => {

@@ -48,6 +48,7 @@ function stage() {
       lease: undefined,
       tracing: new Tracing(false, 'a', undefined as never),
       retentionOf: () => ({ maxMessages: 1000, maxAge: 1000 }),
+      allRetentions: () => assert.fail('nobody asks'),
     },
     {
       acknowledged() {},

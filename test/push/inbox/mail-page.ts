@@ -1,5 +1,4 @@
 /** Pages that keep an inbox, as a client has to: by either door, from nothing but the frames that they were sent. */
-import { after } from 'node:test';
 import { type Counts, countsOf } from '../../../src/pubsub/store/marks.ts';
 import type {
   Hello,
@@ -8,6 +7,7 @@ import type {
   WireMessage,
   WirePosition,
 } from '../../../src/push/talk/wire.ts';
+import { atEnd } from '../../support/cleanups.ts';
 import { until } from '../../support/net.ts';
 import type { Page } from '../support.ts';
 
@@ -65,12 +65,6 @@ export function shown(page: Frames, channel = 'inbox'): unknown[] {
 
 export const positionOf = ({ epoch, offset, id }: WirePosition): WirePosition => ({ epoch, offset, id });
 
-const open: PollingPage[] = [];
-// A test that fails must not keep its process.
-after(() => {
-  for (const page of open) page.close();
-});
-
 /** A page over SockJS, polling, in `tidings.1`. */
 export class PollingPage {
   readonly received: ServerFrame[] = [];
@@ -87,7 +81,7 @@ export class PollingPage {
 
   static async open(url: string, user: string, hello: Omit<Hello, 'type'> = {}): Promise<PollingPage> {
     const page = new PollingPage(url, user);
-    open.push(page);
+    atEnd(() => page.close());
     await page.#post('xhr');
     await page.say({ type: 'hello', ...hello });
     void page.#poll();

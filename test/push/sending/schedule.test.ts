@@ -2,9 +2,15 @@
 import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
 import { redisBroker } from '../../../src/index.ts';
+import { PostgresError, PostgresReplyError } from '../../../src/pubsub/postgres/errors.ts';
+import { RedisError } from '../../../src/pubsub/redis/errors.ts';
 import { type Broker, DamagedChannelError, type StoredMessage } from '../../../src/pubsub/store/broker.ts';
 import { MemoryStore, memoryBroker } from '../../../src/pubsub/store/memory-broker.ts';
+import { postgresBroker } from '../../../src/pubsub/store/postgres-broker.ts';
+import type { Schedule } from '../../../src/pubsub/store/schedule.ts';
+import { Scheduler } from '../../../src/push/sending/scheduler.ts';
 import { until } from '../../support/net.ts';
+import { startPostgres } from '../../support/postgres.ts';
 import { needs } from '../../support/programs.ts';
 import { startRedis } from '../../support/redis.ts';
 import { ask, startCluster } from '../../support/redis-groups.ts';
@@ -14,6 +20,15 @@ import { Page, startPush } from '../support.ts';
 const text = ({ payload }: StoredMessage): string => payload.toString();
 const logOf = async (broker: Broker, channel: string): Promise<StoredMessage[]> =>
   (await broker.read(channel, 0, 1000)).messages;
+/** Nothing is handed out to this broker's instance until it is told so, however long what is done before takes. */
+function heldBack(broker: Broker): () => void {
+  const take = broker.schedule.take.bind(broker.schedule);
+  let isHeld = true;
+  broker.schedule.take = async (...all) => (isHeld ? { state: 'other', left: 20 } : take(...all));
+  return () => {
+    isHeld = false;
+  };
+}
 const soon = (milliseconds = 300): number => Date.now() + milliseconds;
 
 onEachStore('what is sent later comes then, to pages and into the log, and never before', async (make) => {
@@ -58,6 +73,7 @@ onEachStore('a time that is over means now, and what is due together keeps its o
 
 onEachStore('a key is stored once, whether it was scheduled, sent, or both, in any order', async (make) => {
   const broker = make();
+  const letGo = heldBack(broker);
   const { push } = await startPush({ broker });
   const at = soon(400);
   const first = await push.send('carol', 'one', { at, idempotencyKey: 'k' });
@@ -65,6 +81,7 @@ onEachStore('a key is stored once, whether it was scheduled, sent, or both, in a
   assert.deepEqual(again, { ...first, duplicate: true });
   // Another user's key is another one.
   await push.send('dave', 'one', { at, idempotencyKey: 'k' });
+  letGo();
   await until('them', async () => (await logOf(broker, 'user:carol')).length === 1);
   await until('them', async () => (await logOf(broker, 'user:dave')).length === 1);
   assert.equal((await push.send('carol', 'three', { idempotencyKey: 'k' })).duplicate, true);
@@ -80,6 +97,7 @@ onEachStore('a key is stored once, whether it was scheduled, sent, or both, in a
 
 onEachStore('what it lives and what it replaces counts from the moment at which it is sent', async (make) => {
   const broker = make();
+  const letGo = heldBack(broker);
   const { push, url } = await startPush({ broker });
   const page = await Page.open(url, 'alice');
   const at = soon(500);
@@ -89,6 +107,7 @@ onEachStore('what it lives and what it replaces counts from the moment at which 
   assert.deepEqual((await logOf(broker, 'user:alice')).map(text), ['first']);
   const { messages } = await push.scheduled();
   assert.deepEqual([messages[0]!.replaces, messages[0]!.ttl], ['orders', 3_600_000]);
+  letGo();
   await until('it', () => page.messages().length === 2);
   const [gone, there] = await logOf(broker, 'user:alice');
   assert.equal(gone!.kind, 'gone');
@@ -244,7 +263,9 @@ onEachStore('what can never be stored is told and listed, and holds up nothing',
 });
 
 onEachStore('what one instance has taken, another with smaller limits sends', async (make) => {
-  const first = await startPush({ broker: make() });
+  const [own, broker] = [make(), make()];
+  const letGo = [own, broker].map(heldBack);
+  const first = await startPush({ broker: own });
   const at = soon();
   const [large, key] = ['x'.repeat(500), 'k'.repeat(200)];
   await first.push.send('alice', large, { at });
@@ -252,13 +273,13 @@ onEachStore('what one instance has taken, another with smaller limits sends', as
   await first.push.sendReference('bob', key, { at });
   await first.push.sendMany(['carol', 'dave'], large, { at });
   await first.push.close();
-  const broker = make();
   const { push, log, url } = await startPush({
     broker,
     limits: { message: 100, scheduled: 1 },
     references: { resolve: async () => ({ user: 'bob', data: 'resolved' }) },
   });
   const page = await Page.open(url, 'alice', { topics: ['news'] });
+  for (const each of letGo) each();
   await until('all', async () => (await push.scheduled()).count === 0, 20_000);
   assert.deepEqual((await push.scheduled({ failed: true })).messages, []);
   for (const channel of ['user:alice', 'news', 'user:carol', 'user:dave']) {
@@ -305,11 +326,54 @@ onEachStore(
   },
 );
 
+onEachStore('what a store has certainly not taken can still be canceled', async (make) => {
+  const inner = make();
+  const real = inner.publish.bind(inner);
+  const reasons = new Map<string, Error>([
+    ['user:redis', new RedisError('REDIS_UNAVAILABLE', 'not sent')],
+    ['user:postgres', new PostgresError('POSTGRES_UNAVAILABLE', 'not sent')],
+    ['user:lock', new PostgresReplyError('55P03', 'locked')],
+    ['user:lost', new PostgresError('POSTGRES_OUTCOME_UNKNOWN', 'sent')],
+  ]);
+  inner.publish = (channel, ...rest) => {
+    const reason = reasons.get(channel);
+    return reason === undefined ? real(channel, ...rest) : Promise.reject(reason);
+  };
+  const { push } = await startPush({ broker: inner });
+  const at = soon(100);
+  for (const channel of reasons.keys()) await push.send(channel.slice('user:'.length), 'x', { at });
+  const all = await until('them to wait', async () => {
+    const { messages } = await push.scheduled({ limit: 200 });
+    return messages.length === reasons.size && messages.every(({ retry }) => retry! > at) && messages;
+  });
+  for (const { id, user } of all) {
+    // One that is tried again just now is not; that passes.
+    if (user === 'lost') assert.equal(await push.cancel(id), false);
+    else await until(`${user} to be canceled`, () => push.cancel(id));
+  }
+  reasons.clear();
+  await until(
+    'the one that may be there',
+    async () => (await logOf(inner, 'user:lost')).length === 1,
+    20_000,
+  );
+  for (const user of ['redis', 'postgres', 'lock']) assert.deepEqual(await logOf(inner, `user:${user}`), []);
+});
+
 onEachStore('an instance that ends leaves what is scheduled to another, at once', async (make) => {
-  const first = await startPush({ broker: make(), lease: 60_000 });
+  const own = make();
+  const take = own.schedule.take.bind(own.schedule);
+  let isTheOne = false;
+  own.schedule.take = async (...all) => {
+    const taken = await take(...all);
+    isTheOne ||= taken.state === 'held';
+    return taken;
+  };
+  const first = await startPush({ broker: own, lease: 60_000 });
+  // Where the store takes longer than that for all of them, the first ones are sent by this instance.
   const at = soon(500);
   for (let i = 0; i < 50; i++) await first.push.send('alice', `${i}`, { at });
-  await until('it to be the one', async () => (await first.push.scheduled()).count === 50);
+  await until('it to be the one', () => isTheOne);
   const broker = make();
   const second = await startPush({ broker, lease: 60_000 });
   await first.push.close();
@@ -324,41 +388,69 @@ onEachStore('an instance that ends leaves what is scheduled to another, at once'
   await third.push.close();
 });
 
+/** Instances over a store that is killed three times while messages are due. */
+async function surviveKills(make: () => Broker, restart: () => Promise<void>): Promise<void> {
+  const broker = make();
+  const servers = [await startPush({ broker, lease: 500 }), await startPush({ broker: make(), lease: 500 })];
+  try {
+    const start = Date.now();
+    const due = new Map<string, number>();
+    for (let i = 0; i < 300; i++) {
+      const at = start + 200 + i * 10;
+      due.set(`${i}`, at);
+      await servers[i % 2]!.push.send(`u${i % 7}`, `${i}`, { at });
+    }
+    for (let i = 0; i < 3; i++) {
+      await until('its time', () => Date.now() > start + 600 + i * 800);
+      await restart();
+    }
+    await until(
+      'all of them',
+      async () => (await servers[0]!.push.scheduled().catch(() => ({ count: 1 }))).count === 0,
+      30_000,
+    );
+    const found = (
+      await Promise.all(Array.from({ length: 7 }, (_, i) => logOf(broker, `user:u${i}`)))
+    ).flat();
+    assert.deepEqual(found.map(text).sort(), [...due.keys()].sort());
+    for (const one of found) assert.ok(one.time >= due.get(text(one))!, `${text(one)} came early`);
+  } finally {
+    await Promise.all(servers.map(({ push }) => push.close()));
+  }
+}
+
+test('a PostgreSQL that is killed and comes back has everything once, at its time', {
+  ...needs('postgres'),
+  timeout: 120_000,
+}, async () => {
+  const server = await startPostgres();
+  const options = { reconnectMinDelay: 20, reconnectMaxDelay: 100, statementTimeout: 2000 };
+  try {
+    await surviveKills(
+      () => postgresBroker(server.url, options),
+      async () => {
+        await server.kill();
+        await server.start();
+      },
+    );
+  } finally {
+    await server.stop();
+  }
+});
+
 describe('with Redis', { ...needs('redis'), timeout: 120_000 }, () => {
   test('a store that is killed and comes back has everything once, at its time', async () => {
     const redis = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
-    const make = (): Broker =>
-      redisBroker(redis.url, { reconnectMinDelay: 20, reconnectMaxDelay: 100, commandTimeout: 2000 });
-    const broker = make();
-    const servers = [
-      await startPush({ broker, lease: 500 }),
-      await startPush({ broker: make(), lease: 500 }),
-    ];
+    const options = { reconnectMinDelay: 20, reconnectMaxDelay: 100, commandTimeout: 2000 };
     try {
-      const start = Date.now();
-      const due = new Map<string, number>();
-      for (let i = 0; i < 300; i++) {
-        const at = start + 200 + i * 10;
-        due.set(`${i}`, at);
-        await servers[i % 2]!.push.send(`u${i % 7}`, `${i}`, { at });
-      }
-      for (let i = 0; i < 3; i++) {
-        await until('its time', () => Date.now() > start + 600 + i * 800);
-        await redis.kill();
-        await redis.start();
-      }
-      await until(
-        'all of them',
-        async () => (await servers[0]!.push.scheduled().catch(() => ({ count: 1 }))).count === 0,
-        30_000,
+      await surviveKills(
+        () => redisBroker(redis.url, options),
+        async () => {
+          await redis.kill();
+          await redis.start();
+        },
       );
-      const found = (
-        await Promise.all(Array.from({ length: 7 }, (_, i) => logOf(broker, `user:u${i}`)))
-      ).flat();
-      assert.deepEqual(found.map(text).sort(), [...due.keys()].sort());
-      for (const one of found) assert.ok(one.time >= due.get(text(one))!, `${text(one)} came early`);
     } finally {
-      await Promise.all(servers.map(({ push }) => push.close()));
       await redis.stop();
     }
   });
@@ -367,11 +459,13 @@ describe('with Redis', { ...needs('redis'), timeout: 120_000 }, () => {
     const redis = await startRedis();
     try {
       const broker = redisBroker(redis.url);
+      const letGo = heldBack(broker);
       const { push, log } = await startPush({ broker });
       const at = soon();
       await push.send('broken', 'x', { at });
       await push.send('alice', 'good', { at });
       await ask(redis, 'SET', '{tidings:user:broken}:list', 'text');
+      letGo();
       await until('the other one', async () => (await logOf(broker, 'user:alice')).length === 1);
       await until('nothing to be left', async () => (await push.scheduled()).count === 0);
       const { messages } = await push.scheduled({ failed: true });
@@ -467,4 +561,53 @@ test('instances of one store share the work, and each message is stored once', a
   await until('all', async () => (await servers[0]!.push.scheduled()).count === 0, 20_000);
   const all = await Promise.all(Array.from({ length: 50 }, (_, i) => logOf(broker, `user:u${i}`)));
   assert.equal(all.flat().length, 500);
+});
+
+test('what was handed out before and behind the end of a lease keeps its order', async () => {
+  const LEASE = 1_000;
+  const slow = (milliseconds: number): Promise<void> => new Promise((done) => setTimeout(done, milliseconds));
+  const broker = memoryBroker();
+  const count = 200;
+  for (let i = 0; i < count; i++) {
+    const payload = Buffer.from(`${i}`);
+    await broker.schedule.add(
+      { id: `${i}`, channel: 'user:alice', kind: 'text', payload, at: i, settings: {} },
+      0,
+    );
+  }
+  let takes = 0;
+  const schedule: Schedule = {
+    add: (message, most) => broker.schedule.add(message, most),
+    cancel: (id) => broker.schedule.cancel(id),
+    list: (which) => broker.schedule.list(which),
+    failed: (limit) => broker.schedule.failed(limit),
+    settle: (holder, outcomes, isLast) => broker.schedule.settle(holder, outcomes, isLast),
+    // A store that is slow at first: its answers come when most of the lease is over.
+    async take(holder, wanted) {
+      const taken = await broker.schedule.take(holder, wanted);
+      if (takes++ < 2) await slow(LEASE * 0.6);
+      return taken;
+    },
+  };
+  const stored: number[] = [];
+  const scheduler = new Scheduler(schedule, {
+    limits: { scheduled: 0 },
+    lease: LEASE,
+    checkInterval: 1_000,
+    isAway: () => false,
+    async store({ payload }) {
+      // The first of the first 128 ends when their lease is over, and that of the others is not.
+      if (stored.length === 0) await slow(LEASE * 0.4);
+      const n = Number(payload.toString());
+      if (!stored.includes(n)) stored.push(n);
+    },
+    log: () => {},
+  });
+  scheduler.start();
+  await until('all of them', () => stored.length === count, 30_000);
+  await scheduler.close();
+  assert.deepEqual(
+    stored,
+    Array.from({ length: count }, (_, i) => i),
+  );
 });

@@ -141,7 +141,11 @@ onEachStore('a trace that the caller names, and what is sent to many, later, or 
   await until('all of it', () => page.data().includes('later') && other.data('news').length === 1);
   await until(
     'the spans',
-    () => spansOf(TRACE, 'deliver').length >= 5 && spansOf(TRACE, 'schedule').length > 0,
+    () =>
+      spansOf(TRACE, 'deliver').length >= 5 &&
+      spansOf(TRACE, 'schedule').length > 0 &&
+      // The one of what was due ends behind its delivery.
+      spansOf(TRACE, 'send').length >= 4,
   );
   const sends = spansOf(TRACE, 'send');
   const many = sends.find(({ attributes }) => attributes['messaging.batch.message_count'] === 3);

@@ -27,7 +27,7 @@ local function save(s)
 end
 
 -- A server that was restarted, or has taken over from another one, may not know of all leases: they run as long as
--- they can have been given for, from the moment on at which that is noticed.
+-- they can have been given for, from the moment on at which that is noticed; and so from when its clock was set back.
 local function load_state()
   local found = call('HMGET', STATE, 'epoch', 'top', 'id', 'run', 'since', 'longest', 'layout')
   local info = redis.pcall('INFO', 'server')
@@ -36,7 +36,7 @@ local function load_state()
     epoch = found[1] or ARGV[1], top = tonumber(found[2] or 0), id = found[3] or '-', run = run,
     since = tonumber(found[5] or 0), longest = tonumber(found[6] or 0), now = clock(), layout = tonumber(found[7] or nil),
   }
-  if not found[1] or found[4] ~= run then
+  if not found[1] or found[4] ~= run or s.since > s.now then
     s.since = s.now
     save(s)
   end
@@ -65,7 +65,6 @@ local function goes_on(s, epoch, number, id)
   local entry = number > 0 and entry_at(s, number)
   return not entry or id_of(entry) == id
 end
-
 
 local function append(s, id, time, json, most)
   s.top = s.top + 1

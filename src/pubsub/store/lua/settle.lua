@@ -52,8 +52,9 @@ for i = 4, #ARGV, 3 do
   if what == 'stored' or what == 'failed' then
     local item = call('HGET', ITEMS, id)
     local channel = item and channel_of(item)
-    if channel then
-      call('HDEL', HELD, channel)
+    local till = channel and string.match(call('HGET', HELD, channel) or '', '^%d+')
+    if till then
+      call('HSET', HELD, channel, till .. ' 0')
     end
     remove(id)
     if what == 'failed' and item then

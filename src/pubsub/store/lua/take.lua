@@ -45,20 +45,25 @@ local reply, looks, bytes = { 'held', time, '' }, 0, 0
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local count = 0
 
-local function hand_out(member)
-  local id = sub(member, 13)
-  local item = call('HGET', ITEMS, id)
-  if not item then
-    call('ZREM', WHEN, member)
-    return
-  end
+-- Puts an item off whose channel is held, also where that is over by now: what it was held for stands at its end, and is
+-- not to be overtaken. Returns when it is due then.
+local function put_off(member, item, due)
   local channel = channel_of(item)
-  local held = channel and call('HGET', HELD, channel)
-  local till = held and tonumber(string.match(held, '^%d+'))
-  if till and till > time and till <= time + LONGEST then
-    call('ZADD', WHEN, till, member)
+  local till, tries = string.match(channel and call('HGET', HELD, channel) or '', '^(%d+) (%d+)$')
+  till = tonumber(till)
+  if not till then
     return
   end
+  if till > due and till <= time + LONGEST then
+    call('ZADD', WHEN, till, member)
+    return till
+  end
+  if till < due and tries == '0' then
+    call('HDEL', HELD, channel)
+  end
+end
+
+local function hand_out(member, id, item)
   call('ZREM', WHEN, member)
   call('ZADD', TAKEN, 0, member)
   reply[#reply + 1] = id
@@ -68,16 +73,29 @@ local function hand_out(member)
 end
 
 while count < most and bytes < most_bytes and looks < MOST_LOOKS do
-  local due = call('ZRANGEBYSCORE', WHEN, '-inf', now, 'LIMIT', 0, most - count)
+  local due = call('ZRANGEBYSCORE', WHEN, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most - count)
   if #due == 0 then
     break
   end
-  for _, member in ipairs(due) do
+  for i = 1, #due, 2 do
     if bytes >= most_bytes then
       break
     end
     looks = looks + 1
-    hand_out(member)
+    local member = due[i]
+    local id = sub(member, 13)
+    local item = call('HGET', ITEMS, id)
+    if item then
+      local till = put_off(member, item, tonumber(due[i + 1]))
+      if not till then
+        hand_out(member, id, item)
+      elseif till <= now then
+        -- Its place is among those that follow.
+        break
+      end
+    else
+      call('ZREM', WHEN, member)
+    end
   end
 end
 local next_one = call('ZRANGE', WHEN, 0, 0, 'WITHSCORES')
