@@ -16,24 +16,30 @@ for (const line of lines) {
   const [user, text] = JSON.parse(line) as [string, string];
   add(user, text);
 }
+/** So many wait to be stored, whatever the pace of the machine: until more come, or none has for so many milliseconds. */
+const LATE = 10;
+const IDLE = 3000;
 const waiting: { line: string; stored: () => void }[] = [];
+const storeAll = (but: number): void => {
+  for (const { line, stored } of waiting.splice(0, Math.max(0, waiting.length - but))) {
+    appendFileSync(file, line);
+    stored();
+  }
+};
+const idle = setTimeout(() => storeAll(0), IDLE);
 const isLate = when === 'late';
 const server = streamServer({
   log,
   isHasty: isLate,
   store(user, text) {
     const line = `${JSON.stringify([user, text])}\n`;
-    if (isLate) return new Promise((stored) => waiting.push({ line, stored }));
-    appendFileSync(file, line);
+    if (!isLate) return appendFileSync(file, line);
+    idle.refresh();
+    return new Promise((stored) => {
+      waiting.push({ line, stored });
+      storeAll(LATE);
+    });
   },
 });
-if (isLate) {
-  setInterval(() => {
-    for (const { line, stored } of waiting.splice(0)) {
-      appendFileSync(file, line);
-      stored();
-    }
-  }, 500);
-}
 process.on('SIGTERM', () => process.exit(0));
 server.listen(Number(port), '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${port}/`));
