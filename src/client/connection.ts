@@ -263,7 +263,7 @@ export function createConnection(
 
     /** Dials anew at once and without a word to the page: it was greeted in a wrong name. */
     redial(): void {
-      if (hasRedialled) lost(1000, 'another user each time');
+      if (hasRedialled) lost(1000, 'another user');
       else {
         hasRedialled = true;
         again();

@@ -28,9 +28,9 @@ export interface TopicWishes {
 }
 
 interface Topic extends TopicWishes {
-  /** As the server has confirmed it on this connection. */
-  state?: ChannelState | undefined;
-  waiting: { resolve(state: ChannelState): void; reject(error: Error): void }[];
+  /** As the server has confirmed it on this connection; null: it has refused a ticket, and gets another, but no third one. */
+  state?: ChannelState | null | undefined;
+  waiting: [resolve: (state: ChannelState) => void, reject: (error: Error) => void][];
 }
 
 /** What topics need of the talk that they are a part of. */
@@ -89,7 +89,7 @@ export function createTopics(user: TopicsUser) {
       Promise.resolve()
         .then(ticket)
         .then(ask, (error: unknown) => {
-          tell('ticket', `${error}`, channel);
+          tell('ticket', String(error), channel);
           joinLater(channel, topic);
         });
   };
@@ -107,7 +107,7 @@ export function createTopics(user: TopicsUser) {
   };
 
   const fail = ({ waiting }: Topic, error: Error): void => {
-    for (const { reject } of waiting.splice(0)) reject(error);
+    for (const [, reject] of waiting.splice(0)) reject(error);
   };
   const drop = (channel: string, topic: Topic, error: Error): void => {
     topics.delete(channel);
@@ -143,7 +143,7 @@ export function createTopics(user: TopicsUser) {
     const topic = topics.get(channel);
     if (topic) {
       topic.state = { position, recovered, ...(reason && { reason }) };
-      for (const { resolve } of topic.waiting.splice(0)) resolve(topic.state);
+      for (const [resolve] of topic.waiting.splice(0)) resolve(topic.state);
     } else if (channel !== INBOX) given.add(channel);
     if (!recovered) emit('gap', { channel, reason, position });
   };
@@ -167,13 +167,13 @@ export function createTopics(user: TopicsUser) {
         if (isConnected()) join(channel, topic);
       }
       const { state, waiting } = topic;
-      return state ?? new Promise((resolve, reject) => waiting.push({ resolve, reject }));
+      return state ?? new Promise((...one) => waiting.push(one));
     },
 
     unsubscribe(channel: string): void {
       const topic = topics.get(channel);
       if (!topic) return;
-      drop(channel, topic, new Error(`unsubscribed from ${channel}`));
+      drop(channel, topic, new Error('unsubscribed'));
       forget(channel);
       if (isConnected()) leave(channel);
     },
@@ -226,6 +226,12 @@ export function createTopics(user: TopicsUser) {
         if (damaged.has(channel)) return true;
         damaged.add(channel);
       } else if (topic && !topic.state) {
+        // The ticket may have expired on its way, and a function knows newer ones.
+        if (topic.state !== null && code === 'forbidden' && typeof topic.ticket === 'function') {
+          topic.state = null;
+          join(channel, topic);
+          return true;
+        }
         if (code === 'unavailable') {
           joinLater(channel, topic);
           return true;

@@ -1,6 +1,7 @@
 /** Topics that come and go by the application's word, with a real push server. */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { WebSocket as WsWebSocket } from 'ws';
 import {
   type Client,
@@ -111,6 +112,65 @@ test('a topic by tickets is joined again with a new one, at each end and each re
     ['ticket'],
   );
   assert.deepEqual(of('unsubscribed'), []);
+});
+
+test('a ticket that expires on its way is made up for by another one, once for each time that a topic is joined', async () => {
+  const { push, url } = await startPush({
+    authorize: {},
+    topicTickets: { secret: SECRET },
+    expiry: { leeway: 0 },
+  });
+  const { client, of } = open(url);
+  const over = signTopicTicket('alice', 'room', { secret: SECRET, lifetime: 1 });
+  const good = signTopicTicket('alice', 'room', { secret: SECRET, lifetime: 600_000 });
+  await pause(5);
+  const next = [over, good];
+  let asked = 0;
+  const ticket = (): string => {
+    asked++;
+    return next.shift()!;
+  };
+  assert.equal((await client.subscribe('room', { ticket })).recovered, true);
+  assert.equal(asked, 2);
+  // Each time: what was granted before does not count.
+  for (const [n, before] of [2, 4, 6].entries()) {
+    next.push(over, good);
+    for (const session of push.localSessions()) session.terminate();
+    await until('it is asked twice', () => asked === before + 2);
+    await push.publish('room', n);
+    await until('the message', () => of('message').length === n + 1);
+  }
+  assert.deepEqual(
+    of('message').map(({ data }) => data),
+    [0, 1, 2],
+  );
+  assert.deepEqual(of('error'), []);
+  assert.deepEqual(of('unsubscribed'), []);
+  assert.deepEqual(of('gap'), []);
+});
+
+test('a topic whose tickets are refused twice in a row is told so and ends; one that has but one ticket, at once', async () => {
+  const { url } = await startPush({ authorize: {}, topicTickets: { secret: SECRET } });
+  const { client, of } = open(url);
+  let asked = 0;
+  const bad = signTopicTicket('alice', 'room', {
+    secret: 'another secret of sixteen bytes',
+    lifetime: 600_000,
+  });
+  const ticket = async (): Promise<string> => {
+    asked++;
+    return bad;
+  };
+  await assert.rejects(client.subscribe('room', { ticket }), { code: 'forbidden' });
+  assert.equal(asked, 2);
+  await assert.rejects(client.subscribe('room', { ticket: bad }), { code: 'forbidden' });
+  // It is another topic by then: asked for by its own word, with two tries of its own.
+  await assert.rejects(client.subscribe('room', { ticket }), { code: 'forbidden' });
+  assert.equal(asked, 4);
+  assert.deepEqual(
+    of('error').map(({ code, channel }) => [code, channel]),
+    Array(3).fill(['forbidden', 'room']),
+  );
 });
 
 test('a topic that is revoked is told once, and not asked for again', async () => {
