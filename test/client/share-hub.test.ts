@@ -165,7 +165,7 @@ test('a topic is left when the last tab has left it, been closed, or died withou
   hub.take('b', '');
   assert.deepEqual(sent, []);
   mourned.get('c')!();
-  assert.deepEqual(sent, [{ type: 'unsubscribe', channel: 'news' }]);
+  assert.deepEqual(sent, [{ type: 'unsubscribe', channel: 'news', ref: 'hub' }]);
 });
 
 test('where one tab may not have a topic, it is told; the others, whose subscription that ended, ask for themselves', async () => {
@@ -198,6 +198,39 @@ test('where one tab may not have a topic, it is told; the others, whose subscrip
   );
 });
 
+test('what is wrong with a frame that no tab waits for is not the answer to a subscription', async () => {
+  const { open, take, serve, said, sent, heard } = start();
+  await open();
+  for (const tab of ['a', 'b']) take(tab, HELLO);
+  take('own', { type: 'ack', channel: 'inbox', position: at(3) });
+  const { ref } = sent.find(({ type }) => type === 'ack')!;
+  said.length = 0;
+  serve({ type: 'error', code: 'unavailable', message: 'try again', channel: 'inbox', ref });
+  assert.deepEqual(
+    said.map(([to, what]) => [to, JSON.parse(what as string).code]),
+    [['own', 'unavailable']],
+  );
+  said.length = 0;
+  for (const tab of ['a', 'b']) {
+    serve({ type: 'subscribed', channel: 'inbox', position: at(3), recovered: true });
+    assert.deepEqual([...new Set(said.map(([to]) => to))], [tab]);
+    assert.ok(heard(tab).includes('welcome'));
+  }
+  // The server has ended it while the last tab left; another one asks for it.
+  take('a', { type: 'subscribe', channel: 'news' });
+  serve({ type: 'subscribed', channel: 'news', position: at(5), recovered: true });
+  take('a', { type: 'unsubscribe', channel: 'news' });
+  take('b', { type: 'subscribe', channel: 'news' });
+  said.length = 0;
+  serve({ type: 'error', code: 'not-subscribed', message: 'no', channel: 'news', ref });
+  assert.equal(said.length, 0);
+  serve({ type: 'subscribed', channel: 'news', position: at(5), recovered: true });
+  assert.deepEqual(
+    said.filter(([, what]) => what !== '').map(([to, what]) => [to, JSON.parse(what as string).type]),
+    [['b', 'subscribed']],
+  );
+});
+
 test('the highest acknowledgement of all tabs goes to the server, not before it was sent on this connection', async () => {
   const { open, take, serve, sent, message } = start();
   await open();
@@ -210,7 +243,7 @@ test('the highest acknowledgement of all tabs goes to the server, not before it 
   message(5);
   take('own', { type: 'ack', channel: 'inbox', position: at(4) });
   take('own', { type: 'ack', channel: 'inbox', position: at(5) });
-  assert.deepEqual(sent, [{ type: 'ack', channel: 'inbox', position: at(5) }]);
+  assert.deepEqual(sent, [{ type: 'ack', channel: 'inbox', position: at(5), ref: 'hub' }]);
 });
 
 test('who is told of a close: a refusal only whose ticket it was, a frame that no server takes only whose it was', async () => {

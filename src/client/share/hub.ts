@@ -20,6 +20,8 @@ import { isFinal, TOO_BIG } from '../reconnect.ts';
 import type { Transport, TransportFactory } from '../transport.ts';
 import { ANEW, ENDED, type Saying } from './words.ts';
 
+/** The `ref` of frames that no tab waits for: an error that has it is not the answer to a subscription. */
+const BESIDES = 'hub';
 /** Milliseconds of silence after which the server is asked, at least; longer where it has had nothing to say for long. */
 const QUIET = 500;
 /** Milliseconds, at least, that the server has for its answer. */
@@ -192,6 +194,9 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
     else if (type === 'subscribed') subscribed(frame, text);
     else if (type === 'unsubscribed') {
       if (frame.reason) ended(name, frame.reason, text);
+    } else if (ref === BESIDES) {
+      // Of a topic that no tab is on any more nobody need know.
+      if (name === INBOX) say(own, text);
     } else if (type === 'error' && channel && frame.code !== 'no-presence') ended(name, '', text);
     else if (channel && (type === 'presence' || type === 'error')) {
       for (const { id, on } of guests.values())
@@ -297,7 +302,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
     // Not before it was sent on this connection.
     if (isAcked || !ack || !last || ack.epoch !== last.epoch || ack.offset > last.offset) return;
     isAcked = true;
-    send({ type: 'ack', channel: INBOX, position: ack });
+    send({ type: 'ack', channel: INBOX, position: ack, ref: BESIDES });
   };
 
   // ── what tabs say ────────────────────────────────────────────────────────────────────────────────────
@@ -327,7 +332,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   /** Of a topic that no tab is on any more nothing is to come. */
   const tidy = (channel: string): void => {
     for (const { on } of guests.values()) if (on.has(channel)) return;
-    if (lasts.delete(channel)) send({ type: 'unsubscribe', channel });
+    if (lasts.delete(channel)) send({ type: 'unsubscribe', channel, ref: BESIDES });
   };
 
   const gone = (id: string): void => {

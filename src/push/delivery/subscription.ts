@@ -125,11 +125,13 @@ export class Subscription implements Subscriber {
     return this.place === 'live' ? this.channel.position : this.#position;
   }
 
-  /** Whether the session was sent this message, or begins behind it; `undefined` where its id is not known here. */
-  hasSent(position: Position): boolean | undefined {
-    const sent = this.position;
-    if (position.epoch !== sent.epoch || position.offset > sent.offset) return false;
-    if (position.offset === sent.offset && sent.id !== '') return position.id === sent.id;
+  /**
+   * Whether it is a message of the channel, as its id says; `undefined` where that is not known here. Whether it was sent by
+   * this subscription does not matter: an earlier one, or another page of the device, may have had it.
+   */
+  knows(position: Position): boolean | undefined {
+    const { epoch, offset, id } = this.position;
+    if (position.epoch === epoch && position.offset === offset && id !== '') return position.id === id;
     return this.channel.knows(position);
   }
 

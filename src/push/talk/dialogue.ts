@@ -297,22 +297,23 @@ export class Dialogue {
     const { device } = session;
     if (device === undefined) throw new FrameError('bad-ack', 'hello named no device', wireName(channel));
     if (position.offset === 0) return undefined;
-    const isSent = subscription.hasSent(position);
-    if (isSent === undefined) return this.#ackOld(session, { channel, device, position });
-    this.#checkSent(isSent, channel);
+    const isKnown = subscription.knows(position);
+    if (isKnown === undefined) return this.#ackOld(session, { channel, device, position });
+    this.#checkSent(isKnown, channel);
     this.#acknowledge(session, { channel, device, position });
     return undefined;
   }
 
-  /** Of a message that this session may have got too long ago to remember its id: the store does. */
+  /** Of a message that came too long ago to be known here: the store knows it. */
   async #ackOld(session: Session, cursor: Cursor): Promise<void> {
     const { channel, position } = cursor;
-    const { messages } = await this.#host.router.broker.read(channel, position.offset - 1, 1);
-    const [entry] = messages;
+    const { top, messages } = await this.#host.router.broker.read(channel, position.offset - 1, 1);
     if (session.isDismissed) return;
+    this.#checkSent(position.epoch === top.epoch && position.offset <= top.offset, channel);
+    const [entry] = messages;
     // What is no longer retained can't be told from what never was. A cursor there would be of no use.
     if (entry?.offset !== position.offset) return;
-    this.#checkSent(entry.epoch === position.epoch && entry.id === position.id, channel);
+    this.#checkSent(entry.id === position.id, channel);
     this.#acknowledge(session, cursor);
   }
 

@@ -143,12 +143,14 @@ export interface Subscribe {
 export interface Unsubscribe {
   type: 'unsubscribe';
   channel: string;
+  ref?: string;
 }
 /** This device has everything of the channel up to this position. */
 export interface Ack {
   type: 'ack';
   channel: string;
   position: WirePosition;
+  ref?: string;
 }
 /** Only where the application permits it. Answered by `published` or `error` with the same `ref`. */
 export interface Publish {
@@ -377,7 +379,7 @@ export type ErrorCode =
   /** The subscription is there, but the page may not be told who is on the topic. */
   | 'no-presence'
   | 'not-subscribed'
-  /** An acknowledgement beyond what was sent, or without a `device` in `hello`. */
+  /** An acknowledgement of what was never sent, or without a `device` in `hello`. */
   | 'bad-ack'
   /** The store did not take it: try again, with the same idempotency key. */
   | 'unavailable'

@@ -59,6 +59,44 @@ onEachStore(
   },
 );
 
+onEachStore(
+  'a page that begins its inbox once more may acknowledge at once what it had before, on this connection or an earlier one',
+  async (broker) => {
+    const { push, url } = await startPush({ broker: broker() });
+    const page = await Page.open(url, 'alice', { device: 'phone' });
+    for (let n = 1; n <= 40; n++) await push.send('alice', n);
+    await until('the messages', () => page.data().length === 40);
+    // Of a log that is gone: it is told so, and gets all of this one.
+    const first = { type: 'subscribe', channel: 'inbox', position: { epoch: 'other', offset: 3, id: 'x' } };
+    // One that is remembered, and one that only the store knows.
+    for (const [n, at] of [2, 38].entries()) {
+      page.say(first);
+      acknowledge(page, at);
+      assert.deepEqual((await page.frame('acked', n)).position, positionOf(page.messages()[at]!));
+    }
+    page.say(first);
+    page.say({ type: 'ack', channel: 'inbox', position: { ...positionOf(page.messages()[39]!), id: 'x' } });
+    page.say({
+      type: 'ack',
+      channel: 'inbox',
+      position: { ...positionOf(page.messages()[39]!), offset: 41 },
+    });
+    await page.frame('error', 1);
+    // As a page does whose memory is older than its device.
+    const back = await Page.open(url, 'alice', {
+      device: 'phone',
+      positions: { inbox: first.position },
+    });
+    back.say({ type: 'ack', channel: 'inbox', position: positionOf(page.messages()[39]!) });
+    assert.equal((await back.frame('acked')).position.offset, 40);
+    assert.deepEqual(
+      page.frames('error').map(({ code }) => code),
+      ['bad-ack', 'bad-ack'],
+    );
+    assert.deepEqual(back.frames('error'), []);
+  },
+);
+
 onEachStore('a hundred users that acknowledge in one moment have all done so', async (broker) => {
   const { push, url } = await startPush({ broker: broker() });
   const users = Array.from({ length: 100 }, (_, i) => `u${i}`);
