@@ -793,7 +793,9 @@ describe('the bell', needs('chromium'), () => {
         static get permission() { return permission; }
         static async requestPermission() { asked++; permission = 'granted'; return permission; } };
       Object.defineProperty(Document.prototype, 'hidden', { get: () => isHidden });
-      window.hide = (on) => { isHidden = on; document.dispatchEvent(new Event('visibilitychange')); };`;
+      window.hide = (on) => { isHidden = on; document.dispatchEvent(new Event('visibilitychange')); };
+      window.mails = 0;
+      document.addEventListener('tidings-mail', () => mails++);`;
     const [page, other] = [
       await site.open(tag(user, 'notifications'), { context, before }),
       await site.open(tag(user, 'notifications'), {
@@ -819,6 +821,10 @@ describe('the bell', needs('chromium'), () => {
     await send(user, 'seen');
     await shown(other, 2);
     await bell.toasts.first().waitFor();
+    await until('the other one is told', async () => (await other.evaluate('mails')) === 2);
+    // Locks are asked for in turn: what the other one has asked for is decided by now.
+    const isHeld = `navigator.locks.request('tidings-bell:notify', { ifAvailable: true }, (lock) => lock === null)`;
+    assert.equal(await other.evaluate(isHeld), true);
     assert.equal(await other.evaluate('notices.length'), 0);
     await page.evaluate('hide(true)');
     await send(user, { subject: 'hidden', from: 'bob' });
