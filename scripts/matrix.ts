@@ -1,9 +1,10 @@
 /**
- * `npm run matrix [-- node=22,24 redis=none|valkey|8 user=nobody] [--whole]`: tests on machines of other kinds. Without
+ * `npm run matrix [-- node=22,24 redis=none|valkey|8 user=nobody] [--whole] [--again]`: tests on machines of other kinds. Without
  * words: on each Node that we serve but the one that runs this (`npm test` is on that), without a store, with other
  * stores than the machine's, as a user who is not root; each with the tests that tell most about it. With words: in each
  * cell that can be made of them. `--whole`: the build, and all tests of the usual and the heavy set, in each cell. All cells
- * run side by side. A store or a user that can't be had is left out, and said; a Node fails the run.
+ * run side by side. A store or a user that can't be had is left out, and said; a Node fails the run. `--again` as for
+ * scripts/test.ts.
  */
 import { spawnSync } from 'node:child_process';
 import { delimiter, dirname } from 'node:path';
@@ -12,6 +13,7 @@ import { provide } from '../test/support/programs.ts';
 import { type Cell, cellsOf, nameOf, testsOf, usual } from './matrix/cells.ts';
 import { LeftOut, nodeOf, type Place, placeFor } from './matrix/places.ts';
 import { fetchStore } from './matrix/stores.ts';
+import { runAgain } from './testing/again.ts';
 import { byLength, isApart, testFiles } from './testing/files.ts';
 import { endAll, runFile } from './testing/one-file.ts';
 import { pool } from './testing/pool.ts';
@@ -20,7 +22,7 @@ import { Report } from './testing/report.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { whole: { type: 'boolean', default: false } },
+  options: { whole: { type: 'boolean', default: false }, again: { type: 'boolean', default: false } },
 });
 
 /** A cell that is ready: which Node runs it, where, with what around it. */
@@ -57,12 +59,15 @@ await Promise.all(
   }),
 );
 
-const items = ready
-  .flatMap((cell) => cell.files.map((file) => ({ cell, file })))
-  .sort((a, b) => byLength(a.file, b.file));
-provide(programsOf([...new Set(items.map(({ file }) => file))]));
+const items = new Map(
+  ready
+    .flatMap((cell) => cell.files.map((file) => ({ cell, file })))
+    .sort((a, b) => byLength(a.file, b.file))
+    .map((item) => [`${item.cell.name} ${item.file}`, item]),
+);
+provide(programsOf([...new Set([...items.values()].map(({ file }) => file))]));
 
-const report = new Report(items.length);
+const report = new Report(items.size);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     endAll();
@@ -70,25 +75,33 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.exit(1);
   });
 }
+/** By label. */
 const passed = new Map<string, number>();
+const run = async (label: string) => {
+  const { cell, file } = items.get(label)!;
+  // What else goes on at the same time may be about time.
+  const outcome = await runFile(file, cell.env, { place: cell.place, givesWay: true });
+  passed.set(label, outcome.passed);
+  return { ...outcome, file: label };
+};
 await pool(
-  items,
-  async ({ cell: { name, place, env }, file }) => {
-    const label = `${name} ${file}`;
+  [...items.keys()],
+  async (label) => {
     report.began(label);
-    // What else goes on at the same time may be about time.
-    const outcome = await runFile(file, env, { place, givesWay: true });
-    report.ended({ ...outcome, file: label });
-    passed.set(name, (passed.get(name) ?? 0) + outcome.passed);
-    if (outcome.failures.length > 0) verdicts.set(name, 'tests fail');
+    report.ended(await run(label));
   },
-  ({ file }) => isApart(file),
+  (label) => isApart(items.get(label)!.file),
 );
+if (values.again) await runAgain(report, run);
 report.conclude();
-if (report.failed) process.exitCode = 1;
+for (const label of report.failed) verdicts.set(items.get(label)!.cell.name, 'tests fail');
+if (report.failed.length > 0) process.exitCode = 1;
 console.log('');
-for (const name of cells.map(nameOf))
-  console.log(`${name}: ${verdicts.get(name) ?? `all is well (${passed.get(name)} tests)`}`);
+for (const name of cells.map(nameOf)) {
+  const counts = [...passed].map(([label, count]) => (items.get(label)!.cell.name === name ? count : 0));
+  const count = counts.reduce((sum, each) => sum + each, 0);
+  console.log(`${name}: ${verdicts.get(name) ?? `all is well (${count} tests)`}`);
+}
 
 /** @throws where the cell can't be had, or its build fails */
 function prepare(cell: Cell, node: string): Ready {

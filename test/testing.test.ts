@@ -4,9 +4,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { runAgain } from '../scripts/testing/again.ts';
 import { APART, LONG, SETS, testFiles } from '../scripts/testing/files.ts';
 import { type Outcome, runFile } from '../scripts/testing/one-file.ts';
 import { pool } from '../scripts/testing/pool.ts';
+import { Report } from '../scripts/testing/report.ts';
 import { until } from './support/net.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tidings-testing-'));
@@ -175,6 +177,38 @@ test('each set has its command, which CONTRIBUTING.md names', () => {
     assert.match(scripts[`test:${set}`] ?? '', new RegExp(`scripts/test\\.ts --set ${set}$`));
     assert.match(readFileSync('CONTRIBUTING.md', 'utf8'), new RegExp(`^npm run test:${set} .*#`, 'm'));
   }
+});
+
+test('what failed is run again: what passes then is unsteady and told so, what does not has failed; not where it is many', async (t) => {
+  const said: string[] = [];
+  t.mock.method(console, 'log', (text: string) => said.push(text));
+  const outcome = (file: string, ...errors: string[]): Outcome => ({
+    ...{ file, seconds: 1, passed: 1, skipped: new Map(), output: `${file} was here` },
+    failures: errors.map((error) => ({ names: ['it'], line: 7, error })),
+  });
+  const play = async (...failing: string[]) => {
+    const report = new Report(5);
+    said.length = 0;
+    report.ended(outcome('fine'));
+    for (const file of failing) report.ended(outcome(file, `${file} the first time`));
+    const again: string[] = [];
+    await runAgain(report, async (file) => {
+      again.push(file);
+      return file.startsWith('bad') ? outcome(file, `${file} the second time`) : outcome(file);
+    });
+    report.conclude();
+    return { again, failed: report.failed, text: said.join('\n') };
+  };
+  const some = await play('shaky', 'bad');
+  assert.deepEqual([some.again, some.failed], [['shaky', 'bad'], ['bad']]);
+  assert.match(some.text, /unsteady shaky:7\n {2}it\n {4}shaky the first time\n\noutput of shaky:/);
+  assert.match(some.text, /not ok bad:7\n {2}it\n {4}bad the second time\n/);
+  assert.match(some.text, /\n3 files in 0 s: 3 tests passed, 1 failed, 0 not run\n/);
+  assert.match(some.text, /unsteady: shaky failed, and passed when it was run again, alone\nfailed: bad$/);
+  const many = ['a', 'b', 'c', 'd'];
+  const all = await play(...many);
+  assert.deepEqual([all.again, all.failed], [[], many]);
+  assert.doesNotMatch(all.text, /unsteady/);
 });
 
 test('each item of a pool has its turn, in order, the busy ones among the others, and one that fails ends the run', async () => {

@@ -1,11 +1,16 @@
-/** What a run says: a line for each file as it ends, and at the end all that failed, and all that did not run. */
+/**
+ * What a run says: a line for each file as it ends, and at the end all that failed, and all that did not run. A file that
+ * failed and passes when it is run again is unsteady: what failed is shown, too.
+ */
 import type { Failure, Outcome } from './one-file.ts';
 
 /** The most lines of a file's own output that a failure shows: the last ones. */
 const OUTPUT = 100;
 
 export class Report {
-  readonly #outcomes: Outcome[] = [];
+  readonly #outcomes = new Map<string, Outcome>();
+  /** What became at first of files that have passed since. */
+  readonly #unsteady: Outcome[] = [];
   readonly #began = performance.now();
   readonly #all: number;
   readonly #running = new Set<string>();
@@ -22,7 +27,9 @@ export class Report {
   }
 
   ended(outcome: Outcome): void {
-    this.#outcomes.push(outcome);
+    const first = this.#outcomes.get(outcome.file);
+    if (first !== undefined && outcome.failures.length === 0) this.#unsteady.push(first);
+    this.#outcomes.set(outcome.file, outcome);
     this.#running.delete(outcome.file);
     const { file, seconds, passed, failures, skipped } = outcome;
     const notRun = sum(skipped.values());
@@ -36,30 +43,26 @@ export class Report {
     this.#progress();
   }
 
-  /** True where a test failed. */
-  get failed(): boolean {
-    return this.#outcomes.some(({ failures }) => failures.length > 0);
+  /** The files of which a test failed. */
+  get failed(): string[] {
+    return [...this.#outcomes.values()].filter(({ failures }) => failures.length > 0).map(({ file }) => file);
   }
 
   /** True where a test did not run for a reason that begins so. */
   lacks(reason: string): boolean {
-    return this.#outcomes.some(({ skipped }) => [...skipped.keys()].some((why) => why.startsWith(reason)));
+    return [...this.#outcomes.values()].some(({ skipped }) =>
+      [...skipped.keys()].some((why) => why.startsWith(reason)),
+    );
   }
 
   /** Says what failed and what did not run. */
   conclude(): void {
-    const failed = this.#outcomes.filter(({ failures }) => failures.length > 0);
-    for (const { file, failures, output } of failed) {
-      for (const failure of failures) this.#say(account(file, failure));
-      const lines = output.trimEnd().split('\n');
-      if (output.trim() === '') continue;
-      const left = lines.length - OUTPUT;
-      this.#say(`\noutput of ${file}${left > 0 ? `, without its first ${left} lines` : ''}:`);
-      this.#say(indented(lines.slice(-OUTPUT).join('\n'), '  | '));
-    }
+    const outcomes = [...this.#outcomes.values()];
+    for (const outcome of this.#unsteady) this.#account('unsteady', outcome);
+    for (const outcome of outcomes) this.#account('not ok', outcome);
 
     const reasons = new Map<string, { tests: number; files: string[] }>();
-    for (const { file, skipped } of this.#outcomes) {
+    for (const { file, skipped } of outcomes) {
       for (const [reason, count] of skipped) {
         const { tests, files } = reasons.get(reason) ?? { tests: 0, files: [] };
         reasons.set(reason, { tests: tests + count, files: [...files, file] });
@@ -72,13 +75,24 @@ export class Report {
       );
     }
 
-    const count = (of: (outcome: Outcome) => number): number => sum(this.#outcomes.map(of));
+    const count = (of: (outcome: Outcome) => number): number => sum(outcomes.map(of));
     const seconds = Math.round((performance.now() - this.#began) / 1000);
     this.#say(
-      `\n${this.#outcomes.length} files in ${seconds} s: ${count(({ passed }) => passed)} tests passed, ` +
+      `\n${outcomes.length} files in ${seconds} s: ${count(({ passed }) => passed)} tests passed, ` +
         `${count(({ failures }) => failures.length)} failed, ${count(({ skipped }) => sum(skipped.values()))} not run`,
     );
-    for (const { file } of failed) this.#say(`failed: ${file}`);
+    for (const { file } of this.#unsteady)
+      this.#say(`unsteady: ${file} failed, and passed when it was run again, alone`);
+    for (const file of this.failed) this.#say(`failed: ${file}`);
+  }
+
+  #account(state: string, { file, failures, output }: Outcome): void {
+    for (const failure of failures) this.#say(account(state, file, failure));
+    if (failures.length === 0 || output.trim() === '') return;
+    const lines = output.trimEnd().split('\n');
+    const left = lines.length - OUTPUT;
+    this.#say(`\noutput of ${file}${left > 0 ? `, without its first ${left} lines` : ''}:`);
+    this.#say(indented(lines.slice(-OUTPUT).join('\n'), '  | '));
   }
 
   #say(text: string): void {
@@ -89,16 +103,15 @@ export class Report {
   /** On a terminal the last line says how far it is. */
   #progress(): void {
     if (!this.#isTerminal) return;
-    const failed = this.#outcomes.filter(({ failures }) => failures.length > 0).length;
     const names = [...this.#running].map((file) => file.replace(/^test\/|\.test\.ts$/g, ''));
-    const line = `${this.#outcomes.length} of ${this.#all}, ${failed} failed; on: ${names.join(' ')}`;
+    const line = `${this.#outcomes.size} of ${this.#all}, ${this.failed.length} failed; on: ${names.join(' ')}`;
     process.stdout.write(`\r\x1b[K${line.slice(0, process.stdout.columns - 1)}`);
   }
 }
 
-function account(file: string, { names, line, error }: Failure): string {
+function account(state: string, file: string, { names, line, error }: Failure): string {
   const where = line === undefined ? file : `${file}:${line}`;
-  return `\nnot ok ${where}\n${names.length > 0 ? `  ${names.join(' › ')}\n` : ''}${indented(error, '    ')}`;
+  return `\n${state} ${where}\n${names.length > 0 ? `  ${names.join(' › ')}\n` : ''}${indented(error, '    ')}`;
 }
 
 function indented(text: string, by: string): string {
