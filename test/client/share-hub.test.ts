@@ -6,6 +6,8 @@ import { ANEW, ENDED, type Saying } from '../../src/client/share/words.ts';
 import type { TransportEvents } from '../../src/client/transport.ts';
 import { at } from './scripted-server.ts';
 
+/** Where a subscription goes on. */
+const HERE = { position: at(3), recovered: true };
 const HELLO = { type: 'hello', device: 'd', positions: { inbox: at(3) }, topics: [] };
 
 function start({
@@ -13,14 +15,22 @@ function start({
   address = async (): Promise<[string, string[]]> => ['ws://x/', []],
 } = {}) {
   const said: Saying[] = [];
+  /** Without the refs that are the hub's own. */
   const sent: Record<string, unknown>[] = [];
+  /** Of subscriptions without an answer, oldest first. */
+  const refs: { channel: unknown; ref: unknown }[] = [];
+  const record = ({ ref, ...frame }: Record<string, unknown>): void => {
+    const { type, channel } = frame;
+    if (type === 'subscribe') refs.push({ channel, ref });
+    sent.push(`${ref}`.startsWith('hub') || ref === undefined ? frame : { ...frame, ref });
+  };
   const mourned = new Map<string, () => void>();
   const log: string[] = [];
   let events!: TransportEvents;
   const hub = createHub(
     (_url, _protocols, given) => {
       events = given;
-      return { send: (text) => void sent.push(JSON.parse(text)), close: () => log.push('closed') };
+      return { send: (text) => record(JSON.parse(text)), close: () => log.push('closed') };
     },
     'own',
     {
@@ -38,7 +48,16 @@ function start({
   );
   const take = (tab: string, frame: object): void => hub.take(tab, JSON.stringify(frame));
   const raw = (text: string): void => events.message(text);
-  const serve = (frame: object): void => raw(JSON.stringify(frame));
+  /** An answer has the ref of the oldest question that it may be of, where none is given. */
+  const serve = (frame: Record<string, unknown>): void => {
+    const { type, channel, ref, code } = frame;
+    const isAnswer = type === 'subscribed' || (type === 'error' && code !== 'no-presence');
+    const index = isAnswer
+      ? refs.findIndex((one) => one.channel === channel && (!ref || one.ref === ref))
+      : -1;
+    const [one] = index < 0 ? [] : refs.splice(index, 1);
+    raw(JSON.stringify(one ? { ref: one.ref, ...frame } : frame));
+  };
   /** What was said to a tab since the last call. */
   const heard = (tab: string): unknown[] => {
     const own = said.filter(([to]) => to === '' || to === tab);
@@ -66,6 +85,7 @@ function start({
     hub,
     said,
     sent,
+    refs,
     mourned,
     log,
     take,
@@ -165,7 +185,7 @@ test('a topic is left when the last tab has left it, been closed, or died withou
   hub.take('b', '');
   assert.deepEqual(sent, []);
   mourned.get('c')!();
-  assert.deepEqual(sent, [{ type: 'unsubscribe', channel: 'news', ref: 'hub' }]);
+  assert.deepEqual(sent, [{ type: 'unsubscribe', channel: 'news' }]);
 });
 
 test('where one tab may not have a topic, it is told; the others, whose subscription that ended, ask for themselves', async () => {
@@ -199,36 +219,58 @@ test('where one tab may not have a topic, it is told; the others, whose subscrip
 });
 
 test('what is wrong with a frame that no tab waits for is not the answer to a subscription', async () => {
-  const { open, take, serve, said, sent, heard } = start();
+  const { open, take, serve, said, heard } = start();
   await open();
   for (const tab of ['a', 'b']) take(tab, HELLO);
   take('own', { type: 'ack', channel: 'inbox', position: at(3) });
-  const { ref } = sent.find(({ type }) => type === 'ack')!;
   said.length = 0;
-  serve({ type: 'error', code: 'unavailable', message: 'try again', channel: 'inbox', ref });
+  serve({ type: 'error', code: 'unavailable', channel: 'inbox', ref: 'hub' });
   assert.deepEqual(
     said.map(([to, what]) => [to, JSON.parse(what as string).code]),
     [['own', 'unavailable']],
   );
-  said.length = 0;
   for (const tab of ['a', 'b']) {
-    serve({ type: 'subscribed', channel: 'inbox', position: at(3), recovered: true });
+    said.length = 0;
+    serve({ type: 'subscribed', channel: 'inbox', ...HERE });
     assert.deepEqual([...new Set(said.map(([to]) => to))], [tab]);
     assert.ok(heard(tab).includes('welcome'));
   }
   // The server has ended it while the last tab left; another one asks for it.
   take('a', { type: 'subscribe', channel: 'news' });
-  serve({ type: 'subscribed', channel: 'news', position: at(5), recovered: true });
+  serve({ type: 'subscribed', channel: 'news', ...HERE });
   take('a', { type: 'unsubscribe', channel: 'news' });
   take('b', { type: 'subscribe', channel: 'news' });
   said.length = 0;
-  serve({ type: 'error', code: 'not-subscribed', message: 'no', channel: 'news', ref });
+  serve({ type: 'error', code: 'not-subscribed', channel: 'news', ref: 'hub' });
   assert.equal(said.length, 0);
-  serve({ type: 'subscribed', channel: 'news', position: at(5), recovered: true });
+  serve({ type: 'subscribed', channel: 'news', ...HERE });
   assert.deepEqual(
     said.filter(([, what]) => what !== '').map(([to, what]) => [to, JSON.parse(what as string).type]),
     [['b', 'subscribed']],
   );
+});
+
+test('each tab has the answer to its own question, in whatever order they come; one whose place was taken greets anew', async () => {
+  const { open, take, serve, said, refs } = start();
+  await open();
+  for (const [tab, n] of [
+    ['a', 1],
+    ['b', 2],
+    ['c', 3],
+  ] as const)
+    take(tab, { ...HELLO, positions: { inbox: at(n) } });
+  const [a, b, c] = refs.map(({ ref }) => ref as string);
+  const positions = () =>
+    said.flatMap(([to, , channel, , position]) => (channel === 'inbox' ? [[to, position?.offset]] : []));
+  said.length = 0;
+  serve({ type: 'subscribed', channel: 'inbox', position: at(3), recovered: true, ref: c! });
+  assert.deepEqual(positions(), [['c', 3]]);
+  said.length = 0;
+  serve({ type: 'error', code: 'unavailable', channel: 'inbox', ref: a! });
+  assert.deepEqual(said, [['a', ANEW]]);
+  said.length = 0;
+  serve({ type: 'subscribed', channel: 'inbox', position: at(2), recovered: true, ref: b! });
+  assert.deepEqual(positions(), [['b', 2]]);
 });
 
 test('the highest acknowledgement of all tabs goes to the server, not before it was sent on this connection', async () => {
@@ -243,7 +285,7 @@ test('the highest acknowledgement of all tabs goes to the server, not before it 
   message(5);
   take('own', { type: 'ack', channel: 'inbox', position: at(4) });
   take('own', { type: 'ack', channel: 'inbox', position: at(5) });
-  assert.deepEqual(sent, [{ type: 'ack', channel: 'inbox', position: at(5), ref: 'hub' }]);
+  assert.deepEqual(sent, [{ type: 'ack', channel: 'inbox', position: at(5) }]);
 });
 
 test('who is told of a close: a refusal only whose ticket it was, a frame that no server takes only whose it was', async () => {

@@ -86,7 +86,7 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
         close() {},
         send(text) {
           sent.push(text);
-          const { type, positions, position } = JSON.parse(text);
+          const { type, positions, position, ref } = JSON.parse(text);
           const state = { position: position ?? positions?.inbox, recovered: true };
           if (type === 'hello')
             serve(events, {
@@ -97,7 +97,8 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
               heartbeat: {},
               channels: { inbox: state },
             });
-          else if (type === 'subscribe') serve(events, { type: 'subscribed', channel: 'inbox', ...state });
+          else if (type === 'subscribe')
+            serve(events, { type: 'subscribed', channel: 'inbox', ...state, ref });
         },
       };
     },

@@ -7,6 +7,7 @@ import {
   BROADCAST,
   type ClientFrame,
   CloseCode,
+  type ErrorFrame,
   type Hello,
   INBOX,
   type ServerFrame,
@@ -20,7 +21,7 @@ import { isFinal, TOO_BIG } from '../reconnect.ts';
 import type { Transport, TransportFactory } from '../transport.ts';
 import { ANEW, ENDED, type Saying } from './words.ts';
 
-/** The `ref` of frames that no tab waits for: an error that has it is not the answer to a subscription. */
+/** The `ref` of frames that no tab waits for; those of subscriptions begin so. */
 const BESIDES = 'hub';
 /** Milliseconds of silence after which the server is asked, at least; longer where it has had nothing to say for long. */
 const QUIET = 500;
@@ -65,8 +66,12 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   const lasts = new Map<string, WirePosition>();
   /** Topics that the application has given. */
   const given = new Set<string>();
-  /** Subscriptions without an answer, oldest first. Of no tab: the stream goes back to where it was. */
-  const asked: [channel: string, tab: string][] = [];
+  /**
+   * Subscriptions without an answer, oldest first, each with the `ref` of its frame; those of a hello have none. Of no tab:
+   * the stream goes back to where it was.
+   */
+  const asked: [channel: string, tab: string, ref?: string][] = [];
+  let refs = 0;
   /** Whose, and how long, is what else has no answer yet; by `ref`. */
   const underWay = new Map<unknown, [tab: string, length: number]>();
   let transport: Transport | undefined;
@@ -197,7 +202,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
     } else if (ref === BESIDES) {
       // Of a topic that no tab is on any more nobody need know.
       if (name === INBOX) say(own, text);
-    } else if (type === 'error' && channel && frame.code !== 'no-presence') ended(name, '', text);
+    } else if (type === 'error' && channel && frame.code !== 'no-presence') ended(name, '', text, frame);
     else if (channel && (type === 'presence' || type === 'error')) {
       for (const { id, on } of guests.values())
         if (on.get(name)) {
@@ -243,7 +248,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
   const subscribed = (frame: Subscribed, text: string): void => {
     const { channel, position } = frame;
     const last = lasts.get(channel);
-    const tab = answer(channel);
+    const tab = answer(channel, frame);
     lasts.set(channel, position);
     if (tab === undefined) {
       given.add(channel);
@@ -258,8 +263,7 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
       if (last && isBehind(last, position)) {
         // The others are to have what is between.
         lasts.set(channel, last);
-        asked.push([channel, '']);
-        subscribe({ type: 'subscribe', channel, position: last });
+        subscribe('', { type: 'subscribe', channel, position: last });
       }
       say(tab, '', channel, undefined, position);
       if (guest.isIn) say(tab, text);
@@ -275,15 +279,20 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
     tidy(channel);
   };
 
-  /** Whose the first subscription to the channel is that has no answer. */
-  const answer = (channel: string): string | undefined => {
-    const index = asked.findIndex(([name]) => name === channel);
+  /** Whose subscription this is the answer to. */
+  const answer = (channel: string, { ref }: { ref?: string }): string | undefined => {
+    const index = asked.findIndex(([name, , its]) => name === channel && its === ref);
     return index < 0 ? undefined : asked.splice(index, 1)[0]?.[1];
   };
 
   /** A subscription has ended, or was refused, which ends what there was of it. */
-  const ended = (channel: string, reason: string, text: string): void => {
-    const tab = reason ? undefined : answer(channel);
+  const ended = (channel: string, reason: string, text: string, error?: ErrorFrame): void => {
+    const tab = error && answer(channel, error);
+    // Another tab was subscribed in its place.
+    if (tab && channel === INBOX && error.code === 'unavailable') {
+      say(tab, ANEW);
+      return;
+    }
     guests.get(tab as string)?.on.delete(channel);
     if (tab ?? channel === INBOX) say(tab || own, text);
     if (channel === INBOX || !lasts.delete(channel)) return;
@@ -309,14 +318,16 @@ export function createHub(dial: TransportFactory, own: string, user: HubUser) {
 
   const ask = ({ id, on }: Guest, channel: string, frame: Subscribe): void => {
     on.set(channel, frame.presence ?? on.get(channel) ?? false);
-    asked.push([channel, id]);
-    subscribe(frame);
+    subscribe(id, frame);
   };
 
   /** What begins anew at the server is told to nobody but who asks: for all tabs that want to know who is there. */
-  const subscribe = (frame: Subscribe): void => {
-    const isWanted = [...guests.values()].some(({ on }) => on.get(frame.channel));
-    send({ ...frame, presence: isWanted || undefined });
+  const subscribe = (tab: string, frame: Subscribe): void => {
+    const { channel } = frame;
+    const ref = `${BESIDES}${++refs}`;
+    const isWanted = [...guests.values()].some(({ on }) => on.get(channel));
+    asked.push([channel, tab, ref]);
+    send({ ...frame, presence: isWanted || undefined, ref });
   };
 
   const join = (guest: Guest, channel: string): void => {

@@ -64,6 +64,8 @@ export class Subscription implements Subscriber {
   readonly channel: Channel;
   readonly transport: Transport;
   readonly isShared: boolean;
+  /** It has ended, as the session has begun the channel anew. */
+  isReplaced = false;
   readonly #recipient: Recipient;
   readonly #router: ChannelRouter;
   readonly #pacer: Pacer;
@@ -421,6 +423,12 @@ export class Subscription implements Subscriber {
     this.#position = position;
     if (this.isShared) this.#told = this.channel.states?.told ?? 0;
     this.run();
+  }
+
+  /** Another one takes its place. */
+  replace(): void {
+    this.isReplaced = true;
+    this.close();
   }
 
   close(): void {

@@ -236,13 +236,20 @@ export class Dialogue {
     const goesOn = start.position === undefined && start.start === 'now';
     const ticket = ticketOf(frame['ticket']);
     const presence = presenceOf(frame['presence']);
+    const ref = refOf(frame['ref']);
+    /** False where it has ended meanwhile. @throws {FrameError} where it took so long that a later frame began it anew */
+    const answer = (subscription: Subscription, state: ChannelState): boolean => {
+      const name = wireName(channel);
+      if (subscription.isReplaced) throw new FrameError('unavailable', 'it was begun anew meanwhile', name);
+      if (session.subscriptions.get(channel) !== subscription) return false;
+      session.sendFrame({ type: 'subscribed', channel: name, ...state, ...(ref !== undefined && { ref }) });
+      return true;
+    };
     if (known !== undefined && goesOn) {
       if (!isInbox(channel)) await this.#permitAgain(session, known, ticket);
       // It has all that was sent since it began, and goes on.
       const state = await this.#held(known.state(), proceed);
-      if (session.subscriptions.get(channel) !== known) return;
-      session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
-      if (presence !== undefined) await this.#joining.watch(session, known, presence);
+      if (answer(known, state) && presence !== undefined) await this.#joining.watch(session, known, presence);
       return;
     }
     const subscription = await this.#joining.admit(session, channel, ticket).catch((error) => {
@@ -251,9 +258,7 @@ export class Dialogue {
       throw error;
     });
     const state = await this.#held(this.#joining.begun(session, subscription, start), proceed);
-    // Where it took so long that others went ahead, one of them may have ended it.
-    if (session.subscriptions.get(channel) !== subscription) return;
-    session.sendFrame({ type: 'subscribed', channel: wireName(channel), ...state });
+    if (!answer(subscription, state)) return;
     subscription.run();
     if (presence !== undefined) await this.#joining.watch(session, subscription, presence);
   }

@@ -93,7 +93,7 @@ export class Joining {
     const { router, pacer, topics } = this.#host;
     const options = isInbox(channel) ? NO_OPTIONS : topics.of(channel);
     const subscription = new Subscription(session, channel, router, pacer, options);
-    session.subscriptions.get(channel)?.close();
+    session.subscriptions.get(channel)?.replace();
     session.subscriptions.set(channel, subscription);
     if (options.presence === true) this.#host.attends(session, subscription);
     return subscription;

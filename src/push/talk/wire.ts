@@ -139,6 +139,8 @@ export interface Subscribe {
   start?: 'now' | 'retained';
   /** Whether to be told who is on the topic, who comes and who goes; left out: as before. */
   presence?: boolean;
+  /** `subscribed` brings it back, or `error`. */
+  ref?: string;
 }
 export interface Unsubscribe {
   type: 'unsubscribe';
@@ -237,6 +239,8 @@ export interface Welcome extends Validity {
 export interface Subscribed extends ChannelState {
   type: 'subscribed';
   channel: string;
+  /** That of the `subscribe`; left out where the page has not asked. */
+  ref?: string;
 }
 /** Answers `unsubscribe`, then without a reason; or the server has ended the subscription. */
 export interface Unsubscribed {

@@ -2,9 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { WebSocket } from 'ws';
+import { redisBroker } from '../../../src/index.ts';
 import { FrameQueue } from '../../../src/push/talk/frame-queue.ts';
+import type { WirePosition } from '../../../src/push/talk/wire.ts';
 import { client, session } from '../../sockjs/support.ts';
 import { until } from '../../support/net.ts';
+import { needs } from '../../support/programs.ts';
+import { startRedis } from '../../support/redis.ts';
 import { onEachStore } from '../stores.ts';
 import { Page, startPush } from '../support.ts';
 
@@ -190,6 +194,82 @@ test('an answer that never comes holds up its own session alone, until limits.an
     ],
   );
   assert.equal(log.filter((line) => line.includes('no answer within 300 ms')).length, 2);
+  await push.close();
+});
+
+onEachStore(
+  'an answer to subscribe brings the ref of its question, whatever the subscription',
+  async (broker) => {
+    const { push, url } = await startPush({ broker: broker(), authorize: { subscribe: () => true } });
+    const page = await Page.open(url, 'alice');
+    const { id, epoch, offset } = await push.send('alice', 1);
+    const asks = [
+      { type: 'subscribe', channel: 'news', ref: 'new' },
+      { type: 'subscribe', channel: 'news', ref: 'goes on' },
+      { type: 'subscribe', channel: 'news', start: 'retained', ref: 'anew' },
+      { type: 'subscribe', channel: 'inbox', position: { epoch, offset, id }, ref: 'inbox' },
+      { type: 'subscribe', channel: 'news' },
+      { type: 'subscribe', channel: 'news', ref: 'x'.repeat(65) },
+    ];
+    sayAtOnce(page, ...asks);
+    assert.deepEqual(
+      [(await page.frame('error')).code, page.frames('error')[0]!.ref],
+      ['bad-frame', undefined],
+    );
+    assert.deepEqual(
+      page.frames('subscribed').map(({ channel, ref }) => [channel, ref]),
+      asks.slice(0, -1).map(({ channel, ref }) => [channel, ref]),
+    );
+    await push.close();
+  },
+);
+
+test('of subscriptions that the store keeps waiting each has an answer: where it begins, or that another began in its place', {
+  ...needs('redis'),
+}, async (t) => {
+  const redis = await startRedis();
+  t.after(() => redis.stop());
+  const { push, url } = await startPush({
+    broker: redisBroker(redis.url),
+    limits: { answer: 200 },
+    authorize: { subscribe: () => true },
+  });
+  const page = await Page.open(url, 'alice', { topics: ['news'] });
+  const places = { inbox: [] as WirePosition[], news: [] as WirePosition[] };
+  for (let n = 1; n <= 4; n++) {
+    for (const [channel, place] of Object.entries(places)) {
+      const stored = channel === 'inbox' ? push.send('alice', n) : push.publish(channel, n);
+      const { epoch, offset, id } = await stored;
+      place.push({ epoch, offset, id });
+    }
+  }
+  await until('all', () => page.data().length === 4 && page.data('news').length === 4);
+  redis.process.kill('SIGSTOP');
+  const asks = [0, 1, 2].flatMap((at) =>
+    Object.entries(places).map(([channel, place]) => ({
+      ...{ type: 'subscribe', channel, position: place[at]!, ref: `${channel} ${at}` },
+    })),
+  );
+  sayAtOnce(page, ...asks);
+  // Each of the others has been held for its time by then.
+  await new Promise((resolve) => setTimeout(resolve, 200 * asks.length + 300));
+  redis.process.kill('SIGCONT');
+  await until(
+    'all answers',
+    () => page.frames('subscribed').length + page.frames('error').length >= asks.length,
+  );
+  const answers = [...page.frames('subscribed'), ...page.frames('error')];
+  assert.deepEqual(answers.map(({ ref }) => ref).sort(), asks.map(({ ref }) => ref).sort());
+  for (const { code } of page.frames('error')) assert.equal(code, 'unavailable');
+  for (const { ref, position, recovered } of page.frames('subscribed')) {
+    assert.deepEqual(position, asks.find((ask) => ask.ref === ref)!.position);
+    assert.equal(recovered, true);
+  }
+  const begun = page.frames('subscribed').map(({ ref }) => ref);
+  for (const last of ['inbox 2', 'news 2']) assert.ok(begun.includes(last), begun.join());
+  await push.send('alice', 5);
+  await push.publish('news', 5);
+  await until('the next', () => page.data().at(-1) === 5 && page.data('news').at(-1) === 5);
   await push.close();
 });
 
