@@ -16,5 +16,11 @@ export function randomId(bytes: number): string {
   return pool.toString('base64url', start, used);
 }
 
-/** A message's id: 96 bits, so that nobody meets one by chance or by trying. */
-export const messageId = (): string => randomId(12);
+/**
+ * A message's id: 96 bits, so that nobody meets one by chance or by trying. It begins with no `-`, which a command line would
+ * take for an option.
+ */
+export function messageId(): string {
+  const id = randomId(12);
+  return id.startsWith('-') ? `0${id.slice(1)}` : id;
+}

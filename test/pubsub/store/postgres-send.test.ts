@@ -41,6 +41,18 @@ async function log(broker: Broker, user: string): Promise<unknown[]> {
   return said((await broker.read(`user:${user}`, 0, 1000)).messages);
 }
 
+test('an id is 16 characters of base64url, the first of which is no hyphen', postgres, async () => {
+  await open();
+  const app = await connect();
+  const { rows } = await app.query('SELECT tidings.random_id(12) AS id FROM generate_series(1, 5000)');
+  const ids = rows.map(({ id }) => id as string);
+  assert.deepEqual(
+    ids.filter((id) => !/^[0-9A-Za-z_][0-9A-Za-z_-]{15}$/.test(id)),
+    [],
+  );
+  assert.equal(new Set(ids).size, ids.length);
+});
+
 test('what a transaction sends is told when it commits, and not before', postgres, async () => {
   const [broker, heard] = await open();
   const user = nextUser();

@@ -17,13 +17,16 @@ CREATE TABLE tidings.store (
 CREATE FUNCTION tidings.clock() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE
 AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 
--- Unguessable text in base64url, of 1 to 12 bytes by chance: those of a random UUID that are nothing else.
+-- Unguessable text in base64url, of 1 to 12 bytes by chance: those of a random UUID that are nothing else. It begins with no
+-- hyphen, which a command line would take for an option.
 CREATE FUNCTION tidings.random_id(p_bytes int) RETURNS text LANGUAGE plpgsql VOLATILE PARALLEL SAFE
 AS $$
 DECLARE
   b bytea := uuid_send(gen_random_uuid());
 BEGIN
-  RETURN translate(encode(substr(substr(b, 1, 6) || substr(b, 8, 1) || substr(b, 10, 5), 1, p_bytes), 'base64'), '+/=', '-_');
+  RETURN regexp_replace(
+    translate(encode(substr(substr(b, 1, 6) || substr(b, 8, 1) || substr(b, 10, 5), 1, p_bytes), 'base64'), '+/=', '-_'),
+    '^-', '0');
 END
 $$;
 
