@@ -65,6 +65,7 @@ interface FakeTab {
   connect(): void;
   transport(): Transport;
   messages(): number[];
+  welcomes(): number;
   isIn(): boolean;
 }
 
@@ -123,6 +124,7 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
     });
     open.push(transport);
   };
+  const welcomes = (): number => frames.filter((text) => text.includes('"welcome"')).length;
   connect();
   return {
     frames,
@@ -136,7 +138,8 @@ function tab(device: string, user = 'alice', askTicket: ClientTools[0] = async (
         .map((text) => JSON.parse(text))
         .filter(({ type }) => type === 'message')
         .map(({ offset }) => offset),
-    isIn: () => frames.some((text) => text.includes('"welcome"')),
+    welcomes,
+    isIn: () => welcomes() > 0,
   };
 }
 
@@ -148,10 +151,7 @@ async function two(scope: string): Promise<[leader: FakeTab, follower: FakeTab]>
   const a = tab(scope);
   await until('the first', a.isIn);
   const b = tab(scope);
-  await until(
-    'the second to follow',
-    () => b.frames.filter((text) => text.includes('"welcome"')).length === 2,
-  );
+  await until('the second to follow', () => b.welcomes() === 2);
   return [a, b];
 }
 
@@ -233,7 +233,7 @@ async function follow(scope: string, count: number) {
   for (let n = 0; n < count; n++) {
     const { asked, ask } = tickets();
     const each = tab(scope, 'alice', ask);
-    await until('it to follow', () => each.frames.filter((text) => text.includes('"welcome"')).length === 2);
+    await until('it to follow', () => each.welcomes() === 2);
     followers.push({ ...each, asked });
   }
   return followers;
@@ -248,7 +248,7 @@ test('a new leader whose ticket does not come lets go while others wait, and fol
   a.transport().close();
   // Two of them hang; each holds the others up for about a second.
   await until('a leader', () => d.dials.length === 2);
-  await until('all to follow', () => [b, c].every((each) => each!.frames.at(-1)?.includes('"welcome"')));
+  await until('all to follow', () => [b, c].every((each) => each!.welcomes() > 2));
   d.dials[1]!.events.message(message(4));
   await until('it', () => [b, c, d].every((each) => each!.messages().length === 1));
   assert.deepEqual([b!.asked.length, c!.asked.length], [1, 1]);
@@ -267,7 +267,7 @@ test('where the tickets of all tabs are late, whose comes first leads, and nobod
   await until('the first one to lead again', () => (locks.get(groupOf('slow'))?.length ?? 0) === 2);
   b!.asked[0]!('late');
   await until('its connection', () => b!.dials.length === 2);
-  await until('the other to follow', () => c!.frames.at(-1)?.includes('"welcome"'));
+  await until('the other to follow', () => c!.welcomes() > 2);
   assert.deepEqual([b!.asked.length, c!.asked.length, c!.dials.length], [1, 1, 1]);
 });
 
@@ -284,10 +284,7 @@ test('whose session has ended is known to all before one of them asks the server
   patient(t);
   const [a, b] = await two('why');
   const c = tab('why');
-  await until(
-    'the third to follow',
-    () => c.frames.filter((text) => text.includes('"welcome"')).length === 2,
-  );
+  await until('the third to follow', () => c.welcomes() === 2);
   refusal = 'not now';
   a.dials[0]!.events.close(4503, 'the account is closed');
   await until('all to know', () => [b, c].every(({ closes }) => closes.length === 1));
@@ -305,10 +302,7 @@ test('whose frame no server takes is told so before another one leads', async (t
   patient(t);
   const [a, b] = await two('too-big');
   const c = tab('too-big');
-  await until(
-    'the third to follow',
-    () => c.frames.filter((text) => text.includes('"welcome"')).length === 2,
-  );
+  await until('the third to follow', () => c.welcomes() === 2);
   b.transport().send(JSON.stringify({ type: 'publish', channel: 'news', data: 1, ref: 'r' }));
   const { sent, events } = a.dials[0]!;
   await until('the frame', () => sent.some((text) => text.includes('"publish"')));
