@@ -1,6 +1,6 @@
 /**
- * `npm run matrix [-- node=22,24 redis=none|valkey|8 user=nobody] [--whole] [--again]`: tests on machines of other kinds. Without
- * words: on each Node that we serve but the one that runs this (`npm test` is on that), without a store, with other
+ * `npm run matrix [-- node=22,24 redis=none|valkey|8 user=nobody] [--whole] [--again]`: tests on machines of other kinds.
+ * Without words: on each Node that we serve but the one that runs this (`npm test` is on that), without a store, with other
  * stores than the machine's, as a user who is not root; each with the tests that tell most about it. With words: in each
  * cell that can be made of them. `--whole`: the build, and all tests of the usual and the heavy set, in each cell. All cells
  * run side by side. A store or a user that can't be had is left out, and said; a Node fails the run. `--again` as for
@@ -98,8 +98,8 @@ for (const label of report.failed) verdicts.set(items.get(label)!.cell.name, 'te
 if (report.failed.length > 0) process.exitCode = 1;
 console.log('');
 for (const name of cells.map(nameOf)) {
-  const counts = [...passed].map(([label, count]) => (items.get(label)!.cell.name === name ? count : 0));
-  const count = counts.reduce((sum, each) => sum + each, 0);
+  const own = [...passed].filter(([label]) => items.get(label)!.cell.name === name);
+  const count = own.reduce((sum, [, each]) => sum + each, 0);
   console.log(`${name}: ${verdicts.get(name) ?? `all is well (${count} tests)`}`);
 }
 

@@ -7,7 +7,7 @@ const MOST = 3;
 
 /**
  * Runs each file that failed once more, while nothing else runs. One that passes then is told as unsteady: a race, of the test
- * or of the code, that somebody has to look at, but not what was changed last.
+ * or of the code, that somebody has to look at.
  */
 export async function runAgain(report: Report, run: (file: string) => Promise<Outcome>): Promise<void> {
   const { failed } = report;

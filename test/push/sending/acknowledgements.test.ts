@@ -68,7 +68,7 @@ onEachStore(
     await until('the messages', () => page.data().length === 40);
     // Of a log that is gone: it is told so, and gets all of this one.
     const first = { type: 'subscribe', channel: 'inbox', position: { epoch: 'other', offset: 3, id: 'x' } };
-    // One that is remembered, and one that only the store knows.
+    // One that only the store knows, and one that is remembered.
     for (const [n, at] of [2, 38].entries()) {
       page.say(first);
       acknowledge(page, at);
